@@ -1,0 +1,105 @@
+"""The one data type: sparse ratings, immutable, with their raw ids, scale and hash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+
+class HeldOut(NamedTuple):
+    """Ratings kept out of training, one row each: user and item indices, rating in stars."""
+
+    users: np.ndarray
+    items: np.ndarray
+    stars: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """Ratings of users for items.
+
+    Attributes:
+        name: what tables call the data set.
+        matrix: (users, items) CSR of stars, float32, sorted indices, arrays write-protected.
+        user_ids, item_ids: raw ids, by row and by column.
+        levels: the rating scale, ascending: every value that a rating may take.
+        sha256: hash of the canonical form (:func:`rvdlib.data.sources.canonical_bytes`).
+    """
+
+    name: str
+    matrix: sp.csr_matrix
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    levels: np.ndarray
+    sha256: str
+
+    @classmethod
+    def from_triples(
+        cls,
+        users: Sequence,
+        items: Sequence,
+        stars: Sequence[float],
+        *,
+        name: str,
+        levels: Sequence[float] | None = None,
+        sha256: str = "",
+    ) -> "Ratings":
+        """Build from parallel columns; memory grows with the rows, never with the largest id.
+
+        ``levels`` defaults to the distinct ratings present. Repeated pairs are the reader's
+        business and raise ``ValueError`` here.
+        """
+        rows, user_ids = pd.factorize(np.asarray(users), sort=True)
+        columns, item_ids = pd.factorize(np.asarray(items), sort=True)
+        values = np.asarray(stars, dtype=np.float32)
+        matrix = sp.csr_matrix(
+            (values, (rows, columns)), shape=(len(user_ids), len(item_ids)), dtype=np.float32
+        )
+        if matrix.nnz != len(values):
+            raise ValueError(f"{name}: {len(values) - matrix.nnz} (user, item) pairs are repeated")
+        matrix.sort_indices()
+        levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
+        for array in (matrix.data, matrix.indices, matrix.indptr, user_ids, item_ids, levels):
+            array.setflags(write=False)
+        return cls(name, matrix, user_ids, item_ids, levels, sha256)
+
+    @property
+    def n_users(self) -> int:
+        return self.matrix.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.matrix.shape[1]
+
+    @property
+    def n_ratings(self) -> int:
+        return self.matrix.nnz
+
+    @property
+    def density(self) -> float:
+        return self.n_ratings / (self.n_users * self.n_items)
+
+    @property
+    def max_rating(self) -> float:
+        """The top of the scale, in stars; models work on ratings divided by it."""
+        return float(self.levels[-1])
+
+    @property
+    def mean_profile_size(self) -> int:
+        """⌊ratings / users⌋: the protocol's filler size."""
+        return self.n_ratings // self.n_users
+
+    def __repr__(self) -> str:
+        return (
+            f"Ratings({self.name!r}, {self.n_users:,} users × {self.n_items:,} items, "
+            f"{self.n_ratings:,} ratings, {self.density:.2%} dense)"
+        )
+
+
+def round_to_levels(stars: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The nearest value of the rating scale, so clipped to its range; halves go up."""
+    middles = (levels[1:] + levels[:-1]) / 2
+    return levels[np.searchsorted(middles, stars, side="right")]

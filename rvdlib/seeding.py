@@ -7,7 +7,6 @@ changes what another draws. Nothing in this library touches a global generator.
 import hashlib
 
 import numpy as np
-import torch
 
 
 def _seed_sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
@@ -21,7 +20,3 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     """A NumPy generator for the stream called ``names``, e.g. ``stream(0, "split")``."""
     return np.random.Generator(np.random.PCG64(_seed_sequence(seed, names)))
 
-
-def torch_stream(rng: np.random.Generator, device: str | torch.device = "cpu") -> torch.Generator:
-    """A torch generator seeded by the next draw of ``rng``."""
-    return torch.Generator(device=device).manual_seed(int(rng.integers(2**63)))

@@ -1,6 +1,7 @@
-"""Every folder that the study reads or writes."""
+"""Every folder that the study reads or writes, and the one way in which it writes a file."""
 
 import os
+import uuid
 from pathlib import Path
 
 import pooch
@@ -11,6 +12,8 @@ PARAMS = PROJECT / "params"
 RESULTS = PROJECT / "results"
 FIGURES = PROJECT / "figures"
 CELL_STORE = PROJECT / ".cache" / "cells"
+STUDY_RECORDS = PROJECT / ".cache" / "study"
+LOCK = PROJECT / "requirements.lock"
 
 
 def data_dir() -> Path | None:
@@ -22,3 +25,20 @@ def data_dir() -> Path | None:
 def user_cache() -> Path:
     """Where downloads are kept: ``RVD_CACHE_DIR``, or the platform's cache folder."""
     return Path(os.environ.get("RVD_CACHE_DIR") or pooch.os_cache("rvdlib"))
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that nobody, not even after a power cut, finds half of it.
+
+    The folder is made if need be. Several processes may write the same file: the last one wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

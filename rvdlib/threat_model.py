@@ -1,5 +1,6 @@
 """What an attacker knows and may do. An attack gets this, a random stream, and nothing else."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from rvdlib.data import Split
 
 @dataclass(frozen=True, eq=False)
 class ThreatModel:
-    """A promotion attack's knowledge and budget.
+    """A promotion attack's knowledge and budget. The catalogue (how many items) is public.
 
     Attributes:
         visible: (visible users, items) CSR of stars: the training rows that the attacker sees.
@@ -18,6 +19,9 @@ class ThreatModel:
         n_fakes: m = ⌊attack_size · real users⌋ profiles.
         filler_size: F, further ratings in each fake profile.
         levels: the rating scale, ascending.
+
+    Raises:
+        ValueError: if any of them does not fit the others; the message names which.
     """
 
     visible: sp.csr_matrix
@@ -28,10 +32,18 @@ class ThreatModel:
 
     def __post_init__(self):
         n_items = self.visible.shape[1]
+        if not self.visible.shape[0]:
+            raise ValueError("visible has no rows: the attacker must see at least one user")
+        if not self.visible.has_canonical_format:
+            raise ValueError("visible must have sorted indices and no repeated entries")
+        if not len(self.targets) or not np.issubdtype(self.targets.dtype, np.integer):
+            raise ValueError(f"targets must be one item index or more, got {self.targets!r}")
         if len(np.unique(self.targets)) != len(self.targets):
-            raise ValueError(f"targets repeat: {sorted(self.targets)}")
-        if len(self.targets) and not 0 <= self.targets.min() <= self.targets.max() < n_items:
-            raise ValueError(f"targets must be item indices below {n_items}")
+            raise ValueError(f"targets repeat: {sorted(self.targets.tolist())}")
+        if not 0 <= self.targets.min() <= self.targets.max() < n_items:
+            raise ValueError(
+                f"targets must be item indices below {n_items}, got {sorted(self.targets.tolist())}"
+            )
         if not 0 <= self.filler_size <= n_items - len(self.targets):
             raise ValueError(
                 f"filler_size must be between 0 and {n_items - len(self.targets)} "
@@ -39,6 +51,12 @@ class ThreatModel:
             )
         if self.n_fakes < 0:
             raise ValueError(f"n_fakes must not be negative, got {self.n_fakes}")
+        if not len(self.levels) or (np.diff(self.levels) <= 0).any():
+            raise ValueError(f"levels must be one rating or more, ascending, got {self.levels}")
+
+    @property
+    def n_items(self) -> int:
+        return self.visible.shape[1]
 
     @property
     def max_rating(self) -> float:
@@ -61,18 +79,31 @@ def build_threat_model(
         filler_size: ratings in a fake profile besides the targets; by default the mean profile
             size of the data set, ⌊ratings / users⌋.
         visible_share: share of users whose training rows the attacker sees, in (0, 1].
+
+    Raises:
+        ValueError: if a share is out of range, or ``attack_size`` is above 0 and yet buys no fake.
     """
     if not 0 <= attack_size <= 1:
         raise ValueError(f"attack_size must be between 0 and 1, got {attack_size}")
     if not 0 < visible_share <= 1:
         raise ValueError(f"visible_share must be in (0, 1], got {visible_share}")
     n_users = split.train.shape[0]
+    # Rounded first, because 0.29 · 100 is 28.999999999999996.
+    n_fakes = math.floor(round(attack_size * n_users, 9))
+    if attack_size > 0 and not n_fakes:
+        raise ValueError(
+            f"attack_size {attack_size} of {n_users} users is less than one fake profile; "
+            f"use {1 / n_users:.2g} or more, or 0 for no attack"
+        )
     n_visible = max(1, round(visible_share * n_users))
     seen = np.sort(rng.choice(n_users, size=n_visible, replace=False))
+    visible, targets = split.train[seen], np.sort(np.asarray(targets))
+    for array in (visible.data, visible.indices, visible.indptr, targets):
+        array.setflags(write=False)
     return ThreatModel(
-        visible=split.train[seen],
-        targets=np.sort(np.asarray(targets)),
-        n_fakes=int(attack_size * n_users),
+        visible=visible,
+        targets=targets,
+        n_fakes=n_fakes,
         filler_size=split.ratings.mean_profile_size if filler_size is None else filler_size,
         levels=split.ratings.levels,
     )

@@ -56,7 +56,7 @@ def random_holdout(
     ratings: Ratings,
     rng: np.random.Generator,
     test_share: float = 0.2,
-    validation_share: float = 0.05,
+    validation_share: float = 0.03,
 ) -> Split:
     """A random share of all ratings as test, and a share of what remains as validation.
 

@@ -32,10 +32,12 @@ class VictimConfig(BaseModel):
 
     embedding_size: int = Field(64, ge=1, description="d, length of a latent vector")
     unobserved_weight: float = Field(
-        0.0, ge=0, le=1, description="ω: weight of an unobserved cell as a zero; 0 = rating regime"
+        0.0, ge=0, le=1, description="ω, weight of an unobserved cell as a zero; 0: rating regime"
     )
     epochs: int = Field(100, ge=1, description="at most; early stopping may end before")
-    patience: int = Field(5, ge=1, description="epochs without a better validation before stopping")
+    patience: int = Field(5, ge=1, description="epochs without a better validation before the end")
+    learning_rate: float = Field(0.01, gt=0)
+    reg: float = Field(0.0, ge=0, description="weight of the squared norm of the parameters")
 
 
 class Victim(ABC):
@@ -45,15 +47,27 @@ class Victim(ABC):
         parameters: name → tensor; ``item_factors`` (items, d) and ``item_bias`` (items,) are the
             decoder, every other one belongs to the encoder.
         train: (users, items) CSR that it was fitted on, stars divided by ``max_rating``.
+        levels: the rating scale in stars, ascending.
     """
 
     name: ClassVar[str]
-    config: VictimConfig
+    Config: ClassVar[type[VictimConfig]] = VictimConfig
     parameters: dict[str, torch.Tensor]
     train: sp.csr_matrix
-    max_rating: float
+    levels: np.ndarray
 
-    @abstractmethod
+    def __init__(self, **hyperparameters):
+        self.config = self.Config(**hyperparameters)
+
+    @property
+    def ranking(self) -> bool:
+        """Whether unobserved cells count as zeros in training (the ranking regime)."""
+        return self.config.unobserved_weight > 0
+
+    @property
+    def max_rating(self) -> float:
+        return float(self.levels[-1])
+
     def fit(
         self,
         train: sp.csr_matrix,
@@ -61,32 +75,64 @@ class Victim(ABC):
         levels: np.ndarray,
         rng: np.random.Generator,
     ) -> Self:
-        """Train on (users, items) stars; stop early on the validation ratings."""
+        """Train on (users, items) CSR stars and keep the epoch that does best on ``validation``.
+
+        Best is the lowest RMSE in the rating regime, the highest NDCG@50 in the ranking regime.
+        """
+        self.levels = np.asarray(levels, dtype=np.float32)
+        self.train = sp.csr_matrix(train, dtype=np.float32, copy=True)
+        self.train.data /= self.max_rating
+        self.parameters, self.validation_error = self._fit(validation, rng)
+        return self
+
+    @abstractmethod
+    def _fit(self, validation: HeldOut, rng: np.random.Generator) -> tuple[dict, float]:
+        """The trained parameters (float32) and their validation error."""
 
     @abstractmethod
     def encode(
         self, parameters: Parameters, users: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Offsets a (B,) and latent vectors h (B, d) of ``users``, differentiable in parameters."""
-
-    @abstractmethod
-    def unobserved_target(self, users: np.ndarray) -> torch.Tensor:
-        """y⁰ (B,): what an unobserved cell of each user is taken to be."""
+        """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable."""
 
     def forward(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
-        """Scores (B, items) of ``users``, on ratings divided by the top of the scale."""
+        """Scores (B, items) on ratings divided by the top of the scale; differentiable."""
+        offset, factors = self.encode(parameters, users)
+        scores = torch.addmm(parameters["item_bias"], factors, parameters["item_factors"].T)
+        return scores + offset[:, None]
+
+    def unobserved_target(self, users: np.ndarray) -> torch.Tensor:
+        """y⁰ (B,): what an unobserved cell of each user is taken to be.
+
+        Zero in the ranking regime, as in training. In the rating regime a_u, which is what the
+        victim predicts for an item of which nothing is known.
+        """
+        offset, _ = self.encode(self.parameters, users)
+        return torch.zeros_like(offset) if self.ranking else offset.detach()
 
     def loss(
         self, parameters: Parameters, users: np.ndarray, unobserved_weight: float
     ) -> torch.Tensor:
-        """The training loss on the rows of ``users``, a mean over users:
+        """The training loss on the rows of ``users``, a mean over users; differentiable.
 
         (1/B) Σ_v Σ_i c_vi (y_vi − s_vi)², with c = 1 and y the rating where there is one, and
         c = ω (``unobserved_weight``), y = y⁰_v elsewhere.
         """
+        rows = self.train[users]
+        target = torch.from_numpy(rows.toarray())
+        rows.data = np.ones_like(rows.data)
+        observed = torch.from_numpy(rows.toarray()) > 0
+        target = torch.where(observed, target, self.unobserved_target(users)[:, None])
+        weight = torch.where(observed, 1.0, unobserved_weight)
+        return (weight * (target - self.forward(parameters, users)) ** 2).sum() / len(users)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) in stars, float32."""
+        with torch.no_grad():
+            return (self.forward(self.parameters, users) * self.max_rating).numpy()
 
     def user_factors(self, users: np.ndarray | None = None) -> np.ndarray:
-        """Latent vectors h (B, d) of ``users``, by default of all training users, float32."""
+        """Latent vectors h (B, d) of ``users``, by default of every training user, float32."""
+        users = np.arange(self.train.shape[0]) if users is None else users
+        with torch.no_grad():
+            return self.encode(self.parameters, users)[1].numpy()

@@ -1,0 +1,55 @@
+"""AutoRec, user-based (Sedhain et al. 2015): an autoencoder of a user's ratings, one hidden layer.
+
+    h_u = sigmoid(V x_u + c)        s_ui = a_u + h_u · w_i + b_i
+
+Rating regime: x_u holds the ratings less the user's mean, a_u is that mean. Ranking regime: x_u is
+the profile scaled to unit norm, a_u = 0.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.models.fitting import EncoderVictim, normal, shrunken_item_means
+from rvdlib.models.sparse_ops import sparse_product
+
+
+def row_means(rows: sp.csr_matrix) -> np.ndarray:
+    """(B,) mean of the stored values of each row; 0 for an empty one."""
+    sums = np.asarray(rows.sum(axis=1)).ravel()
+    return (sums / np.maximum(np.diff(rows.indptr), 1)).astype(np.float32)
+
+
+class AutoRec(EncoderVictim):
+    name = "AutoRec"
+
+    def initial_parameters(self, rng):
+        n_items, size = self.train.shape[1], self.config.embedding_size
+        parameters = {
+            "encoder_factors": normal(rng, n_items, size, std=self.config.initial_std),
+            "encoder_bias": torch.zeros(size),
+            "item_factors": normal(rng, n_items, size, std=0.02),
+            "item_bias": torch.zeros(n_items),
+        }
+        if not self.ranking:
+            parameters["item_bias"] = shrunken_item_means(self.inputs(np.arange(self.train.shape[0])))
+        return parameters
+
+    def inputs(self, users):
+        rows = self.train[users]
+        per_rating = np.diff(rows.indptr)
+        if self.ranking:
+            norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+            rows.data /= np.repeat(np.maximum(norms, 1e-12), per_rating).astype(np.float32)
+        else:
+            rows.data -= np.repeat(row_means(rows), per_rating)
+        return rows
+
+    def hidden(self, parameters, inputs, users):
+        """(B, d) input of the sigmoid."""
+        return sparse_product(inputs, parameters["encoder_factors"]) + parameters["encoder_bias"]
+
+    def encode_inputs(self, parameters, inputs, users):
+        offset = np.zeros(len(users)) if self.ranking else row_means(self.train[users])
+        factors = torch.sigmoid(self.hidden(parameters, inputs, users))
+        return torch.from_numpy(offset.astype(np.float32)), factors

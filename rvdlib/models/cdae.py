@@ -1,0 +1,29 @@
+"""CDAE, the collaborative denoising autoencoder (Wu et al. 2016): AutoRec with a vector per user.
+
+    h_u = sigmoid(V x̃_u + v_u + c)        s_ui = a_u + h_u · w_i + b_i
+
+x̃_u is the profile with a share of its ratings hidden in training (``input_dropout``) and whole
+afterwards; a_u and x_u are as in AutoRec.
+"""
+
+import torch
+
+from rvdlib.models.autorec import AutoRec
+from rvdlib.models.fitting import EncoderConfig, normal
+
+
+class CDAEConfig(EncoderConfig):
+    input_dropout: float = 0.5
+
+
+class CDAE(AutoRec):
+    name = "CDAE"
+    Config = CDAEConfig
+
+    def initial_parameters(self, rng):
+        parameters = super().initial_parameters(rng)
+        shape = self.train.shape[0], self.config.embedding_size
+        return {**parameters, "user_embeddings": normal(rng, *shape, std=0.01)}
+
+    def hidden(self, parameters, inputs, users):
+        return super().hidden(parameters, inputs, users) + parameters["user_embeddings"][users]

@@ -1,0 +1,153 @@
+"""What training shares: early stopping, and one fit loop for the victims that encode a profile.
+
+Loss of a batch of B users, with R the observed cells and ω the unobserved weight:
+
+    (1/B) [ Σ_R (y − s)² + ω Σ_{not R} s² ] + reg · (squared norm of all parameters)
+
+The sum over unobserved cells runs over the whole catalogue and is never formed: Σ_all s² is the
+inner product of two Gram matrices of size d + 1 (the implicit regulariser of Bayer et al. 2017),
+from which the observed cells are taken away again.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from pydantic import Field
+
+from rvdlib.data import HeldOut
+from rvdlib.models.base import Parameters, Victim, VictimConfig
+from rvdlib.models.sparse_ops import sampled_product, sparse_product
+
+
+class EarlyStopping:
+    """Keeps the best parameters seen, and says when ``patience`` epochs brought nothing better."""
+
+    def __init__(self, victim: Victim, validation: HeldOut):
+        self.victim = victim
+        order = np.argsort(validation.users, kind="stable")
+        self.users, self.items, self.stars = (column[order] for column in validation)
+        self.best_error = np.inf
+        self.best: dict[str, torch.Tensor] = {}
+        self.stale = 0
+
+    def update(self, parameters: Parameters) -> bool:
+        """Take one epoch's parameters; True when training should end."""
+        error = self._error(parameters)
+        if error < self.best_error:
+            self.best_error, self.stale = error, 0
+            self.best = {name: value.detach().clone() for name, value in parameters.items()}
+        else:
+            self.stale += 1
+        return self.stale >= self.victim.config.patience
+
+    def _error(self, parameters: Parameters) -> float:
+        """RMSE on ratings (rating regime) or −NDCG@50 (ranking regime) of the validation items."""
+        total = 0.0
+        for block in np.array_split(np.arange(len(self.users)), max(1, len(self.users) // 2048)):
+            with torch.no_grad():
+                users, columns = np.unique(self.users[block], return_inverse=True)
+                scores = self.victim.forward(parameters, users)
+            picked = scores[columns, self.items[block]]
+            if not self.victim.ranking:
+                truth = torch.from_numpy(self.stars[block] / self.victim.max_rating)
+                total += float(((picked - truth) ** 2).sum())
+                continue
+            seen = self.victim.train[users]
+            scores[np.repeat(np.arange(len(users)), np.diff(seen.indptr)), seen.indices] = -np.inf
+            ranks = 1 + (scores[columns] > picked[:, None]).sum(1)
+            total -= float(torch.where(ranks <= 50, 1 / torch.log2(1.0 + ranks), 0.0).sum())
+        return total / len(self.users)
+
+
+class EncoderConfig(VictimConfig):
+    batch_size: int = Field(128, ge=1, description="users in one step of Adam")
+    initial_std: float = Field(0.05, gt=0, description="of the encoder's first weights")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="share of a profile hidden in a step")
+
+
+class EncoderVictim(Victim):
+    """A victim whose latent vector is computed from the user's own ratings, trained by Adam."""
+
+    Config = EncoderConfig
+
+    @abstractmethod
+    def initial_parameters(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Parameters before training, float32."""
+
+    @abstractmethod
+    def inputs(self, users: np.ndarray) -> sp.csr_matrix:
+        """(B, items) CSR: what the encoder reads of each user's profile, float32."""
+
+    @abstractmethod
+    def encode_inputs(
+        self, parameters: Parameters, inputs: sp.csr_matrix, users: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Offsets (B,) and latent vectors (B, d) from encoder inputs; differentiable."""
+
+    def encode(self, parameters, users):
+        return self.encode_inputs(parameters, self.inputs(users), users)
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        order = rng.permutation(self.train.shape[0])
+        size = self.config.batch_size
+        return (order[start : start + size] for start in range(0, len(order), size))
+
+    def _corrupted(self, inputs: sp.csr_matrix, rng: np.random.Generator) -> sp.csr_matrix:
+        """Hide each rating with probability ``input_dropout`` and scale up the rest."""
+        if not self.config.input_dropout:
+            return inputs
+        kept = rng.random(inputs.nnz, dtype=np.float32) >= self.config.input_dropout
+        values = inputs.data * kept / np.float32(1 - self.config.input_dropout)
+        return sp.csr_matrix((values, inputs.indices, inputs.indptr), shape=inputs.shape)
+
+    def _batch_loss(self, parameters, users, rng) -> torch.Tensor:
+        rows = self.train[users]
+        inputs = self._corrupted(self.inputs(users), rng)
+        offset, factors = self.encode_inputs(parameters, inputs, users)
+        weights, bias = parameters["item_factors"], parameters["item_bias"]
+        row_of = torch.from_numpy(np.repeat(np.arange(len(users)), np.diff(rows.indptr)))
+        items = torch.from_numpy(rows.indices.astype(np.int64))
+        scores = sampled_product(factors, weights, rows) + bias[items] + offset[row_of]
+        loss = ((torch.from_numpy(rows.data) - scores) ** 2).sum()
+        omega = self.config.unobserved_weight
+        if omega:  # offsets are zero in this regime
+            users_1 = torch.cat([factors, torch.ones(len(users), 1)], 1)
+            items_1 = torch.cat([weights, bias[:, None]], 1)
+            everywhere = ((users_1.T @ users_1) * (items_1.T @ items_1)).sum()
+            loss = loss + omega * (everywhere - (scores**2).sum())
+        return loss / len(users)
+
+    def _fit(self, validation, rng):
+        parameters = self.initial_parameters(rng)
+        for value in parameters.values():
+            value.requires_grad_()
+        adam = torch.optim.Adam(
+            parameters.values(),
+            lr=self.config.learning_rate,
+            weight_decay=2 * self.config.reg,
+            fused=True,
+        )
+        stopping = EarlyStopping(self, validation)
+        for _ in range(self.config.epochs):
+            for users in self._batches(rng):
+                adam.zero_grad()
+                self._batch_loss(parameters, users, rng).backward()
+                adam.step()
+            if stopping.update(parameters):
+                break
+        return stopping.best, stopping.best_error
+
+
+def normal(rng: np.random.Generator, *shape: int, std: float) -> torch.Tensor:
+    """Normal draws from the model's own stream, float32."""
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32) * np.float32(std))
+
+
+def shrunken_item_means(residuals: sp.csr_matrix, shrinkage: float = 5.0) -> torch.Tensor:
+    """Mean of the stored values of each column, pulled to zero where they are few."""
+    csc = residuals.tocsc()
+    sums = np.asarray(csc.sum(axis=0)).ravel()
+    return torch.from_numpy((sums / (np.diff(csc.indptr) + shrinkage)).astype(np.float32))

@@ -1,0 +1,138 @@
+"""Biased matrix factorisation, each regime trained by the method that fits it.
+
+    s_ui = a_u + p_u · w_i + b_i
+
+Rating regime: a_u = μ + b_u, stochastic gradient descent over the observed ratings (Koren et al.
+2009). Ranking regime: a_u = 0, alternating least squares over all cells, the unobserved ones as
+zeros of weight ω (Hu et al. 2008), the regulariser scaled by how many cells a row has (Rendle et
+al. 2022).
+"""
+
+import numba
+import numpy as np
+import torch
+from pydantic import Field
+
+from rvdlib.models.base import Victim, VictimConfig
+from rvdlib.models.fitting import EarlyStopping
+
+
+class MFConfig(VictimConfig):
+    initial_std: float = Field(0.1, gt=0, description="of the first user and item factors")
+    learning_rate_decay: float = Field(
+        0.95, gt=0, le=1, description="of learning_rate per epoch (rating regime)"
+    )
+
+
+class MF(Victim):
+    name = "MF"
+    Config = MFConfig
+
+    def encode(self, parameters, users):
+        factors = parameters["user_factors"][users]
+        if self.ranking:
+            return torch.zeros(len(users)), factors
+        return self.global_mean + parameters["user_bias"][users], factors
+
+    @property
+    def global_mean(self) -> float:
+        """μ, of the training ratings over the top of the scale."""
+        return float(self.train.data.mean())
+
+    def _fit(self, validation, rng):
+        n_users, n_items = self.train.shape
+        size, std = self.config.embedding_size, np.float32(self.config.initial_std)
+        arrays = {
+            "user_factors": std * rng.standard_normal((n_users, size), dtype=np.float32),
+            "item_factors": std * rng.standard_normal((n_items, size), dtype=np.float32),
+            "item_bias": np.zeros(n_items, dtype=np.float32),
+        }
+        if not self.ranking:
+            arrays["user_bias"] = np.zeros(n_users, dtype=np.float32)
+        stopping = EarlyStopping(self, validation)
+        epochs = self._least_squares(arrays) if self.ranking else self._descent(arrays, rng)
+        for _ in epochs:
+            if stopping.update({name: torch.from_numpy(array) for name, array in arrays.items()}):
+                break
+        return stopping.best, stopping.best_error
+
+    def _descent(self, arrays, rng):
+        """One epoch of SGD per step, in a fresh random order of the ratings."""
+        coo = self.train.tocoo()
+        values = coo.data - np.float32(self.global_mean)
+        rate = self.config.learning_rate
+        for _ in range(self.config.epochs):
+            order = rng.permutation(len(values))
+            _sgd_epoch(
+                coo.row,
+                coo.col,
+                values,
+                order,
+                arrays["user_factors"],
+                arrays["item_factors"],
+                arrays["user_bias"],
+                arrays["item_bias"],
+                np.float32(rate),
+                np.float32(self.config.reg),
+            )
+            rate *= self.config.learning_rate_decay
+            yield
+
+    def _least_squares(self, arrays):
+        """One sweep over users, then items, per step; the bias is a factor whose user side is 1."""
+        users, items, bias = arrays["user_factors"], arrays["item_factors"], arrays["item_bias"]
+        by_user, by_item = self.train, self.train.T.tocsr()
+        omega, reg = np.float32(self.config.unobserved_weight), np.float32(self.config.reg)
+        ones = np.ones((len(users), 1), dtype=np.float32)
+        zeros = np.zeros(len(users), dtype=np.float32)
+        for _ in range(self.config.epochs):
+            _solve_rows(by_user.indptr, by_user.indices, by_user.data, items, bias, omega, reg, users)
+            solved = np.concatenate([items, bias[:, None]], axis=1)
+            _solve_rows(
+                by_item.indptr,
+                by_item.indices,
+                by_item.data,
+                np.concatenate([users, ones], axis=1),
+                zeros,
+                omega,
+                reg,
+                solved,
+            )
+            items[:], bias[:] = solved[:, :-1], solved[:, -1]
+            yield
+
+
+@numba.njit(cache=True, fastmath=True)
+def _sgd_epoch(rows, columns, values, order, p, q, user_bias, item_bias, rate, reg):
+    for position in order:
+        u, i = rows[position], columns[position]
+        prediction = user_bias[u] + item_bias[i]
+        for f in range(p.shape[1]):
+            prediction += p[u, f] * q[i, f]
+        error = values[position] - prediction
+        user_bias[u] += rate * (error - reg * user_bias[u])
+        item_bias[i] += rate * (error - reg * item_bias[i])
+        for f in range(p.shape[1]):
+            p_uf = p[u, f]
+            p[u, f] += rate * (error * q[i, f] - reg * p_uf)
+            q[i, f] += rate * (error * p_uf - reg * q[i, f])
+
+
+@numba.njit(cache=True, fastmath=True)
+def _solve_rows(indptr, indices, values, fixed, fixed_bias, omega, reg, solved):
+    """Ridge regression of every row on the ``fixed`` factors, over observed and unobserved cells.
+
+    Minimises Σ_R (y − b − x·f)² + ω Σ_{not R} (b + x·f)² + reg (|R| + ω·columns) ‖x‖².
+    """
+    n_columns, size = fixed.shape
+    rest = np.float32(1) - omega
+    gram = omega * (fixed.T @ fixed)
+    silence = -omega * (fixed.T @ fixed_bias)
+    for row in range(len(indptr) - 1):
+        first, last = indptr[row], indptr[row + 1]
+        chosen = fixed[indices[first:last]]
+        matrix = gram + rest * (chosen.T @ chosen)
+        for f in range(size):
+            matrix[f, f] += reg * (np.float32(last - first) + omega * np.float32(n_columns))
+        target = values[first:last] - rest * fixed_bias[indices[first:last]]
+        solved[row] = np.linalg.solve(matrix, silence + chosen.T @ target)

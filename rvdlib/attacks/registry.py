@@ -1,0 +1,67 @@
+"""Every attack by name, and the way from a name to a poisoned training set.
+
+An attack is a function of a :class:`~rvdlib.threat_model.ThreatModel`, a random generator and its
+own keyword options, and of nothing else. It returns m profiles, (m, items) CSR of stars: all
+targets at the top rating and exactly F fillers, all on the rating scale.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+
+from rvdlib.attacks.clone import clone
+from rvdlib.attacks.from_file import from_file
+from rvdlib.attacks.heuristic import average, bandwagon, random, segment
+from rvdlib.attacks.profiles import check_profiles
+from rvdlib.data import Split
+from rvdlib.threat_model import ThreatModel
+
+Attack = Callable[..., sp.csr_matrix]
+
+ATTACKS: dict[str, Attack] = {
+    "random": random,
+    "average": average,
+    "bandwagon": bandwagon,
+    "segment": segment,
+    "clone": clone,
+    "from_file": from_file,
+}
+
+
+def craft(
+    name: str, threat_model: ThreatModel, rng: np.random.Generator, **options
+) -> sp.csr_matrix:
+    """The fake profiles of the attack called ``name``: (m, items) CSR of stars, float32, sorted.
+
+    Raises:
+        ValueError: for an unknown attack or option, or an attack that breaks its budget.
+    """
+    if name not in ATTACKS:
+        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
+    known = list(inspect.signature(ATTACKS[name]).parameters)[2:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"attack {name!r} has no option {unknown[0]!r}, it has: {known}")
+    profiles = ATTACKS[name](threat_model, rng, **options)
+    if profiles.shape[0] != threat_model.n_fakes:
+        raise ValueError(
+            f"attack {name!r} made {profiles.shape[0]} profiles, "
+            f"the budget is {threat_model.n_fakes}"
+        )
+    check_profiles(threat_model, profiles)
+    return profiles
+
+
+def poison(split: Split, fakes: sp.csr_matrix) -> sp.csr_matrix:
+    """What the victim is trained on: (users + fakes, items), real training rows first.
+
+    Raises:
+        ValueError: if the fakes are about another number of items.
+    """
+    if fakes.shape[1] != split.train.shape[1]:
+        raise ValueError(f"fakes have {fakes.shape[1]} items, the data {split.train.shape[1]}")
+    poisoned = sp.vstack([split.train, fakes], format="csr", dtype=np.float32)
+    poisoned.sort_indices()
+    return poisoned

@@ -1,0 +1,184 @@
+"""What every attack in the registry must keep, on real data and on the most awkward small data."""
+
+import inspect
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvdlib.attacks import ATTACKS, craft
+from rvdlib.attacks.profiles import assemble, filler_candidates
+from rvdlib.data import Ratings, leave_one_out
+from rvdlib.seeding import stream
+from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
+
+SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("profiles")
+
+
+@pytest.fixture(params=ATTACKS)
+def attack(request, folder):
+    """A function (threat model, seed) -> profiles, the attack's own needs met."""
+
+    def run(threat, seed=0):
+        options = {}
+        if request.param == "from_file":
+            options = {"path": _profiles_file(threat, folder), "draw": True}
+        return craft(request.param, threat, stream(seed, "attack"), **options)
+
+    return run
+
+
+def _profiles_file(threat, folder):
+    """Somebody else's profiles, twice as many as the budget, so that there is a choice."""
+    rng = np.random.default_rng(99)
+    doubled = ThreatModel(
+        threat.visible, threat.targets, 2 * threat.n_fakes, threat.filler_size, threat.levels
+    )
+    candidates = filler_candidates(threat)
+    fillers = np.argsort(rng.random((doubled.n_fakes, len(candidates))), axis=1)
+    fillers = candidates[fillers[:, : threat.filler_size]]
+    path = folder / "profiles.npz"
+    sp.save_npz(path, assemble(doubled, fillers, rng.choice(threat.levels, fillers.shape)))
+    return path
+
+
+@st.composite
+def threats(draw):
+    """Small and awkward: one visible user, empty rows, unrated items, F = 0, F = all, m = 0."""
+    n_users, n_items = draw(st.integers(1, 6)), draw(st.integers(1, 9))
+    levels = np.array(draw(st.sampled_from(SCALES)), dtype=np.float32)
+    cells = st.none() | st.sampled_from(levels.tolist())
+    rows = draw(
+        st.lists(
+            st.lists(cells, min_size=n_items, max_size=n_items), min_size=n_users, max_size=n_users
+        )
+    )
+    triples = [
+        (user, item, stars)
+        for user, row in enumerate(rows)
+        for item, stars in enumerate(row)
+        if stars is not None
+    ]
+    users, items, stars = np.array(triples, dtype=float).reshape(-1, 3).T
+    visible = sp.csr_matrix(
+        (stars.astype(np.float32), (users.astype(int), items.astype(int))),
+        shape=(n_users, n_items),
+    )
+    targets = draw(st.sets(st.integers(0, n_items - 1), min_size=1, max_size=min(3, n_items)))
+    room = n_items - len(targets)
+    filler_size = draw(st.sampled_from([0, room]) | st.integers(0, room))
+    return ThreatModel(
+        visible, np.array(sorted(targets)), draw(st.integers(0, 5)), filler_size, levels
+    )
+
+
+def assert_budget_kept(threat, profiles):
+    assert sp.issparse(profiles)
+    assert profiles.format == "csr"
+    assert profiles.dtype == np.float32
+    assert profiles.shape == (threat.n_fakes, threat.n_items)
+    for row in range(threat.n_fakes):
+        here = slice(profiles.indptr[row], profiles.indptr[row + 1])
+        rated = dict(zip(profiles.indices[here].tolist(), profiles.data[here], strict=True))
+        assert list(rated) == sorted(rated)
+        assert len(rated) == here.stop - here.start, "an item is rated twice"
+        targets = set(threat.targets.tolist())
+        assert targets <= set(rated)
+        assert {rated[item] for item in targets} == {threat.levels[-1]}
+        assert len(set(rated) - targets) == threat.filler_size
+        assert set(rated.values()) <= set(threat.levels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("name", ATTACKS)
+def test_budget_and_scale_are_kept_on_awkward_data(name, data, folder):
+    threat = data.draw(threats())
+    options = {}
+    if name == "from_file":
+        options = {"path": _profiles_file(threat, folder), "draw": True}
+    assert_budget_kept(threat, craft(name, threat, stream(0, "attack"), **options))
+
+
+@pytest.mark.parametrize("attack_size", [0.01, 0.1])
+@pytest.mark.parametrize("filler_size", [0, 1, 106, 1677])
+def test_budget_and_scale_are_kept_on_real_data(attack, ml100k, attack_size, filler_size):
+    threat = _real_threat(ml100k, attack_size=attack_size, filler_size=filler_size)
+    assert_budget_kept(threat, attack(threat))
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_other_fakes(attack, ml100k):
+    threat = _real_threat(ml100k)
+    first, again, other = attack(threat, 0), attack(threat, 0), attack(threat, 1)
+    for part in ("data", "indices", "indptr"):
+        assert getattr(first, part).tobytes() == getattr(again, part).tobytes()
+    assert (first != other).nnz > 0
+
+
+def test_fakes_of_one_attack_are_not_all_alike(attack, ml100k):
+    dense = attack(_real_threat(ml100k)).toarray()
+    assert len(np.unique(dense, axis=0)) == len(dense)
+
+
+def test_inputs_are_not_changed_and_outputs_share_no_memory_with_them(attack, ml100k):
+    threat = _real_threat(ml100k)
+    visible = threat.visible
+    # Writable on purpose: an attack that changes its input must be caught, not stopped.
+    threat = ThreatModel(visible.copy(), threat.targets.copy(), 28, 50, threat.levels.copy())
+    profiles = attack(threat)
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(threat.visible, part), getattr(visible, part))
+        assert not np.shares_memory(getattr(profiles, part), getattr(threat.visible, part))
+    assert np.array_equal(threat.levels, ml100k.levels)
+
+
+def test_what_the_attacker_does_not_see_changes_nothing(attack, ml100k):
+    rng = np.random.default_rng(5)
+    split = leave_one_out(ml100k, stream(0, "split"))
+    targets = draw_targets(split, "unpopular", stream(0, "targets"))
+    seen = build_threat_model(split, targets, stream(0, "attack"), visible_share=0.4).visible
+
+    # Every hidden user gets other items and other stars; visible rows stay.
+    train = split.train.tolil()
+    n_visible = seen.shape[0]
+    visible_users = np.sort(stream(0, "attack").choice(train.shape[0], n_visible, replace=False))
+    assert (train[visible_users].tocsr() != seen).nnz == 0
+    for user in np.setdiff1d(np.arange(train.shape[0]), visible_users):
+        train.rows[user] = sorted(rng.choice(train.shape[1], 30, replace=False).tolist())
+        train.data[user] = rng.choice(ml100k.levels, 30).tolist()
+    changed = type(split)(ml100k, train.tocsr(), split.validation, split.test)
+
+    before, after = (
+        attack(build_threat_model(each, targets, stream(0, "attack"))) for each in (split, changed)
+    )
+    assert (split.train != changed.train).nnz > 10_000
+    assert (before != after).nnz == 0
+
+
+def test_targets_are_the_given_ones_wherever_they_stand(attack, ml100k):
+    split = leave_one_out(ml100k, stream(0, "split"))
+    targets = np.array([1681, 700, 1500])
+    threat = build_threat_model(split, targets, stream(0, "attack"))
+    profiles = attack(threat).toarray()
+    assert (profiles[:, targets] == 5).all()
+    assert not (profiles[:, :5] == 5).all(axis=0).all()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_takes_a_threat_model_a_stream_and_its_own_options_only(name):
+    threat, rng, *options = inspect.signature(ATTACKS[name]).parameters.values()
+    assert (threat.annotation, rng.annotation) == (ThreatModel, np.random.Generator)
+    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+
+
+def _real_threat(ratings: Ratings, **options) -> ThreatModel:
+    split = leave_one_out(ratings, stream(0, "split"))
+    targets = draw_targets(split, "unpopular", stream(0, "targets"))
+    return build_threat_model(split, targets, stream(0, "threat"), **options)

@@ -1,0 +1,193 @@
+"""From a recommender to numbers: who is evaluated, on what, in bounded memory.
+
+The metrics themselves are specified in :mod:`rvdlib.metrics`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rvdlib import metrics
+from rvdlib.data import HeldOut, Split
+
+
+class Recommender(Protocol):
+    """Anything that scores users against all items. ``predicts_stars = False`` voids its RMSE."""
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items) of the users with these row numbers, in stars."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured for each evaluated user; the properties sum it up.
+
+    Attributes:
+        k: length of the list.
+        users: (U,) row numbers, real users only.
+        targets: (T,) item indices.
+        target_ranks: (U, T) rank of each target in each user's list, inf where she rated it.
+        raters: (U, T) whether the user rated the target in training.
+        test_ranks: (U,) rank of the test item, NaN for a user without one.
+        squared_errors: (U,) on the test item in stars², NaN for a user without one.
+    """
+
+    k: int
+    users: np.ndarray
+    targets: np.ndarray
+    target_ranks: np.ndarray
+    raters: np.ndarray
+    test_ranks: np.ndarray
+    squared_errors: np.ndarray
+
+    @property
+    def target_hit_ratio(self) -> float:
+        """THR@K: the targets' raters excluded; NaN without targets."""
+        return metrics.target_hit_ratio(self.target_ranks, self.raters, self.k)
+
+    @property
+    def target_hit_ratio_with_raters(self) -> float:
+        """THR@K with raters kept in the denominator."""
+        return metrics.target_hit_ratio(self.target_ranks, self.raters, self.k, count_raters=True)
+
+    @property
+    def hit_ratio(self) -> float:
+        return metrics.mean(metrics.hits(self.test_ranks, self.k))
+
+    @property
+    def ndcg(self) -> float:
+        return metrics.mean(metrics.gains(self.test_ranks, self.k))
+
+    @property
+    def rmse(self) -> float:
+        """In stars, on the test items."""
+        return float(np.sqrt(metrics.mean(self.squared_errors)))
+
+    def summary(self) -> dict[str, float]:
+        names = ("target_hit_ratio", "target_hit_ratio_with_raters", "hit_ratio", "ndcg", "rmse")
+        return {name: getattr(self, name) for name in names}
+
+    def take(self, rows: np.ndarray) -> "Evaluation":
+        """The same for the users at these positions, who may repeat (bootstrap)."""
+        per_user = ("users", "target_ranks", "raters", "test_ranks", "squared_errors")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_user})
+
+
+def evaluate(
+    recommender: Recommender,
+    split: Split,
+    targets: ArrayLike,
+    *,
+    k: int = 50,
+    users: ArrayLike | None = None,
+    block_size: int = 512,
+) -> Evaluation:
+    """Evaluate on the real users of a leave-one-out split: target hits and the test item.
+
+    Args:
+        recommender: may have been trained with fakes below the real rows; they are never scored.
+        targets: (T,) item indices; may be empty.
+        k: length of the list, at least 1.
+        users: evaluate these real users only; by default all.
+        block_size: users scored at once; memory is about block_size × items scores.
+
+    Raises:
+        ValueError: for users, targets or k out of range, repeated users, several test items for
+            one user (see :func:`rmse` for those splits), or scores of a wrong shape or with NaN.
+    """
+    n_users, n_items = split.train.shape
+    targets = np.asarray(targets, dtype=np.intp)
+    users = np.arange(n_users) if users is None else np.asarray(users)
+    if not len(users) or users.min() < 0 or users.max() >= n_users:
+        raise ValueError(f"users must be one or more real users, rows below {n_users}")
+    if len(np.unique(users)) != len(users):
+        raise ValueError("users repeat")
+    if len(targets) and not 0 <= targets.min() <= targets.max() < n_items:
+        raise ValueError(f"targets must be item indices below {n_items}, got {targets.tolist()}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if len(np.unique(split.test.users)) != len(split.test.users):
+        raise ValueError("a user has several test items: evaluate needs a leave-one-out split")
+
+    test_items, stars = np.full(n_users, -1), np.full(n_users, np.nan)
+    test_items[split.test.users] = split.test.items
+    stars[split.test.users] = split.test.stars
+    predicts_stars = getattr(recommender, "predicts_stars", True)
+
+    all_ranks = np.empty((len(users), 1 + len(targets)))
+    errors = np.full(len(users), np.nan)
+    for start in range(0, len(users), block_size):
+        block = users[start : start + block_size]
+        scores = _score(recommender, block, n_items)
+        # Whoever has no test item ranks item 0 in its place, to be voided below.
+        tests = np.maximum(test_items[block], 0)
+        items = np.column_stack([tests, np.broadcast_to(targets, (len(block), len(targets)))])
+        here = slice(start, start + len(block))
+        all_ranks[here] = metrics.ranks(scores, split.train[block], items)
+        if predicts_stars:
+            predictions = scores[np.arange(len(block)), tests]
+            errors[here] = metrics.squared_errors(predictions, stars[block], split.ratings.levels)
+    all_ranks[test_items[users] < 0, 0] = np.nan
+    rated = split.train[users][:, targets].tocoo()
+    raters = np.zeros((len(users), len(targets)), dtype=bool)
+    raters[rated.row, rated.col] = True
+    return Evaluation(k, users, targets, all_ranks[:, 1:], raters, all_ranks[:, 0], errors)
+
+
+def rmse(
+    recommender: Recommender, held_out: HeldOut, levels: np.ndarray, *, block_size: int = 512
+) -> float:
+    """RMSE in stars on any held-out ratings, several per user too; NaN if there are none.
+
+    Raises:
+        ValueError: if a prediction is NaN.
+    """
+    order = np.argsort(held_out.users, kind="stable")
+    users, items, stars = (column[order] for column in held_out)
+    distinct, first = np.unique(users, return_index=True)
+    bounds = np.append(first, len(users))
+    errors = np.empty(len(users))
+    for start in range(0, len(distinct), block_size):
+        block = distinct[start : start + block_size]
+        here = slice(bounds[start], bounds[start + len(block)])
+        predictions = np.asarray(recommender.score(block))[
+            np.searchsorted(block, users[here]), items[here]
+        ]
+        errors[here] = metrics.squared_errors(predictions, stars[here], levels)
+    return float(np.sqrt(metrics.mean(errors)))
+
+
+def _score(recommender: Recommender, users: np.ndarray, n_items: int) -> np.ndarray:
+    scores = np.asarray(recommender.score(users))
+    if scores.shape != (len(users), n_items):
+        raise ValueError(
+            f"{type(recommender).__name__}.score gave the shape {scores.shape}, "
+            f"expected {(len(users), n_items)} (users, items)"
+        )
+    return scores
+
+
+def lift(attacked: ArrayLike, clean: ArrayLike) -> ArrayLike:
+    """What an attack adds to the target hit ratio: THR(attacked) − THR(not attacked)."""
+    return np.subtract(attacked, clean)
+
+
+def lift_removed(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """1 − lift(defended)/lift(undefended), NaN where the undefended lift is below 0.01."""
+    return _one_minus_ratio(defended, undefended, floor=0.01)
+
+
+def reduction(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """The paper's plain 1 − THR(defended)/THR(undefended), NaN where the latter is 0."""
+    return _one_minus_ratio(defended, undefended, floor=np.finfo(float).tiny)
+
+
+def _one_minus_ratio(defended: ArrayLike, undefended: ArrayLike, floor: float) -> np.ndarray:
+    defended, undefended = np.broadcast_arrays(
+        np.asarray(defended, dtype=float), np.asarray(undefended, dtype=float)
+    )
+    result = np.full(undefended.shape, np.nan)
+    np.divide(defended, undefended, out=result, where=undefended >= floor)
+    return (1 - result)[()]

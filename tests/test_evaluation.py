@@ -1,0 +1,210 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from rvdlib.data import HeldOut, Ratings, leave_one_out, random_holdout
+from rvdlib.evaluation import evaluate, lift, lift_removed, reduction, rmse
+from rvdlib.seeding import stream
+
+LEVELS = np.arange(1, 6, dtype=np.float32)
+TARGETS = np.array([0, 2, 40])
+
+
+class Fixed:
+    """A recommender with a score table; remembers whom it was asked about."""
+
+    def __init__(self, table):
+        self.table = table
+        self.asked = []
+
+    def score(self, users):
+        self.asked.append(users)
+        return self.table[users]
+
+
+@pytest.fixture(scope="module")
+def split():
+    """60 users, 50 items; ten users have too few ratings to be tested."""
+    rng = np.random.default_rng(0)
+    sizes = np.r_[np.full(10, 3), rng.integers(5, 25, size=50)]
+    triples = [
+        (user, item, rng.choice(LEVELS))
+        for user, size in enumerate(sizes)
+        for item in rng.choice(50, size, replace=False)
+    ]
+    users, items, stars = zip(*triples, strict=True)
+    ratings = Ratings.from_triples(users, items, stars, name="small", levels=LEVELS)
+    return leave_one_out(ratings, stream(0, "split"))
+
+
+@pytest.fixture
+def recommender():
+    # One decimal, so that there are ties; beyond the scale at both ends, so that clipping matters.
+    return Fixed(np.round(np.random.default_rng(1).normal(3, 2, (60, 50)), 1).astype(np.float32))
+
+
+def brute_force(table, split, targets, k):
+    """Every metric by lists and loops."""
+    lists = []
+    for user in range(split.train.shape[0]):
+        seen = set(split.train[user].indices.tolist())
+        free = [item for item in range(split.train.shape[1]) if item not in seen]
+        lists.append(sorted(free, key=lambda i: (-table[user, i], i))[:k])
+    shares, shares_with_raters = [], []
+    for target in targets:
+        raters = set(split.train[:, [target]].nonzero()[0].tolist())
+        hit = [target in lists[user] for user in range(len(lists)) if user not in raters]
+        shares.append(sum(hit) / len(hit))
+        shares_with_raters.append(sum(hit) / len(lists))
+    hits, gains, errors = [], [], []
+    for user, item, stars in zip(*split.test, strict=True):
+        hits.append(item in lists[user])
+        gains.append(1 / math.log2(lists[user].index(item) + 2) if hits[-1] else 0)
+        errors.append((min(max(table[user, item], 1), 5) - stars) ** 2)
+    return {
+        "target_hit_ratio": np.mean(shares),
+        "target_hit_ratio_with_raters": np.mean(shares_with_raters),
+        "hit_ratio": np.mean(hits),
+        "ndcg": np.mean(gains),
+        "rmse": math.sqrt(np.mean(errors)),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 7, 20])
+def test_the_summary_agrees_with_brute_force(split, recommender, k):
+    expected = brute_force(recommender.table, split, TARGETS, k)
+    assert evaluate(recommender, split, TARGETS, k=k).summary() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 60, 10_000])
+def test_blocks_bound_what_is_scored_at_once_and_change_nothing(split, recommender, block_size):
+    whole = evaluate(Fixed(recommender.table), split, TARGETS, k=5)
+    blocks = evaluate(recommender, split, TARGETS, k=5, block_size=block_size)
+    assert max(map(len, recommender.asked)) <= block_size
+    for field in dataclasses.fields(whole):
+        assert np.array_equal(getattr(whole, field.name), getattr(blocks, field.name), True) or (
+            field.name == "k"
+        )
+
+
+def test_fake_users_are_never_scored_and_never_count(split, recommender):
+    # Thirty fakes whose lists are all targets: counted, they would lift the hit ratio.
+    fakes = np.full((30, 50), -9, dtype=np.float32)
+    fakes[:, TARGETS] = 9
+    poisoned = Fixed(np.vstack([recommender.table, fakes]))
+    result = evaluate(poisoned, split, TARGETS, k=5)
+    assert np.concatenate(poisoned.asked).tolist() == list(range(60))
+    assert result.summary() == evaluate(recommender, split, TARGETS, k=5).summary()
+    with pytest.raises(ValueError, match="real users, rows below 60"):
+        evaluate(poisoned, split, TARGETS, users=[3, 60])
+
+
+def test_a_rater_of_a_target_cannot_hit_it_however_high_it_scores(split, recommender):
+    recommender.table[:, TARGETS] = 99
+    result = evaluate(recommender, split, TARGETS, k=5)
+    raters = split.train[:, TARGETS].toarray() > 0
+    assert raters.any()
+    assert np.array_equal(result.raters, raters)
+    assert np.array_equal(np.isinf(result.target_ranks), raters)
+    assert result.target_hit_ratio == 1
+    assert result.target_hit_ratio_with_raters == pytest.approx(1 - raters.mean())
+
+
+def test_users_without_a_test_item_count_for_targets_only(split, recommender):
+    result = evaluate(recommender, split, TARGETS)
+    assert np.flatnonzero(np.isnan(result.test_ranks)).tolist() == list(range(10))
+    assert np.flatnonzero(np.isnan(result.squared_errors)).tolist() == list(range(10))
+    only = evaluate(recommender, split, TARGETS, users=np.arange(10)).summary()
+    assert {name for name, value in only.items() if np.isnan(value)} == {
+        "hit_ratio",
+        "ndcg",
+        "rmse",
+    }
+
+
+def test_a_sample_of_users_is_the_part_of_the_whole(split, recommender):
+    sample = np.array([50, 3, 17])
+    part = evaluate(recommender, split, TARGETS, k=5, users=sample)
+    taken = evaluate(recommender, split, TARGETS, k=5).take(sample)
+    assert part.users.tolist() == taken.users.tolist() == [50, 3, 17]
+    assert part.summary() == pytest.approx(taken.summary(), nan_ok=True)
+
+
+def test_no_targets_leave_accuracy_alone(split, recommender):
+    without = evaluate(recommender, split, []).summary()
+    assert np.isnan(without.pop("target_hit_ratio"))
+    assert np.isnan(without.pop("target_hit_ratio_with_raters"))
+    assert without.items() <= evaluate(recommender, split, TARGETS).summary().items()
+
+
+def test_a_recommender_that_does_not_predict_stars_has_no_rmse(split, recommender):
+    recommender.predicts_stars = False
+    summary = evaluate(recommender, split, TARGETS).summary()
+    assert np.isnan(summary["rmse"])
+    assert summary["hit_ratio"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"users": []}, "one or more real users"),
+        ({"users": [-1]}, "one or more real users"),
+        ({"users": [4, 4]}, "users repeat"),
+        ({"targets": [50]}, "targets must be item indices below 50"),
+        ({"targets": [-1]}, "targets must be item indices below 50"),
+        ({"k": 0}, "k must be at least 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(split, recommender, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(recommender, split, **({"targets": TARGETS} | arguments))
+
+
+def test_scores_of_a_wrong_shape_or_with_nan_are_refused(split, recommender):
+    with pytest.raises(ValueError, match=r"Fixed\.score gave the shape \(60, 49\)"):
+        evaluate(Fixed(recommender.table[:, :49]), split, TARGETS)
+    recommender.table[59, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate(recommender, split, TARGETS, block_size=7)
+    with pytest.raises(ValueError, match="NaN"):
+        rmse(recommender, HeldOut(np.array([59]), np.array([3]), np.array([4.0])), LEVELS)
+
+
+def test_a_random_split_is_for_rmse_not_for_evaluate(split, recommender):
+    holdout = random_holdout(split.ratings, stream(0, "split"))
+    with pytest.raises(ValueError, match="leave-one-out"):
+        evaluate(recommender, holdout, TARGETS)
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 512])
+def test_rmse_on_a_random_split_in_any_order_agrees_with_numpy(split, recommender, block_size):
+    held_out = random_holdout(split.ratings, stream(0, "split")).test
+    order = np.random.default_rng(0).permutation(len(held_out.users))
+    held_out = HeldOut(*(column[order] for column in held_out))
+    assert len(np.unique(held_out.users)) < len(held_out.users)
+    predictions = np.clip(recommender.table[held_out.users, held_out.items], 1, 5)
+    expected = np.sqrt(np.mean((predictions.astype(float) - held_out.stars) ** 2))
+    assert rmse(recommender, held_out, LEVELS, block_size=block_size) == pytest.approx(expected)
+    assert max(map(len, recommender.asked)) <= block_size
+
+
+def test_rmse_on_the_test_items_is_that_of_evaluate(split, recommender):
+    assert rmse(recommender, split.test, LEVELS) == pytest.approx(
+        evaluate(recommender, split, TARGETS).rmse
+    )
+
+
+def test_lift_and_what_a_defence_removes_of_it():
+    assert lift(0.8, 0.1) == pytest.approx(0.7)
+    assert lift_removed(0.35, 0.7) == pytest.approx(0.5)
+    assert lift_removed(-0.1, 0.5) == pytest.approx(1.2)
+    assert np.isnan(lift_removed(0.0, 0.0099))
+    assert lift_removed(0.0, 0.01) == 1
+    assert np.isnan(lift_removed(0.0, -0.5))
+    assert lift_removed([0.1, 0.1, np.nan], [0.2, 0.001, 0.2]) == pytest.approx(
+        [0.5, np.nan, np.nan], nan_ok=True
+    )
+    assert reduction(0.2, 0.8) == pytest.approx(0.75)
+    assert np.isnan(reduction(0.2, 0.0))

@@ -32,7 +32,9 @@ class AutoRec(EncoderVictim):
             "item_bias": torch.zeros(n_items),
         }
         if not self.ranking:
-            parameters["item_bias"] = shrunken_item_means(self.inputs(np.arange(self.train.shape[0])))
+            parameters["item_bias"] = shrunken_item_means(
+                self.inputs(np.arange(self.train.shape[0]))
+            )
         return parameters
 
     def inputs(self, users):

@@ -128,8 +128,12 @@ class Victim(ABC):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) in stars, float32."""
+        return self.score_with(self.parameters, users)
+
+    def score_with(self, parameters: Parameters, users: np.ndarray) -> np.ndarray:
+        """The same with other parameters than the trained ones."""
         with torch.no_grad():
-            return (self.forward(self.parameters, users) * self.max_rating).numpy()
+            return (self.forward(parameters, users) * self.max_rating).numpy()
 
     def user_factors(self, users: np.ndarray | None = None) -> np.ndarray:
         """Latent vectors h (B, d) of ``users``, by default of every training user, float32."""

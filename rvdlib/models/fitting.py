@@ -17,9 +17,10 @@ import scipy.sparse as sp
 import torch
 from pydantic import Field
 
+from rvdlib import metrics
 from rvdlib.data import HeldOut
-from rvdlib.models.base import Parameters, Victim, VictimConfig
-from rvdlib.models.sparse_ops import sampled_product, sparse_product
+from rvdlib.models.base import DECODER, Parameters, Victim, VictimConfig
+from rvdlib.models.sparse_ops import sampled_product
 
 
 class EarlyStopping:
@@ -27,8 +28,7 @@ class EarlyStopping:
 
     def __init__(self, victim: Victim, validation: HeldOut):
         self.victim = victim
-        order = np.argsort(validation.users, kind="stable")
-        self.users, self.items, self.stars = (column[order] for column in validation)
+        self.validation = validation
         self.best_error = np.inf
         self.best: dict[str, torch.Tensor] = {}
         self.stale = 0
@@ -43,23 +43,23 @@ class EarlyStopping:
             self.stale += 1
         return self.stale >= self.victim.config.patience
 
+    @torch.no_grad()
     def _error(self, parameters: Parameters) -> float:
-        """RMSE on ratings (rating regime) or −NDCG@50 (ranking regime) of the validation items."""
-        total = 0.0
-        for block in np.array_split(np.arange(len(self.users)), max(1, len(self.users) // 2048)):
-            with torch.no_grad():
-                users, columns = np.unique(self.users[block], return_inverse=True)
-                scores = self.victim.forward(parameters, users)
-            picked = scores[columns, self.items[block]]
-            if not self.victim.ranking:
-                truth = torch.from_numpy(self.stars[block] / self.victim.max_rating)
-                total += float(((picked - truth) ** 2).sum())
-                continue
-            seen = self.victim.train[users]
-            scores[np.repeat(np.arange(len(users)), np.diff(seen.indptr)), seen.indices] = -np.inf
-            ranks = 1 + (scores[columns] > picked[:, None]).sum(1)
-            total -= float(torch.where(ranks <= 50, 1 / torch.log2(1.0 + ranks), 0.0).sum())
-        return total / len(self.users)
+        """What validation says: RMSE in stars (rating regime) or −NDCG@50 (ranking regime)."""
+        users, items, stars = self.validation
+        if self.victim.ranking:
+            gained = 0.0
+            for block in np.array_split(np.arange(len(users)), 1 + len(users) // 1024):
+                scores = self.victim.forward(parameters, users[block]).numpy()
+                ranks = metrics.ranks(scores, self.victim.train[users[block]], items[block, None])
+                gained += metrics.gains(ranks, 50).sum()
+            return -gained / len(users)
+        distinct, row = np.unique(users, return_inverse=True)
+        offset, factors = self.victim.encode(parameters, distinct)
+        weights, bias = (parameters[name][items] for name in DECODER)
+        predicted = (factors[row] * weights).sum(1) + bias + offset[row]
+        predicted = predicted.numpy() * self.victim.max_rating
+        return float(np.sqrt(metrics.squared_errors(predicted, stars, self.victim.levels).mean()))
 
 
 class EncoderConfig(VictimConfig):

@@ -86,7 +86,9 @@ class MF(Victim):
         ones = np.ones((len(users), 1), dtype=np.float32)
         zeros = np.zeros(len(users), dtype=np.float32)
         for _ in range(self.config.epochs):
-            _solve_rows(by_user.indptr, by_user.indices, by_user.data, items, bias, omega, reg, users)
+            _solve_rows(
+                by_user.indptr, by_user.indices, by_user.data, items, bias, omega, reg, users
+            )
             solved = np.concatenate([items, bias[:, None]], axis=1)
             _solve_rows(
                 by_item.indptr,

@@ -92,11 +92,10 @@ def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
                 trials,
                 random_state=int(rng.integers(2**31)),
             )
-            for drawn in sampler:
-                drawn = {name: _rounded(value) for name, value in drawn.items()}
-                tasks.append(
-                    joblib.delayed(_trial)(dataset, regime, victim, drawn | {"epochs": epochs})
-                )
+            for drawn in [*_chosen_elsewhere(dataset, regime, victim), *sampler]:
+                hyperparameters = {k: _rounded(v) for k, v in drawn.items()} | {"epochs": epochs}
+                trial = joblib.delayed(_trial)
+                tasks.append(trial(dataset, regime, victim, hyperparameters, splits))
     run = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     log = paths.RESULTS / "search" / f"{dataset}.csv"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,97 @@
+"""Real-time Vicinal Defense, as the paper has it (Xu, Wu, Lian 2023, arXiv 2309.17278).
+
+To serve user u: find her k nearest neighbours, fine-tune a private copy of the victim on the
+training loss of their rows, recommend with the copy, and let it go. The paper restores the shared
+weights instead; a copy per call is the same specification, and safe with threads and interrupts.
+
+This is the plain form, one user after the other: the reference that faster forms are held to.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from rvdlib.models.base import DECODER, Victim
+from rvdlib.neighbors import nearest_users
+from rvdlib.seeding import stream
+
+
+class RVDConfig(BaseModel):
+    """The choices that the paper leaves open. Unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="neighbours")
+    steps: int = Field(20, ge=0, description="of the optimiser; a full batch makes a step an epoch")
+    learning_rate: float = Field(0.01, gt=0)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    batch_size: int | None = Field(None, ge=1, description="rows in a step; None: all of them")
+    scope: Literal["all", "decoder", "encoder"] = Field("all", description="parameters that move")
+    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
+    include_user: bool = Field(False, description="whether u's own row joins the vicinity")
+    unobserved_weight: float = Field(
+        0.0, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
+    )
+    proximal_weight: float = Field(0.0, ge=0, description="λ, the pull back to the trained victim")
+    seed: int = Field(0, ge=0, description="of the mini-batches")
+
+
+class RVD:
+    """A victim defended by RVD: scores like one, and never changes it."""
+
+    def __init__(self, victim: Victim, **choices):
+        self.victim = victim
+        self.config = RVDConfig(**choices)
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Defended scores (B, items) in stars, float32."""
+        vicinities = self.vicinity(users)
+        scores = [self._score_one(u, rows) for u, rows in zip(users, vicinities, strict=True)]
+        return np.stack(scores) if scores else self.victim.score(np.asarray(users))
+
+    def vicinity(self, users: np.ndarray) -> np.ndarray:
+        """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
+        rows = nearest_users(self.victim, users, self.config.k, self.config.distance)
+        return np.column_stack([rows, users]) if self.config.include_user else rows
+
+    def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """The victim's parameters after fine-tuning a private copy on ``rows``."""
+        config, trained = self.config, self.victim.parameters
+        moving = {
+            name: value.clone().requires_grad_()
+            for name, value in trained.items()
+            if config.scope == "all" or (name in DECODER) == (config.scope == "decoder")
+        }
+        parameters = {**trained, **moving}
+        if config.optimizer == "adam":
+            optimizer = torch.optim.Adam(moving.values(), lr=config.learning_rate, fused=True)
+        else:
+            optimizer = torch.optim.SGD(
+                moving.values(), lr=config.learning_rate, momentum=config.momentum, fused=True
+            )
+        for batch in self._batches(user, rows):
+            optimizer.zero_grad()
+            loss = self.victim.loss(parameters, batch, config.unobserved_weight)
+            if config.proximal_weight:
+                moved = sum(((moving[name] - trained[name]) ** 2).sum() for name in moving)
+                loss = loss + config.proximal_weight / len(rows) * moved
+            loss.backward()
+            optimizer.step()
+        return {name: value.detach() for name, value in parameters.items()}
+
+    def _score_one(self, user: int, rows: np.ndarray) -> np.ndarray:
+        return self.victim.score_with(self.fine_tune(user, rows), np.array([user]))[0]
+
+    def _batches(self, user: int, rows: np.ndarray):
+        """The rows of each step: all of them, or shuffled mini-batches, epoch after epoch."""
+        size = self.config.batch_size or len(rows)
+        rng = stream(self.config.seed, "vicinal", int(user))
+        queue = np.empty(0, dtype=np.int64)
+        for _ in range(self.config.steps):
+            if not len(queue):
+                queue = rows if size >= len(rows) else rng.permutation(rows)
+            yield queue[:size]
+            queue = queue[size:]

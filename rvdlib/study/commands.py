@@ -1,0 +1,36 @@
+"""``rvd study`` and ``rvd doctor``. What they need is imported when they run: help is instant."""
+
+import click
+
+
+@click.command()
+@click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
+@click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
+def study(profile: str, only: tuple[str, ...], force: bool) -> None:
+    """Run the study's notebooks; those that nothing has changed for are left as they are."""
+    from rvdlib.study.parameters import StudyError
+    from rvdlib.study.run import run_study
+
+    try:
+        run_study(profile, only, force)
+    except StudyError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo(
+            "\nInterrupted. Finished notebooks and cells are kept: the same command goes on there.",
+            err=True,
+        )
+        raise SystemExit(130) from None
+
+
+@click.command()
+def doctor() -> None:
+    """Show versions, threads, device, memory, data and folders, and how to mend what is amiss."""
+    from rvdlib.study.doctor import diagnose
+
+    checks = diagnose()
+    for check in checks:
+        click.echo(str(check))
+    if any(check.fine is False for check in checks):
+        raise SystemExit(1)

@@ -1,0 +1,124 @@
+"""Is this machine ready for the study? What is here, what is missing, and how to get it."""
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numba
+import psutil
+import torch
+from packaging.requirements import InvalidRequirement, Requirement
+
+import rvdlib
+from rvdlib import paths
+from rvdlib.data.sources import available
+
+GIB = 2**30
+
+
+class Check(NamedTuple):
+    """One finding. ``fine`` is None where nothing is wrong but the reader may want to act."""
+
+    subject: str
+    fine: bool | None
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        mark = {True: "ok", None: "note", False: "FAIL"}[self.fine]
+        remedy = f"\n{'':20}{self.remedy}" if self.remedy else ""
+        return f"{mark:6}{self.subject:14}{self.found}{remedy}"
+
+
+def diagnose() -> list[Check]:
+    """Every check, in the order in which a reader would mend things."""
+    return [*_software(), *_machine(), *_datasets(), *_folders()]
+
+
+def _software() -> Iterator[Check]:
+    right = platform.python_version_tuple()[:2] == ("3", "11")
+    yield Check("python", right, platform.python_version(), "" if right else "use Python 3.11")
+    yield Check("rvdlib", True, rvdlib.__version__)
+    for name in ("torch", "numpy", "scipy", "numba", "pandas", "papermill"):
+        yield Check(name, True, version(name))
+    if not paths.LOCK.is_file():
+        yield Check("lock", None, f"{paths.LOCK} is missing", "versions are not compared")
+        return
+    wrong = [f"{name} is {has}, not {wants}" for name, has, wants in _off_the_lock(paths.LOCK)]
+    remedy = f"pip install -r {paths.LOCK}" if wrong else ""
+    found = "; ".join(wrong) or f"every package is as in {paths.LOCK.name}"
+    yield Check("lock", not wrong, found, remedy)
+
+
+def _off_the_lock(lock: Path) -> Iterator[tuple[str, str, str]]:
+    """(package, installed version or ``absent``, pin) where the two differ."""
+    for line in lock.read_text().splitlines():
+        try:
+            pin = Requirement(re.split(r"\s+#|\s+--|\s*\\$", line)[0])
+        except InvalidRequirement:  # a comment, an option of pip, a hash
+            continue
+        if pin.marker and not pin.marker.evaluate():
+            continue
+        try:
+            installed = version(pin.name)
+        except PackageNotFoundError:
+            installed = "absent"
+        if installed == "absent" or not pin.specifier.contains(installed, prereleases=True):
+            yield pin.name, installed, str(pin.specifier).removeprefix("==")
+
+
+def _machine() -> Iterator[Check]:
+    yield Check("cores", True, f"{joblib.cpu_count()} usable of {os.cpu_count()}")
+    asked = os.environ.get("OMP_NUM_THREADS")
+    yield Check(
+        "threads",
+        True,
+        f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}, "
+        f"OMP_NUM_THREADS {asked or 'not set'}",
+    )
+    memory = psutil.virtual_memory()
+    enough = memory.available >= 4 * GIB or None
+    found = f"{memory.available / GIB:.1f} GiB free of {memory.total / GIB:.1f}"
+    yield Check("memory", enough, found, "" if enough else "the study may need up to 4 GiB")
+    cuda = torch.cuda.is_available()
+    found = f"cuda ({torch.cuda.get_device_name()})" if cuda else "cpu; no CUDA device was found"
+    yield Check("device auto", True, found)
+
+
+def _datasets() -> Iterator[Check]:
+    folder = paths.data_dir()
+    if folder and not folder.is_dir():
+        yield Check("RVD_DATA_DIR", False, f"{folder} is not a folder", "correct it, or unset it")
+    for name, source in available().items():
+        here = not source.startswith("to be downloaded")
+        remedy = "" if here else f"happens at first use; or put {name}.tsv.gz into RVD_DATA_DIR"
+        yield Check(name, here or None, source, remedy)
+
+
+def _folders() -> Iterator[Check]:
+    if not paths.NOTEBOOKS.is_dir():
+        remedy = "clone the project and install it with `pip install -e .`"
+        yield Check("notebooks", False, f"there is no {paths.NOTEBOOKS}", remedy)
+    for subject, folder in (
+        ("results", paths.RESULTS),
+        ("figures", paths.FIGURES),
+        ("cell store", paths.CELL_STORE),
+        ("data cache", paths.user_cache()),
+    ):
+        problem = _unwritable(folder)
+        yield Check(subject, not problem, problem or str(folder))
+
+
+def _unwritable(folder: Path) -> str:
+    """What keeps a file from being written there, found out by writing one; empty if nothing."""
+    try:
+        paths.write_atomically(folder / ".doctor", "")
+        (folder / ".doctor").unlink()
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}"
+    return ""

@@ -1,0 +1,180 @@
+"""One notebook, executed by papermill, with what papermill lets pass made an error.
+
+An executed notebook is written only when it ran to its end without an error or a warning, and it
+holds nothing of when and where it ran, so that the same results give the same bytes.
+"""
+
+import base64
+import copy
+import io
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from PIL import Image
+from traitlets import default
+
+from rvdlib import paths
+from rvdlib.study.parameters import StudyError, check_parameters, declared_parameters
+
+
+class ThisInterpreter(AsyncKernelManager):
+    """A kernel of the Python that runs the study, whatever kernels are installed elsewhere."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
+
+    @default("transport_encryption")
+    def _encrypted(self) -> str:
+        return "auto"  # else a kernel warns that others on this machine can listen
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Parse a notebook file.
+
+    Raises:
+        StudyError: if it is missing, or is no notebook.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such notebook") from None
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        raise StudyError(f"{path} is not a notebook: {error}") from None
+
+
+def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute ``source`` with ``parameters``, in its own folder, and write it to ``output``.
+
+    Raises:
+        StudyError: for parameters that do not fit, before a kernel starts; for a cell that fails
+            or warns and for a kernel that dies. ``output`` is then left as it was, and what was
+            executed is kept beside it as NAME.failed.ipynb.
+    """
+    notebook = read_notebook(source)
+    check_parameters(declared_parameters(notebook, source.name), parameters, source.name)
+    failed = output.with_suffix(".failed.ipynb")
+    with tempfile.TemporaryDirectory() as folder:
+        partial = Path(folder) / "partial.ipynb"
+        try:
+            executed = papermill.execute_notebook(
+                copy.deepcopy(notebook),
+                partial,
+                dict(parameters),
+                cwd=source.parent,
+                kernel_name="python3",
+                language="python",
+                progress_bar={"desc": source.stem, "leave": False, "disable": None},
+                kernel_manager_class=ThisInterpreter,
+                coalesce_streams=True,
+            )
+            problem = _problem(executed)
+        except PapermillExecutionError:
+            executed = read_notebook(partial)
+            problem = _problem(executed)
+        except RuntimeError as error:  # nbclient's, when a kernel dies or does not start
+            executed = read_notebook(partial)
+            problem = _place_of_death(executed, error)
+    if problem:
+        paths.write_atomically(failed, nbformat.writes(executed))
+        raise StudyError(
+            f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n"
+            f"what was executed is kept in {failed}"
+        )
+    paths.write_atomically(output, nbformat.writes(_without_circumstances(executed, notebook)))
+    failed.unlink(missing_ok=True)
+
+
+def validate_executed(path: Path) -> None:
+    """Refuse a notebook that did not run to its end, or not cleanly, or lost its outputs.
+
+    Raises:
+        StudyError: names the first cell at fault.
+    """
+    if problem := _problem(read_notebook(path)):
+        raise StudyError(f"{path}: {problem}")
+
+
+def _problem(notebook: NotebookNode) -> str:
+    """The first thing that keeps a notebook from being an executed one; empty if there is none."""
+    code = [(i, cell) for i, cell in _cells(notebook) if cell.cell_type == "code" and cell.source]
+    for index, cell in code:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                return f"cell {index} raised {output.ename}: {output.evalue}\n{_excerpt(cell)}"
+            if output.output_type == "stream" and output.name == "stderr":
+                return f"cell {index} wrote to stderr: {output.text.strip()}\n{_excerpt(cell)}"
+        if cell.execution_count is None:
+            return f"cell {index} was not executed\n{_excerpt(cell)}"
+    if not any(cell.outputs for _, cell in code):
+        return "no cell has an output: it was stripped, or shows nothing"
+    return ""
+
+
+def _place_of_death(partial: NotebookNode, error: Exception) -> str:
+    begun = [(i, cell) for i, cell in _cells(partial) if cell.metadata.papermill.start_time]
+    if not begun:
+        return f"its kernel did not start: {error}"
+    index, cell = begun[-1]
+    return f"cell {index} killed the kernel: {error}\n{_excerpt(cell)}"
+
+
+def _cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
+    """Cells with their index in the source, those that papermill put in left out."""
+    added = {"injected-parameters", "papermill-error-cell-tag"}
+    own = [cell for cell in notebook.cells if not added & set(cell.metadata.get("tags", []))]
+    return list(enumerate(own))
+
+
+def _excerpt(cell: NotebookNode, most: int = 12) -> str:
+    lines = cell.source.splitlines()
+    return "\n".join(f"    {line}" for line in lines[:most] + ["…"] * (len(lines) > most))
+
+
+def _without_circumstances(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
+    """The notebook less times, run ids, machine paths and addresses; its images made light."""
+    notebook = copy.deepcopy(executed)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    notebook.nbformat_minor = max(5, notebook.nbformat_minor)
+    known = {cell.get("id") for cell in source.cells}
+    for index, cell in enumerate(notebook.cells):
+        if cell.get("id") not in known:
+            cell.id = f"cell-{index}"
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")}
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = _anonymous(output.text)
+            for kind, content in output.get("data", {}).items():
+                if kind == "image/png":
+                    output.data[kind] = _light_png(content)
+                elif isinstance(content, str):
+                    output.data[kind] = _anonymous(content)
+    return notebook
+
+
+def _anonymous(text: str) -> str:
+    text = text.replace(f"{paths.PROJECT}/", "").replace(str(Path.home()), "~")
+    return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x…", text)
+
+
+def _light_png(content: str) -> str:
+    """The figure on white, in a palette of 256 colours: half the bytes. Base64 in and out."""
+    figure = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")
+    page = Image.new("RGBA", figure.size, "white")
+    page.alpha_composite(figure)
+    buffer = io.BytesIO()
+    page.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+    return min(content, base64.b64encode(buffer.getvalue()).decode(), key=len)

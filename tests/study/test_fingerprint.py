@@ -1,0 +1,75 @@
+import pytest
+
+from rvdlib.study.fingerprint import (
+    MACHINERY,
+    PACKAGE,
+    PRESENTATION,
+    cell_fingerprint,
+    code_digests,
+    difference,
+)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Two states of a package: ``package(mf=...)`` gives the digests of one."""
+    states = iter(("before", "after"))
+
+    def digests(without=(), **sources):
+        folder = tmp_path / next(states) / "rvdlib"
+        for name, source in sources.items():
+            path = folder / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        return {"code": code_digests(folder, frozenset(without))}
+
+    return digests
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("x = 1\n", "# why\nx = 1\n"), ("f(a,b)\n", "f(\n    a, b\n)\n"), ("x = 1\n", "x = 1\r\n")],
+)
+def test_comments_and_layout_are_no_change_of_code(package, old, new):
+    assert difference(package(models__mf=old), package(models__mf=new)) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("x = 1", "x = 2"), ("x = 1", "x = 1.0"), ("f(a)", "f(b)")]
+)
+def test_a_change_of_code_names_its_file(package, old, new):
+    before, after = (
+        package(models__mf=old, metrics="y = 1"),
+        package(models__mf=new, metrics="y = 1"),
+    )
+    assert difference(before, after) == "code changed: rvdlib/models/mf.py"
+
+
+def test_files_that_came_and_went_are_named_and_long_lists_cut(package):
+    before = package(a="", b="")
+    after = package(b="", c="", d="", e="", f="", g="")
+    changed = "rvdlib/a.py, rvdlib/c.py, rvdlib/d.py, rvdlib/e.py and 2 more"
+    assert difference(before, after) == f"code changed: {changed}"
+
+
+def test_files_left_out_do_not_count(package):
+    before = package(without=["study/report.py"], study__report="1")
+    assert difference(before, package(without=["study/report.py"], study__report="2")) == ""
+
+
+def test_a_cell_depends_on_the_code_that_makes_its_numbers_and_not_on_what_shows_them():
+    fingerprint = cell_fingerprint({"ml-100k": "abc"})
+    code = fingerprint["code"]
+    for name in ("models/base.py", "threat_model.py", "seeding.py", "data/splits.py"):
+        assert len(code[f"rvdlib/{name}"]) == 64
+    shown = {f"rvdlib/{name}" for name in MACHINERY | PRESENTATION}
+    assert shown & code.keys() == set()
+    everything = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert code.keys() == everything - shown
+    assert fingerprint["data"] == {"ml-100k": "abc"}
+    assert fingerprint["versions"].keys() >= {"python", "numpy", "torch", "numba"}
+
+
+def test_what_is_left_out_exists():
+    missing = [name for name in MACHINERY | PRESENTATION if not (PACKAGE / name).is_file()]
+    assert missing == []

@@ -1,0 +1,191 @@
+import base64
+import io
+import re
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_output
+from PIL import Image
+
+from rvdlib.study.notebook_runner import read_notebook, run_notebook, validate_executed
+from rvdlib.study.parameters import StudyError
+
+CODE = (
+    "import os, sys, numpy as np\nprint(sys.executable)\nprint(os.getcwd(), k)",
+    "for i in range(3):\n    print(i, flush=True)",
+    "object()",
+    """
+import io
+from IPython.display import Image as Shown
+from PIL import Image
+noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+smooth = np.full((200, 300, 4), 255, dtype=np.uint8)
+smooth[:, :150, 0] = np.arange(150)
+smooth[:40, :40, :3] = noise
+buffer = io.BytesIO()
+Image.fromarray(smooth).save(buffer, "PNG")
+Shown(buffer.getvalue())
+""",
+)
+
+
+@pytest.fixture(scope="module")
+def run_twice(tmp_path_factory, make_notebook):
+    """One notebook executed two times: its folder, and both outputs."""
+    folder = tmp_path_factory.mktemp("notebooks with space")
+    source = make_notebook(folder / "01_{braces}.ipynb", *CODE)
+    outputs = [folder / "results" / f"{name}.ipynb" for name in ("first", "second")]
+    for output in outputs:
+        run_notebook(source, output, {"k": 7})
+    return folder, outputs
+
+
+def outputs_of(path):
+    return [cell.outputs for cell in read_notebook(path).cells if cell.cell_type == "code"]
+
+
+def test_it_runs_with_the_given_parameters_this_interpreter_and_the_notebooks_folder(run_twice):
+    folder, (first, _) = run_twice
+    (printed,) = outputs_of(first)[2]
+    interpreter, where = printed.text.splitlines()
+    assert sys.executable.endswith(interpreter.removeprefix("~"))
+    assert where == f"{folder} 7"
+
+
+def test_the_same_results_give_the_same_bytes(run_twice):
+    first, second = run_twice[1]
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_nothing_of_when_and_where_it_ran_is_kept(run_twice):
+    notebook = read_notebook(run_twice[1][0])
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    assert all(cell.metadata.keys() <= {"tags"} for cell in notebook.cells)
+    assert [cell.id for cell in notebook.cells][:3] == ["title", "parameters", "cell-2"]
+    text = run_twice[1][0].read_text()
+    assert not re.search(r"0x[0-9a-f]{6}|papermill|\d\d:\d\d:\d\d", text)
+
+
+def test_a_printed_line_after_another_makes_one_output(run_twice):
+    assert [output.text for output in outputs_of(run_twice[1][0])[3]] == ["0\n1\n2\n"]
+
+
+def test_figures_are_made_light_and_stay_what_they_were(run_twice):
+    (output,) = outputs_of(run_twice[1][0])[5]
+    light = base64.b64decode(output.data["image/png"])
+    image = Image.open(io.BytesIO(light))
+    assert (image.mode, image.size) == ("P", (300, 200))
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert (pixels[100:, 150:] == 255).all()  # white is white
+    assert np.abs(pixels[100:, :150, 0] - np.arange(150)).max() < 16
+
+
+def test_an_executed_notebook_is_valid(run_twice):
+    validate_executed(run_twice[1][0])
+
+
+def spoil(notebook, how):
+    last = notebook.cells[-1]
+    if how == "stripped":
+        for cell in notebook.cells[1:]:
+            cell.outputs, cell.execution_count = [], None
+    elif how == "outputs stripped":
+        for cell in notebook.cells[1:]:
+            cell.outputs = []
+    elif how == "one cell unexecuted":
+        last.execution_count = None
+    elif how == "error":
+        last.outputs.append(new_output("error", ename="KeyError", evalue="'x'", traceback=[]))
+    elif how == "warning":
+        last.outputs.append(new_output("stream", name="stderr", text="UserWarning: hm"))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("stripped", "cell 1 was not executed"),
+        ("outputs stripped", "no cell has an output"),
+        ("one cell unexecuted", "cell 5 was not executed"),
+        ("error", "cell 5 raised KeyError: 'x'"),
+        ("warning", "cell 5 wrote to stderr: UserWarning: hm"),
+    ],
+)
+def test_a_notebook_that_did_not_run_cleanly_to_its_end_is_refused(
+    run_twice, tmp_path, how, message
+):
+    notebook = read_notebook(run_twice[1][0])
+    spoil(notebook, how)
+    nbformat.write(notebook, tmp_path / "x.ipynb")
+    with pytest.raises(StudyError, match=rf"x\.ipynb: {re.escape(message)}"):
+        validate_executed(tmp_path / "x.ipynb")
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[]", "{}", '{"nbformat": 4}'])
+def test_a_file_that_is_no_notebook_is_refused(tmp_path, content):
+    path = tmp_path / "x.ipynb"
+    path.write_text(content)
+    with pytest.raises(StudyError, match=r"x\.ipynb is not a notebook"):
+        validate_executed(path)
+    with pytest.raises(StudyError, match=r"y\.ipynb: no such notebook"):
+        validate_executed(tmp_path / "y.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"kk": 1}, r"^x\.ipynb has no parameter 'kk': did you mean k\?$"),
+        ({"k": "30"}, r"^x\.ipynb: parameter 'k' expects int, got '30'"),
+    ],
+)
+@pytest.mark.usefixtures("no_kernel")
+def test_parameters_that_do_not_fit_are_refused_before_a_kernel_starts(
+    tmp_path, make_notebook, parameters, message
+):
+    source = make_notebook(tmp_path / "x.ipynb", "print(k)")
+    with pytest.raises(StudyError, match=message):
+        run_notebook(source, tmp_path / "out.ipynb", parameters)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_a_notebook_without_a_parameters_cell_is_refused_before_a_kernel_starts(
+    tmp_path, make_notebook
+):
+    source = make_notebook(tmp_path / "x.ipynb", "print(1)", parameters=None)
+    with pytest.raises(StudyError, match=r"^x\.ipynb: 0 cells are tagged 'parameters'"):
+        run_notebook(source, tmp_path / "out.ipynb", {})
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ratings = {}\nratings[k]", "cell 2 raised KeyError: 7"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "cell 2 killed the kernel"),
+        ("import warnings\nwarnings.warn('hm')", "cell 2 wrote to stderr"),
+        ("import sys\nsys.exit(0)", "cell 2 raised SystemExit: 0"),
+    ],
+)
+def test_a_failure_names_notebook_cell_and_parameters_and_leaves_the_old_output(
+    tmp_path, make_notebook, code, message
+):
+    source = make_notebook(tmp_path / "04_depth.ipynb", code, "print('never')")
+    output = tmp_path / "out" / "04_depth.ipynb"
+    output.parent.mkdir()
+    output.write_text("the old output")
+    with pytest.raises(StudyError) as caught:
+        run_notebook(source, output, {"k": 7})
+    told = str(caught.value)
+    assert told.startswith(f"04_depth.ipynb failed: {message}")
+    assert all(f"    {line}" in told for line in code.splitlines())
+    assert "parameters: {'k': 7}" in told
+    assert output.read_text() == "the old output"
+    failed = output.with_name("04_depth.failed.ipynb")
+    assert str(failed) in told
+    assert sorted(output.parent.iterdir()) == [failed, output]
+    with pytest.raises(StudyError):
+        validate_executed(failed)

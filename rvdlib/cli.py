@@ -4,6 +4,8 @@ import warnings
 
 import click
 
+from rvdlib.study.commands import doctor, study
+
 
 class BadInput(click.ClickException):
     """Something that the user gave cannot be used: one message, exit code 2."""
@@ -45,3 +47,7 @@ def show(name_or_file: str, **columns: str | None) -> None:
             click.echo(f"Warning: {warning.message}", err=True)
     for name, value in facts.items():
         click.echo(f"{name:<18} {value}")
+
+
+main.add_command(study)
+main.add_command(doctor)

@@ -175,13 +175,17 @@ def _open(path: Path) -> io.BufferedIOBase:
 
 
 def _lines(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields, blank lines left out: slow, for headers and error messages."""
+    """First lines and fields of records, without blanks: slow, for headers and error messages."""
     with (
         _open(path) as binary,
         io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="") as text,
     ):
         reader = csv.reader(text, delimiter=separator)
-        yield from ((reader.line_num, fields) for fields in reader if fields)
+        line = 1
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
 
 
 def _find_columns(path: Path, header: list[str], named: dict[str, str | None]) -> list[str]:
@@ -198,10 +202,10 @@ def _find_columns(path: Path, header: list[str], named: dict[str, str | None]) -
         else:
             found = [column for column in header if column.strip() == wanted]
         if len(found) != 1:
-            problem = f"{len(found)} columns could be" if found else "no column"
+            what = f"the {kind} column" if wanted is None else f"the column {wanted!r}"
+            problem = f"could be any of {found}" if found else f"is not among {header[:20]}"
             raise DataError(
-                f"{path}, first line: {problem} {wanted or f'the {kind}'!r}; it names "
-                f"{', '.join(map(repr, header[:20]))}. Say which one with {kind}_column "
+                f"{path}, first line: {what} {problem}; say which one it is with {kind}_column "
                 f"(--{kind}-column)"
             )
         columns += found

@@ -178,7 +178,7 @@ def _canonical(content: bytes, published: Published, separator: str = "\t") -> b
         # FilmTrust and Yelp repeat a few pairs and do not say which one counts; the hash does.
         for keep in ("last", "first"):
             kept = triples.drop_duplicates(["user", "item"], keep=keep)
-            canonical = canonical_bytes(Ratings.from_triples(*_columns(kept), name="it"))
+            canonical = canonical_bytes(Ratings.from_triples(*_columns(kept), name="content"))
             if _sha256(canonical) == published.sha256:
                 return canonical
     except (ValueError, OverflowError) as error:

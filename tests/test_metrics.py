@@ -155,6 +155,12 @@ def test_target_hit_ratio_excludes_raters_and_averages_over_targets():
     )
 
 
+def test_a_rater_is_a_miss_whatever_her_rank():
+    ranks, raters = np.array([[1], [1], [9]]), np.array([[True], [False], [False]])
+    assert metrics.target_hit_ratio(ranks, raters, 5) == pytest.approx(1 / 2)
+    assert metrics.target_hit_ratio(ranks, raters, 5, count_raters=True) == pytest.approx(1 / 3)
+
+
 def test_a_target_that_everybody_rated_is_left_out():
     ranks = np.array([[np.inf, 1], [np.inf, 9]])
     raters = np.isinf(ranks)

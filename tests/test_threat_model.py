@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rvdlib.attacks import craft, poison
@@ -72,6 +72,7 @@ def test_a_threat_model_is_frozen_down_to_its_arrays():
 
 
 @given(percent=st.integers(0, 100), n_users=st.integers(1, 300))
+@example(percent=29, n_users=100)  # 0.29 · 100 is 28.999999999999996
 def test_the_number_of_fakes_is_the_exact_floor(percent, n_users):
     split = dataclasses.replace(
         tiny_split(), train=sp.csr_matrix(np.ones((n_users, 12), dtype=np.float32))

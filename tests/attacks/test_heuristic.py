@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from rvdlib.attacks import craft
-from rvdlib.attacks.profiles import item_moments
+from rvdlib.attacks.profiles import by_popularity, item_moments
 from rvdlib.threat_model import ThreatModel
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
@@ -85,6 +85,13 @@ def test_bandwagon_with_fewer_fillers_than_popular_items_takes_the_most_popular(
     dense = np.triu(np.full((30, 30), 2.0)).T
     profiles = craft("bandwagon", threat_of(dense, filler_size=3), np.random.default_rng(0))
     assert set(profiles.indices) == {0, 1, 2, 3}
+
+
+def test_equally_popular_items_stand_in_item_order():
+    counts = np.random.default_rng(0).integers(0, 4, size=500)
+    dense = (np.arange(4)[:, None] < counts) * 3
+    expected = sorted(range(1, 500), key=lambda item: (-counts[item], item))
+    assert by_popularity(threat_of(dense)).tolist() == expected
 
 
 def test_segment_rates_the_largest_audience_set_high_and_the_rest_lowest():

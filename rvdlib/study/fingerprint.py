@@ -28,6 +28,7 @@ MACHINERY = frozenset(
         "study/notebook_runner.py",
         "study/parameters.py",
         "study/profiles.py",
+        "study/progress.py",
         "study/records.py",
         "study/report.py",
         "study/run.py",

@@ -7,7 +7,9 @@ holds nothing of when and where it ran, so that the same results give the same b
 import base64
 import copy
 import io
+import os
 import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +23,9 @@ from jupyter_client.kernelspec import KernelSpec
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
-from traitlets import default
 
 from rvdlib import paths
+from rvdlib.study import progress
 from rvdlib.study.parameters import StudyError, check_parameters, declared_parameters
 
 
@@ -32,11 +34,14 @@ class ThisInterpreter(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
+        # What goes wrong in a kernel comes back as an output; its own log would only repeat it.
+        spec = get_kernel_dict(["--log-level=CRITICAL"])
+        return KernelSpec(**spec, env={progress.VARIABLE: terminal()})
 
-    @default("transport_encryption")
-    def _encrypted(self) -> str:
-        return "auto"  # else a kernel warns that others on this machine can listen
+
+def terminal() -> str:
+    """The device on which someone watches; the null device if nobody does."""
+    return os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else os.devnull
 
 
 def read_notebook(path: Path) -> NotebookNode:

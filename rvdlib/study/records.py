@@ -105,10 +105,10 @@ class StudyRecords:
     def _read(self) -> dict[str, Fingerprint]:
         try:
             records = json.loads(self.file.read_bytes())
-            return {name: records[name] for name in records if records[name]["outputs"]}
+            return {name: record for name, record in records.items() if record["outputs"]}
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             warnings.warn(f"{self.file} is damaged: every notebook is run again", stacklevel=3)
             return {}
 

@@ -22,6 +22,7 @@ CELLS = """
 {% block input %}<details><summary>code</summary>
 {{ cell.source | highlight_code(metadata=cell.metadata) }}</details>{% endblock %}
 {% block markdowncell %}{{ cell.source | markdown2html }}{% endblock %}
+{% block execute_result %}{{ self.data_priority() }}{% endblock %}
 {% block stream %}<pre>{{ output.text | ansi2html }}</pre>{% endblock %}
 {% block data_text %}<pre>{{ output.data['text/plain'] | ansi2html }}</pre>{% endblock %}
 {% block data_markdown %}{{ output.data['text/markdown'] | markdown2html }}{% endblock %}
@@ -39,7 +40,7 @@ img { max-width: 100%; height: auto; } pre, .table { overflow-x: auto; }
 pre { font-size: .8rem; line-height: 1.35; } .highlight pre { background: #f6f6f6; padding: .6rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
-summary { color: #777; font-size: .8rem; cursor: pointer; } .anchor-link { display: none; }
+summary { color: #777; font-size: .8rem; cursor: pointer; }
 """
 
 
@@ -90,11 +91,9 @@ def _body(notebook: NotebookNode, name: str) -> str:
     exporter = HTMLExporter(
         extra_loaders=[DictLoader({"cells.j2": CELLS})],
         template_file="cells.j2",
-        embed_images=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    resources = {"metadata": {"path": str(paths.NOTEBOOKS)}}
-    body, _ = exporter.from_notebook_node(notebook, resources=resources)
-    body = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
+    body, _ = exporter.from_notebook_node(notebook)
+    body = re.sub(r'<script.*?</script>|<a class="anchor-link".*?</a>', "", body, flags=re.DOTALL)
     return re.sub(r'(<h[1-6] id=")', rf"\g<1>{name}-", body)

@@ -47,6 +47,8 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
 
 def _run_notebooks(profile: str, plan: Plan, chosen: list[str], force: bool) -> None:
     records = StudyRecords(profile)
+    for folder in records.folders:
+        folder.mkdir(parents=True, exist_ok=True)
     with tqdm(chosen, unit="notebook", disable=None) as progress:
         for name in progress:
             progress.set_description(name)

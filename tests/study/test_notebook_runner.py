@@ -1,5 +1,7 @@
 import base64
 import io
+import os
+import pty
 import re
 import sys
 
@@ -9,11 +11,17 @@ import pytest
 from nbformat.v4 import new_output
 from PIL import Image
 
-from rvdlib.study.notebook_runner import read_notebook, run_notebook, validate_executed
+from rvdlib.study.notebook_runner import (
+    read_notebook,
+    run_notebook,
+    terminal,
+    validate_executed,
+)
 from rvdlib.study.parameters import StudyError
 
 CODE = (
-    "import os, sys, numpy as np\nprint(sys.executable)\nprint(os.getcwd(), k)",
+    "import os, sys, numpy as np\nprint(sys.executable)\nprint(os.getcwd(), k)\n"
+    "print(os.environ['RVD_PROGRESS'])",
     "for i in range(3):\n    print(i, flush=True)",
     "object()",
     """
@@ -33,12 +41,20 @@ Shown(buffer.getvalue())
 
 @pytest.fixture(scope="module")
 def run_twice(tmp_path_factory, make_notebook):
-    """One notebook executed two times: its folder, and both outputs."""
+    """One notebook executed two times: its folder, and both outputs.
+
+    Somebody has installed another kernel of the same name, which cannot even start.
+    """
     folder = tmp_path_factory.mktemp("notebooks with space")
     source = make_notebook(folder / "01_{braces}.ipynb", *CODE)
     outputs = [folder / "results" / f"{name}.ipynb" for name in ("first", "second")]
-    for output in outputs:
-        run_notebook(source, output, {"k": 7})
+    foreign = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text('{"argv": ["false"], "display_name": "other", "language": "python"}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+        for output in outputs:
+            run_notebook(source, output, {"k": 7})
     return folder, outputs
 
 
@@ -49,9 +65,17 @@ def outputs_of(path):
 def test_it_runs_with_the_given_parameters_this_interpreter_and_the_notebooks_folder(run_twice):
     folder, (first, _) = run_twice
     (printed,) = outputs_of(first)[2]
-    interpreter, where = printed.text.splitlines()
+    interpreter, where, progress = printed.text.splitlines()
     assert sys.executable.endswith(interpreter.removeprefix("~"))
     assert where == f"{folder} 7"
+    assert progress == os.devnull  # a document holds no progress bar
+
+
+def test_progress_is_shown_on_the_terminal_if_there_is_one(monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours), os.fdopen(theirs, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        assert terminal() == os.ttyname(theirs)
 
 
 def test_the_same_results_give_the_same_bytes(run_twice):

@@ -1,0 +1,277 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from rvdlib import paths
+from rvdlib.study.commands import study
+from rvdlib.study.notebook_runner import validate_executed
+from rvdlib.study.parameters import StudyError
+from rvdlib.study.profiles import load_profile
+from rvdlib.study.records import StudyRecords
+from rvdlib.study.run import run_study
+
+WRITE_TABLE = """
+import json
+from pathlib import Path
+results = Path("../results") / profile
+(results / "cells.csv").write_text(f"k,hit_ratio\\n{k},0.5\\n")
+print("a table")
+"""
+WRITE_HEADLINE = """
+(Path("../results") / profile / "headline.csv").write_text("victim,THR\\nMF,0.25\\n")
+"""
+
+
+@pytest.fixture
+def two_notebooks(project, make_notebook):
+    make_notebook(project / "notebooks" / "01_table.ipynb", WRITE_TABLE, title="The *table*")
+    make_notebook(
+        project / "notebooks" / "02_headline.ipynb",
+        "from pathlib import Path\nprint(k)",
+        WRITE_HEADLINE,
+    )
+    (project / "params" / "tiny.yml").write_text("02_headline: {}\n01_table:\n  k: 3\n")
+    return project
+
+
+def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsys):
+    project, results = two_notebooks, two_notebooks / "results" / "tiny"
+    run_study("tiny")
+    first = capsys.readouterr().out
+    assert [line for line in first.splitlines() if ": " in line] == [
+        "01_table: running (new)",
+        "02_headline: running (new)",
+    ]
+    assert first.endswith("victim  THR\n    MF 0.25\n")
+    assert str(results / "index.html") in first
+    assert (results / "cells.csv").read_text() == "k,hit_ratio\n3,0.5\n"
+    for name in ("01_table", "02_headline"):
+        validate_executed(results / f"{name}.ipynb")
+    written = {path: path.read_bytes() for path in results.iterdir()}
+
+    run_study("tiny")
+    assert re.findall(r"^\w+: .*", capsys.readouterr().out, re.M) == [
+        "01_table: unchanged",
+        "02_headline: unchanged",
+    ]
+    (project / "params" / "tiny.yml").write_text("01_table: {k: 4}\n02_headline: {}\n")
+    run_study("tiny", only=["1"])
+    told = capsys.readouterr().out
+    assert re.findall(r"^\w+: .*", told, re.M) == ["01_table: running (parameters changed: k)"]
+    assert (results / "cells.csv").read_text() == "k,hit_ratio\n4,0.5\n"
+    # What the second notebook may have read has changed with it.
+    assert (
+        StudyRecords("tiny").changes("02_headline", load_profile("tiny")["02_headline"])
+        == "earlier tables changed: results/tiny/cells.csv"
+    )
+    (project / "params" / "tiny.yml").write_text("01_table: {k: 3}\n02_headline: {}\n")
+    run_study("tiny", force=True)
+    assert "02_headline: running (forced)" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in results.iterdir()} == written
+
+
+@pytest.fixture
+def ran(two_notebooks):
+    """Records as after a run of ``01_table`` that was given a file and wrote a table."""
+    (two_notebooks / "notebooks" / "own.csv").write_text("1,2,3\n")
+    (two_notebooks / "params" / "victims.yml").write_text("MF: {}\n")
+    records = StudyRecords("tiny")
+    begun = records.begin("01_table", {"k": 3, "files": ["own.csv"]})
+    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
+    paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
+    records.remember(begun)
+    return two_notebooks
+
+
+@pytest.mark.parametrize(
+    ("edited", "reason"),
+    [
+        (None, ""),
+        ("notebooks/01_table.ipynb", "notebook changed: 01_table.ipynb"),
+        ("notebooks/02_headline.ipynb", ""),
+        ("notebooks/own.csv", "data changed: own.csv"),
+        ("params/victims.yml", "shared parameters changed: victims.yml"),
+        ("params/quick.yml", ""),
+        ("results/tiny/01_table.ipynb", "outputs changed: results/tiny/01_table.ipynb"),
+        ("figures/tiny/1.png", "outputs changed: figures/tiny/1.png"),
+        ("results/tiny/other.csv", ""),
+    ],
+)
+def test_a_notebook_runs_again_for_a_change_that_concerns_it_and_for_no_other(ran, edited, reason):
+    if edited:
+        (ran / edited).write_text("edited")
+    parameters = {"k": 3, "files": ["own.csv"]}
+    assert StudyRecords("tiny").changes("01_table", parameters) == reason
+
+
+def test_a_deleted_output_and_changed_code_are_reasons_to_run_again(ran, monkeypatch):
+    parameters = {"k": 3, "files": ["own.csv"]}
+    (ran / "figures" / "tiny" / "1.png").unlink()
+    monkeypatch.setattr(
+        "rvdlib.study.records.code_digests", lambda without: {"rvdlib/models/mf.py": "new"}
+    )
+    reason = StudyRecords("tiny").changes("01_table", parameters)
+    assert reason.startswith("code changed: rvdlib/")
+    assert reason.endswith("; outputs changed: figures/tiny/1.png")
+
+
+def test_a_table_that_two_notebooks_write_to_is_the_business_of_the_last(two_notebooks):
+    table = two_notebooks / "results" / "tiny" / "cells.csv"
+    records = StudyRecords("tiny")
+    for name in ("01_table", "02_headline"):
+        begun = records.begin(name, {})
+        paths.write_atomically(table, f"written by {name}")
+        records.remember(begun)
+    again = StudyRecords("tiny")
+    assert [again.changes(name, {}) for name in ("01_table", "02_headline")] == ["", ""]
+    table.write_text("written by 01_table")
+    assert again.changes("02_headline", {}) == "outputs changed: results/tiny/cells.csv"
+
+
+def test_an_edit_while_a_notebook_runs_makes_it_run_again(two_notebooks):
+    records = StudyRecords("tiny")
+    begun = records.begin("01_table", {})
+    (two_notebooks / "notebooks" / "01_table.ipynb").write_text("edited meanwhile")
+    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
+    records.remember(begun)
+    assert records.changes("01_table", {}) == "notebook changed: 01_table.ipynb"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"01_table": 1}', '{"01_table": {}}'])
+def test_damaged_records_make_everything_run_again(ran, content):
+    (paths.STUDY_RECORDS / "tiny.json").write_text(content)
+    with pytest.warns(UserWarning, match=r"tiny\.json is damaged"):
+        records = StudyRecords("tiny")
+    assert records.changes("01_table", {}) == "new"
+
+
+@pytest.mark.parametrize(
+    ("profile", "content", "message"),
+    [
+        ("huge", "", r"no profile 'huge': choose one of tiny, quick, paper"),
+        ("quick", "", r"quick\.yml is missing"),
+        ("tiny", "a: [", r"tiny\.yml is not valid YAML: .*line 1"),
+        ("tiny", "", r"tiny\.yml must map notebooks"),
+        ("tiny", "- 01_table", r"tiny\.yml must map notebooks"),
+        ("tiny", "03_x: {}", r"tiny\.yml: no notebook '03_x'; there is 01_table, 02_headline"),
+        ("tiny", "1: {}", r"tiny\.yml: no notebook 1; there is 01_table, 02_headline"),
+        ("tiny", "01_table: 3", r"tiny\.yml: 01_table must map parameters to values, got 3"),
+        ("tiny", "01_table: {kk: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter 'kk': .* k\?"),
+        ("tiny", "01_table: {1: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter '1'"),
+        ("tiny", "01_table: {k: x}", r"'k' expects int, got 'x'"),
+        # The second notebook's mistake is found before the first one runs.
+        ("tiny", "01_table: {k: 3}\n02_headline: {k: 0.5}", r"02_headline\.ipynb: .* got 0\.5"),
+    ],
+)
+@pytest.mark.usefixtures("no_kernel")
+def test_a_profile_that_does_not_fit_is_refused_before_anything_runs(
+    two_notebooks, profile, content, message
+):
+    (two_notebooks / "params" / "tiny.yml").write_text(content)
+    with pytest.raises(StudyError, match=f"(?s){message}"):
+        run_study(profile)
+    result = CliRunner().invoke(study, ["--profile", profile])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert list((two_notebooks / "results").iterdir()) == []
+
+
+def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_notebooks, make_notebook):
+    make_notebook(two_notebooks / "notebooks" / "03_plain.ipynb", "k", parameters="k = 1")
+    (two_notebooks / "params" / "tiny.yml").write_text("03_plain:\n01_table: {k: 3}\n")
+    assert load_profile("tiny") == {"01_table": {"k": 3, "profile": "tiny"}, "03_plain": {}}
+
+
+@pytest.mark.parametrize("wanted", ["2", "02", "02_headline"])
+def test_one_notebook_is_chosen_by_number_or_name(two_notebooks, monkeypatch, wanted):
+    ran = []
+    monkeypatch.setattr(
+        "rvdlib.study.run._run_notebooks", lambda _p, _n, chosen, _f: ran.extend(chosen)
+    )
+    run_study("tiny", only=[wanted])
+    assert ran == ["02_headline"]
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_a_notebook_that_is_not_in_the_profile_cannot_be_chosen(two_notebooks):
+    with pytest.raises(StudyError, match="no notebook '3' in this profile; it has 01_table, 02"):
+        run_study("tiny", only=["1", "3"])
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_two_runs_of_one_profile_at_once_are_refused(two_notebooks):
+    paths.STUDY_RECORDS.mkdir(parents=True)
+    with (
+        FileLock(paths.STUDY_RECORDS / "tiny.lock"),
+        pytest.raises(StudyError, match="another process is running the tiny study"),
+    ):
+        run_study("tiny")
+
+
+COMMAND = """
+from pathlib import Path
+from rvdlib import paths
+paths.PROJECT = Path.cwd()
+paths.STUDY_RECORDS = Path.cwd() / ".cache" / "study"
+for name in ("NOTEBOOKS", "PARAMS", "RESULTS", "FIGURES"):
+    setattr(paths, name, Path.cwd() / name.lower())
+from rvdlib.study.commands import study
+study.main(["--profile", "tiny"])
+"""
+WAIT = """
+import os, time
+from pathlib import Path
+(Path("../results") / profile / "half.csv").write_text("k\\n1\\n")
+Path("../kernel.pid").write_text(str(os.getpid()))
+while not Path("../go").exists():
+    time.sleep(0.05)
+print("done")
+"""
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(project, make_notebook):
+    for name, code in (("01_quick", "print(k)"), ("02_slow", textwrap.dedent(WAIT))):
+        make_notebook(project / "notebooks" / f"{name}.ipynb", code)
+    (project / "params" / "tiny.yml").write_text("{01_quick: {}, 02_slow: {}}")
+    command = [sys.executable, "-c", COMMAND]
+    process = subprocess.Popen(
+        command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until((project / "kernel.pid").exists)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted." in told
+    assert "Traceback" not in told, told
+    wait_until(lambda: not alive(int((project / "kernel.pid").read_text())))
+    results = project / "results" / "tiny"
+    assert {path.name for path in results.iterdir()} == {"01_quick.ipynb", "half.csv"}
+
+    (project / "go").touch()
+    done = subprocess.run(command, cwd=project, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "01_quick: unchanged\n02_slow: running (new)\n" in done.stdout
+    validate_executed(results / "02_slow.ipynb")

@@ -7,13 +7,15 @@ weights instead; a copy per call is the same specification, and safe with thread
 This is the plain form, one user after the other: the reference that faster forms are held to.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from rvdlib.models.base import DECODER, Victim
+from rvdlib.models.base import DECODER, Objective, Victim
 from rvdlib.neighbors import nearest_users
 from rvdlib.seeding import stream
 
@@ -72,9 +74,9 @@ class RVD:
             optimizer = torch.optim.SGD(
                 moving.values(), lr=config.learning_rate, momentum=config.momentum, fused=True
             )
-        for batch in self._batches(user, rows):
+        for objective in self._objectives(user, rows):
             optimizer.zero_grad()
-            loss = self.victim.loss(parameters, batch, config.unobserved_weight)
+            loss = objective(parameters)
             if config.proximal_weight:
                 moved = sum(((moving[name] - trained[name]) ** 2).sum() for name in moving)
                 loss = loss + config.proximal_weight / len(rows) * moved
@@ -85,13 +87,15 @@ class RVD:
     def _score_one(self, user: int, rows: np.ndarray) -> np.ndarray:
         return self.victim.score_with(self.fine_tune(user, rows), np.array([user]))[0]
 
-    def _batches(self, user: int, rows: np.ndarray):
-        """The rows of each step: all of them, or shuffled mini-batches, epoch after epoch."""
+    def _objectives(self, user: int, rows: np.ndarray) -> Iterator[Objective]:
+        """What each step descends: all the rows, or shuffled mini-batches, epoch after epoch."""
         size = self.config.batch_size or len(rows)
+        if size >= len(rows):
+            objective = self.victim.objective(rows, self.config.unobserved_weight)
+            yield from itertools.repeat(objective, self.config.steps)
+            return
         rng = stream(self.config.seed, "vicinal", int(user))
-        queue = np.empty(0, dtype=np.int64)
-        for _ in range(self.config.steps):
-            if not len(queue):
-                queue = rows if size >= len(rows) else rng.permutation(rows)
-            yield queue[:size]
-            queue = queue[size:]
+        epochs = (rng.permutation(rows) for _ in itertools.count())
+        batches = (e[start : start + size] for e in epochs for start in range(0, len(e), size))
+        for batch in itertools.islice(batches, self.config.steps):
+            yield self.victim.objective(batch, self.config.unobserved_weight)

@@ -23,35 +23,33 @@ def row_means(rows: sp.csr_matrix) -> np.ndarray:
 class AutoRec(EncoderVictim):
     name = "AutoRec"
 
-    def initial_parameters(self, rng):
-        n_items, size = self.train.shape[1], self.config.embedding_size
-        parameters = {
-            "encoder_factors": normal(rng, n_items, size, std=self.config.initial_std),
-            "encoder_bias": torch.zeros(size),
-            "item_factors": normal(rng, n_items, size, std=0.02),
-            "item_bias": torch.zeros(n_items),
-        }
-        if not self.ranking:
-            parameters["item_bias"] = shrunken_item_means(
-                self.inputs(np.arange(self.train.shape[0]))
-            )
-        return parameters
-
-    def inputs(self, users):
-        rows = self.train[users]
-        per_rating = np.diff(rows.indptr)
+    def read_profiles(self):
+        rows, per_rating = self.train.copy(), np.diff(self.train.indptr)
+        self.user_means = np.zeros(len(per_rating), dtype=np.float32)
         if self.ranking:
             norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
             rows.data /= np.repeat(np.maximum(norms, 1e-12), per_rating).astype(np.float32)
         else:
-            rows.data -= np.repeat(row_means(rows), per_rating)
+            self.user_means = row_means(rows)
+            rows.data -= np.repeat(self.user_means, per_rating)
         return rows
+
+    def initial_parameters(self, rng):
+        n_items, size = self.train.shape[1], self.config.embedding_size
+        first_bias = torch.zeros(n_items) if self.ranking else shrunken_item_means(self.inputs)
+        return {
+            "encoder_factors": normal(rng, n_items, size, std=self.config.initial_std),
+            "encoder_bias": torch.zeros(size),
+            "item_factors": normal(rng, n_items, size, std=0.02),
+            "item_bias": first_bias,
+        }
+
+    def offsets(self, parameters, users):
+        return torch.from_numpy(self.user_means[users])
+
+    def latent(self, parameters, inputs, users):
+        return torch.sigmoid(self.hidden(parameters, inputs, users))
 
     def hidden(self, parameters, inputs, users):
         """(B, d) input of the sigmoid."""
         return sparse_product(inputs, parameters["encoder_factors"]) + parameters["encoder_bias"]
-
-    def encode_inputs(self, parameters, inputs, users):
-        offset = np.zeros(len(users)) if self.ranking else row_means(self.train[users])
-        factors = torch.sigmoid(self.hidden(parameters, inputs, users))
-        return torch.from_numpy(offset.astype(np.float32)), factors

@@ -11,7 +11,7 @@ of the same names, so nobody ever writes to a trained model.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -22,7 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from rvdlib.data import HeldOut
 
 Parameters = Mapping[str, torch.Tensor]
+Encoder = Callable[[Parameters], tuple[torch.Tensor, torch.Tensor]]
+Objective = Callable[[Parameters], torch.Tensor]
 DECODER = ("item_factors", "item_bias")
+
+
+def decode(parameters: Parameters, offset: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """s_ui = a_u + h_u · w_i + b_i: offsets (B,) and latent vectors (B, d) to scores (B, items)."""
+    scores = torch.addmm(parameters["item_bias"], factors, parameters["item_factors"].T)
+    return scores + offset[:, None]
 
 
 class VictimConfig(BaseModel):
@@ -48,6 +56,7 @@ class Victim(ABC):
             decoder, every other one belongs to the encoder.
         train: (users, items) CSR that it was fitted on, stars divided by ``max_rating``.
         levels: the rating scale in stars, ascending.
+        mean_rating: μ, the mean of ``train``'s ratings.
     """
 
     name: ClassVar[str]
@@ -55,6 +64,7 @@ class Victim(ABC):
     parameters: dict[str, torch.Tensor]
     train: sp.csr_matrix
     levels: np.ndarray
+    mean_rating: float
 
     def __init__(self, **hyperparameters):
         self.config = self.Config(**hyperparameters)
@@ -82,6 +92,7 @@ class Victim(ABC):
         self.levels = np.asarray(levels, dtype=np.float32)
         self.train = sp.csr_matrix(train, dtype=np.float32, copy=True)
         self.train.data /= self.max_rating
+        self.mean_rating = float(self.train.data.mean())
         self.parameters, self.validation_error = self._fit(validation, rng)
         return self
 
@@ -90,16 +101,21 @@ class Victim(ABC):
         """The trained parameters (float32) and their validation error."""
 
     @abstractmethod
+    def encoder(self, users: np.ndarray) -> Encoder:
+        """Parameters → offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable.
+
+        What does not depend on the parameters is prepared here, once.
+        """
+
     def encode(
         self, parameters: Parameters, users: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable."""
+        return self.encoder(users)(parameters)
 
     def forward(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
         """Scores (B, items) on ratings divided by the top of the scale; differentiable."""
-        offset, factors = self.encode(parameters, users)
-        scores = torch.addmm(parameters["item_bias"], factors, parameters["item_factors"].T)
-        return scores + offset[:, None]
+        return decode(parameters, *self.encode(parameters, users))
 
     def unobserved_target(self, users: np.ndarray) -> torch.Tensor:
         """y⁰ (B,): what an unobserved cell of each user is taken to be.
@@ -110,21 +126,22 @@ class Victim(ABC):
         offset, _ = self.encode(self.parameters, users)
         return torch.zeros_like(offset) if self.ranking else offset.detach()
 
-    def loss(
-        self, parameters: Parameters, users: np.ndarray, unobserved_weight: float
-    ) -> torch.Tensor:
-        """The training loss on the rows of ``users``, a mean over users; differentiable.
+    def objective(self, users: np.ndarray, unobserved_weight: float) -> Objective:
+        """Parameters → the training loss on the rows of ``users``, a mean over them; differentiable.
 
         (1/B) Σ_v Σ_i c_vi (y_vi − s_vi)², with c = 1 and y the rating where there is one, and
         c = ω (``unobserved_weight``), y = y⁰_v elsewhere.
         """
         rows = self.train[users]
-        target = torch.from_numpy(rows.toarray())
+        ratings = torch.from_numpy(rows.toarray())
         rows.data = np.ones_like(rows.data)
         observed = torch.from_numpy(rows.toarray()) > 0
-        target = torch.where(observed, target, self.unobserved_target(users)[:, None])
-        weight = torch.where(observed, 1.0, unobserved_weight)
-        return (weight * (target - self.forward(parameters, users)) ** 2).sum() / len(users)
+        target = torch.where(observed, ratings, self.unobserved_target(users)[:, None])
+        weight = torch.where(observed, 1.0, unobserved_weight) / len(users)
+        encoder = self.encoder(users)
+        return lambda parameters: (
+            weight * (target - decode(parameters, *encoder(parameters))) ** 2
+        ).sum()
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) in stars, float32."""

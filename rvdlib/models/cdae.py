@@ -6,7 +6,6 @@ x̃_u is the profile with a share of its ratings hidden in training (``input_dro
 afterwards; a_u and x_u are as in AutoRec.
 """
 
-
 from rvdlib.models.autorec import AutoRec
 from rvdlib.models.fitting import EncoderConfig, normal
 

@@ -72,23 +72,32 @@ class EncoderVictim(Victim):
     """A victim whose latent vector is computed from the user's own ratings, trained by Adam."""
 
     Config = EncoderConfig
+    inputs: sp.csr_matrix
 
     @abstractmethod
     def initial_parameters(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Parameters before training, float32."""
 
     @abstractmethod
-    def inputs(self, users: np.ndarray) -> sp.csr_matrix:
-        """(B, items) CSR: what the encoder reads of each user's profile, float32."""
+    def read_profiles(self) -> sp.csr_matrix:
+        """(users, items) CSR: what the encoder reads of each training row, float32."""
 
     @abstractmethod
-    def encode_inputs(
-        self, parameters: Parameters, inputs: sp.csr_matrix, users: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Offsets (B,) and latent vectors (B, d) from encoder inputs; differentiable."""
+    def offsets(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
+        """a (B,); differentiable."""
 
-    def encode(self, parameters, users):
-        return self.encode_inputs(parameters, self.inputs(users), users)
+    @abstractmethod
+    def latent(
+        self, parameters: Parameters, inputs: sp.csr_matrix, users: np.ndarray
+    ) -> torch.Tensor:
+        """h (B, d) from the (B, items) rows of :meth:`read_profiles`; differentiable."""
+
+    def encoder(self, users):
+        inputs = self.inputs[users]
+        return lambda parameters: (
+            self.offsets(parameters, users),
+            self.latent(parameters, inputs, users),
+        )
 
     def _batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         order = rng.permutation(self.train.shape[0])
@@ -105,8 +114,9 @@ class EncoderVictim(Victim):
 
     def _batch_loss(self, parameters, users, rng) -> torch.Tensor:
         rows = self.train[users]
-        inputs = self._corrupted(self.inputs(users), rng)
-        offset, factors = self.encode_inputs(parameters, inputs, users)
+        inputs = self._corrupted(self.inputs[users], rng)
+        offset = self.offsets(parameters, users)
+        factors = self.latent(parameters, inputs, users)
         weights, bias = parameters["item_factors"], parameters["item_bias"]
         row_of = torch.from_numpy(np.repeat(np.arange(len(users)), np.diff(rows.indptr)))
         items = torch.from_numpy(rows.indices.astype(np.int64))
@@ -121,6 +131,7 @@ class EncoderVictim(Victim):
         return loss / len(users)
 
     def _fit(self, validation, rng):
+        self.inputs = self.read_profiles()
         parameters = self.initial_parameters(rng)
         for value in parameters.values():
             value.requires_grad_()

@@ -28,16 +28,16 @@ class MF(Victim):
     name = "MF"
     Config = MFConfig
 
-    def encode(self, parameters, users):
-        factors = parameters["user_factors"][users]
-        if self.ranking:
-            return torch.zeros(len(users)), factors
-        return self.global_mean + parameters["user_bias"][users], factors
+    def encoder(self, users):
+        users = torch.from_numpy(np.asarray(users, dtype=np.int64))
 
-    @property
-    def global_mean(self) -> float:
-        """μ, of the training ratings over the top of the scale."""
-        return float(self.train.data.mean())
+        def encode(parameters):
+            factors = parameters["user_factors"][users]
+            if self.ranking:
+                return torch.zeros(len(users)), factors
+            return self.mean_rating + parameters["user_bias"][users], factors
+
+        return encode
 
     def _fit(self, validation, rng):
         n_users, n_items = self.train.shape
@@ -59,7 +59,7 @@ class MF(Victim):
     def _descent(self, arrays, rng):
         """One epoch of SGD per step, in a fresh random order of the ratings."""
         coo = self.train.tocoo()
-        values = coo.data - np.float32(self.global_mean)
+        values = coo.data - np.float32(self.mean_rating)
         rate = self.config.learning_rate
         for _ in range(self.config.epochs):
             order = rng.permutation(len(values))

@@ -16,6 +16,12 @@ from rvdlib.models.sparse_ops import sparse_product
 class NSVD(EncoderVictim):
     name = "NSVD"
 
+    def read_profiles(self):
+        per_rating = np.diff(self.train.indptr)
+        values = np.repeat(1 / np.sqrt(np.maximum(per_rating, 1)), per_rating).astype(np.float32)
+        shape = self.train.shape
+        return sp.csr_matrix((values, self.train.indices, self.train.indptr), shape=shape)
+
     def initial_parameters(self, rng):
         n_users, n_items = self.train.shape
         size = self.config.embedding_size
@@ -26,24 +32,15 @@ class NSVD(EncoderVictim):
         }
         if not self.ranking:
             residuals = self.train.copy()
-            residuals.data -= self.global_mean
+            residuals.data -= self.mean_rating
             parameters["item_bias"] = shrunken_item_means(residuals)
             parameters["user_bias"] = torch.zeros(n_users)
         return parameters
 
-    @property
-    def global_mean(self) -> float:
-        """μ, of the training ratings over the top of the scale."""
-        return float(self.train.data.mean())
-
-    def inputs(self, users):
-        rows = self.train[users]
-        per_rating = np.diff(rows.indptr)
-        values = np.repeat(1 / np.sqrt(np.maximum(per_rating, 1)), per_rating).astype(np.float32)
-        return sp.csr_matrix((values, rows.indices, rows.indptr), shape=rows.shape)
-
-    def encode_inputs(self, parameters, inputs, users):
-        factors = sparse_product(inputs, parameters["implicit_factors"])
+    def offsets(self, parameters, users):
         if self.ranking:
-            return torch.zeros(len(users)), factors
-        return self.global_mean + parameters["user_bias"][users], factors
+            return torch.zeros(len(users))
+        return self.mean_rating + parameters["user_bias"][users]
+
+    def latent(self, parameters, inputs, users):
+        return sparse_product(inputs, parameters["implicit_factors"])

@@ -1,0 +1,31 @@
+"""What was chosen, read from ``params/``: the victims' hyper-parameters and the defences' choices."""
+
+import functools
+from pathlib import Path
+
+import yaml
+
+from rvdlib import paths
+
+VICTIMS_FILE = paths.PARAMS / "victims.yml"
+DEFENSES_FILE = paths.PARAMS / "defenses.yml"
+
+
+def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
+    """The chosen hyper-parameters of a victim; a data set without any takes ML-100K's.
+
+    Raises:
+        KeyError: for an unknown regime or victim.
+    """
+    chosen = _read(VICTIMS_FILE)
+    return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
+
+
+def defense_choices(regime: str, victim: str) -> dict[str, dict]:
+    """Name → choices of every form of RVD that the study compares, none of them undefended."""
+    return {name: dict(victims[victim]) for name, victims in _read(DEFENSES_FILE)[regime].items()}
+
+
+@functools.cache
+def _read(file: Path) -> dict:
+    return yaml.safe_load(file.read_text())

@@ -8,6 +8,7 @@ is never her own neighbour; ties go to the lower row number.
 import numba
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial.distance import cdist
 
 from rvdlib.models import Victim
 
@@ -28,7 +29,8 @@ def nearest_users(
     tell them apart. Memory is about block_size × training users.
 
     Raises:
-        ValueError: for an unknown distance, or k not below the number of training users.
+        ValueError: for an unknown distance, k not below the number of training users, ``users``
+            that are not rows of the training matrix, or latent vectors that are not finite.
     """
     n_users = victim.train.shape[0]
     if distance not in DISTANCES:
@@ -36,6 +38,8 @@ def nearest_users(
     if not 1 <= k < n_users:
         raise ValueError(f"k must be between 1 and {n_users - 1} (the other users), got {k}")
     users = np.asarray(users)
+    if len(users) and not 0 <= users.min() <= users.max() < n_users:
+        raise ValueError(f"users must be rows below {n_users}, got {users.min()} to {users.max()}")
     distances = _profile_distances if distance == "profile_overlap" else _latent_distances
     blocks = (users[start : start + block_size] for start in range(0, len(users), block_size))
     found = [_smallest(distances(victim, block, distance), block, k) for block in blocks]
@@ -44,13 +48,14 @@ def nearest_users(
 
 def _latent_distances(victim: Victim, users: np.ndarray, distance: str) -> np.ndarray:
     everyone = victim.user_factors().astype(np.float64)
+    if not np.isfinite(everyone).all():
+        raise ValueError("latent vectors are not finite: the victim has diverged")
+    # Not by BLAS, whose rounding depends on where a row stands: equal users would not tie.
+    if distance == "euclidean":
+        return cdist(everyone[users], everyone, "sqeuclidean")
     if distance == "cosine":
         everyone /= np.maximum(np.linalg.norm(everyone, axis=1, keepdims=True), 1e-12)
-    products = everyone[users] @ everyone.T
-    if distance != "euclidean":
-        return -products
-    squares = np.einsum("ud,ud->u", everyone, everyone)
-    return squares[users, None] - 2 * products + squares
+    return -np.einsum("ud,vd->uv", everyone[users], everyone)
 
 
 def _profile_distances(victim: Victim, users: np.ndarray, distance: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
     h_u = sigmoid(V x_u + c)        s_ui = a_u + h_u · w_i + b_i
 
-Rating regime: x_u holds the ratings less the user's mean, a_u is that mean. Ranking regime: x_u is
-the profile scaled to unit norm, a_u = 0.
+Rating regime: x_u holds the ratings less the user's mean, a_u is that mean (μ for a user without
+ratings). Ranking regime: x_u is the profile scaled to unit norm, a_u = 0.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ from rvdlib.models.fitting import EncoderVictim, normal, shrunken_item_means
 from rvdlib.models.sparse_ops import sparse_product
 
 
-def row_means(rows: sp.csr_matrix) -> np.ndarray:
-    """(B,) mean of the stored values of each row; 0 for an empty one."""
-    sums = np.asarray(rows.sum(axis=1)).ravel()
-    return (sums / np.maximum(np.diff(rows.indptr), 1)).astype(np.float32)
+def row_means(rows: sp.csr_matrix, empty: float) -> np.ndarray:
+    """(B,) mean of the stored values of each row; ``empty`` for a row without any. float32."""
+    sums, counts = np.asarray(rows.sum(axis=1)).ravel(), np.diff(rows.indptr)
+    return np.where(counts, sums / np.maximum(counts, 1), empty).astype(np.float32)
 
 
 class AutoRec(EncoderVictim):
@@ -30,7 +30,7 @@ class AutoRec(EncoderVictim):
             norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
             rows.data /= np.repeat(np.maximum(norms, 1e-12), per_rating).astype(np.float32)
         else:
-            self.user_means = row_means(rows)
+            self.user_means = row_means(rows, self.mean_rating)
             rows.data -= np.repeat(self.user_means, per_rating)
         return rows
 

@@ -88,7 +88,13 @@ class Victim(ABC):
         """Train on (users, items) CSR stars and keep the epoch that does best on ``validation``.
 
         Best is the lowest RMSE in the rating regime, the highest NDCG@50 in the ranking regime.
+
+        Raises:
+            ValueError: if ``train`` or ``validation`` holds no rating, or training diverged.
         """
+        for name, size in (("train", train.nnz), ("validation", len(validation.users))):
+            if not size:
+                raise ValueError(f"{name} holds no rating: a victim needs both to be trained")
         self.levels = np.asarray(levels, dtype=np.float32)
         self.train = sp.csr_matrix(train, dtype=np.float32, copy=True)
         self.train.data /= self.max_rating

@@ -6,12 +6,14 @@ x̃_u is the profile with a share of its ratings hidden in training (``input_dro
 afterwards; a_u and x_u are as in AutoRec.
 """
 
+from pydantic import Field
+
 from rvdlib.models.autorec import AutoRec
 from rvdlib.models.fitting import EncoderConfig, normal
 
 
 class CDAEConfig(EncoderConfig):
-    input_dropout: float = 0.5
+    input_dropout: float = Field(0.5, ge=0, lt=1, description="share of x_u hidden in a step")
 
 
 class CDAE(AutoRec):

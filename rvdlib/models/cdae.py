@@ -6,6 +6,7 @@ x̃_u is the profile with a share of its ratings hidden in training (``input_dro
 afterwards; a_u and x_u are as in AutoRec.
 """
 
+import torch
 from pydantic import Field
 
 from rvdlib.models.autorec import AutoRec
@@ -26,4 +27,5 @@ class CDAE(AutoRec):
         return {**parameters, "user_embeddings": normal(rng, *shape, std=0.01)}
 
     def hidden(self, parameters, inputs, users):
-        return super().hidden(parameters, inputs, users) + parameters["user_embeddings"][users]
+        own = parameters["user_embeddings"][torch.tensor(users)]
+        return super().hidden(parameters, inputs, users) + own

@@ -56,7 +56,7 @@ class EarlyStopping:
             return -gained / len(users)
         distinct, row = np.unique(users, return_inverse=True)
         offset, factors = self.victim.encode(parameters, distinct)
-        weights, bias = (parameters[name][items] for name in DECODER)
+        weights, bias = (parameters[name][torch.tensor(items)] for name in DECODER)
         predicted = (factors[row] * weights).sum(1) + bias + offset[row]
         predicted = predicted.numpy() * self.victim.max_rating
         return float(np.sqrt(metrics.squared_errors(predicted, stars, self.victim.levels).mean()))

@@ -29,7 +29,7 @@ class MF(Victim):
     Config = MFConfig
 
     def encoder(self, users):
-        users = torch.from_numpy(np.asarray(users, dtype=np.int64))
+        users = torch.tensor(users)
 
         def encode(parameters):
             factors = parameters["user_factors"][users]

@@ -40,7 +40,7 @@ class NSVD(EncoderVictim):
     def offsets(self, parameters, users):
         if self.ranking:
             return torch.zeros(len(users))
-        return self.mean_rating + parameters["user_bias"][users]
+        return self.mean_rating + parameters["user_bias"][torch.tensor(users)]
 
     def latent(self, parameters, inputs, users):
         return sparse_product(inputs, parameters["implicit_factors"])

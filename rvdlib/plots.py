@@ -1,7 +1,12 @@
 """Rows to axes: one look for every figure, legible at column width and to colour-blind eyes."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rvdlib import paths
@@ -38,3 +43,188 @@ def save(figure: Figure, profile: str, name: str) -> None:
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     plt.close(figure)
+
+
+# Notebook 03: what RVD does to an attack.
+
+FORM_COLOURS = {"none": GREY, "RVD (paper)": ORANGE, "RVD (unobserved weight)": BLUE}
+REGIME_TITLES = {"rating": "rating regime", "ranking": "ranking regime"}
+
+
+def user_map(people: pd.DataFrame) -> Figure:
+    """Everybody on a plane, from columns x, y and kind (:meth:`rvdlib.study.story.Story.map`)."""
+    looks = {
+        "user": {"c": "#C8C8C8", "s": 8, "label": "real users"},
+        "fake": {"c": RED, "s": 22, "marker": "x", "linewidths": 1.2, "label": "fakes"},
+        "neighbour": {
+            "c": SKY,
+            "s": 26,
+            "edgecolors": "black",
+            "linewidths": 0.5,
+            "label": "her neighbours",
+        },
+        "fake neighbour": {
+            "c": RED,
+            "s": 40,
+            "edgecolors": "black",
+            "marker": "X",
+            "label": "fakes among them",
+        },
+        "she": {
+            "c": BLUE,
+            "s": 130,
+            "marker": "*",
+            "edgecolors": "black",
+            "linewidths": 0.6,
+            "label": "she",
+        },
+    }
+    figure, axes = plt.subplots(figsize=(COLUMN_WIDTH * 0.8, COLUMN_WIDTH * 0.55))
+    for kind, look in looks.items():
+        chosen = people[people["kind"] == kind]
+        if len(chosen):
+            axes.scatter(chosen["x"], chosen["y"], **look)
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE of the latent vectors (no units)")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def target_hit_ratios(summary: pd.DataFrame) -> Figure:
+    """THR@50 by attack: one panel a regime and victim, one colour a defence, intervals over seeds.
+
+    Columns: regime, victim, attack, defense, mean, low, high.
+    """
+    regimes, victims = summary["regime"].unique(), summary["victim"].unique()
+    figure, grid = plt.subplots(
+        len(regimes),
+        len(victims),
+        figsize=(COLUMN_WIDTH * 1.25, 2.1 * len(regimes) + 0.4),
+        sharey="row",
+        squeeze=False,
+    )
+    for (row, regime), (column, victim) in product(enumerate(regimes), enumerate(victims)):
+        axes = grid[row, column]
+        here = summary[(summary["regime"] == regime) & (summary["victim"] == victim)]
+        _dots(axes, here, "attack", "defense", FORM_COLOURS)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="x", rotation=90)
+        if row == 0:
+            axes.set_title(victim)
+        if column == 0:
+            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50")
+    _shared_legend(figure, grid[0, 0])
+    return figure
+
+
+def accuracy_changes(changes: pd.DataFrame) -> Figure:
+    """What a defence does to accuracy: one panel a regime and metric, victims along x.
+
+    Columns: regime, victim, defense, metric, mean, low, high: differences from undefended.
+    """
+    titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
+    regimes = changes["regime"].unique()
+    figure, grid = plt.subplots(
+        len(regimes),
+        len(titles),
+        figsize=(COLUMN_WIDTH * 1.25, 1.9 * len(regimes) + 0.5),
+        squeeze=False,
+        sharex=True,
+    )
+    for (row, regime), (column, metric) in product(enumerate(regimes), enumerate(titles)):
+        axes = grid[row, column]
+        here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        _dots(axes, here, "victim", "defense", FORM_COLOURS)
+        if row == 0:
+            axes.set_title(titles[metric])
+        if column == 0:
+            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nchange")
+    _shared_legend(figure, grid[0, 0])
+    return figure
+
+
+# Notebook 04: neighbours and depth.
+
+
+def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
+    """THR, accuracy and cost against each swept choice; one colour a victim, dashes an ω above 0.
+
+    Columns: victim, swept, value, unobserved_weight, metric, mean, low, high.
+    """
+    rows = {
+        "target_hit_ratio": "THR@50",
+        accuracy: accuracy_label,
+        "defense_ms_per_user": "ms per user",
+    }
+    labels = {"k": "neighbours k", "steps": "steps", "unobserved_weight": "unobserved weight ω"}
+    swept = [name for name in labels if name in set(summary["swept"])]
+    figure, grid = plt.subplots(
+        len(rows),
+        len(swept),
+        figsize=(COLUMN_WIDTH * 1.2, 5.6),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+    )
+    colours = dict(zip(summary["victim"].unique(), (BLUE, ORANGE, GREEN, PURPLE), strict=False))
+    for (i, metric), (j, name) in product(enumerate(rows), enumerate(swept)):
+        axes = grid[i, j]
+        here = summary[(summary["metric"] == metric) & (summary["swept"] == name)]
+        by = ["victim"] if name == "unobserved_weight" else ["victim", "unobserved_weight"]
+        for key, line in here.groupby(by, sort=False):
+            paper = name == "unobserved_weight" or key[1] == 0
+            label = key[0] if name == "unobserved_weight" else f"{key[0]}, ω = {key[1]:g}"
+            axes.plot(
+                line["value"],
+                line["mean"],
+                "o-" if paper else "s--",
+                color=colours[key[0]],
+                markersize=3,
+                label=label,
+            )
+            axes.fill_between(
+                line["value"],
+                line["low"],
+                line["high"],
+                color=colours[key[0]],
+                alpha=0.15,
+                linewidth=0,
+            )
+        axes.set_xscale("symlog", linthresh=0.003 if name == "unobserved_weight" else 1)
+        if metric == "defense_ms_per_user":
+            axes.set_yscale("log")
+        if i == len(rows) - 1:
+            axes.set_xlabel(labels[name])
+        if j == 0:
+            axes.set_ylabel(rows[metric])
+    _shared_legend(figure, grid[0, 0])
+    return figure
+
+
+def _dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
+    """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
+    places = {name: place for place, name in enumerate(rows[along].unique())}
+    groups = [name for name in colours if name in set(rows[by])]
+    for number, name in enumerate(groups):
+        here = rows[rows[by] == name]
+        x = here[along].map(places) + 0.22 * (number - (len(groups) - 1) / 2)
+        reach = np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
+        axes.errorbar(
+            x,
+            here["mean"],
+            np.nan_to_num(reach),
+            fmt="o",
+            markersize=3.5,
+            color=colours[name],
+            elinewidth=1.2,
+            label=name,
+        )
+    axes.set_xticks(list(places.values()), list(places))
+    axes.margins(x=0.12)
+    axes.grid(axis="x", visible=False)
+
+
+def _shared_legend(figure: Figure, axes: Axes) -> None:
+    """One legend above all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))

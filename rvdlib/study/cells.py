@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from rvdlib import attacks
 from rvdlib.data import Split, leave_one_out, load_dataset
-from rvdlib.defenses.vicinal import RVD, RVDConfig
-from rvdlib.evaluation import evaluate
+from rvdlib.defenses import DEFENSES
+from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
@@ -47,30 +47,32 @@ class Scenario(BaseModel):
     attack_size: float = Field(0.03, ge=0, le=1)
     target_set: Literal["unpopular", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
-    n_users: int | None = Field(
-        None, ge=1, description="evaluate a fixed random sample of users; None: every user"
-    )
     evaluated_on: Literal["test", "validation"] = "test"
 
 
 class Cell(BaseModel):
-    """A scenario under one defence: ``none``, or a named form of RVD with its choices."""
+    """A scenario under one defence, evaluated on every user or on a fixed random sample."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario
-    defense: str = UNDEFENDED
-    rvd: RVDConfig | None = None
+    defense: str = Field(UNDEFENDED, description="what tables call it")
+    method: Literal["rvd", "closed_form_rvd"] | None = Field(None, description="None: undefended")
+    choices: dict = Field({}, description="of the method, see rvdlib.defenses")
+    n_users: int | None = Field(None, ge=1, description="size of the sample; None: every user")
+
+    def recommender(self, victim: Victim) -> Recommender:
+        """The victim, defended as this cell says."""
+        return DEFENSES[self.method](victim, **self.choices) if self.method else victim
 
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """A scenario carried out: the trained victim, and whom to evaluate on what."""
+    """A scenario carried out."""
 
     split: Split
     targets: np.ndarray
     victim: Victim
-    users: np.ndarray
     train_seconds: float
 
 
@@ -90,32 +92,38 @@ def carry_out(scenario: Scenario) -> Attacked:
         train, split.validation, split.ratings.levels, stream(seed, "model", scenario.victim)
     )
     seconds = time.perf_counter() - start
-    n_real = split.train.shape[0]
-    users = np.arange(n_real)
-    if scenario.n_users and scenario.n_users < n_real:
-        users = np.sort(stream(seed, "users").choice(n_real, scenario.n_users, replace=False))
-    return Attacked(split, targets, victim, users, seconds)
+    return Attacked(split, targets, victim, seconds)
+
+
+def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
+    """Rows of the real users to evaluate: all, or the same random sample in every cell of a seed."""
+    if n_users is None or n_users >= n_real:
+        return np.arange(n_real)
+    return np.sort(stream(seed, "users").choice(n_real, n_users, replace=False))
 
 
 def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     """One row: the scenario, the defence, and what was measured."""
-    scenario, victim = cell.scenario, attacked.victim
-    recommender = RVD(victim, **cell.rvd.model_dump()) if cell.rvd else victim
+    scenario, split = cell.scenario, attacked.split
+    n_real = split.train.shape[0]
+    users = sample_users(n_real, cell.n_users, scenario.seed)
+    recommender = cell.recommender(attacked.victim)
     start = time.perf_counter()
-    evaluation = evaluate(recommender, attacked.split, attacked.targets, users=attacked.users)
-    milliseconds = 1000 * (time.perf_counter() - start) / len(attacked.users)
+    evaluation = evaluate(recommender, split, attacked.targets, users=users)
+    milliseconds = 1000 * (time.perf_counter() - start) / len(users)
     sampled = user_sample_interval(
         evaluation,
         "target_hit_ratio",
-        population=attacked.split.train.shape[0],
+        population=n_real,
         n_resamples=500,
         seed=scenario.seed,
     )
     return {
-        **scenario.model_dump(exclude={"n_users"}),
+        **scenario.model_dump(),
         "defense": cell.defense,
+        "choices": cell.choices,
         **evaluation.summary(),
-        "n_users": len(attacked.users),
+        "n_users": len(users),
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,
         "train_seconds": attacked.train_seconds,
@@ -133,34 +141,33 @@ def run_cells(
         jobs: scenarios carried out at once, one thread each; -1: as many as there are cores.
     """
     store = store or CellStore()
-    rows: dict[Cell, dict] = {}
-    missing: dict[Scenario, list[Cell]] = {}
+    rows: dict[str, dict] = {}
+    missing: dict[Scenario, dict[str, Cell]] = {}
     reasons: Counter[str] = Counter()
-    for cell in dict.fromkeys(cells):
+    for cell in cells:
         found = store.lookup(_spec(cell), _fingerprint(cell.scenario.dataset))
         if found.rows is None:
-            missing.setdefault(cell.scenario, []).append(cell)
+            missing.setdefault(cell.scenario, {})[_key(cell)] = cell
             reasons[found.reason] += 1
         else:
-            rows[cell] = found.rows[0]
+            rows[_key(cell)] = found.rows[0]
     tasks = (joblib.delayed(_run_scenario)(group, store) for group in missing.values())
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
     finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     for computed in progress(finished, total=len(missing), description=f"victims (cells: {why})"):
         rows.update(computed)
-    return pd.DataFrame([rows[cell] for cell in cells])
+    return pd.DataFrame([rows[_key(cell)] for cell in cells])
 
 
-def _run_scenario(cells: list[Cell], store: CellStore) -> list[tuple[Cell, dict]]:
+def _run_scenario(cells: dict[str, Cell], store: CellStore) -> dict[str, dict]:
+    rows = {}
     with single_thread():
-        attacked = carry_out(cells[0].scenario)
-        computed = []
-        for cell in cells:
-            row = evaluate_cell(cell, attacked)
-            store.save(_spec(cell), _fingerprint(cell.scenario.dataset), [row])
-            computed.append((cell, row))
-    return computed
+        attacked = carry_out(next(iter(cells.values())).scenario)
+        for key, cell in cells.items():
+            rows[key] = evaluate_cell(cell, attacked)
+            store.save(_spec(cell), _fingerprint(cell.scenario.dataset), [rows[key]])
+    return rows
 
 
 @contextmanager
@@ -173,6 +180,10 @@ def single_thread():
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _key(cell: Cell) -> str:
+    return cell.model_dump_json()
 
 
 def _spec(cell: Cell) -> dict:

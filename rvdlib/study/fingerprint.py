@@ -33,6 +33,8 @@ MACHINERY = frozenset(
         "study/report.py",
         "study/run.py",
         "study/search.py",
+        "study/choose.py",
+        "study/progress.py",
         "study/store.py",
     }
 )

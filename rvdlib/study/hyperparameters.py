@@ -21,9 +21,9 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
 
 
-def defense_choices(regime: str, victim: str) -> dict[str, dict]:
-    """Name → choices of every form of RVD that the study compares, none of them undefended."""
-    return {name: dict(victims[victim]) for name, victims in _read(DEFENSES_FILE)[regime].items()}
+def chosen_defenses(regime: str, victim: str) -> dict[str, dict]:
+    """Form of RVD → its ``method`` and ``choices``, as :mod:`rvdlib.study.choose` found them."""
+    return _read(DEFENSES_FILE)[regime][victim]
 
 
 @functools.cache

@@ -1,0 +1,171 @@
+"""What RVD does to an attack and to accuracy: which cells to run, and what to derive from them."""
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+
+from rvdlib import evaluation, paths
+from rvdlib.statistics import bootstrap_interval, paired_difference, summarise
+from rvdlib.study.cells import UNDEFENDED, Cell, Scenario
+from rvdlib.study.hyperparameters import chosen_defenses
+from rvdlib.tables import format_interval
+
+# Where each regime's victims are attacked: the easy prey of the one is out of reach in the other.
+SETTINGS = {
+    "rating": {"target_set": "unpopular", "attack_size": 0.03},
+    "ranking": {"target_set": "random", "attack_size": 0.1},
+}
+METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
+PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
+SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
+IDENTITY = [*SCENARIO, "defense", "choices", "seed", "evaluated_on", "n_users"]
+
+
+def effect_cells(
+    dataset: str,
+    victims: Sequence[str],
+    regimes: Sequence[str],
+    attacks: Sequence[str],
+    seeds: Sequence[int],
+    n_users: int | None,
+) -> list[Cell]:
+    """Each scenario undefended and under each chosen form of RVD.
+
+    ``n_users`` sizes the sample that the plain form is evaluated on; the others take every user.
+    """
+    cells = []
+    for scenario in scenarios(dataset, victims, regimes, attacks, seeds):
+        cells.append(Cell(scenario=scenario))
+        for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
+            sample = n_users if form["method"] == "rvd" else None
+            cells.append(Cell(scenario=scenario, defense=name, n_users=sample, **form))
+    return cells
+
+
+def sweep_cells(
+    dataset: str,
+    victims: Sequence[str],
+    attacks: dict[str, str],
+    seeds: Sequence[int],
+    n_users: int | None,
+    sweeps: dict[str, Sequence[float]],
+    unobserved_weights: Sequence[float],
+) -> list[Cell]:
+    """The plain form with one choice moved at a time, the others as chosen for the paper's form.
+
+    Args:
+        attacks: regime → the attack it is swept under.
+        sweeps: choice of :class:`rvdlib.defenses.RVD` → its values.
+        unobserved_weights: each sweep is made at each of these.
+    """
+    cells = []
+    for regime, attack in attacks.items():
+        for scenario in scenarios(dataset, victims, [regime], [attack], seeds):
+            base = chosen_defenses(regime, scenario.victim)[PAPER]["choices"]
+            cells.append(Cell(scenario=scenario, n_users=n_users))
+            for swept, values in sweeps.items():
+                weights = [None] if swept == "unobserved_weight" else unobserved_weights
+                for weight in weights:
+                    fixed = base if weight is None else base | {"unobserved_weight": weight}
+                    cells += [
+                        Cell(
+                            scenario=scenario,
+                            defense=f"sweep of {swept}",
+                            method="rvd",
+                            choices=fixed | {swept: value},
+                            n_users=n_users,
+                        )
+                        for value in values
+                    ]
+    return cells
+
+
+def scenarios(dataset, victims, regimes, attacks, seeds) -> list[Scenario]:
+    """Every combination, each regime attacked as :data:`SETTINGS` says."""
+    return [
+        Scenario(
+            dataset=dataset,
+            victim=victim,
+            regime=regime,
+            attack=attack,
+            seed=seed,
+            target_set=SETTINGS[regime]["target_set"],
+            attack_size=0.0 if attack == "none" else SETTINGS[regime]["attack_size"],
+        )
+        for regime in regimes
+        for victim in victims
+        for attack in attacks
+        for seed in seeds
+    ]
+
+
+def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add what the attack and the defence did to the target hit ratio, seed by seed.
+
+    ``lift``: above the same defence on the victim that nobody attacked. ``lift_removed`` and
+    ``reduction``: against the undefended victim under the same attack
+    (:func:`rvdlib.evaluation.lift_removed`, :func:`rvdlib.evaluation.reduction`).
+    """
+    same = ["dataset", "victim", "regime", "target_set", "seed"]
+    clean = rows.loc[rows["attack"] == "none", [*same, "defense", "target_hit_ratio"]]
+    rows = rows.merge(clean, on=[*same, "defense"], suffixes=("", "_clean"))
+    rows["lift"] = evaluation.lift(rows["target_hit_ratio"], rows["target_hit_ratio_clean"])
+    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, "attack", "target_hit_ratio", "lift"]]
+    rows = rows.merge(bare, on=[*same, "attack"], suffixes=("", "_undefended"))
+    rows["lift_removed"] = evaluation.lift_removed(rows["lift"], rows["lift_undefended"])
+    rows["reduction"] = evaluation.reduction(
+        rows["target_hit_ratio"], rows["target_hit_ratio_undefended"]
+    )
+    return rows
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
+    measured = [*METRICS, "lift", "lift_removed", "reduction", "defense_ms_per_user"]
+    return summarise(rows, [*SCENARIO, "defense"], measured)
+
+
+def change(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each metric less the undefended victim's, seed by seed, attacks averaged: mean, interval."""
+    means = rows.groupby(["regime", "victim", "defense", "seed"], sort=False)[METRICS].mean()
+    return paired_difference(
+        means.reset_index(),
+        column="defense",
+        baseline=UNDEFENDED,
+        by=["regime", "victim"],
+        values=METRICS,
+    )
+
+
+def headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds and attacks, a row per regime, victim and defence."""
+    attacked = rows[rows["attack"] != "none"]
+    means = attacked.groupby(["regime", "victim", "defense"], sort=False, as_index=False)[METRICS]
+    names = {"target_hit_ratio": "THR@50", "hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
+    return means.mean().rename(columns=names).round(3)
+
+
+def sample_cost(rows: pd.DataFrame) -> float:
+    """Half the width of the interval that a sample of users alone makes; median over its cells."""
+    sampled = rows[rows["n_users"] < rows["n_users"].max()]
+    widths = sampled["target_hit_ratio_sample_high"] - sampled["target_hit_ratio_sample_low"]
+    return float(widths.median() / 2)
+
+
+def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:
+    """``0.123 [0.110, 0.140]``: mean and interval over seeds, cells of a seed averaged first."""
+    for name, value in where.items():
+        rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
+    interval = bootstrap_interval(rows.groupby("seed")[column].mean().to_numpy())
+    return format_interval(*interval[:3])
+
+
+def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
+    """Bring these rows into ``results/<profile>/cells.csv``, in place of the same cells' old ones."""
+    file = paths.RESULTS / profile / "cells.csv"
+    rows = rows.assign(choices=[json.dumps(choices) for choices in rows["choices"]])
+    if file.is_file():
+        rows = pd.concat([pd.read_csv(file, keep_default_na=False, na_values=[""]), rows])
+    rows = rows.drop_duplicates(IDENTITY, keep="last").sort_values(IDENTITY, kind="stable")
+    paths.write_atomically(file, rows.to_csv(index=False, float_format="%.6g"))

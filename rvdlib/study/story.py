@@ -1,0 +1,83 @@
+"""One user's story: her list before the attack, under it, and under RVD; and her neighbours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.manifold import TSNE
+
+from rvdlib.evaluation import Recommender
+from rvdlib.metrics import top_k
+from rvdlib.neighbors import nearest_users
+from rvdlib.study.cells import Attacked, Scenario, carry_out, single_thread
+
+LIST_LENGTH = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Story:
+    """A victim before and under an attack, and the user in whom the attack succeeds.
+
+    Attributes:
+        user: row of the first real user whose ten first items hold a target only since the attack,
+            and the most targets among those.
+    """
+
+    clean: Attacked
+    attacked: Attacked
+    user: int
+
+    def lists(self, recommenders: dict[str, Recommender]) -> pd.DataFrame:
+        """Her first ten items, one column a recommender; ▲ marks a target, (n) its ratings."""
+        columns = {
+            name: self._named(_top(r, self.clean, [self.user])[0])
+            for name, r in recommenders.items()
+        }
+        return pd.DataFrame(columns, index=pd.RangeIndex(1, LIST_LENGTH + 1, name="rank"))
+
+    def map(self, k: int, seed: int = 0) -> pd.DataFrame:
+        """Everybody's latent vector on a plane (t-SNE): x, y and kind, one row a user.
+
+        Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``she``.
+        """
+        victim = self.attacked.victim
+        with single_thread():
+            plane = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(
+                victim.user_factors()
+            )
+        n_real = self.clean.split.train.shape[0]
+        kind = np.where(np.arange(len(plane)) < n_real, "user", "fake").astype(object)
+        nearest = nearest_users(victim, np.array([self.user]), k)[0]
+        kind[nearest] = np.where(nearest < n_real, "neighbour", "fake neighbour")
+        kind[self.user] = "she"
+        return pd.DataFrame({"x": plane[:, 0], "y": plane[:, 1], "kind": kind})
+
+    def _named(self, items: np.ndarray) -> list[str]:
+        split = self.clean.split
+        ids = split.ratings.item_ids[items]
+        counts = np.bincount(split.train.indices, minlength=split.train.shape[1])[items]
+        marks = np.where(np.isin(items, self.attacked.targets), "▲ ", "")
+        return [f"{m}item {i} ({n})" for m, i, n in zip(marks, ids, counts, strict=True)]
+
+
+def tell(scenario: Scenario) -> Story:
+    """Carry out a scenario with and without its attack, and find the user to tell of.
+
+    Raises:
+        ValueError: if the attack brings no target into anybody's first ten.
+    """
+    with single_thread():
+        clean = carry_out(scenario.model_copy(update={"attack": "none"}))
+        attacked = carry_out(scenario)
+        everyone = np.arange(clean.split.train.shape[0])
+        before = np.isin(_top(clean.victim, clean, everyone), attacked.targets).sum(axis=1)
+        after = np.isin(_top(attacked.victim, clean, everyone), attacked.targets).sum(axis=1)
+    gained = np.where(before == 0, after, 0)
+    if not gained.any():
+        raise ValueError("the attack brings no target into anybody's first ten: choose another")
+    return Story(clean, attacked, int(gained.argmax()))
+
+
+def _top(recommender: Recommender, clean: Attacked, users) -> np.ndarray:
+    users = np.asarray(users)
+    return top_k(recommender.score(users), clean.split.train[users], LIST_LENGTH)

@@ -195,7 +195,7 @@ def _spec(cell: Cell) -> dict:
 
 @functools.cache
 def _fingerprint(dataset: str) -> Fingerprint:
-    return cell_fingerprint({dataset: load_dataset(dataset).sha256})
+    return cell_fingerprint("study/cells.py", {dataset: load_dataset(dataset).sha256})
 
 
 @functools.lru_cache(maxsize=4)

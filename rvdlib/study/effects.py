@@ -9,7 +9,7 @@ from rvdlib import evaluation, paths
 from rvdlib.statistics import bootstrap_interval, paired_difference, summarise
 from rvdlib.study.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.study.hyperparameters import chosen_defenses
-from rvdlib.tables import format_interval
+from rvdlib.tables import format_interval, wide
 
 # Where each regime's victims are attacked: the easy prey of the one is out of reach in the other.
 SETTINGS = {
@@ -40,44 +40,6 @@ def effect_cells(
         for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
             sample = n_users if form["method"] == "rvd" else None
             cells.append(Cell(scenario=scenario, defense=name, n_users=sample, **form))
-    return cells
-
-
-def sweep_cells(
-    dataset: str,
-    victims: Sequence[str],
-    attacks: dict[str, str],
-    seeds: Sequence[int],
-    n_users: int | None,
-    sweeps: dict[str, Sequence[float]],
-    unobserved_weights: Sequence[float],
-) -> list[Cell]:
-    """The plain form with one choice moved at a time, the others as chosen for the paper's form.
-
-    Args:
-        attacks: regime → the attack it is swept under.
-        sweeps: choice of :class:`rvdlib.defenses.RVD` → its values.
-        unobserved_weights: each sweep is made at each of these.
-    """
-    cells = []
-    for regime, attack in attacks.items():
-        for scenario in scenarios(dataset, victims, [regime], [attack], seeds):
-            base = chosen_defenses(regime, scenario.victim)[PAPER]["choices"]
-            cells.append(Cell(scenario=scenario, n_users=n_users))
-            for swept, values in sweeps.items():
-                weights = [None] if swept == "unobserved_weight" else unobserved_weights
-                for weight in weights:
-                    fixed = base if weight is None else base | {"unobserved_weight": weight}
-                    cells += [
-                        Cell(
-                            scenario=scenario,
-                            defense=f"sweep of {swept}",
-                            method="rvd",
-                            choices=fixed | {swept: value},
-                            n_users=n_users,
-                        )
-                        for value in values
-                    ]
     return cells
 
 
@@ -124,6 +86,19 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
     measured = [*METRICS, "lift", "lift_removed", "reduction", "defense_ms_per_user"]
     return summarise(rows, [*SCENARIO, "defense"], measured)
+
+
+def robustness_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 by regime, victim and attack, one column a defence, and the lift that each removes."""
+    index = ["regime", "victim", "attack"]
+    ratios = summary[summary["metric"] == "target_hit_ratio"]
+    removed = summary[(summary["metric"] == "lift_removed") & (summary["defense"] != UNDEFENDED)]
+    removed = removed[removed["attack"] != "none"]
+    parts = {
+        "THR@50": wide(ratios, index, "defense"),
+        "lift removed": wide(removed, index, "defense", decimals=2),
+    }
+    return pd.concat(parts, axis=1).reindex(parts["THR@50"].index).fillna("")
 
 
 def change(rows: pd.DataFrame) -> pd.DataFrame:

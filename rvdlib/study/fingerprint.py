@@ -16,12 +16,13 @@ from platform import python_version
 Fingerprint = dict[str, dict[str, str]]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# The rest of the package may change a notebook's outputs; these files run and report.
+# These files run, keep and report; they change no number, in a notebook or in a cell.
 MACHINERY = frozenset(
     {
         "__main__.py",
         "cli.py",
         "study/__init__.py",
+        "study/choose.py",
         "study/commands.py",
         "study/doctor.py",
         "study/fingerprint.py",
@@ -33,13 +34,9 @@ MACHINERY = frozenset(
         "study/report.py",
         "study/run.py",
         "study/search.py",
-        "study/choose.py",
-        "study/progress.py",
         "study/store.py",
     }
 )
-# Nor can these change a cell's numbers: they only show them.
-PRESENTATION = frozenset({"plots.py", "tables.py"})
 NUMERIC_PACKAGES = ("numpy", "scipy", "numba", "torch")
 
 
@@ -68,13 +65,44 @@ def library_versions() -> dict[str, str]:
     return {"python": python_version()} | {name: version(name) for name in NUMERIC_PACKAGES}
 
 
-def cell_fingerprint(data: Mapping[str, str]) -> Fingerprint:
-    """What an evaluated cell depends on; ``data``: data set → :attr:`Ratings.sha256`."""
-    return {
-        "data": dict(data),
-        "code": code_digests(without=MACHINERY | PRESENTATION),
-        "versions": library_versions(),
-    }
+def imported_by(name: str, package: Path = PACKAGE) -> frozenset[str]:
+    """The package's files that ``name`` imports, directly or through others, itself included."""
+    found, queue = set(), [name]
+    while queue:
+        file = queue.pop()
+        if file in found or not (package / file).is_file():
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse((package / file).read_bytes())):
+            modules = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            for module in modules:
+                root, *parts = module.split(".")
+                if root == package.name:
+                    queue += ["/".join([*parts[:n], "__init__.py"]) for n in range(len(parts) + 1)]
+                    queue.append("/".join(parts) + ".py")
+    return frozenset(found)
+
+
+@cache
+def cell_code(module: str) -> dict[str, str]:
+    """File → digest of all that the module's numbers depend on."""
+    needed = imported_by(module) - MACHINERY
+    prefix = f"{PACKAGE.name}/"
+    return {f: d for f, d in code_digests().items() if f.removeprefix(prefix) in needed}
+
+
+def cell_fingerprint(module: str, data: Mapping[str, str]) -> Fingerprint:
+    """What an evaluated cell depends on.
+
+    Args:
+        module: the file that computes it, in the package: ``study/cells.py``.
+        data: data set → :attr:`Ratings.sha256`.
+    """
+    return {"data": dict(data), "code": cell_code(module), "versions": library_versions()}
 
 
 def difference(old: Fingerprint, new: Fingerprint) -> str:

@@ -9,7 +9,8 @@ from sklearn.manifold import TSNE
 from rvdlib.evaluation import Recommender
 from rvdlib.metrics import top_k
 from rvdlib.neighbors import nearest_users
-from rvdlib.study.cells import Attacked, Scenario, carry_out, single_thread
+from rvdlib.study.cells import Attacked, Cell, Scenario, carry_out, single_thread
+from rvdlib.study.hyperparameters import chosen_defenses
 
 LIST_LENGTH = 10
 
@@ -23,15 +24,23 @@ class Story:
             and the most targets among those.
     """
 
+    scenario: Scenario
     clean: Attacked
     attacked: Attacked
     user: int
 
-    def lists(self, recommenders: dict[str, Recommender]) -> pd.DataFrame:
-        """Her first ten items, one column a recommender; ▲ marks a target, (n) its ratings."""
+    def lists(self) -> pd.DataFrame:
+        """Her ten first items: not attacked, attacked, and under each form of RVD.
+
+        ▲ marks a target; in brackets, an item's number of real training ratings.
+        """
+        victim, scenario = self.attacked.victim, self.scenario
+        recommenders = {"not attacked": self.clean.victim, "attacked": victim}
+        for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
+            recommenders[name] = Cell(scenario=scenario, **form).recommender(victim)
         columns = {
-            name: self._named(_top(r, self.clean, [self.user])[0])
-            for name, r in recommenders.items()
+            name: self._named(_top(recommender, self.clean, [self.user])[0])
+            for name, recommender in recommenders.items()
         }
         return pd.DataFrame(columns, index=pd.RangeIndex(1, LIST_LENGTH + 1, name="rank"))
 
@@ -75,7 +84,7 @@ def tell(scenario: Scenario) -> Story:
     gained = np.where(before == 0, after, 0)
     if not gained.any():
         raise ValueError("the attack brings no target into anybody's first ten: choose another")
-    return Story(clean, attacked, int(gained.argmax()))
+    return Story(scenario, clean, attacked, int(gained.argmax()))
 
 
 def _top(recommender: Recommender, clean: Attacked, users) -> np.ndarray:

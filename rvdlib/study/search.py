@@ -5,7 +5,7 @@
 The rating regime is judged by RMSE on a random validation share, the ranking regime by NDCG@50 on
 the validation item of leave-one-out; each trial is a mean over splits and initialisations of seeds
 that no table reports. Test ratings are never touched. Trials are added to
-``results/search/DATASET.csv``, and the best of each victim and regime is written to
+``results/search/victims/DATASET.csv``, and the best of each victim and regime is written to
 ``params/victims.yml``.
 """
 
@@ -27,6 +27,7 @@ from rvdlib.seeding import stream
 
 SPLITS = {"rating": random_holdout, "ranking": leave_one_out}
 FIRST_SEED = 1001  # this one and those after it stand in no table
+LOGS = paths.RESULTS / "search" / "victims"
 HYPERPARAMETERS = paths.PARAMS / "victims.yml"
 
 
@@ -97,7 +98,7 @@ def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
                 trial = joblib.delayed(_trial)
                 tasks.append(trial(dataset, regime, victim, hyperparameters, splits))
     run = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    log = paths.RESULTS / "search" / f"{dataset}.csv"
+    log = LOGS / f"{dataset}.csv"
     log.parent.mkdir(parents=True, exist_ok=True)
     for row in tqdm(run, total=len(tasks), desc="trials"):
         pd.DataFrame([row]).to_csv(log, mode="a", header=not log.exists(), index=False)
@@ -106,13 +107,14 @@ def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
 
 def write_best():
     """Write the best trial of every data set, regime and victim on record to params/victims.yml."""
-    trials = pd.concat(pd.read_csv(log) for log in sorted((paths.RESULTS / "search").glob("*.csv")))
+    logs = sorted(LOGS.glob("*.csv"))
+    trials = pd.concat((pd.read_csv(log) for log in logs), ignore_index=True)
     best = trials.loc[trials.groupby(["dataset", "regime", "victim"])["validation_error"].idxmin()]
     chosen: dict = {}
     for row in best.itertuples():
         regimes = chosen.setdefault(row.dataset, {})
         regimes.setdefault(row.regime, {})[row.victim] = yaml.safe_load(row.hyperparameters)
-    header = "# Written by rvdlib.study.search: chosen on validation data, see results/search/.\n"
+    header = "# Written by rvdlib.study.search: chosen on validation data, see results/search/victims/.\n"
     HYPERPARAMETERS.write_text(header + yaml.safe_dump(chosen, sort_keys=False))
 
 

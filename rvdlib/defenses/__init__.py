@@ -1,0 +1,10 @@
+"""Defences: each wraps a trained victim and scores like one."""
+
+from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
+from rvdlib.defenses.vicinal import RVD, RVDConfig
+from rvdlib.defenses.vicinal_kernels import vicinal_scores
+
+# By the names that params and tables use.
+DEFENSES = {"rvd": RVD, "closed_form_rvd": ClosedFormRVD}
+
+__all__ = ["DEFENSES", "RVD", "ClosedFormConfig", "ClosedFormRVD", "RVDConfig", "vicinal_scores"]

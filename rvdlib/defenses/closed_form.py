@@ -1,0 +1,74 @@
+"""Closed-form RVD: the vicinal fine-tuning of the decoder, run to convergence without a step.
+
+With the user side frozen, the vicinal loss with a proximal term is a ridge regression per item.
+Its minimiser is what :class:`~rvdlib.defenses.vicinal.RVD` with ``scope="decoder"`` and the same
+``unobserved_weight`` and ``proximal_weight`` descends to; the pull λ plays the part of early
+stopping, λ ≈ 1 / (learning rate × steps) of plain gradient descent on the sum over the vicinity.
+The algebra is in :mod:`rvdlib.defenses.vicinal_kernels`.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from rvdlib.defenses.vicinal import RVD
+from rvdlib.defenses.vicinal_kernels import vicinal_scores
+from rvdlib.models.base import Victim
+
+
+class ClosedFormConfig(BaseModel):
+    """The choices that are left when nothing iterates. Unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(30, ge=1, description="neighbours")
+    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
+    include_user: bool = Field(False, description="whether u's own row joins the vicinity")
+    unobserved_weight: float = Field(
+        0.1, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
+    )
+    proximal_weight: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="λ, the pull back to the trained victim"
+    )
+
+
+class ClosedFormRVD:
+    """A victim defended by closed-form RVD: scores like one, and never changes it."""
+
+    def __init__(self, victim: Victim, **choices):
+        self.victim = victim
+        self.config = ClosedFormConfig(**choices)
+
+    vicinity = RVD.vicinity
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Defended scores (B, items) in stars, float32."""
+        scores = self._scores(users)
+        scores *= np.float32(self.victim.max_rating)
+        return scores
+
+    def posterior_variance(self, users: np.ndarray) -> np.ndarray:
+        """How unsure the vicinity leaves each score: (B, items), see :func:`vicinal_scores`."""
+        return self._scores(users, return_variance=True)[1]
+
+    def _scores(self, users, **wanted):
+        victim = self.victim
+        everyone = np.arange(victim.train.shape[0])
+        with torch.no_grad():
+            offsets, factors = victim.encode(victim.parameters, everyone)
+            silence = victim.unobserved_target(everyone)
+        return vicinal_scores(
+            users,
+            self.vicinity(users),
+            user_factors=factors.numpy(),
+            offsets=offsets.numpy(),
+            item_factors=victim.parameters["item_factors"].numpy(),
+            item_bias=victim.parameters["item_bias"].numpy(),
+            ratings=victim.train,
+            unobserved_target=silence.numpy(),
+            unobserved_weight=self.config.unobserved_weight,
+            proximal_weight=self.config.proximal_weight,
+            **wanted,
+        )

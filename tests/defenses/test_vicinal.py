@@ -1,0 +1,384 @@
+"""The plain form of RVD: the conformance of any defence, and step by step what the method says."""
+
+import copy
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from conformance import (
+    FAKE,
+    KINDS,
+    LONELY_USER,
+    N_ITEMS,
+    N_USERS,
+    USERS,
+    DefenseConformance,
+    trained,
+    unchanged,
+)
+from pydantic import ValidationError
+
+from rvdlib.data import leave_one_out
+from rvdlib.defenses.vicinal import RVD
+from rvdlib.models import AutoRec
+from rvdlib.models.base import DECODER
+from rvdlib.neighbors import DISTANCES, nearest_users
+from rvdlib.seeding import stream
+
+OPTIMIZERS = [
+    {"optimizer": "sgd", "learning_rate": 0.05},
+    {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+    {"optimizer": "adam", "learning_rate": 0.02},
+]
+each_optimizer = pytest.mark.parametrize("choices", OPTIMIZERS, ids=["sgd", "momentum", "adam"])
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def victim(request):
+    return trained(*request.param)
+
+
+class TestThePapersForm(DefenseConformance):
+    def defend(self, victim):
+        return RVD(victim, k=8, steps=4)
+
+
+class TestMiniBatchesOfAWiderVicinity(DefenseConformance):
+    def defend(self, victim):
+        return RVD(
+            victim,
+            k=7,
+            steps=5,
+            batch_size=3,
+            optimizer="sgd",
+            learning_rate=0.1,
+            momentum=0.5,
+            include_user=True,
+            unobserved_weight=0.1,
+            proximal_weight=0.5,
+            distance="cosine",
+        )
+
+
+def in_double(victim):
+    """The same victim in float64, for comparisons that rounding must not blur."""
+    victim = copy.copy(victim)
+    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
+    return victim
+
+
+def scores_with(victim, parameters, user):
+    offset, factors = victim.encode(parameters, np.array([user]))
+    scores = offset[:, None] + factors @ parameters["item_factors"].T + parameters["item_bias"]
+    return 5 * scores[0].detach().numpy()
+
+
+def vicinal_loss(victim, parameters, rows, unobserved_weight):
+    """(1/k) Σ_v [ Σ_{i rated} (r − s)² + ω Σ_{i not rated} (y⁰_v − s)² ]"""
+    ratings = torch.from_numpy(victim.train[rows].toarray())
+    offset, factors = victim.encode(parameters, rows)
+    scores = offset[:, None] + factors @ parameters["item_factors"].T + parameters["item_bias"]
+    silence = 0 if victim.ranking else victim.encode(victim.parameters, rows)[0][:, None]
+    rated = ((ratings - scores) ** 2)[ratings > 0].sum()
+    unrated = ((silence - scores) ** 2)[ratings == 0].sum()
+    return (rated + unobserved_weight * unrated) / len(rows)
+
+
+def hand_tuned(victim, rows, steps, unobserved_weight, optimizer, learning_rate, momentum=0.0):
+    """Gradient descent, heavy ball, or Adam (Kingma and Ba 2015, algorithm 1), from formulas."""
+    parameters = {name: value.clone() for name, value in victim.parameters.items()}
+    first = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    second = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for t in range(1, steps + 1):
+        for value in parameters.values():
+            value.requires_grad_()
+        loss = vicinal_loss(victim, parameters, rows, unobserved_weight)
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        for (name, value), gradient in zip(list(parameters.items()), gradients, strict=True):
+            if optimizer == "sgd":
+                first[name] = momentum * first[name] + gradient
+                move = first[name]
+            else:
+                first[name] = 0.9 * first[name] + 0.1 * gradient
+                second[name] = 0.999 * second[name] + 0.001 * gradient**2
+                corrected = second[name] / (1 - 0.999**t)
+                move = first[name] / (1 - 0.9**t) / (corrected.sqrt() + 1e-8)
+            parameters[name] = (value - learning_rate * move).detach()
+    return parameters
+
+
+@each_optimizer
+@pytest.mark.parametrize("unobserved_weight", [0, 0.1])
+def test_scores_are_those_after_the_last_step(victim, choices, unobserved_weight):
+    victim = in_double(victim)
+    choices = {**choices, "unobserved_weight": unobserved_weight}
+    for user in (3, FAKE):
+        rows = nearest_users(victim, np.array([user]), 6)[0]
+        for steps in (1, 3):
+            scores = RVD(victim, k=6, steps=steps, **choices).score(np.array([user]))[0]
+            after = scores_with(victim, hand_tuned(victim, rows, steps, **choices), user)
+            before = scores_with(victim, hand_tuned(victim, rows, steps - 1, **choices), user)
+            assert scores == pytest.approx(after, abs=1e-5)
+            assert np.abs(scores - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("scope", ["all", "decoder", "encoder"])
+def test_no_step_is_no_defence_bit_by_bit(victim, optimizer, scope):
+    undefended = RVD(victim, steps=0, optimizer=optimizer, scope=scope, proximal_weight=1)
+    for user in USERS:
+        user = np.array([user])
+        assert undefended.score(user).tobytes() == victim.score(user).tobytes()
+
+
+@each_optimizer
+def test_without_a_neighbours_rating_a_row_keeps_its_bits(victim, choices):
+    """The paper's loss says nothing of items that no neighbour rated."""
+    rows = nearest_users(victim, np.array([3]), 2)[0]
+    rated = np.diff(victim.train[rows].tocsc().indptr) > 0
+    assert 0.1 < rated.mean() < 0.9
+    tuned = RVD(victim, steps=5, **choices).fine_tune(3, rows)
+    spoken = RVD(victim, steps=5, unobserved_weight=0.1, **choices).fine_tune(3, rows)
+    # Rows by item are moved through the item's ratings, rows by user through the user's.
+    for name, before in victim.parameters.items():
+        moved = (tuned[name] != before).numpy().reshape(len(before), -1)
+        if len(before) == N_ITEMS:
+            assert not moved[~rated].any(), name
+            assert moved[rated].any(axis=1).all(), name
+        elif len(before) == N_USERS:
+            assert not np.delete(moved, rows, axis=0).any(), name
+    for name in DECODER:
+        moved = (spoken[name] != victim.parameters[name]).numpy().reshape(N_ITEMS, -1)
+        assert moved.any(axis=1).all(), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("scope", ["all", "decoder", "encoder"])
+def test_only_the_parameters_in_scope_move(victim, optimizer, scope):
+    defense = RVD(victim, k=6, steps=3, optimizer=optimizer, scope=scope, learning_rate=0.1)
+    tuned = defense.fine_tune(3, defense.vicinity(np.array([3]))[0])
+    assert tuned.keys() == victim.parameters.keys()
+    moved = {name for name in tuned if not torch.equal(tuned[name], victim.parameters[name])}
+    expected = {
+        "all": set(tuned),
+        "decoder": set(DECODER),
+        "encoder": set(tuned) - set(DECODER),
+    }
+    assert moved == expected[scope]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_vicinity_is_the_neighbours_and_the_user_only_if_asked(victim, distance):
+    everyone = np.arange(N_USERS)
+    without = RVD(victim, k=9, distance=distance).vicinity(everyone)
+    joined = RVD(victim, k=9, distance=distance, include_user=True).vicinity(everyone)
+    assert np.array_equal(without, nearest_users(victim, everyone, 9, distance))
+    assert not (without == everyone[:, None]).any()
+    assert np.array_equal(joined, np.column_stack([without, everyone]))
+
+
+def test_fine_tuning_on_the_users_own_row_follows_her_ratings(victim):
+    """With her row in the vicinity her own ratings are fitted better than without."""
+    user, steps = 3, {"steps": 30, "k": 5}
+    row = victim.train[user]
+    errors = [
+        np.abs(
+            RVD(victim, include_user=own, **steps).score(np.array([user]))[0][row.indices] / 5
+            - row.data
+        ).mean()
+        for own in (False, True)
+    ]
+    assert errors[1] < errors[0]
+
+
+def _batches(monkeypatch, victim, user, **choices):
+    """The rows of each step, as the victim is asked for them."""
+    asked, objective = [], victim.objective
+
+    def spy(rows, unobserved_weight):
+        asked.append(list(rows))
+        return objective(rows, unobserved_weight)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(victim, "objective", spy)
+        RVD(victim, k=7, **choices).score(np.array([user]))
+    return asked
+
+
+def test_mini_batches_take_each_neighbour_once_an_epoch_in_fresh_order(monkeypatch):
+    victim = trained("NSVD", "rating")
+    neighbours = sorted(nearest_users(victim, np.array([3]), 7)[0].tolist())
+    batches = _batches(monkeypatch, victim, 3, steps=8, batch_size=3)
+    assert [len(batch) for batch in batches] == [3, 3, 1, 3, 3, 1, 3, 3]
+    epochs = [list(itertools.chain(*batches[start : start + 3])) for start in (0, 3)]
+    assert [sorted(epoch) for epoch in epochs] == [neighbours, neighbours]
+    assert epochs[0] != epochs[1]
+    assert _batches(monkeypatch, victim, 3, steps=8, batch_size=3) == batches
+    assert _batches(monkeypatch, victim, 3, steps=8, batch_size=3, seed=1) != batches
+
+
+@pytest.mark.parametrize("batch_size", [7, 100])
+def test_a_batch_as_large_as_the_vicinity_is_all_of_it(victim, batch_size):
+    whole, batched = (
+        RVD(victim, k=7, steps=4, batch_size=size).score(USERS) for size in (None, batch_size)
+    )
+    assert whole.tobytes() == batched.tobytes()
+
+
+def test_mini_batches_differ_by_seed_and_from_the_full_batch(victim):
+    scores = [
+        RVD(victim, k=7, steps=4, batch_size=size, seed=seed).score(USERS)
+        for size, seed in ((None, 0), (3, 0), (3, 1))
+    ]
+    for one, other in itertools.combinations(scores, 2):
+        assert not np.array_equal(one, other)
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("place", ["loss", "step"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_an_interrupt_in_the_middle_leaves_no_trace(victim, optimizer, place, monkeypatch):
+    defense = RVD(victim, k=6, steps=5, optimizer=optimizer.lower())
+    expected = defense.score(USERS)
+    calls = itertools.count(1)
+
+    def third_time(function):
+        def wrapped(*arguments, **named):
+            result = function(*arguments, **named)
+            if next(calls) == 8:  # of the second user's third step
+                raise Interrupted
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patch, unchanged(victim):
+        if place == "step":
+            method = getattr(torch.optim, optimizer)
+            patch.setattr(method, "step", third_time(method.step))
+        else:
+            counted, objective = third_time(lambda loss: loss), victim.objective
+            patch.setattr(
+                victim,
+                "objective",
+                lambda *asked: lambda given: counted(objective(*asked)(given)),
+            )
+        with pytest.raises(Interrupted):
+            defense.score(USERS)
+    assert defense.score(USERS).tobytes() == expected.tobytes()
+
+
+def descended(victim, user, rows, unobserved_weight, proximal_weight, scope="decoder"):
+    """Gradient descent on the proximal objective, at the largest step size, until it stands."""
+    factors = victim.encode(victim.parameters, rows)[1].numpy()
+    curvature = (np.square(factors).sum() + len(rows) + proximal_weight) * 2 / len(rows)
+    defense = RVD(
+        victim,
+        steps=int(15 * curvature * len(rows) / proximal_weight),
+        optimizer="sgd",
+        learning_rate=1 / curvature,
+        scope=scope,
+        unobserved_weight=unobserved_weight,
+        proximal_weight=proximal_weight,
+    )
+    return defense.fine_tune(user, rows)
+
+
+@pytest.mark.parametrize("unobserved_weight", [0, 0.1, 1])
+def test_descent_on_the_decoder_ends_in_the_ridge_regression_of_each_item(
+    victim, unobserved_weight
+):
+    """min Σ_v c_vi (y_vi − ŝ_vi − h_v·Δw − Δb)² + λ (‖Δw‖² + Δb²), item by item."""
+    victim, user, pull = in_double(victim), 3, 4.0
+    rows = np.append(nearest_users(victim, np.array([user]), 6)[0], LONELY_USER)
+    tuned = descended(victim, user, rows, unobserved_weight, pull)
+
+    offset, factors = (each.numpy() for each in victim.encode(victim.parameters, rows))
+    w, b = (victim.parameters[name].numpy() for name in DECODER)
+    h = np.column_stack([factors, np.ones(len(rows))])
+    ratings = victim.train[rows].toarray()
+    silence = np.zeros(len(rows)) if victim.ranking else offset
+    for item in range(N_ITEMS):
+        rated = ratings[:, item] > 0
+        c = np.where(rated, 1, unobserved_weight)
+        y = np.where(rated, ratings[:, item], silence)
+        residuals = y - (offset + factors @ w[item] + b[item])
+        matrix = h.T @ (c[:, None] * h) + pull * np.eye(5)
+        move = np.linalg.solve(matrix, h.T @ (c * residuals))
+        assert tuned["item_factors"][item].numpy() - w[item] == pytest.approx(move[:4], abs=1e-6)
+        assert tuned["item_bias"][item].item() - b[item] == pytest.approx(move[4], abs=1e-6)
+
+
+def test_a_stronger_pull_ends_nearer_to_the_trained_victim(victim):
+    victim, user = in_double(victim), 3
+    rows = nearest_users(victim, np.array([user]), 6)[0]
+    distances = []
+    for pull in (4.0, 40.0, 2e6):
+        tuned = descended(victim, user, rows, 0.1, pull)
+        scores = victim.score_with(tuned, np.array([user]))
+        distances.append(np.abs(scores - victim.score(np.array([user]))).max())
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 0.03
+    assert distances[-1] < 1e-4
+
+
+@pytest.mark.parametrize("scope", ["all", "encoder"])
+def test_the_pull_holds_whatever_is_in_scope(victim, scope):
+    moved = []
+    for pull in (0, 3):
+        defense = RVD(
+            victim,
+            k=6,
+            steps=100,
+            learning_rate=0.05,
+            optimizer="sgd",
+            scope=scope,
+            proximal_weight=pull,
+        )
+        tuned = defense.fine_tune(3, defense.vicinity(np.array([3]))[0])
+        moved.append(sum(((tuned[n] - v) ** 2).sum() for n, v in victim.parameters.items()))
+    assert 0 < moved[1] < 0.9 * moved[0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"),
+    [
+        ("k", 0),
+        ("steps", -1),
+        ("learning_rate", 0),
+        ("optimizer", "lbfgs"),
+        ("momentum", 1),
+        ("batch_size", 0),
+        ("scope", "bias"),
+        ("distance", "manhattan"),
+        ("unobserved_weight", 1.1),
+        ("proximal_weight", -1),
+        ("seed", -1),
+    ],
+)
+def test_impossible_choices_are_refused_by_name(choice, value):
+    with pytest.raises(ValidationError, match=choice):
+        RVD(trained("MF", "rating"), **{choice: value})
+
+
+def test_more_neighbours_than_users_are_refused():
+    with pytest.raises(ValueError, match="k must be between 1 and 63"):
+        RVD(trained("MF", "rating"), k=64).score(np.array([0]))
+
+
+def test_at_real_size_threads_and_company_change_no_bit(ml100k):
+    split = leave_one_out(ml100k, stream(0, "split"))
+    victim = AutoRec(unobserved_weight=0.3, epochs=2).fit(
+        split.train, split.validation, ml100k.levels, stream(0, "model")
+    )
+    defense = RVD(victim, k=20, steps=5, unobserved_weight=0.1)
+    users = np.arange(0, 943, 60)
+    with unchanged(victim), ThreadPoolExecutor(8) as pool:
+        together = defense.score(users)
+        alone = list(pool.map(lambda user: defense.score(np.array([user]))[0], users))
+    assert np.array(alone).tobytes() == together.tobytes()
+    assert np.abs(together - victim.score(users)).max() > 0.01

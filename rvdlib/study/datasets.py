@@ -1,0 +1,76 @@
+"""What the protocol finds in a data set: its size, its long tail, and where targets lie in it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.data import Split, leave_one_out, load_dataset
+from rvdlib.seeding import stream
+from rvdlib.threat_model import build_threat_model, draw_targets
+
+TARGET_SETS = ("unpopular", "random")
+
+
+def split_dataset(dataset: str, seed: int) -> Split:
+    """The leave-one-out split that every cell of this seed is trained and evaluated on."""
+    return leave_one_out(load_dataset(dataset), stream(seed, "split"))
+
+
+def describe(split: Split, attack_size: float = 0.03) -> dict:
+    """Facts about a data set, and about what leave-one-out leaves of it.
+
+    Returns:
+        Name → number. ``top_share`` is the share of all ratings that fall on the tenth of the items
+        rated most; ``filler_size`` and ``n_fakes`` are the budget of an attack of ``attack_size``;
+        what begins with ``train`` counts training ratings, the rest counts all.
+    """
+    ratings = split.ratings
+    per_item = np.sort(ratings.matrix.getnnz(axis=0))[::-1]
+    in_train = split.train.getnnz(axis=0)
+    budget = build_threat_model(split, np.array([0]), stream(0), attack_size=attack_size)
+    return {
+        "dataset": ratings.name,
+        "users": ratings.n_users,
+        "items": ratings.n_items,
+        "ratings": ratings.n_ratings,
+        "density": ratings.density,
+        "lowest_rating": float(ratings.levels[0]),
+        "highest_rating": float(ratings.levels[-1]),
+        "rating_levels": len(ratings.levels),
+        "ratings_per_user_median": float(np.median(ratings.matrix.getnnz(axis=1))),
+        "top_share": per_item[: -(-ratings.n_items // 10)].sum() / ratings.n_ratings,
+        "filler_size": budget.filler_size,
+        "n_fakes": budget.n_fakes,
+        "users_evaluated": len(split.test.users),
+        "train_ratings": split.train.nnz,
+        "train_unpopular_items": int(((in_train >= 1) & (in_train <= 5)).sum()),
+        "train_unrated_items": int((in_train == 0).sum()),
+    }
+
+
+def long_tail(split: Split) -> pd.DataFrame:
+    """Items by falling number of ratings: dataset, catalogue_share, rating_share, both cumulated."""
+    per_item = np.sort(split.ratings.matrix.getnnz(axis=0))[::-1]
+    return pd.DataFrame(
+        {
+            "dataset": split.ratings.name,
+            "catalogue_share": np.arange(1, len(per_item) + 1) / len(per_item),
+            "rating_share": per_item.cumsum() / per_item.sum(),
+        }
+    )
+
+
+def target_popularity(dataset: str, seeds: Iterable[int]) -> pd.DataFrame:
+    """The targets that the study attacks: dataset, seed, target_set, item, train_ratings."""
+    frames = []
+    for seed in seeds:
+        split = split_dataset(dataset, seed)
+        in_train = split.train.getnnz(axis=0)
+        for target_set in TARGET_SETS:
+            items = draw_targets(split, target_set, stream(seed, "targets", target_set))
+            columns = {"item": items, "train_ratings": in_train[items]}
+            frames.append(
+                pd.DataFrame({"dataset": dataset, "seed": seed, "target_set": target_set} | columns)
+            )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,75 @@
+"""What is asked of the victims, and what others reach: the two yardsticks of 02_victims."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from rvdlib import paths
+from rvdlib.models import VICTIMS
+from rvdlib.models.reference import Popularity
+from rvdlib.statistics import summarise
+
+DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
+PUBLISHED_FILE = paths.PARAMS / "published.yml"
+METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse", "train_seconds")
+JUDGED_BY = {"rating": "rmse_holdout", "ranking": "hit_ratio"}
+
+
+def summary(rows: pd.DataFrame, peers_file: Path) -> pd.DataFrame:
+    """Means with intervals over seeds of what we measured, and of the peers on the same data sets.
+
+    Args:
+        rows: of :func:`rvdlib.study.quality.run_trials`.
+        peers_file: what ``make peers`` wrote (:mod:`rvdlib.study.peers`).
+
+    Returns:
+        Columns dataset, regime, system, kind (victim, reference or peer), metric, mean, low, high
+        and n; data sets as in ``rows``, the rating regime first.
+    """
+    kinds = np.where(rows["system"].isin(VICTIMS), "victim", "reference")
+    peers = pd.read_csv(peers_file)
+    peers = peers[peers["dataset"].isin(rows["dataset"])]
+    everyone = pd.concat([rows.assign(kind=kinds), peers.assign(kind="peer")])
+    in_order = product(rows["dataset"].unique(), JUDGED_BY)
+    groups = dict(list(everyone.groupby(["dataset", "regime"], sort=False)))
+    everyone = pd.concat([groups[key] for key in in_order if key in groups])
+    return summarise(everyone, ["dataset", "regime", "system", "kind"], list(METRICS))
+
+
+def demands(summary: pd.DataFrame) -> pd.DataFrame:
+    """What ``params/good_victims.yml`` asks of the victims, beside what they reach.
+
+    Returns:
+        The victims' rows of ``summary`` for the metric that their regime is judged by and for
+        ``train_seconds``, with the ``bound`` (for HR@50 at least, else at most; NaN if nothing is
+        asked) and whether the mean ``holds`` it (NA likewise). HR@50 must beat that of the most
+        popular items, whatever else is asked; where this is the bound, it is ``strict``.
+    """
+    asked = yaml.safe_load(DEMANDS_FILE.read_text())
+    judged = summary["metric"] == summary["regime"].map(JUDGED_BY)
+    timed = summary["metric"] == "train_seconds"
+    found = summary[(judged | timed) & (summary["kind"] == "victim")].reset_index(drop=True)
+    popular = summary[(summary["system"] == Popularity.name) & (summary["metric"] == "hit_ratio")]
+    asked_for = pd.Series(
+        [asked[row.metric].get(row.dataset, {}).get(row.system) for row in found.itertuples()],
+        dtype=float,
+    )
+    ranked = found["metric"] == "hit_ratio"
+    floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
+    found["strict"] = floor >= asked_for.fillna(-np.inf)
+    found["bound"] = np.fmax(asked_for, floor)
+    sign = np.where(ranked, -1, 1)
+    distance = sign * (found["mean"] - found["bound"])
+    holds = (distance < 0) | ((distance == 0) & ~found["strict"])
+    found["holds"] = holds.astype("boolean").mask(found["bound"].isna())
+    return found
+
+
+def published() -> pd.DataFrame:
+    """Figures that others published: dataset, system, rmse, protocol, source."""
+    entries = yaml.safe_load(PUBLISHED_FILE.read_text())
+    rows = [entry | {"system": s, "rmse": r} for entry in entries for s, r in entry["rmse"].items()]
+    return pd.DataFrame(rows, columns=["dataset", "system", "rmse", "protocol", "source"])

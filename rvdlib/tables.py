@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pandas as pd
 
 from rvdlib import paths
@@ -36,3 +37,58 @@ def wide(rows: pd.DataFrame, index: list[str], across: str, decimals: int = 3) -
     return table.loc[shown[index].drop_duplicates().itertuples(index=False, name=None)][
         list(dict.fromkeys(shown[across]))
     ]
+
+
+# Notebooks 01 and 02: the data, and the recommenders before anybody attacks.
+
+_COUNT, _SHARE = "{:,.0f}", "{:.1%}"
+FACTS = {
+    "users": ("users", _COUNT),
+    "items": ("items", _COUNT),
+    "ratings": ("ratings", _COUNT),
+    "density": ("density", "{:.2%}"),
+    "lowest_rating": ("lowest rating, stars", "{:g}"),
+    "highest_rating": ("highest rating, stars", "{:g}"),
+    "rating_levels": ("steps of the scale", _COUNT),
+    "ratings_per_user_median": ("ratings per user, median", "{:g}"),
+    "top_share": ("ratings on the top 10 % of items", _SHARE),
+    "filler_size": ("filler size F = ⌊ratings / users⌋", _COUNT),
+    "n_fakes": ("fakes at 3 %", _COUNT),
+    "users_evaluated": ("users evaluated", _COUNT),
+    "train_ratings": ("training ratings", _COUNT),
+    "train_unpopular_items": ("items with 1 to 5 training ratings", _COUNT),
+    "train_unrated_items": ("items without a training rating", _COUNT),
+}
+METRICS = {
+    "rmse_holdout": "RMSE, random fifth",
+    "hit_ratio": "HR@50",
+    "ndcg": "NDCG@50",
+    "rmse": "RMSE, leave-one-out",
+    "train_seconds": "training, CPU s",
+}
+
+
+def facts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`rvdlib.study.datasets.describe` as a table, one column a data set."""
+    shown = {
+        label: [form.format(value) for value in frame[name]]
+        for name, (label, form) in FACTS.items()
+        if name in frame
+    }
+    return pd.DataFrame(shown, index=frame["dataset"].rename(None)).T
+
+
+def demands(found: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
+    """Rows of :func:`rvdlib.study.demands.demands` as a table: asked, reached, and whether it holds."""
+    signs = np.where(found["metric"] == "hit_ratio", np.where(found["strict"], ">", "≥"), "≤")
+    asked = [
+        "–" if pd.isna(bound) else f"{sign} {bound:.{decimals}f}"
+        for bound, sign in zip(found["bound"], signs, strict=True)
+    ]
+    shown = found[["dataset", "regime", "system"]].assign(
+        measure=found["metric"].map(METRICS),
+        asked=asked,
+        reached=with_interval(found, decimals),
+        holds=found["holds"].map({True: "yes", False: "NO"}).fillna("not asked"),
+    )
+    return shown.rename(columns={"dataset": "data set", "system": "victim"}).set_index("data set")

@@ -19,6 +19,7 @@ SETTINGS = {
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
+OWNED = ["dataset", "defense"]
 IDENTITY = [*SCENARIO, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
 
@@ -68,18 +69,32 @@ def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     ``lift``: above the same defence on the victim that nobody attacked. ``lift_removed`` and
     ``reduction``: against the undefended victim under the same attack
     (:func:`rvdlib.evaluation.lift_removed`, :func:`rvdlib.evaluation.reduction`).
+
+    Raises:
+        ValueError: if a row's defence was not also run without attack, or its attack undefended.
     """
     same = ["dataset", "victim", "regime", "target_set", "seed"]
     clean = rows.loc[rows["attack"] == "none", [*same, "defense", "target_hit_ratio"]]
-    rows = rows.merge(clean, on=[*same, "defense"], suffixes=("", "_clean"))
+    rows = _joined(rows, clean, [*same, "defense"], "_clean")
     rows["lift"] = evaluation.lift(rows["target_hit_ratio"], rows["target_hit_ratio_clean"])
-    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, "attack", "target_hit_ratio", "lift"]]
-    rows = rows.merge(bare, on=[*same, "attack"], suffixes=("", "_undefended"))
+    same += ["attack", "attack_size"]
+    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, "target_hit_ratio", "lift"]]
+    rows = _joined(rows, bare, same, "_undefended")
     rows["lift_removed"] = evaluation.lift_removed(rows["lift"], rows["lift_undefended"])
     rows["reduction"] = evaluation.reduction(
         rows["target_hit_ratio"], rows["target_hit_ratio_undefended"]
     )
     return rows
+
+
+def _joined(rows, partners, on: list[str], suffix: str) -> pd.DataFrame:
+    found = rows.merge(partners, on=on, suffixes=("", suffix), validate="many_to_one")
+    if len(found) < len(rows):
+        raise ValueError(
+            "the lift needs every defence under the attack 'none' too, and every attack undefended: "
+            f"{len(rows) - len(found)} rows have no{suffix.replace('_', ' ')} partner"
+        )
+    return found
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -122,8 +137,13 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sample_cost(rows: pd.DataFrame) -> float:
-    """Half the width of the interval that a sample of users alone makes; median over its cells."""
+    """Half the width of the interval that a sample of users alone makes; median over its cells.
+
+    0 if all cells have the same users, that is, all of them.
+    """
     sampled = rows[rows["n_users"] < rows["n_users"].max()]
+    if sampled.empty:
+        return 0.0
     widths = sampled["target_hit_ratio_sample_high"] - sampled["target_hit_ratio_sample_low"]
     return float(widths.median() / 2)
 
@@ -137,10 +157,16 @@ def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:
 
 
 def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
-    """Bring these rows into ``results/<profile>/cells.csv``, in place of the same cells' old ones."""
+    """Bring these rows into ``results/<profile>/cells.csv``.
+
+    They take the place of all that stood there of the same data sets and defences: what is no
+    longer run, at other choices or seeds, must not stay.
+    """
     file = paths.RESULTS / profile / "cells.csv"
     rows = rows.assign(choices=[json.dumps(choices) for choices in rows["choices"]])
     if file.is_file():
-        rows = pd.concat([pd.read_csv(file, keep_default_na=False, na_values=[""]), rows])
-    rows = rows.drop_duplicates(IDENTITY, keep="last").sort_values(IDENTITY, kind="stable")
+        old = pd.read_csv(file, keep_default_na=False, na_values=[""])
+        own = pd.MultiIndex.from_frame(rows[OWNED])
+        rows = pd.concat([old[~pd.MultiIndex.from_frame(old[OWNED]).isin(own)], rows])
+    rows = rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")
     paths.write_atomically(file, rows.to_csv(index=False, float_format="%.6g"))

@@ -24,11 +24,11 @@ from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset, random_holdout
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
+from rvdlib.study.hyperparameters import VICTIMS_FILE
 
 SPLITS = {"rating": random_holdout, "ranking": leave_one_out}
 FIRST_SEED = 1001  # this one and those after it stand in no table
 LOGS = paths.RESULTS / "search" / "victims"
-HYPERPARAMETERS = paths.PARAMS / "victims.yml"
 
 
 def _distributions(space: dict[str, list]) -> dict:
@@ -66,7 +66,7 @@ def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits
 
 def _chosen_elsewhere(dataset: str, regime: str, victim: str) -> list[dict]:
     """What other data sets chose, always tried first."""
-    chosen = yaml.safe_load(HYPERPARAMETERS.read_text()) if HYPERPARAMETERS.exists() else {}
+    chosen = yaml.safe_load(VICTIMS_FILE.read_text()) if VICTIMS_FILE.exists() else {}
     others = [
         regimes.get(regime, {}).get(victim) for name, regimes in chosen.items() if name != dataset
     ]
@@ -115,7 +115,7 @@ def write_best():
         regimes = chosen.setdefault(row.dataset, {})
         regimes.setdefault(row.regime, {})[row.victim] = yaml.safe_load(row.hyperparameters)
     header = "# Written by rvdlib.study.search: chosen on validation data, see results/search/victims/.\n"
-    HYPERPARAMETERS.write_text(header + yaml.safe_dump(chosen, sort_keys=False))
+    paths.write_atomically(VICTIMS_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
 
 
 if __name__ == "__main__":

@@ -85,12 +85,20 @@ def claims(summary: pd.DataFrame) -> pd.DataFrame:
     A *best k* (C12) lies inside the range, not at its end. Depth (C13) is held to have made the
     victim more robust if the THR at the most steps is below the one at the fewest. One neighbour
     (C14) *works* if the THR is below the undefended, which is that of 0 steps.
+
+    Raises:
+        ValueError: if k was not swept from 1, or steps from 0.
     """
     paper = summary[summary["unobserved_weight"] == 0]
     found = []
     for (regime, victim), group in paper.groupby(["regime", "victim"], sort=False):
         ratios = group[group["metric"] == "target_hit_ratio"].set_index(["swept", "value"])["mean"]
         by_k, by_steps = ratios["k"].sort_index(), ratios["steps"].sort_index()
+        if (by_k.index[0], by_steps.index[0]) != (1, 0):
+            raise ValueError(
+                "the claims compare k = 1 with 0 steps (undefended): sweep k from 1 and steps from 0, "
+                f"not from {by_k.index[0]:g} and {by_steps.index[0]:g}"
+            )
         best = by_k.idxmin()
         inside = by_k.index[0] < best < by_k.index[-1]
         fewer, more = by_steps.iloc[0], by_steps.iloc[-1]
@@ -101,14 +109,14 @@ def claims(summary: pd.DataFrame) -> pd.DataFrame:
                 "C13",
                 regime,
                 victim,
-                f"THR {fewer:.3f} at {by_steps.index[0]:g} steps, {more:.3f} at {by_steps.index[-1]:g}",
+                f"THR {fewer:.3f} at 0 steps, {more:.3f} at {by_steps.index[-1]:g}",
                 more < fewer,
             ),
             (
                 "C14",
                 regime,
                 victim,
-                f"THR {one:.3f} at k = {by_k.index[0]:g}, {fewer:.3f} undefended",
+                f"THR {one:.3f} at k = 1, {fewer:.3f} undefended",
                 one < fewer,
             ),
         ]

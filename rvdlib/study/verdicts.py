@@ -1,7 +1,9 @@
 """The paper's claims held against the cells: a measured figure, its interval, a verdict.
 
 A claim that something reaches a threshold is *reproduced* where the whole interval over seeds does,
-*partly* where the mean does but not the interval, *not reproduced* where the mean does not.
+*partly* where the mean does but not the interval (or, of several metrics, some do and some do not),
+*not reproduced* where the mean does not, *not measured* where there is no figure, for want of a
+victim or of a hit to reduce.
 """
 
 import pandas as pd
@@ -17,7 +19,9 @@ MAINTAINED = 0.05  # C2 gives no figure: a loss of at most 5 %
 
 def judge(interval: Interval, threshold: float) -> str:
     """Whether a quantity that is claimed to be above ``threshold`` is."""
-    if pd.isna(interval.mean) or interval.mean < threshold:
+    if pd.isna(interval.mean):
+        return "not measured"
+    if interval.mean < threshold:
         return "not reproduced"
     return "reproduced" if interval.low >= threshold else "partly"
 

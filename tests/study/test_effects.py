@@ -1,0 +1,299 @@
+"""What RVD did, derived from cells: held to figures worked out by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from rvdlib import paths, plots
+from rvdlib.study import effects
+from rvdlib.study.choose import SEARCH_FILE
+from rvdlib.study.effects import PAPER, WEIGHTED
+
+FORMS = {
+    PAPER: {"method": "rvd", "choices": {"k": 3}},
+    WEIGHTED: {"method": "closed_form_rvd", "choices": {"k": 5, "unobserved_weight": 0.1}},
+}
+
+
+def row(attack, defense, thr, **others):
+    """A cell of MF in the rating regime; a row's other columns as given."""
+    return {
+        "dataset": "ml-100k",
+        "victim": "MF",
+        "regime": "rating",
+        "attack": attack,
+        "attack_size": 0.0 if attack == "none" else 0.03,
+        "target_set": "unpopular",
+        "seed": 0,
+        "evaluated_on": "test",
+        "defense": defense,
+        "choices": {} if defense == "none" else {"k": 3},
+        "target_hit_ratio": thr,
+        "target_hit_ratio_sample_low": thr,
+        "target_hit_ratio_sample_high": thr,
+        "hit_ratio": 0.5,
+        "ndcg": 0.2,
+        "rmse": 1.0,
+        "n_users": 943,
+        "train_seconds": 1.0,
+        "defense_ms_per_user": 2.0,
+        **others,
+    }
+
+
+def frame(*rows):
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def attacked():
+    """THR clean 0.1, attacked 0.5; defended 0.05 and 0.15. A second attack does nothing."""
+    return frame(
+        row("none", "none", 0.1),
+        row("none", PAPER, 0.05),
+        row("average", "none", 0.5),
+        row("average", PAPER, 0.15),
+        row("random", "none", 0.109),
+        row("random", PAPER, 0.04),
+    )
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def cells_on_file(results) -> pd.DataFrame:
+    return pd.read_csv(results / "tiny" / "cells.csv", keep_default_na=False, na_values=[""])
+
+
+def test_lifts_are_those_worked_out_by_hand(attacked):
+    found = effects.with_lift(attacked).set_index(["attack", "defense"])
+    assert found.loc[("average", "none"), "lift"] == pytest.approx(0.4)
+    assert found.loc[("average", PAPER), "lift"] == pytest.approx(0.1)
+    assert found.loc[("average", PAPER), "lift_removed"] == pytest.approx(0.75)
+    assert found.loc[("average", PAPER), "reduction"] == pytest.approx(0.7)
+    assert found.loc[("average", "none"), ["lift_removed", "reduction"]].tolist() == [0, 0]
+    assert found.loc[("none", PAPER), "reduction"] == pytest.approx(0.5)
+
+
+def test_the_removed_share_of_no_lift_is_undefined(attacked):
+    found = effects.with_lift(attacked).set_index(["attack", "defense"])
+    assert found.loc[("random", "none"), "lift"] == pytest.approx(0.009)  # below 0.01
+    assert found.loc[["random", "none"], "lift_removed"].isna().all()
+    assert found.loc[("random", PAPER), "reduction"] == pytest.approx(1 - 0.04 / 0.109)
+
+
+def test_nothing_hit_leaves_the_reduction_undefined():
+    rows = frame(row("none", "none", 0.0), row("none", PAPER, 0.0))
+    assert effects.with_lift(rows)["reduction"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"victim": "AutoRec"},
+        {"regime": "ranking"},
+        {"target_set": "random"},
+        {"dataset": "x"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_each_row_is_held_against_its_own_partner(attacked, other):
+    fewer = attacked.assign(target_hit_ratio=attacked["target_hit_ratio"] / 2, **other)
+    together = pd.concat([attacked, fewer], ignore_index=True)
+    found = effects.with_lift(together)
+    assert len(found) == 12
+    alone = pd.concat([effects.with_lift(attacked), effects.with_lift(fewer)], ignore_index=True)
+    pd.testing.assert_frame_equal(found, alone)
+
+
+def test_attack_sizes_are_not_mixed_up(attacked):
+    stronger = attacked[attacked["attack"] != "none"].assign(
+        attack_size=0.1, target_hit_ratio=lambda rows: rows["target_hit_ratio"] * 1.5
+    )
+    found = effects.with_lift(pd.concat([attacked, stronger], ignore_index=True))
+    assert len(found) == len(attacked) + len(stronger)
+    strong = found[(found["attack_size"] == 0.1) & (found["attack"] == "average")]
+    assert strong["target_hit_ratio_undefended"].tolist() == pytest.approx([0.75, 0.75])
+
+
+@pytest.mark.parametrize("lost", ["no clean row", "no undefended row"])
+def test_a_row_without_its_partner_is_an_error_and_not_left_out(attacked, lost):
+    column, value = {
+        "no clean row": ("attack", "none"),
+        "no undefended row": ("defense", "none"),
+    }[lost]
+    with pytest.raises(ValueError, match=r"'none'.*undefended: \d rows have no"):
+        effects.with_lift(attacked[attacked[column] != value])
+
+
+def test_two_rows_for_one_place_are_an_error(attacked):
+    with pytest.raises(ValueError, match="many-to-one"):
+        effects.with_lift(pd.concat([attacked, attacked.iloc[:1]]))
+
+
+def over_seeds(attacked):
+    shifted = attacked.assign(seed=1, target_hit_ratio=attacked["target_hit_ratio"] + 0.1)
+    return effects.with_lift(pd.concat([attacked, shifted], ignore_index=True))
+
+
+def test_the_summary_is_the_mean_over_seeds_of_every_metric(attacked):
+    summary = effects.summary(over_seeds(attacked))
+    assert len(summary) == 6 * 8
+    found = summary.set_index(["attack", "defense", "metric"])
+    thr = found.loc[("average", PAPER, "target_hit_ratio")]
+    assert (thr["mean"], thr["low"], thr["high"], thr["n"]) == pytest.approx((0.2, 0.15, 0.25, 2))
+    assert found.loc[("none", PAPER, "lift_removed"), "n"] == 0
+
+
+def test_the_robustness_table_shows_each_defence_and_the_lift_that_it_removes(attacked):
+    table = effects.robustness_table(effects.summary(over_seeds(attacked)))
+    assert table.columns.tolist() == [
+        ("THR@50", "none"),
+        ("THR@50", PAPER),
+        ("lift removed", PAPER),
+    ]
+    # In the order of the cells, not of the alphabet.
+    assert table.index.tolist() == [("rating", "MF", a) for a in ("none", "average", "random")]
+    assert table.loc[("rating", "MF", "average"), ("THR@50", PAPER)] == "0.200 [0.150, 0.250]"
+    removed = table["lift removed", PAPER]
+    assert removed.tolist() == ["", "0.75 [0.75, 0.75]", "–"]
+
+
+def test_one_seed_has_no_interval_and_is_shown_without(attacked):
+    table = effects.robustness_table(effects.summary(effects.with_lift(attacked)))
+    assert table.loc[("rating", "MF", "average"), ("THR@50", "none")] == "0.500"
+
+
+def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
+    rows = frame(
+        *[
+            row(attack, defense, 0.5, seed=seed, hit_ratio=base + gain)
+            for seed, base in ((0, 0.2), (1, 0.6))
+            for attack, gains in (("average", (0, 0.1)), ("clone", (0, 0.3)))
+            for defense, gain in zip(("none", PAPER), gains, strict=True)
+        ]
+    )
+    found = effects.change(rows)
+    assert set(found["defense"]) == {PAPER}
+    gain = found.set_index("metric").loc["hit_ratio"]
+    # Seeds differ by 0.4, and yet both gain 0.2 exactly.
+    assert (gain["mean"], gain["low"], gain["high"], gain["n"]) == pytest.approx((0.2, 0.2, 0.2, 2))
+
+
+def test_the_headline_has_means_over_seeds_and_attacks_and_no_clean_row(attacked):
+    shown = effects.headline(over_seeds(attacked))
+    assert shown.columns.tolist() == [
+        "regime", "victim", "defense", "THR@50", "HR@50", "NDCG@50", "RMSE",
+    ]  # fmt: skip
+    ratios = shown.set_index("defense")["THR@50"]
+    undefended = np.mean([0.5, 0.6, 0.109, 0.209])
+    assert ratios.to_dict() == pytest.approx({"none": undefended, PAPER: 0.145}, abs=6e-4)
+
+
+def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(attacked):
+    rows = over_seeds(attacked)
+    shown = effects.mean_over(rows, "target_hit_ratio", attack="average", defense=PAPER)
+    assert shown == "0.200 [0.150, 0.250]"
+    # A seed with more cells counts no more than another.
+    lopsided = pd.concat([rows, rows[rows["seed"] == 0]])
+    both = effects.mean_over(lopsided, "target_hit_ratio", attack=["average", "none"])
+    assert both == effects.mean_over(rows, "target_hit_ratio", attack=["average", "none"])
+    assert both.startswith("0.250 ")
+
+
+def test_a_sample_of_users_costs_half_its_interval():
+    def sampled(width):
+        bounds = {"target_hit_ratio_sample_low": 0, "target_hit_ratio_sample_high": width}
+        return row("none", PAPER, 0.1, n_users=150, **bounds)
+
+    rows = frame(row("none", "none", 0.1), sampled(0.02), sampled(0.04), sampled(0.5))
+    assert effects.sample_cost(rows) == pytest.approx(0.02)
+    assert effects.sample_cost(frame(row("none", "none", 0.1))) == 0
+
+
+def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch):
+    monkeypatch.setattr(effects, "chosen_defenses", lambda regime, victim: FORMS)
+    cells = effects.effect_cells(
+        "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["none", "clone"], [0, 1], n_users=7
+    )
+    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 3
+    for cell in cells:
+        scenario = cell.scenario
+        setting = effects.SETTINGS[scenario.regime]
+        assert scenario.target_set == setting["target_set"]
+        assert scenario.attack_size == (setting["attack_size"] if scenario.attack != "none" else 0)
+        assert scenario.evaluated_on == "test"
+        # Only the plain form is slow enough for a sample.
+        assert cell.n_users == (7 if cell.method == "rvd" else None)
+
+
+def test_the_protocol_s_two_settings():
+    assert effects.SETTINGS == {
+        "rating": {"target_set": "unpopular", "attack_size": 0.03},
+        "ranking": {"target_set": "random", "attack_size": 0.1},
+    }
+
+
+def test_every_form_has_one_name_everywhere():
+    forms = set(yaml.safe_load(SEARCH_FILE.read_text())["forms"])
+    assert forms == {PAPER, WEIGHTED}
+    # A form without a colour would be missing from the figures without a word.
+    assert set(plots.FORM_COLOURS) == forms | {"none"}
+
+
+def test_a_second_run_writes_the_same_bytes(attacked, results):
+    rows = effects.with_lift(attacked)
+    effects.add_to_cells(rows, "tiny")
+    first = (results / "tiny" / "cells.csv").read_bytes()
+    effects.add_to_cells(rows.sample(frac=1, random_state=0), "tiny")
+    assert (results / "tiny" / "cells.csv").read_bytes() == first
+
+
+def test_none_stays_text_and_what_is_missing_stays_missing(attacked, results):
+    effects.add_to_cells(effects.with_lift(attacked), "tiny")
+    effects.add_to_cells(frame(row("clone", "sweep of k", 0.3)), "tiny")
+    found = cells_on_file(results)
+    assert set(found["attack"]) == {"none", "average", "random", "clone"}
+    assert (found["defense"] == "none").sum() == 3
+    assert found.loc[found["defense"] == "sweep of k", "lift"].isna().all()
+    assert found.loc[found["attack"] == "none", "lift_removed"].isna().all()
+    assert json.loads(found.loc[found["defense"] == PAPER, "choices"].iloc[0]) == {"k": 3}
+
+
+def test_a_re_run_replaces_its_own_rows_and_keeps_the_others(attacked, results):
+    sweep = [
+        row("clone", "sweep of k", 0.3, choices={"k": 3}),
+        row("clone", "sweep of k", 0.2, choices={"k": 9}),
+    ]
+    effects.add_to_cells(attacked, "tiny")
+    effects.add_to_cells(frame(*sweep), "tiny")
+    effects.add_to_cells(attacked.assign(target_hit_ratio=0.9), "tiny")
+    found = cells_on_file(results)
+    assert len(found) == len(attacked) + 2
+    swept = found["defense"] == "sweep of k"
+    assert found.loc[swept, "target_hit_ratio"].tolist() == [0.3, 0.2]
+    assert (found.loc[~swept, "target_hit_ratio"] == 0.9).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"choices": [{"k": 30}] * 6}, {"seed": 7}, {"n_users": 20}, {"victim": "CDAE"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_no_longer_run_does_not_stay_in_the_table(attacked, results, change):
+    effects.add_to_cells(attacked, "tiny")
+    effects.add_to_cells(attacked.assign(**change), "tiny")
+    assert len(cells_on_file(results)) == len(attacked)
+
+
+def test_another_data_set_stays(attacked, results):
+    effects.add_to_cells(attacked.assign(dataset="yelp"), "tiny")
+    effects.add_to_cells(attacked, "tiny")
+    assert cells_on_file(results)["dataset"].value_counts().to_dict() == {"yelp": 6, "ml-100k": 6}

@@ -44,7 +44,7 @@ def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
         xlabel="items, the most rated first",
         ylabel="share of all ratings, %",
     )
-    left.legend(loc="upper left")
+    left.legend(loc="lower left", bbox_to_anchor=(-0.05, 1), ncols=2, handlelength=1.2)
 
     rows = list(targets.groupby(["dataset", "target_set"], sort=False))
     for row, ((dataset, _), group) in enumerate(rows):
@@ -113,8 +113,10 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
             axes.set(yticks=range(len(places)), yticklabels=list(places), xlabel=label)
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.set_title(f"{dataset}, {regime} regime", fontsize="medium")
-    handles, labels = grid[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    handles = {}  # of every panel, because not every data set has peers
+    for axes in grid.flat:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     return figure
 
 

@@ -142,8 +142,10 @@ def test_intervals_reach_from_low_to_high_and_vanish_where_there_is_one_seed():
     assert reaches(rows.assign(low=math.nan, high=math.nan)) == [0.9, 0.9]
 
 
-def test_the_legend_names_each_kind_once():
-    figure = plots_data.victim_quality(*qualities(DATASETS[:2]))
+def test_the_legend_names_each_kind_once_also_where_the_first_data_set_lacks_it():
+    rows, bounds = qualities(DATASETS[:2])
+    rows = rows[(rows["dataset"] != DATASETS[0]) | (rows["kind"] == "victim")]
+    figure = plots_data.victim_quality(rows, bounds)
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
-    assert sorted(labels) == ["asked for", "peer", "trained for ratings", "victim"]
+    assert sorted(labels) == ["asked for", "peer", "reference", "trained for ratings", "victim"]

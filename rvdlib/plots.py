@@ -190,7 +190,10 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
                 alpha=0.15,
                 linewidth=0,
             )
-        axes.set_xscale("symlog", linthresh=0.003 if name == "unobserved_weight" else 1)
+        values = sorted(here["value"].unique())
+        axes.set_xscale("symlog", linthresh=next(v for v in values if v > 0), linscale=0.5)
+        axes.set_xticks(values, [f"{v:g}".lstrip("0") or "0" for v in values])
+        axes.set_xticks([], minor=True)
         if metric == "defense_ms_per_user":
             axes.set_yscale("log")
         if i == len(rows) - 1:

@@ -19,4 +19,3 @@ def _seed_sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSeq
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """A NumPy generator for the stream called ``names``, e.g. ``stream(0, "split")``."""
     return np.random.Generator(np.random.PCG64(_seed_sequence(seed, names)))
-

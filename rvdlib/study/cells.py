@@ -6,18 +6,13 @@ thread each, and give the same numbers however many run at once.
 
 import functools
 import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import joblib
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from threadpoolctl import threadpool_limits
 
 from rvdlib import attacks
 from rvdlib.data import Split, leave_one_out, load_dataset
@@ -28,8 +23,9 @@ from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
 from rvdlib.study.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.study.hyperparameters import victim_hyperparameters
-from rvdlib.study.progress import progress
+from rvdlib.study.parallel import Task, rows_of
 from rvdlib.study.store import CellStore
+from rvdlib.study.warm_up import compile_victim
 from rvdlib.threat_model import build_threat_model, draw_targets
 
 UNDEFENDED = "none"
@@ -73,7 +69,7 @@ class Attacked:
     split: Split
     targets: np.ndarray
     victim: Victim
-    train_seconds: float
+    train_seconds: float  # CPU time, so that other work on the machine does not count
 
 
 def carry_out(scenario: Scenario) -> Attacked:
@@ -87,11 +83,12 @@ def carry_out(scenario: Scenario) -> Attacked:
         threat = build_threat_model(split, targets, rng, attack_size=scenario.attack_size)
         train = attacks.poison(split, attacks.craft(scenario.attack, threat, rng))
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
-    start = time.perf_counter()
+    compile_victim(scenario.victim, scenario.regime)
+    start = time.process_time()
     victim = VICTIMS[scenario.victim](**chosen).fit(
         train, split.validation, split.ratings.levels, stream(seed, "model", scenario.victim)
     )
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Attacked(split, targets, victim, seconds)
 
 
@@ -108,6 +105,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     n_real = split.train.shape[0]
     users = sample_users(n_real, cell.n_users, scenario.seed)
     recommender = cell.recommender(attacked.victim)
+    recommender.score(users[:1])  # compile and warm up before the clock runs
     start = time.perf_counter()
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
     milliseconds = 1000 * (time.perf_counter() - start) / len(users)
@@ -140,50 +138,16 @@ def run_cells(
         store: where finished cells are kept and looked for first.
         jobs: scenarios carried out at once, one thread each; -1: as many as there are cores.
     """
-    store = store or CellStore()
-    rows: dict[str, dict] = {}
-    missing: dict[Scenario, dict[str, Cell]] = {}
-    reasons: Counter[str] = Counter()
-    for cell in cells:
-        found = store.lookup(_spec(cell), _fingerprint(cell.scenario.dataset))
-        if found.rows is None:
-            missing.setdefault(cell.scenario, {})[_key(cell)] = cell
-            reasons[found.reason] += 1
-        else:
-            rows[_key(cell)] = found.rows[0]
-    tasks = (joblib.delayed(_run_scenario)(group, store) for group in missing.values())
-    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
-    finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    for computed in progress(finished, total=len(missing), description=f"victims (cells: {why})"):
-        rows.update(computed)
-    return pd.DataFrame([rows[_key(cell)] for cell in cells])
+    tasks = [
+        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), cell.scenario)
+        for cell in cells
+    ]
+    return pd.DataFrame(rows_of(tasks, _rows_of_one_scenario, store, jobs, "victims"))
 
 
-def _run_scenario(cells: dict[str, Cell], store: CellStore) -> dict[str, dict]:
-    rows = {}
-    with single_thread():
-        attacked = carry_out(next(iter(cells.values())).scenario)
-        for key, cell in cells.items():
-            rows[key] = evaluate_cell(cell, attacked)
-            store.save(_spec(cell), _fingerprint(cell.scenario.dataset), [rows[key]])
-    return rows
-
-
-@contextmanager
-def single_thread():
-    """Numbers must not depend on how many cores there are, nor cores be asked for twice over."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _key(cell: Cell) -> str:
-    return cell.model_dump_json()
+def _rows_of_one_scenario(cells: list[Cell]) -> Iterator[dict]:
+    attacked = carry_out(cells[0].scenario)
+    return (evaluate_cell(cell, attacked) for cell in cells)
 
 
 def _spec(cell: Cell) -> dict:

@@ -9,10 +9,9 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-import joblib
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -24,18 +23,17 @@ from rvdlib.data import (
     leave_one_out,
     load_dataset,
     random_holdout,
-    synthetic_ratings,
 )
 from rvdlib.evaluation import Recommender
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import EASE, Popularity
 from rvdlib.seeding import stream
-from rvdlib.study.cells import single_thread
 from rvdlib.study.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.study.hyperparameters import victim_hyperparameters
-from rvdlib.study.progress import progress
+from rvdlib.study.parallel import Task, rows_of
 from rvdlib.study.store import CellStore
+from rvdlib.study.warm_up import compile_victim
 
 REFERENCES = {model.name: model for model in (Biases, EASE, Popularity)}
 
@@ -71,22 +69,8 @@ def run_trials(
     Columns: those of :class:`Trial`, of :func:`judge`, and ``peak_mib``, the most memory that the
     process which carried it out has held so far (an upper bound, therefore).
     """
-    store = store or CellStore()
-    fingerprints = {
-        dataset: cell_fingerprint("study/quality.py", {dataset: load_dataset(dataset).sha256})
-        for dataset in {trial.dataset for trial in wanted}
-    }
-    rows: dict[Trial, dict] = {}
-    for trial in wanted:
-        found = store.lookup(_spec(trial), fingerprints[trial.dataset])
-        if found.rows is not None:
-            rows[trial] = found.rows[0]
-    missing = [trial for trial in dict.fromkeys(wanted) if trial not in rows]
-    tasks = (joblib.delayed(_run_trial)(t, fingerprints[t.dataset], store) for t in missing)
-    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
-    finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    rows |= progress(finished, total=len(missing), description="recommenders")
-    return pd.DataFrame([rows[trial] for trial in wanted])
+    tasks = [Task(trial, _spec(trial), _fingerprint(trial.dataset), trial) for trial in wanted]
+    return pd.DataFrame(rows_of(tasks, _rows_of_trials, store, jobs, "recommenders"))
 
 
 def judge(
@@ -116,15 +100,13 @@ def judge(
     }
 
 
-def _run_trial(trial: Trial, fingerprint: Fingerprint, store: CellStore) -> tuple[Trial, dict]:
-    with single_thread():
-        _compile(trial.system, trial.regime)
-        judged = judge(
-            lambda split: _fit(trial, split), _ratings(trial.dataset), trial.regime, trial.seed
-        )
-    row = trial.model_dump() | judged | {"peak_mib": _peak_mib()}
-    store.save(_spec(trial), fingerprint, [row])
-    return trial, row
+def _rows_of_trials(trials: list[Trial]) -> Iterator[dict]:
+    for trial in trials:
+        if trial.system in VICTIMS:
+            compile_victim(trial.system, trial.regime)
+        fit = functools.partial(_fit, trial)
+        judged = judge(fit, _ratings(trial.dataset), trial.regime, trial.seed)
+        yield trial.model_dump() | judged | {"peak_mib": _peak_mib()}
 
 
 def _fit(trial: Trial, split: Split) -> Recommender:
@@ -140,16 +122,6 @@ def _timed(fit: Callable[[Split], Recommender], split: Split) -> tuple[Recommend
     return fit(split), time.process_time() - start
 
 
-@functools.cache
-def _compile(system: str, regime: str) -> None:
-    """Have numba compile on a handful of ratings, so that no training time holds it."""
-    if system in VICTIMS:
-        ratings = synthetic_ratings(20, 30, 200, rng=stream(0))
-        split = leave_one_out(ratings, stream(0))
-        victim = VICTIMS[system](epochs=1, unobserved_weight=0.1 * (regime == "ranking"))
-        victim.fit(split.train, split.validation, ratings.levels, stream(0))
-
-
 def _hyperparameters(trial: Trial) -> dict:
     if trial.system in REFERENCES:
         return {}
@@ -159,6 +131,11 @@ def _hyperparameters(trial: Trial) -> dict:
 def _spec(trial: Trial) -> dict:
     """All that identifies a trial; it must never be taken for an attacked cell."""
     return {"quality": trial.model_dump(), "hyperparameters": _hyperparameters(trial)}
+
+
+@functools.cache
+def _fingerprint(dataset: str) -> Fingerprint:
+    return cell_fingerprint("study/quality.py", {dataset: load_dataset(dataset).sha256})
 
 
 def _peak_mib() -> float:

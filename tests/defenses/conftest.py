@@ -1,6 +1,6 @@
 import pytest
 
-from rvdlib.study.cells import single_thread
+from rvdlib.study.parallel import single_thread
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
-from rvdlib.study.cells import single_thread
+from rvdlib.study.parallel import single_thread
 
 UNOBSERVED_WEIGHT = {"rating": 0.0, "ranking": 0.2}
 KINDS = list(itertools.product(VICTIMS, UNOBSERVED_WEIGHT))

@@ -1,0 +1,88 @@
+"""Many independent computations: what is on record is taken, the rest runs in parallel, one thread
+each, and is put on record as soon as it is there."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import joblib
+import torch
+from threadpoolctl import threadpool_limits
+
+from rvdlib.study.fingerprint import Fingerprint
+from rvdlib.study.progress import progress
+from rvdlib.study.store import CellStore, Row
+
+
+class Task(NamedTuple):
+    """One row to compute.
+
+    Attributes:
+        item: what it is computed from.
+        spec: all that identifies it, as JSON knows it.
+        fingerprint: what else its numbers depend on.
+        group: tasks of one group share their work, and so run together.
+    """
+
+    item: Any
+    spec: dict
+    fingerprint: Fingerprint
+    group: Hashable
+
+
+Compute = Callable[[list[Any]], Iterator[Row]]
+
+
+def rows_of(
+    tasks: Sequence[Task], compute: Compute, store: CellStore | None, jobs: int, unit: str
+) -> list[Row]:
+    """The rows of all tasks, in order; the numbers do not depend on how many run at once.
+
+    Args:
+        compute: items of one group → their rows, one by one; each is kept before the next is begun,
+            so that an interrupted run loses only what it was at.
+        jobs: groups at once; -1: as many as there are cores.
+        unit: what a group is called in the progress bar.
+    """
+    store = store or CellStore()
+    rows: dict[str, Row] = {}
+    missing: dict[Hashable, dict[str, Task]] = {}
+    reasons: Counter[str] = Counter()
+    keys = [store.path(task.spec).stem for task in tasks]
+    for key, task in dict(zip(keys, tasks, strict=True)).items():
+        found = store.lookup(task.spec, task.fingerprint)
+        if found.rows is None:
+            missing.setdefault(task.group, {})[key] = task
+            reasons[found.reason] += 1
+        else:
+            rows[key] = found.rows[0]
+    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
+    calls = (joblib.delayed(_run_group)(group, compute, store) for group in missing.values())
+    finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
+        rows |= computed
+    return [rows[key] for key in keys]
+
+
+def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> dict[str, Row]:
+    done = {}
+    with single_thread():
+        computed = compute([task.item for task in group.values()])
+        for (key, task), row in zip(group.items(), computed, strict=True):
+            store.save(task.spec, task.fingerprint, [row])
+            done[key] = row
+    return done
+
+
+@contextmanager
+def single_thread():
+    """Numbers must not depend on how many cores there are, nor cores be asked for twice over."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,172 @@
+"""The notebooks, as sources and as executed at the tiny and quick sizes that are committed."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+
+import pytest
+from nbformat import NotebookNode
+
+from rvdlib import paths
+from rvdlib.study.notebook_runner import read_notebook, validate_executed
+from rvdlib.study.parameters import declared_parameters
+from rvdlib.study.profiles import PROFILES, load_profile
+
+SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+NAMES = [path.stem for path in SOURCES]
+COMMITTED = ("tiny", "quick")
+MOST_CELLS = 16
+LEAST_CHECKED, LEAST_TEXTS = 3, 2
+NBVAL_SKIPS = {"nbval-ignore-output", "nbval-skip"}
+MOST_BYTES = 2**20
+OUTSIDE = re.compile(r"(?:^|[\s\"'(=])(/(?:home|root|tmp|Users|private|var|mnt)/\S*|[A-Z]:\\\S*)")
+
+every_notebook = pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell: NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+@cache
+def executed(profile: str, name: str) -> NotebookNode:
+    return read_notebook(paths.RESULTS / profile / f"{name}.ipynb")
+
+
+def planned() -> list[tuple[str, str]]:
+    """(profile, notebook) of all that is to be committed."""
+    return [(profile, name) for profile in COMMITTED for name in load_profile(profile)]
+
+
+every_executed = pytest.mark.parametrize(
+    ("profile", "name"), planned(), ids=map("-".join, planned())
+)
+
+
+@every_notebook
+def test_a_notebook_is_short(path):
+    assert len(read_notebook(path).cells) <= MOST_CELLS
+
+
+@every_notebook
+def test_a_notebook_begins_with_its_number_and_its_question(path):
+    first = read_notebook(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith(f"# {path.stem.split('_')[0]} · ")
+    assert "**Question.**" in first.source
+
+
+@every_notebook
+def test_a_notebook_defines_nothing(path):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    for cell in code_cells(read_notebook(path)):
+        found = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kinds)]
+        assert not found, cell.source
+
+
+@every_notebook
+def test_a_notebook_declares_its_parameters_first_and_the_profile_among_them(path):
+    notebook = read_notebook(path)
+    assert "profile" in declared_parameters(notebook, path.name)  # in exactly one cell
+    assert "parameters" in tags(code_cells(notebook)[0])
+
+
+@every_notebook
+def test_a_source_is_committed_without_outputs(path):
+    for cell in code_cells(read_notebook(path)):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+@every_notebook
+def test_a_notebook_names_no_place_outside_the_project(path):
+    for cell in read_notebook(path).cells:
+        assert not OUTSIDE.search(cell.source), cell.source
+
+
+@pytest.mark.parametrize("place", ["x = '/home/ann/data'", "see /tmp/a", 'open("C:\\data")'])
+def test_a_place_outside_the_project_would_be_found(place):
+    assert OUTSIDE.search(place)
+
+
+@every_notebook
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_runs_the_notebook_or_says_that_it_does_not(profile, path):
+    text = (paths.PARAMS / f"{profile}.yml").read_text()
+    absent = re.search(rf"^# +{path.stem}: absent, \S", text, flags=re.MULTILINE)
+    assert (path.stem in load_profile(profile)) is not bool(absent)
+
+
+@every_notebook
+def test_the_readme_maps_the_notebook(path):
+    assert path.stem in (paths.PROJECT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_what_is_committed_is_all_of_the_profile_and_no_more(profile):
+    found = {path.stem for path in (paths.RESULTS / profile).glob("*.ipynb")}
+    assert found == set(load_profile(profile))
+
+
+@every_executed
+def test_an_executed_notebook_ran_cleanly_to_its_end(profile, name):
+    validate_executed(paths.RESULTS / profile / f"{name}.ipynb")
+
+
+@every_executed
+def test_an_executed_notebook_has_the_sources_of_today(profile, name):
+    own = [
+        cell for cell in executed(profile, name).cells if "injected-parameters" not in tags(cell)
+    ]
+    source = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
+    assert [(c.cell_type, c.source, tags(c)) for c in own] == [
+        (c.cell_type, c.source, tags(c)) for c in source.cells
+    ]
+
+
+@every_executed
+def test_an_executed_notebook_has_the_parameters_of_its_profile(profile, name):
+    (injected,) = [c for c in executed(profile, name).cells if "injected-parameters" in tags(c)]
+    found = {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(injected.source).body
+    }
+    assert found == load_profile(profile)[name]
+
+
+@every_executed
+def test_an_executed_notebook_tells_nothing_of_the_machine(profile, name):
+    for cell in code_cells(executed(profile, name)):
+        for output in cell.outputs:
+            for text in (output.get("text", ""), *output.get("data", {}).values()):
+                assert not OUTSIDE.search(str(text)), text
+    assert str(paths.PROJECT) not in (paths.RESULTS / profile / f"{name}.ipynb").read_text()
+
+
+@pytest.mark.parametrize("name", load_profile("tiny"))
+def test_nbval_has_enough_to_check(name):
+    checked = [
+        cell
+        for cell in code_cells(executed("tiny", name))
+        if cell.outputs and not tags(cell) & NBVAL_SKIPS
+    ]
+    # It compares no image: figures alone would prove nothing.
+    kinds = [set().union(*(o.get("data", {}) for o in cell.outputs)) for cell in checked]
+    texts = [kind for kind in kinds if kind & {"text/html", "text/markdown"}]
+    assert len(checked) >= LEAST_CHECKED
+    assert len(texts) >= LEAST_TEXTS
+
+
+def test_no_committed_file_is_over_one_mebibyte():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=paths.PROJECT, capture_output=True, check=True
+    ).stdout.decode()
+    files = [paths.PROJECT / name for name in listed.split("\0") if name]
+    sizes = {str(path): path.stat().st_size for path in files if path.is_file()}
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > MOST_BYTES} == {}

@@ -4,7 +4,7 @@ import warnings
 
 import click
 
-from rvdlib.study.commands import doctor, study
+from rvdlib.runner.commands import doctor, study
 
 
 class BadInput(click.ClickException):

@@ -3,9 +3,17 @@
 import pytest
 
 from rvdlib.data import Ratings, load_dataset
+from rvdlib.runner.parallel import single_thread
 
 
 @pytest.fixture(scope="session")
 def ml100k() -> Ratings:
     """MovieLens-100K whole, from whichever source has it."""
     return load_dataset("ml-100k")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small products gain nothing from more, and on a busy machine wait for each other."""
+    with single_thread():
+        yield

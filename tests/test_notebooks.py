@@ -9,9 +9,9 @@ import pytest
 from nbformat import NotebookNode
 
 from rvdlib import paths
-from rvdlib.study.notebook_runner import read_notebook, validate_executed
-from rvdlib.study.parameters import declared_parameters
-from rvdlib.study.profiles import PROFILES, load_profile
+from rvdlib.runner.notebook_runner import read_notebook, validate_executed
+from rvdlib.runner.parameters import declared_parameters
+from rvdlib.runner.profiles import PROFILES, load_profile
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]

@@ -4,16 +4,17 @@ To serve user u: find her k nearest neighbours, fine-tune a private copy of the 
 training loss of their rows, recommend with the copy, and let it go. The paper restores the shared
 weights instead; a copy per call is the same specification, and safe with threads and interrupts.
 
-This is the plain form, one user after the other: the reference that faster forms are held to.
+This is the plain form, one user after the other: the reference that faster forms are held to. Its
+tensors are small: serve with one torch thread a process (``torch.set_num_threads(1)``).
 """
 
 import itertools
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib.models.base import DECODER, Objective, Victim
 from rvdlib.neighbors import nearest_users
@@ -40,6 +41,12 @@ class RVDConfig(BaseModel):
     proximal_weight: float = Field(0.0, ge=0, description="λ, the pull back to the trained victim")
     seed: int = Field(0, ge=0, description="of the mini-batches")
 
+    @model_validator(mode="after")
+    def _momentum_is_sgds(self) -> Self:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError("momentum is a choice of sgd: adam has its own")
+        return self
+
 
 class RVD:
     """A victim defended by RVD: scores like one, and never changes it."""
@@ -60,7 +67,10 @@ class RVD:
         return np.column_stack([rows, users]) if self.config.include_user else rows
 
     def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """The victim's parameters after fine-tuning a private copy on ``rows``."""
+        """The victim's parameters after fine-tuning a private copy on ``rows``.
+
+        Those out of scope are the victim's own tensors: not to be written to.
+        """
         config, trained = self.config, self.victim.parameters
         moving = {
             name: value.clone().requires_grad_()

@@ -44,8 +44,10 @@ class VictimConfig(BaseModel):
     )
     epochs: int = Field(100, ge=1, description="at most; early stopping may end before")
     patience: int = Field(5, ge=1, description="epochs without a better validation before the end")
-    learning_rate: float = Field(0.01, gt=0)
-    reg: float = Field(0.0, ge=0, description="weight of the squared norm of the parameters")
+    learning_rate: float = Field(0.01, gt=0, allow_inf_nan=False)
+    reg: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="weight of the squared norm of the parameters"
+    )
 
 
 class Victim(ABC):

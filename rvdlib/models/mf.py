@@ -18,6 +18,7 @@ from rvdlib.models.fitting import EarlyStopping
 
 
 class MFConfig(VictimConfig):
+    reg: float = Field(0.01, ge=0, allow_inf_nan=False, description="of the squared norms")
     initial_std: float = Field(0.1, gt=0, description="of the first user and item factors")
     learning_rate_decay: float = Field(
         0.95, gt=0, le=1, description="of learning_rate per epoch (rating regime)"

@@ -1,1 +1,1 @@
-"""The study: its cells on disk, its notebooks executed, its results gathered on one page."""
+"""The study itself: what is measured, how its choices were made, and what it says of the claims."""

@@ -19,12 +19,12 @@ from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.defenses import DEFENSES
 from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.models import VICTIMS, Victim
+from rvdlib.runner.fingerprint import Fingerprint, cell_fingerprint
+from rvdlib.runner.parallel import Task, rows_of
+from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
-from rvdlib.study.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.study.hyperparameters import victim_hyperparameters
-from rvdlib.study.parallel import Task, rows_of
-from rvdlib.study.store import CellStore
 from rvdlib.study.warm_up import compile_victim
 from rvdlib.threat_model import build_threat_model, draw_targets
 

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from rvdlib import evaluation, paths
 from rvdlib.data import Split, leave_one_out, load_dataset, random_holdout
+from rvdlib.runner.parallel import single_thread
 from rvdlib.seeding import stream
-from rvdlib.study.parallel import single_thread
 from rvdlib.study.quality import judge
 
 PEERS_FILE = paths.RESULTS / "peers.csv"

@@ -28,11 +28,11 @@ from rvdlib.evaluation import Recommender
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import EASE, Popularity
+from rvdlib.runner.fingerprint import Fingerprint, cell_fingerprint
+from rvdlib.runner.parallel import Task, rows_of
+from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
-from rvdlib.study.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.study.hyperparameters import victim_hyperparameters
-from rvdlib.study.parallel import Task, rows_of
-from rvdlib.study.store import CellStore
 from rvdlib.study.warm_up import compile_victim
 
 REFERENCES = {model.name: model for model in (Biases, EASE, Popularity)}

@@ -9,9 +9,9 @@ from sklearn.manifold import TSNE
 from rvdlib.evaluation import Recommender
 from rvdlib.metrics import top_k
 from rvdlib.neighbors import nearest_users
+from rvdlib.runner.parallel import single_thread
 from rvdlib.study.cells import Attacked, Cell, Scenario, carry_out
 from rvdlib.study.hyperparameters import chosen_defenses
-from rvdlib.study.parallel import single_thread
 
 LIST_LENGTH = 10
 

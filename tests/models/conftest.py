@@ -10,18 +10,10 @@ import scipy.sparse as sp
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
-from rvdlib.study.parallel import single_thread
 
 UNOBSERVED_WEIGHT = {"rating": 0.0, "ranking": 0.2}
 KINDS = list(itertools.product(VICTIMS, UNOBSERVED_WEIGHT))
 QUICK = {"embedding_size": 4, "epochs": 3, "reg": 0.01}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Small products gain nothing from more, and on a busy machine wait for each other."""
-    with single_thread():
-        yield
 
 
 class Small(NamedTuple):

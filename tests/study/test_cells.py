@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from rvdlib.attacks import ATTACKS
 from rvdlib.data import HeldOut, leave_one_out, load_dataset, synthetic_ratings
 from rvdlib.models import VICTIMS
+from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.study import cells
 from rvdlib.study.cells import Cell, Scenario, carry_out, evaluate_cell, run_cells, sample_users
-from rvdlib.study.store import CellStore
 
 DEMANDED = [
     "dataset",

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from rvdlib import paths
 from rvdlib.models import VICTIMS
+from rvdlib.runner.notebook_runner import read_notebook
+from rvdlib.runner.parameters import declared_parameters
+from rvdlib.runner.profiles import PROFILES
 from rvdlib.study import choose as module
 from rvdlib.study.choose import REGIMES, SEARCH_FILE, candidates, choose, trial_cells
 from rvdlib.study.hyperparameters import DEFENSES_FILE
-from rvdlib.study.notebook_runner import read_notebook
-from rvdlib.study.parameters import declared_parameters
-from rvdlib.study.profiles import PROFILES
 from rvdlib.study.search import FIRST_SEED
 
 SEARCH = yaml.safe_load(SEARCH_FILE.read_text())

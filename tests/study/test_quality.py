@@ -6,10 +6,10 @@ from rvdlib import evaluation
 from rvdlib.data import leave_one_out, random_holdout
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import Popularity
+from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.study import quality
 from rvdlib.study.quality import Trial, judge, run_trials, trials
-from rvdlib.study.store import CellStore
 
 TIMED = ["train_seconds", "peak_mib"]
 POPULARITY = Trial(dataset="ml-100k", system="popularity", regime="ranking", seed=0)

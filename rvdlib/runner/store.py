@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rvdlib import paths
-from rvdlib.study.fingerprint import Fingerprint, difference
+from rvdlib.runner.fingerprint import Fingerprint, difference
 
 Row = dict[str, Any]
 

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
-from rvdlib.study import doctor
+from rvdlib.runner import doctor
 
 
 @pytest.fixture

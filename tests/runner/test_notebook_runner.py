@@ -11,13 +11,13 @@ import pytest
 from nbformat.v4 import new_output
 from PIL import Image
 
-from rvdlib.study.notebook_runner import (
+from rvdlib.runner.notebook_runner import (
     read_notebook,
     run_notebook,
     terminal,
     validate_executed,
 )
-from rvdlib.study.parameters import StudyError
+from rvdlib.runner.parameters import StudyError
 
 CODE = (
     "import os, sys, numpy as np\nprint(sys.executable)\nprint(os.getcwd(), k)\n"

@@ -25,8 +25,8 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from rvdlib import paths
-from rvdlib.study import progress
-from rvdlib.study.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.runner import progress
+from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
 
 
 class ThisInterpreter(AsyncKernelManager):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rvdlib import paths
-from rvdlib.study.fingerprint import (
+from rvdlib.runner.fingerprint import (
     MACHINERY,
     Fingerprint,
     code_digests,
@@ -18,7 +18,7 @@ from rvdlib.study.fingerprint import (
     file_digest,
     library_versions,
 )
-from rvdlib.study.profiles import PROFILES
+from rvdlib.runner.profiles import PROFILES
 
 Stamps = dict[str, tuple[int, int]]
 

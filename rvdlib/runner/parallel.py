@@ -10,9 +10,9 @@ import joblib
 import torch
 from threadpoolctl import threadpool_limits
 
-from rvdlib.study.fingerprint import Fingerprint
-from rvdlib.study.progress import progress
-from rvdlib.study.store import CellStore, Row
+from rvdlib.runner.fingerprint import Fingerprint
+from rvdlib.runner.progress import progress
+from rvdlib.runner.store import CellStore, Row
 
 
 class Task(NamedTuple):

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from rvdlib import paths
-from rvdlib.study.commands import study
-from rvdlib.study.notebook_runner import validate_executed
-from rvdlib.study.parameters import StudyError
-from rvdlib.study.profiles import load_profile
-from rvdlib.study.records import StudyRecords
-from rvdlib.study.run import run_study
+from rvdlib.runner.commands import study
+from rvdlib.runner.notebook_runner import validate_executed
+from rvdlib.runner.parameters import StudyError
+from rvdlib.runner.profiles import load_profile
+from rvdlib.runner.records import StudyRecords
+from rvdlib.runner.run import run_study
 
 WRITE_TABLE = """
 import json
@@ -116,7 +116,7 @@ def test_a_deleted_output_and_changed_code_are_reasons_to_run_again(ran, monkeyp
     parameters = {"k": 3, "files": ["own.csv"]}
     (ran / "figures" / "tiny" / "1.png").unlink()
     monkeypatch.setattr(
-        "rvdlib.study.records.code_digests", lambda without: {"rvdlib/models/mf.py": "new"}
+        "rvdlib.runner.records.code_digests", lambda without: {"rvdlib/models/mf.py": "new"}
     )
     reason = StudyRecords("tiny").changes("01_table", parameters)
     assert reason.startswith("code changed: rvdlib/")
@@ -194,7 +194,7 @@ def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_noteboo
 def test_one_notebook_is_chosen_by_number_or_name(two_notebooks, monkeypatch, wanted):
     ran = []
     monkeypatch.setattr(
-        "rvdlib.study.run._run_notebooks", lambda _p, _n, chosen, _f: ran.extend(chosen)
+        "rvdlib.runner.run._run_notebooks", lambda _p, _n, chosen, _f: ran.extend(chosen)
     )
     run_study("tiny", only=[wanted])
     assert ran == ["02_headline"]
@@ -223,7 +223,7 @@ paths.PROJECT = Path.cwd()
 paths.STUDY_RECORDS = Path.cwd() / ".cache" / "study"
 for name in ("NOTEBOOKS", "PARAMS", "RESULTS", "FIGURES"):
     setattr(paths, name, Path.cwd() / name.lower())
-from rvdlib.study.commands import study
+from rvdlib.runner.commands import study
 study.main(["--profile", "tiny"])
 """
 WAIT = """

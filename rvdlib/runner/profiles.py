@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from rvdlib import paths
-from rvdlib.study.notebook_runner import read_notebook
-from rvdlib.study.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.runner.notebook_runner import read_notebook
+from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
 
 PROFILES = ("tiny", "quick", "paper")
 Plan = dict[str, dict[str, Any]]

@@ -7,11 +7,11 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from rvdlib import paths
-from rvdlib.study.notebook_runner import run_notebook
-from rvdlib.study.parameters import StudyError
-from rvdlib.study.profiles import Plan, choose, load_profile
-from rvdlib.study.records import StudyRecords
-from rvdlib.study.report import write_page
+from rvdlib.runner.notebook_runner import run_notebook
+from rvdlib.runner.parameters import StudyError
+from rvdlib.runner.profiles import Plan, choose, load_profile
+from rvdlib.runner.records import StudyRecords
+from rvdlib.runner.report import write_page
 
 
 def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> None:
@@ -21,7 +21,7 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
     changed since it last ran here; which, is said.
 
     Args:
-        profile: one of :data:`rvdlib.study.profiles.PROFILES`.
+        profile: one of :data:`rvdlib.runner.profiles.PROFILES`.
         only: notebooks to look at, by name or number (``"03"``); all of the profile by default.
         force: run them even if nothing has changed.
 

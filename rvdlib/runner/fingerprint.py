@@ -18,26 +18,8 @@ Fingerprint = dict[str, dict[str, str]]
 PACKAGE = Path(__file__).resolve().parents[1]
 # These files run, keep and report; they change no number, in a notebook or in a cell.
 MACHINERY = frozenset(
-    {
-        "__main__.py",
-        "cli.py",
-        "study/__init__.py",
-        "study/choose.py",
-        "study/commands.py",
-        "study/doctor.py",
-        "study/fingerprint.py",
-        "study/notebook_runner.py",
-        "study/parallel.py",
-        "study/parameters.py",
-        "study/peers.py",
-        "study/profiles.py",
-        "study/progress.py",
-        "study/records.py",
-        "study/report.py",
-        "study/run.py",
-        "study/search.py",
-        "study/store.py",
-    }
+    {"__main__.py", "cli.py", "study/choose.py", "study/peers.py", "study/search.py"}
+    | {path.relative_to(PACKAGE).as_posix() for path in Path(__file__).parent.glob("*.py")}
 )
 NUMERIC_PACKAGES = ("numpy", "scipy", "numba", "torch")
 

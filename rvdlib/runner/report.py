@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from rvdlib import paths
-from rvdlib.study.notebook_runner import read_notebook
+from rvdlib.runner.notebook_runner import read_notebook
 
 SIZE_LIMIT = 2**20  # bytes of a committed file
 

@@ -1,6 +1,6 @@
 import pytest
 
-from rvdlib.study.fingerprint import (
+from rvdlib.runner.fingerprint import (
     MACHINERY,
     PACKAGE,
     cell_fingerprint,

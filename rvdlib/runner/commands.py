@@ -9,8 +9,8 @@ import click
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
 def study(profile: str, only: tuple[str, ...], force: bool) -> None:
     """Run the study's notebooks; those that nothing has changed for are left as they are."""
-    from rvdlib.study.parameters import StudyError
-    from rvdlib.study.run import run_study
+    from rvdlib.runner.parameters import StudyError
+    from rvdlib.runner.run import run_study
 
     try:
         run_study(profile, only, force)
@@ -27,7 +27,7 @@ def study(profile: str, only: tuple[str, ...], force: bool) -> None:
 @click.command()
 def doctor() -> None:
     """Show versions, threads, device, memory, data and folders, and how to mend what is amiss."""
-    from rvdlib.study.doctor import diagnose
+    from rvdlib.runner.doctor import diagnose
 
     checks = diagnose()
     for check in checks:

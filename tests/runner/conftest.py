@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from rvdlib import paths
-from rvdlib.study.notebook_runner import ThisInterpreter
+from rvdlib.runner.notebook_runner import ThisInterpreter
 
 PARAMETERS = "k = 30\nprofile = 'tiny'"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvdlib.study.store import CellStore
+from rvdlib.runner.store import CellStore
 
 SPEC = {"dataset": "ml-100k", "victim": "MF", "k": 30, "seed": 0}
 FINGERPRINT = {

@@ -3,7 +3,7 @@ import re
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from rvdlib.study.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
 
 
 def notebook(*sources):

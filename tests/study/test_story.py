@@ -1,6 +1,7 @@
 """The story of one user: whom it tells of, what her lists show, and where her neighbours are."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from rvdlib.data import synthetic_ratings
 from rvdlib.neighbors import nearest_users
 from rvdlib.seeding import stream
 from rvdlib.study import story
-from rvdlib.study.cells import Scenario
+from rvdlib.study.cells import Attacked, Scenario
 
 FORMS = {
     "RVD (paper)": {"method": "rvd", "choices": {"k": 3, "steps": 1}},
@@ -49,6 +50,23 @@ def test_it_tells_of_the_first_user_in_whom_the_attack_gains_most(tale):
     gained = [new if not old else 0 for new, old in zip(after, before, strict=True)]
     assert max(gained) > 0
     assert tale.user == gained.index(max(gained))
+
+
+def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monkeypatch):
+    split, targets = tale.clean.split, np.array([100, 101])
+    unrated = ~(split.train[:, targets].toarray() > 0).any(axis=1)
+    before, one, both, too = np.flatnonzero(unrated)[:4]
+    scores = {"none": np.zeros(split.train.shape), "average": np.zeros(split.train.shape)}
+    scores["none"][before, 100] = 1
+    for user, shown in ((before, [100, 101]), (one, [100]), (both, [100, 101]), (too, [100, 101])):
+        scores["average"][user, shown] = 1
+
+    def carry_out(scenario):
+        victim = SimpleNamespace(score=lambda users: scores[scenario.attack][users])
+        return Attacked(split, targets, victim, 0.0)
+
+    monkeypatch.setattr(story, "carry_out", carry_out)
+    assert story.tell(scenario).user == both
 
 
 def test_the_two_victims_differ_by_the_attack_alone(tale):

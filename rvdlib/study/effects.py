@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rvdlib import evaluation, paths
-from rvdlib.statistics import bootstrap_interval, paired_difference, summarise
+from rvdlib.statistics import bootstrap_interval, summarise
 from rvdlib.study.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.study.hyperparameters import chosen_defenses
 from rvdlib.tables import format_interval, wide
@@ -19,6 +19,9 @@ SETTINGS = {
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
+# On the users that the plain form is evaluated on: a sample's accuracy is not everybody's.
+UNDEFENDED_SAMPLE = "none (same users)"
+BASELINES = [UNDEFENDED, UNDEFENDED_SAMPLE]
 OWNED = ["dataset", "defense"]
 IDENTITY = [*SCENARIO, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
@@ -33,11 +36,14 @@ def effect_cells(
 ) -> list[Cell]:
     """Each scenario undefended and under each chosen form of RVD.
 
-    ``n_users`` sizes the sample that the plain form is evaluated on; the others take every user.
+    ``n_users`` sizes the sample that the plain form is evaluated on, and the undefended victim once
+    more, to be compared with it; the others take every user.
     """
     cells = []
     for scenario in scenarios(dataset, victims, regimes, attacks, seeds):
         cells.append(Cell(scenario=scenario))
+        if n_users is not None:
+            cells.append(Cell(scenario=scenario, defense=UNDEFENDED_SAMPLE, n_users=n_users))
         for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
             sample = n_users if form["method"] == "rvd" else None
             cells.append(Cell(scenario=scenario, defense=name, n_users=sample, **form))
@@ -66,9 +72,10 @@ def scenarios(dataset, victims, regimes, attacks, seeds) -> list[Scenario]:
 def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     """Add what the attack and the defence did to the target hit ratio, seed by seed.
 
-    ``lift``: above the same defence on the victim that nobody attacked. ``lift_removed`` and
-    ``reduction``: against the undefended victim under the same attack
-    (:func:`rvdlib.evaluation.lift_removed`, :func:`rvdlib.evaluation.reduction`).
+    ``lift``: above the same defence on the victim that nobody attacked. ``…_undefended``: what the
+    undefended victim has under the same attack, on the same users. ``lift_removed`` and
+    ``reduction``: against that (:func:`rvdlib.evaluation.lift_removed`,
+    :func:`rvdlib.evaluation.reduction`).
 
     Raises:
         ValueError: if a row's defence was not also run without attack, or its attack undefended.
@@ -77,9 +84,9 @@ def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     clean = rows.loc[rows["attack"] == "none", [*same, "defense", "target_hit_ratio"]]
     rows = _joined(rows, clean, [*same, "defense"], "_clean")
     rows["lift"] = evaluation.lift(rows["target_hit_ratio"], rows["target_hit_ratio_clean"])
-    same += ["attack", "attack_size"]
-    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, "target_hit_ratio", "lift"]]
-    rows = _joined(rows, bare, same, "_undefended")
+    same += ["attack", "attack_size", "n_users"]
+    bare = rows.loc[rows["defense"].isin(BASELINES), [*same, *METRICS, "lift"]]
+    rows = _joined(rows, bare.drop_duplicates(same), same, "_undefended")
     rows["lift_removed"] = evaluation.lift_removed(rows["lift"], rows["lift_undefended"])
     rows["reduction"] = evaluation.reduction(
         rows["target_hit_ratio"], rows["target_hit_ratio_undefended"]
@@ -107,7 +114,7 @@ def robustness_table(summary: pd.DataFrame) -> pd.DataFrame:
     """THR@50 by regime, victim and attack, one column a defence, and the lift that each removes."""
     index = ["regime", "victim", "attack"]
     ratios = summary[summary["metric"] == "target_hit_ratio"]
-    removed = summary[(summary["metric"] == "lift_removed") & (summary["defense"] != UNDEFENDED)]
+    removed = summary[(summary["metric"] == "lift_removed") & ~summary["defense"].isin(BASELINES)]
     removed = removed[removed["attack"] != "none"]
     parts = {
         "THR@50": wide(ratios, index, "defense"),
@@ -117,15 +124,15 @@ def robustness_table(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def change(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each metric less the undefended victim's, seed by seed, attacks averaged: mean, interval."""
-    means = rows.groupby(["regime", "victim", "defense", "seed"], sort=False)[METRICS].mean()
-    return paired_difference(
-        means.reset_index(),
-        column="defense",
-        baseline=UNDEFENDED,
-        by=["regime", "victim"],
-        values=METRICS,
-    )
+    """Each metric less the undefended victim's on the same users, attacks averaged: mean, interval.
+
+    ``rows`` as from :func:`with_lift`.
+    """
+    rows = rows[~rows["defense"].isin(BASELINES)]
+    rows = rows.assign(**{m: rows[m] - rows[f"{m}_undefended"] for m in METRICS})
+    by = ["regime", "victim", "defense"]
+    means = rows.groupby([*by, "seed"], sort=False, as_index=False)[METRICS].mean()
+    return summarise(means, by, METRICS)
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:

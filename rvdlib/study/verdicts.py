@@ -10,6 +10,7 @@ import pandas as pd
 
 from rvdlib.statistics import Interval, bootstrap_interval
 from rvdlib.study.cells import UNDEFENDED
+from rvdlib.study.effects import BASELINES
 from rvdlib.tables import format_interval
 
 DEEP = ["AutoRec", "CDAE"]
@@ -29,7 +30,7 @@ def judge(interval: Interval, threshold: float) -> str:
 def claims(rows: pd.DataFrame) -> pd.DataFrame:
     """C1 to C4, for each regime and form of RVD; ``rows`` as from ``effects.with_lift``."""
     attacked = rows[rows["attack"] != "none"]
-    forms = [form for form in attacked["defense"].unique() if form != UNDEFENDED]
+    forms = [form for form in attacked["defense"].unique() if form not in BASELINES]
     found = []
     for regime in attacked["regime"].unique():
         here = attacked[attacked["regime"] == regime]
@@ -37,7 +38,7 @@ def claims(rows: pd.DataFrame) -> pd.DataFrame:
         for form in forms:
             under = here[here["defense"] == form]
             found += [_reduction(under, regime, form), _ease(under, regime, form)]
-            found.append(_maintained(under, here[here["defense"] == UNDEFENDED], regime, form))
+            found.append(_maintained(under, regime, form))
     columns = ["claim", "what", "regime", "defense", "measured", "verdict"]
     return pd.DataFrame(found, columns=columns).sort_values(
         "claim", kind="stable", ignore_index=True
@@ -74,11 +75,12 @@ def _deep_less_shallow(rows: pd.DataFrame, column: str, sign: int) -> Interval:
     return bootstrap_interval(sign * difference)
 
 
-def _maintained(under, bare, regime, form):
+def _maintained(under, regime, form):
     """Relative change of each metric; the claim holds if none is worse by more than 5 %."""
     parts, verdicts = [], []
     for column, name, better in (("hit_ratio", "HR", 1), ("ndcg", "NDCG", 1), ("rmse", "RMSE", -1)):
-        relative = _over_seeds(under, column) / _over_seeds(bare, column) - 1
+        bare = _over_seeds(under, f"{column}_undefended")
+        relative = _over_seeds(under, column) / bare - 1
         interval = bootstrap_interval(relative)
         parts.append(f"{name} {interval.mean:+.0%}")
         gain = bootstrap_interval(better * relative)

@@ -180,7 +180,8 @@ def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
             for defense, gain in zip(("none", PAPER), gains, strict=True)
         ]
     )
-    found = effects.change(rows)
+    clean = rows[rows["attack"] == "clone"].assign(attack="none", attack_size=0.0)
+    found = effects.change(effects.with_lift(pd.concat([rows, clean])).query("attack != 'none'"))
     assert set(found["defense"]) == {PAPER}
     gain = found.set_index("metric").loc["hit_ratio"]
     # Seeds differ by 0.4, and yet both gain 0.2 exactly.
@@ -223,15 +224,48 @@ def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch
     cells = effects.effect_cells(
         "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["none", "clone"], [0, 1], n_users=7
     )
-    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 3
+    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 4
     for cell in cells:
         scenario = cell.scenario
         setting = effects.SETTINGS[scenario.regime]
         assert scenario.target_set == setting["target_set"]
         assert scenario.attack_size == (setting["attack_size"] if scenario.attack != "none" else 0)
         assert scenario.evaluated_on == "test"
-        # Only the plain form is slow enough for a sample.
-        assert cell.n_users == (7 if cell.method == "rvd" else None)
+        # Only the plain form is slow enough for a sample; undefended, the sample is its partner.
+        sampled = cell.method == "rvd" or cell.defense == effects.UNDEFENDED_SAMPLE
+        assert cell.n_users == (7 if sampled else None)
+
+
+def test_a_defence_on_a_sample_is_held_against_the_undefended_victim_on_that_sample():
+    """The sample has twice the THR and HR of all users; the defence changes neither."""
+    sample = {"n_users": 150, "hit_ratio": 0.8}
+    rows = frame(
+        row("none", "none", 0.0, hit_ratio=0.4),
+        row("none", effects.UNDEFENDED_SAMPLE, 0.0, **sample),
+        row("none", PAPER, 0.0, **sample),
+        row("clone", "none", 0.3, hit_ratio=0.4),
+        row("clone", effects.UNDEFENDED_SAMPLE, 0.6, **sample),
+        row("clone", PAPER, 0.6, **sample),
+        row("none", WEIGHTED, 0.0, hit_ratio=0.4),
+        row("clone", WEIGHTED, 0.15, hit_ratio=0.4),
+    )
+    found = effects.with_lift(rows)
+    attacked = found[found["attack"] == "clone"].set_index("defense")
+    assert attacked.loc[[PAPER, WEIGHTED], "lift_removed"].tolist() == pytest.approx([0, 0.5])
+    assert attacked.loc[[PAPER, WEIGHTED], "reduction"].tolist() == pytest.approx([0, 0.5])
+    change = effects.change(found[found["attack"] != "none"]).set_index(["defense", "metric"])
+    assert change["mean"].unstack()["hit_ratio"].to_dict() == {PAPER: 0, WEIGHTED: 0}
+
+
+def test_a_sample_of_everybody_is_everybody():
+    rows = frame(
+        *[
+            row(a, d, 0.3)
+            for a in ("none", "clone")
+            for d in ("none", effects.UNDEFENDED_SAMPLE, PAPER)
+        ]
+    )
+    assert len(effects.with_lift(rows)) == len(rows)
 
 
 def test_the_protocol_s_two_settings():

@@ -49,6 +49,7 @@ def cells(regime="rating", thr=None, reduction=None, seeds=(0, 1, 2), **defended
                 "target_hit_ratio": thr[victim],
                 "reduction": 0.0 if defense == "none" else reduction[victim],
                 **bare,
+                **{f"{name}_undefended": value for name, value in bare.items()},
                 **(defended if defense != "none" else {}),
             }
             for victim in victims

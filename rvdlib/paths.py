@@ -9,8 +9,10 @@ import pooch
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"
 PARAMS = PROJECT / "params"
-RESULTS = PROJECT / "results"
-FIGURES = PROJECT / "figures"
+# Whoever only checks the notebooks, as `make test` does, has them write somewhere else.
+OUTPUT = Path(os.environ.get("RVD_OUTPUT_DIR") or PROJECT)
+RESULTS = OUTPUT / "results"
+FIGURES = OUTPUT / "figures"
 CELL_STORE = PROJECT / ".cache" / "cells"
 STUDY_RECORDS = PROJECT / ".cache" / "study"
 LOCK = PROJECT / "requirements.lock"

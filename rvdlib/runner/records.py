@@ -88,14 +88,14 @@ class StudyRecords:
         earlier = dependencies["earlier tables"].items()
         return dependencies | {
             "earlier tables": {path: digest for path, digest in earlier if path not in outputs},
-            "outputs": {path: file_digest(paths.PROJECT / path) for path in sorted(outputs)},
+            "outputs": {path: file_digest(paths.OUTPUT / path) for path in sorted(outputs)},
         }
 
     def _stamps(self) -> Stamps:
         """Every file of the profile's results and figures, with its time and size."""
         files = (p for folder in self.folders for p in folder.rglob("*") if p.is_file())
         return {
-            path.relative_to(paths.PROJECT).as_posix(): (
+            path.relative_to(paths.OUTPUT).as_posix(): (
                 path.stat().st_mtime_ns,
                 path.stat().st_size,
             )

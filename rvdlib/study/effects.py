@@ -18,6 +18,7 @@ SETTINGS = {
 }
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
+SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
 # On the users that the plain form is evaluated on: a sample's accuracy is not everybody's.
 UNDEFENDED_SAMPLE = "none (same users)"
@@ -136,11 +137,27 @@ def change(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds and attacks, a row per regime, victim and defence."""
+    """Robustness beside accuracy, a row per regime and victim: means over seeds and attacks.
+
+    The target hit ratio under no defence and each form; then what each form changes in accuracy,
+    on the users that it was evaluated on. ``rows`` as from :func:`with_lift`.
+    """
     attacked = rows[rows["attack"] != "none"]
-    means = attacked.groupby(["regime", "victim", "defense"], sort=False, as_index=False)[METRICS]
-    names = {"target_hit_ratio": "THR@50", "hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
-    return means.mean().rename(columns=names).round(3)
+    by = ["regime", "victim"]
+    ratios = attacked[attacked["defense"] != UNDEFENDED_SAMPLE]
+    parts = [_means(ratios, by, "target_hit_ratio", "THR@50, {}")]
+    changed = attacked[~attacked["defense"].isin(BASELINES)]
+    names = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
+    for metric, name in names.items():
+        change = changed.assign(change=changed[metric] - changed[f"{metric}_undefended"])
+        parts.append(_means(change, by, "change", f"{name} change, {{}}"))
+    return pd.concat(parts, axis=1).round(3).reset_index()
+
+
+def _means(rows: pd.DataFrame, by: list[str], column: str, title: str) -> pd.DataFrame:
+    """Means by group, one column a defence, in the order of the rows."""
+    means = rows.groupby([*by, "defense"], sort=False)[column].mean().unstack(sort=False)
+    return means.rename(columns=lambda defense: title.format(SHORT.get(defense, defense)))
 
 
 def sample_cost(rows: pd.DataFrame) -> float:

@@ -14,6 +14,7 @@ PARAMETERS = "k = 30\nprofile = 'tiny'"
 def project(tmp_path, monkeypatch):
     """An empty project; every path of the study leads into it."""
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     monkeypatch.setattr(paths, "STUDY_RECORDS", tmp_path / ".cache" / "study")
     for name in ("NOTEBOOKS", "PARAMS", "RESULTS", "FIGURES"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())

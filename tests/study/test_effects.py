@@ -188,14 +188,17 @@ def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
     assert (gain["mean"], gain["low"], gain["high"], gain["n"]) == pytest.approx((0.2, 0.2, 0.2, 2))
 
 
-def test_the_headline_has_means_over_seeds_and_attacks_and_no_clean_row(attacked):
-    shown = effects.headline(over_seeds(attacked))
-    assert shown.columns.tolist() == [
-        "regime", "victim", "defense", "THR@50", "HR@50", "NDCG@50", "RMSE",
-    ]  # fmt: skip
-    ratios = shown.set_index("defense")["THR@50"]
+def test_the_headline_has_robustness_beside_paired_accuracy_and_no_clean_row(attacked):
+    shown = effects.headline(over_seeds(attacked)).iloc[0].to_dict()
     undefended = np.mean([0.5, 0.6, 0.109, 0.209])
-    assert ratios.to_dict() == pytest.approx({"none": undefended, PAPER: 0.145}, abs=6e-4)
+    assert shown["THR@50, none"] == pytest.approx(undefended, abs=6e-4)
+    assert shown["THR@50, paper"] == pytest.approx(0.145, abs=6e-4)
+    assert "HR@50 change, none" not in shown
+    rows = over_seeds(attacked)
+    under = rows[(rows["defense"] == PAPER) & (rows["attack"] != "none")]
+    for metric, name in (("hit_ratio", "HR@50"), ("ndcg", "NDCG@50"), ("rmse", "RMSE")):
+        by_hand = (under[metric] - under[f"{metric}_undefended"]).mean()
+        assert shown[f"{name} change, paper"] == pytest.approx(by_hand, abs=6e-4)
 
 
 def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(attacked):

@@ -98,11 +98,12 @@ def _find(name: str) -> tuple[bytes, str]:
     published = CATALOGUE[name]
     failures = [] if paths.data_dir() else ["the folder RVD_DATA_DIR: not set"]
     for label, path in _local_files(name):
+        was_there = path.exists()  # another process may be just about to place it
         try:
             return _read_local(path, published), label
         except Unusable as problem:
             failures.append(f"{label}: {problem}")
-            if path.exists():
+            if was_there:
                 warnings.warn(f"{label} is passed over: {problem}", stacklevel=4)
 
     cached = _cached_file(name)

@@ -219,7 +219,7 @@ def test_two_runs_of_one_profile_at_once_are_refused(two_notebooks):
 COMMAND = """
 from pathlib import Path
 from rvdlib import paths
-paths.PROJECT = Path.cwd()
+paths.PROJECT = paths.OUTPUT = Path.cwd()
 paths.STUDY_RECORDS = Path.cwd() / ".cache" / "study"
 for name in ("NOTEBOOKS", "PARAMS", "RESULTS", "FIGURES"):
     setattr(paths, name, Path.cwd() / name.lower())

@@ -1,6 +1,7 @@
 """Many independent computations: what is on record is taken, the rest runs in parallel, one thread
 each, and is put on record as soon as it is there."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,8 +62,11 @@ def rows_of(
     calls = (joblib.delayed(_run_group)(group, compute, store) for group in missing.values())
     finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
-        rows |= computed
+    with warnings.catch_warnings():
+        # A worker that has grown large is replaced, and nothing is lost.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
+            rows |= computed
     return [rows[key] for key in keys]
 
 

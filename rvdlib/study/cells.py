@@ -6,13 +6,14 @@ thread each, and give the same numbers however many run at once.
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rvdlib import attacks
 from rvdlib.data import Split, leave_one_out, load_dataset
@@ -31,15 +32,25 @@ from rvdlib.threat_model import build_threat_model, draw_targets
 UNDEFENDED = "none"
 
 
+# Profiles from a file are somebody's own: a scenario has no place to name the file.
+CRAFTABLE = ("none", *(name for name in attacks.ATTACKS if name != "from_file"))
+
+
+def _known(registry: Iterable[str], name: str) -> str:
+    if name not in registry:
+        raise ValueError(f"{name!r} is not one of {', '.join(registry)}")
+    return name
+
+
 class Scenario(BaseModel):
     """One trained victim: what it is trained on, and how it was attacked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
-    victim: Literal["MF", "NSVD", "AutoRec", "CDAE"]
+    victim: Annotated[str, AfterValidator(partial(_known, VICTIMS))]
     regime: Literal["rating", "ranking"]
-    attack: str = Field("none", description="a name of rvdlib.attacks.ATTACKS, or none")
+    attack: Annotated[str, AfterValidator(partial(_known, CRAFTABLE))] = "none"
     attack_size: float = Field(0.03, ge=0, le=1)
     target_set: Literal["unpopular", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
@@ -53,7 +64,7 @@ class Cell(BaseModel):
 
     scenario: Scenario
     defense: str = Field(UNDEFENDED, description="what tables call it")
-    method: Literal["rvd", "closed_form_rvd"] | None = Field(None, description="None: undefended")
+    method: Annotated[str, AfterValidator(partial(_known, DEFENSES))] | None = None
     choices: dict = Field({}, description="of the method, see rvdlib.defenses")
     n_users: int | None = Field(None, ge=1, description="size of the sample; None: every user")
 
@@ -105,7 +116,8 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     n_real = split.train.shape[0]
     users = sample_users(n_real, cell.n_users, scenario.seed)
     recommender = cell.recommender(attacked.victim)
-    recommender.score(users[:1])  # compile and warm up before the clock runs
+    # Compile and warm up before the clock runs.
+    evaluate(recommender, split, attacked.targets, users=users[:1])
     start = time.perf_counter()
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
     milliseconds = 1000 * (time.perf_counter() - start) / len(users)

@@ -1,9 +1,9 @@
-"""How RVD's own hyper-parameters are chosen: never on an attack that a table reports.
+"""How RVD's own hyper-parameters are chosen: on validation items and the defender's own attack.
 
     python -m rvdlib.study.choose
 
 The defender has validation items, and can attack himself: random-profile fakes that promote random
-targets, with seeds that no table uses. Of all choices whose validation accuracy (RMSE in the rating
+targets, with seeds that no table uses (a table may report an attack of the same family). Of all choices whose validation accuracy (RMSE in the rating
 regime, NDCG@50 in the ranking regime) is within the budget of the undefended victim's, the one with
 the lowest target hit ratio under the simulated attack is taken; if none is within, the most
 accurate one. Space and rule are in ``params/defense_search.yml``, every trial in

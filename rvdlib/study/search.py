@@ -4,7 +4,7 @@
 
 The rating regime is judged by RMSE on a random validation share, the ranking regime by NDCG@50 on
 the validation item of leave-one-out; each trial is a mean over splits and initialisations of seeds
-that no table reports. Test ratings are never touched. Trials are added to
+that no table reports, and never looks at the test ratings of its splits. Trials are added to
 ``results/search/victims/DATASET.csv``, and the best of each victim and regime is written to
 ``params/victims.yml``.
 """

@@ -76,15 +76,17 @@ def _deep_less_shallow(rows: pd.DataFrame, column: str, sign: int) -> Interval:
 
 
 def _maintained(under, regime, form):
-    """Relative change of each metric; the claim holds if none is worse by more than 5 %."""
+    """Relative change of each metric; the claim holds if no victim is worse by more than 5 %."""
     parts, verdicts = [], []
     for column, name, better in (("hit_ratio", "HR", 1), ("ndcg", "NDCG", 1), ("rmse", "RMSE", -1)):
-        bare = _over_seeds(under, f"{column}_undefended")
-        relative = _over_seeds(under, column) / bare - 1
-        interval = bootstrap_interval(relative)
-        parts.append(f"{name} {interval.mean:+.0%}")
-        gain = bootstrap_interval(better * relative)
-        verdicts.append(judge(gain, -MAINTAINED))
+        changes = []
+        for _, rows in under.groupby("victim", sort=False):
+            bare = _over_seeds(rows, f"{column}_undefended")
+            relative = _over_seeds(rows, column) / bare - 1
+            changes.append(bootstrap_interval(relative).mean)
+            verdicts.append(judge(bootstrap_interval(better * relative), -MAINTAINED))
+        low, high = min(changes), max(changes)
+        parts.append(f"{name} {low:+.0%}" + (f" to {high:+.0%}" if high > low else ""))
     verdict = verdicts[0] if len(set(verdicts)) == 1 else "partly"
-    what = f"no accuracy metric worsens by more than {MAINTAINED:.0%}"
+    what = f"no accuracy metric of any victim worsens by more than {MAINTAINED:.0%}"
     return "C2", what, regime, form, ", ".join(parts), verdict

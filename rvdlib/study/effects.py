@@ -155,11 +155,15 @@ def change(rows: pd.DataFrame) -> pd.DataFrame:
 
     ``rows`` as from :func:`with_lift`.
     """
-    rows = rows[~rows["defense"].isin(BASELINES)]
-    rows = rows.assign(**{m: rows[m] - rows[f"{m}_undefended"] for m in METRICS})
     by = ["regime", "victim", "defense"]
-    means = rows.groupby([*by, "seed"], sort=False, as_index=False)[METRICS].mean()
+    means = _changed(rows).groupby([*by, "seed"], sort=False, as_index=False)[METRICS].mean()
     return summarise(means, by, METRICS)
+
+
+def _changed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The defended rows, each metric less the undefended victim's on the same users."""
+    rows = rows[~rows["defense"].isin(BASELINES)]
+    return rows.assign(**{m: rows[m] - rows[f"{m}_undefended"] for m in METRICS})
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:
@@ -176,11 +180,10 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
         ),
         _means(attacked, by, "target_hit_ratio", "THR@50, {}"),
     ]
-    changed = attacked[~attacked["defense"].isin(BASELINES)]
+    changed = _changed(attacked)
     names = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
     for metric, name in names.items():
-        change = changed.assign(change=changed[metric] - changed[f"{metric}_undefended"])
-        parts.append(_means(change, by, "change", f"{name} change, {{}}"))
+        parts.append(_means(changed, by, metric, f"{name} change, {{}}"))
     return pd.concat(parts, axis=1).round(3).reset_index()
 
 

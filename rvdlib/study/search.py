@@ -15,7 +15,6 @@ import click
 import joblib
 import pandas as pd
 import scipy.stats
-import torch
 import yaml
 from sklearn.model_selection import ParameterSampler
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset, random_holdout
 from rvdlib.models import VICTIMS
+from rvdlib.runner.parallel import single_thread
 from rvdlib.seeding import stream
 from rvdlib.study.hyperparameters import VICTIMS_FILE
 
@@ -43,14 +43,14 @@ def _rounded(value):
 
 
 def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits: int) -> dict:
-    torch.set_num_threads(1)
     ratings = load_dataset(dataset)
     start, errors = time.perf_counter(), []
-    for seed in range(FIRST_SEED, FIRST_SEED + splits):
-        split = SPLITS[regime](ratings, stream(seed, "split"))
-        model = VICTIMS[victim](**hyperparameters)
-        model.fit(split.train, split.validation, ratings.levels, stream(seed, "model"))
-        errors.append(model.validation_error)
+    with single_thread():
+        for seed in range(FIRST_SEED, FIRST_SEED + splits):
+            split = SPLITS[regime](ratings, stream(seed, "split"))
+            model = VICTIMS[victim](**hyperparameters)
+            model.fit(split.train, split.validation, ratings.levels, stream(seed, "model"))
+            errors.append(model.validation_error)
     seconds = (time.perf_counter() - start) / splits
     return {
         "dataset": dataset,

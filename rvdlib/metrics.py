@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from rvdlib.threads import for_blocks
+
 
 def ranks(scores: np.ndarray, seen: sp.csr_matrix, items: np.ndarray) -> np.ndarray:
     """Rank of given items in each user's list: (B, J) float64, 1 is the top, inf is not listed.
@@ -82,19 +84,92 @@ def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
     n_rows, n_items = scores.shape
     if not 1 <= k <= n_items:
         raise ValueError(f"k must be between 1 and {n_items} (the items), got {k}")
-    if np.isnan(scores).any():
-        raise _nan_error(np.argmax(np.isnan(scores).any(axis=1)))
-    masked = scores.copy()
-    masked[np.repeat(np.arange(n_rows), np.diff(seen.indptr)), seen.indices] = -np.inf
-    # The k-th score is exact under any partial sort; which of its ties are in is decided here.
-    border = np.partition(masked, n_items - k, axis=1)[:, [n_items - k]]
-    above, tied = masked > border, masked == border
-    tied &= np.cumsum(tied, axis=1) <= k - above.sum(axis=1, keepdims=True)
-    items = np.nonzero(above | tied)[1].reshape(n_rows, k)
-    values = np.take_along_axis(masked, items, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    items, values = (np.take_along_axis(array, order, axis=1) for array in (items, values))
-    return np.where(values == -np.inf, -1, items)
+    items = np.empty((n_rows, k), dtype=np.int64)
+    has_nan = np.zeros(n_rows, dtype=bool)
+
+    def select(block):
+        first, last = block.start, min(block.stop, n_rows)
+        indptr = seen.indptr[first : last + 1]
+        _top_k(scores[block], indptr, seen.indices, items[block], has_nan[block])
+
+    for_blocks(select, n_rows, 64)
+    if has_nan.any():
+        raise _nan_error(has_nan.argmax())
+    return items
+
+
+_CHUNK = 16
+
+
+@numba.njit(cache=True, nogil=True)
+def _top_k(scores, indptr, indices, items, has_nan):
+    """Each row's k best unseen items into ``items``.
+
+    The k-th best of the maxima of short chunks is a bar that k items reach; whatever is below it
+    is out after one vectorised look, and the few others are sorted by insertion.
+    """
+    n_items, k = scores.shape[1], items.shape[1]
+    n_chunks = -(-n_items // _CHUNK)
+    line = np.full(n_chunks * _CHUNK, -np.inf, dtype=scores.dtype)
+    maxima, ordered = np.empty(n_chunks, dtype=scores.dtype), np.empty(n_chunks, dtype=scores.dtype)
+    best = np.empty(k, dtype=scores.dtype)
+    for row in range(len(scores)):
+        line[:n_items] = scores[row]
+        n_nan = 0
+        for score in line:
+            n_nan += score != score
+        has_nan[row] = n_nan > 0
+        if n_nan:
+            continue
+        for item in indices[indptr[row] : indptr[row + 1]]:
+            line[item] = -np.inf
+        for chunk in range(n_chunks):
+            highest = line[chunk * _CHUNK]
+            for score in line[chunk * _CHUNK + 1 : (chunk + 1) * _CHUNK]:
+                highest = max(highest, score)
+            maxima[chunk] = highest
+        bar = line.dtype.type(-np.inf)
+        if n_chunks >= k:
+            ordered[:] = maxima
+            bar = _kth_largest(ordered, k)
+        best[:] = -np.inf
+        items[row] = -1
+        for chunk in range(n_chunks):
+            if not (maxima[chunk] >= bar and maxima[chunk] > best[k - 1]):
+                continue
+            for item in range(chunk * _CHUNK, (chunk + 1) * _CHUNK):
+                score = line[item]
+                if not (score >= bar and score > best[k - 1]):
+                    continue
+                place = k - 1
+                while place > 0 and score > best[place - 1]:
+                    best[place], items[row, place] = best[place - 1], items[row, place - 1]
+                    place -= 1
+                best[place], items[row, place] = score, item
+
+
+@numba.njit(cache=True, nogil=True)
+def _kth_largest(values, k):
+    """The k-th largest, by quickselect; ``values`` are reordered."""
+    low, high, place = 0, len(values) - 1, k - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left, right = left + 1, right - 1
+        if place <= right:
+            high = right
+        elif place >= left:
+            low = left
+        else:
+            break
+    return values[place]
 
 
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:

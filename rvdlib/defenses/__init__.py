@@ -2,9 +2,9 @@
 
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.vicinal import RVD, RVDConfig
-from rvdlib.defenses.vicinal_kernels import vicinal_scores
+from rvdlib.defenses.vicinal_regression import VicinalRegression
 
 # By the names that params and tables use.
 DEFENSES = {"rvd": RVD, "closed_form_rvd": ClosedFormRVD}
 
-__all__ = ["DEFENSES", "RVD", "ClosedFormConfig", "ClosedFormRVD", "RVDConfig", "vicinal_scores"]
+__all__ = ["DEFENSES", "RVD", "ClosedFormConfig", "ClosedFormRVD", "RVDConfig", "VicinalRegression"]

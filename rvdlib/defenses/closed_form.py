@@ -4,9 +4,10 @@ With the user side frozen, the vicinal loss with a proximal term is a ridge regr
 Its minimiser is what :class:`~rvdlib.defenses.vicinal.RVD` with ``scope="decoder"`` and the same
 ``unobserved_weight`` and ``proximal_weight`` descends to; the pull λ plays the part of early
 stopping, λ ≈ 1 / (learning rate × steps) of plain gradient descent on the sum over the vicinity.
-The algebra is in :mod:`rvdlib.defenses.vicinal_kernels`.
+The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
 """
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from rvdlib.defenses.vicinal import RVD
-from rvdlib.defenses.vicinal_kernels import vicinal_scores
+from rvdlib.defenses.vicinal_regression import VicinalRegression
 from rvdlib.models.base import Victim
 
 
@@ -45,23 +46,22 @@ class ClosedFormRVD:
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
-        scores = self._scores(users)
+        scores = self._regression.score(users, self.vicinity(users))
         scores *= np.float32(self.victim.max_rating)
         return scores
 
     def posterior_variance(self, users: np.ndarray) -> np.ndarray:
-        """How unsure the vicinity leaves each score: (B, items), see :func:`vicinal_scores`."""
-        return self._scores(users, return_variance=True)[1]
+        """How unsure the vicinity leaves each score: (B, items), in units of one rating's noise."""
+        return self._regression.score(users, self.vicinity(users), return_variance=True)[1]
 
-    def _scores(self, users, **wanted):
+    @cached_property
+    def _regression(self) -> VicinalRegression:
         victim = self.victim
         everyone = np.arange(victim.train.shape[0])
         with torch.no_grad():
             offsets, factors = victim.encode(victim.parameters, everyone)
             silence = victim.unobserved_target(everyone)
-        return vicinal_scores(
-            users,
-            self.vicinity(users),
+        return VicinalRegression(
             user_factors=factors.numpy(),
             offsets=offsets.numpy(),
             item_factors=victim.parameters["item_factors"].numpy(),
@@ -70,5 +70,4 @@ class ClosedFormRVD:
             unobserved_target=silence.numpy(),
             unobserved_weight=self.config.unobserved_weight,
             proximal_weight=self.config.proximal_weight,
-            **wanted,
         )

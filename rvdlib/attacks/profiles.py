@@ -2,7 +2,6 @@
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
 
 from rvdlib.data import round_to_levels
 from rvdlib.threat_model import ThreatModel
@@ -53,29 +52,25 @@ def draw_fillers(
     return np.array(rows, dtype=np.intp).reshape(n_fakes, size)
 
 
-def templates(threat: ThreatModel, size: int, excluded: ArrayLike = ()) -> sp.csr_matrix:
-    """Real profiles to build fakes from: (users, items) CSR of stars, at least ``size`` in a row.
+def templates(threat: ThreatModel, size: int) -> sp.csr_matrix:
+    """Real profiles to build fakes from: (users, items) CSR of stars, without the targets.
 
-    They are the visible users with that many ratings besides the targets and ``excluded`` items,
-    which are left out of their rows. If there is no such user, all visible users are templates;
-    their ratings stay whole, and the most popular items that a user has not rated fill up her row,
-    at their visible mean.
+    They are the visible users with at least ``size`` ratings. If there is no such user, all visible
+    users are templates; their ratings stay whole, and the most popular items that a user has not
+    rated fill up her row, at their visible mean.
     """
-    barred = np.zeros(threat.n_items, dtype=bool)
-    barred[threat.targets] = barred[np.asarray(excluded, dtype=np.intp)] = True
-    eligible = threat.visible.copy()
-    eligible.data[barred[eligible.indices]] = 0
-    eligible.eliminate_zeros()
-    long_enough = np.diff(eligible.indptr) >= size
+    rows = threat.visible.copy()
+    rows.data[np.isin(rows.indices, threat.targets)] = 0
+    rows.eliminate_zeros()
+    long_enough = np.diff(rows.indptr) >= size
     if long_enough.any():
-        return eligible[long_enough]
+        return rows[long_enough]
     ranked, (means, _) = by_popularity(threat), item_moments(threat)
-    ranked = ranked[~barred[ranked]]
-    rows = eligible.toarray()
-    for row in rows:
+    dense = rows.toarray()
+    for row in dense:
         extra = ranked[row[ranked] == 0][: size - np.count_nonzero(row)]
         row[extra] = means[extra]
-    return sp.csr_matrix(rows)
+    return sp.csr_matrix(dense)
 
 
 def assemble(threat: ThreatModel, fillers: np.ndarray, stars: np.ndarray) -> sp.csr_matrix:

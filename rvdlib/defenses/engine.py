@@ -1,0 +1,200 @@
+"""The fast engine for iterative RVD: the scores of :class:`~rvdlib.defenses.vicinal.RVD`, sooner.
+
+The plain form copies and moves every parameter of the victim for every user, though nearly all of
+them get no gradient. This form copies what the vicinity can move, descends on it in compiled code
+(:mod:`rvdlib.defenses.engine_kernels` has the mathematics), and scores the items that did not move
+as the undefended victim does, one matrix product for many users.
+
+Users are spread over as many threads as torch has (``torch.get_num_threads()``). Neither that
+number nor who else is served changes a score beyond rounding.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from rvdlib.defenses import engine_kernels as kernels
+from rvdlib.defenses.vicinal import RVD
+from rvdlib.models import CDAE, MF, NSVD, AutoRec
+from rvdlib.models.base import DECODER, Victim
+from rvdlib.seeding import stream
+from rvdlib.threads import for_blocks
+
+_USERS_AT_ONCE = 8  # in one call of a kernel
+
+
+class EncoderParts(NamedTuple):
+    """A victim's encoder: h_v = f(Σ_j x_vj E_j + P_v + c), a_v = α_v + β_v, by its tensors' names.
+
+    x is ``victim.inputs``. Absent parts are None; a name that the victim's regime lacks is absent
+    too.
+    """
+
+    constants: Callable[[Victim], np.ndarray]  # α (users,)
+    profile_factors: str | None = None  # E
+    own_factors: str | None = None  # P
+    hidden_bias: str | None = None  # c
+    user_bias: str | None = None  # β
+    sigmoid: bool = False  # whether f is; else the identity
+
+
+def _mean_rating(victim: Victim) -> np.ndarray:
+    return np.full(victim.train.shape[0], 0.0 if victim.ranking else victim.mean_rating)
+
+
+def _user_means(victim: AutoRec) -> np.ndarray:
+    return victim.user_means
+
+
+# Whose encoder is described here is served.
+ENCODERS: dict[type[Victim], EncoderParts] = {
+    MF: EncoderParts(_mean_rating, own_factors="user_factors", user_bias="user_bias"),
+    NSVD: EncoderParts(_mean_rating, profile_factors="implicit_factors", user_bias="user_bias"),
+    AutoRec: EncoderParts(
+        _user_means, profile_factors="encoder_factors", hidden_bias="encoder_bias", sigmoid=True
+    ),
+    CDAE: EncoderParts(
+        _user_means,
+        profile_factors="encoder_factors",
+        own_factors="user_embeddings",
+        hidden_bias="encoder_bias",
+        sigmoid=True,
+    ),
+}
+
+
+class FastRVD(RVD):
+    """RVD with the same choices and the same scores, compiled.
+
+    Raises:
+        ValueError: for a victim whose encoder is not described in ``ENCODERS``.
+    """
+
+    def __init__(self, victim: Victim, **choices):
+        super().__init__(victim, **choices)
+        if type(victim) not in ENCODERS:
+            raise ValueError(
+                f"the engine does not know how {type(victim).__name__} encodes a user: defend it "
+                "by RVD, which takes any victim, or by VicinalRegression, which takes arrays, or "
+                "describe its encoder in rvdlib.defenses.engine.ENCODERS"
+            )
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Defended scores (B, items) in stars, in the dtype of the victim's parameters."""
+        users = np.array(users, dtype=np.int64)
+        vicinities = self.vicinity(users)
+        decoder, encoder = kernels.Decoder(*self._tensors(DECODER)), self._encoder()
+        ratings, descent = self._ratings(decoder), self._descent(vicinities.shape[1])
+        n_items, size = decoder.factors.shape
+        n_ratings = int(np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0))
+        everything = descent.unobserved_weight > 0
+        n_rows = n_items if everything else min(n_items, n_ratings)
+        dtype = decoder.factors.dtype
+        factors, offsets = np.empty((len(users), size), dtype), np.empty(len(users), dtype)
+        n_moved = np.empty(len(users), dtype=np.int64)
+        moved_items = np.empty((len(users), n_rows), dtype=np.int32)
+        moved_scores = np.empty((len(users), n_rows), dtype=dtype)
+        scores = np.empty((len(users), n_items), dtype=dtype)
+        memory = threading.local()
+
+        def fine_tune(block):
+            if not hasattr(memory, "space"):
+                memory.space = kernels.workspace(
+                    dtype, n_items, size, vicinities.shape[1], n_ratings, everything
+                )
+            served, rows = users[block], vicinities[block]
+            kernels.fine_tune(
+                served, rows, self._batches(served, rows), decoder, encoder, ratings, descent,
+                memory.space, factors[block], offsets[block],
+                n_moved[block], moved_items[block], moved_scores[block],
+            )  # fmt: skip
+
+        def finish(block):
+            kernels.finish(
+                decoder.bias, offsets[block], n_moved[block], moved_items[block],
+                moved_scores[block], dtype.type(self.victim.max_rating), scores[block],
+            )  # fmt: skip
+
+        for_blocks(fine_tune, len(users), _USERS_AT_ONCE)
+        np.matmul(factors, decoder.factors.T, out=scores)
+        for_blocks(finish, len(users), _USERS_AT_ONCE)
+        return scores
+
+    def _tensors(self, names) -> list[np.ndarray]:
+        return [np.ascontiguousarray(self.victim.parameters[name].numpy()) for name in names]
+
+    def _encoder(self) -> kernels.Encoder:
+        victim, parts = self.victim, ENCODERS[type(self.victim)]
+        factors = victim.parameters["item_factors"].numpy()
+        size, dtype = factors.shape[1], factors.dtype
+
+        def part(name, *row_shape):
+            if name not in victim.parameters:
+                return np.empty((0, *row_shape), dtype=dtype)
+            return np.ascontiguousarray(victim.parameters[name].numpy()).reshape(-1, *row_shape)
+
+        return kernels.Encoder(
+            profile_factors=part(parts.profile_factors, size),
+            own_factors=part(parts.own_factors, size),
+            hidden_bias=part(parts.hidden_bias, size),
+            user_bias=part(parts.user_bias),
+            constants=parts.constants(victim).astype(dtype),
+            sigmoid=parts.sigmoid,
+        )
+
+    def _ratings(self, decoder: kernels.Decoder) -> kernels.Ratings:
+        victim, dtype = self.victim, decoder.factors.dtype
+        n_users, _ = victim.train.shape
+        silence = np.zeros(n_users)
+        if self.config.unobserved_weight:
+            silence = victim.unobserved_target(np.arange(n_users)).numpy()
+        reads = ENCODERS[type(victim)].profile_factors
+        inputs = victim.inputs.data if reads else np.empty(0)
+        return kernels.Ratings(
+            victim.train.indptr,
+            victim.train.indices,
+            victim.train.data.astype(dtype, copy=False),
+            inputs.astype(dtype, copy=False),
+            silence.astype(dtype, copy=False),
+        )
+
+    def _descent(self, n_rows: int) -> kernels.Descent:
+        config = self.config
+        step = np.arange(1, config.steps + 1)
+        rates = np.full((config.steps, 2), config.learning_rate)
+        if config.optimizer == "adam":
+            rates[:, 0] /= 1 - 0.9**step
+            rates[:, 1] = 1 / np.sqrt(1 - 0.999**step)
+        return kernels.Descent(
+            decoder_moves=config.scope != "encoder",
+            encoder_moves=config.scope != "decoder",
+            adam=config.optimizer == "adam",
+            momentum=config.momentum,
+            rates=rates,
+            unobserved_weight=float(config.unobserved_weight),
+            pull=2 * config.proximal_weight / n_rows,
+        )
+
+    def _batches(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:
+        """(B, steps, 2, k): what each neighbour's ratings, and silence, weigh in each step.
+
+        2 / batch size, and ω times that, for the mini-batches of the plain form; 1 and ω are
+        divided in its float32. The full batch is (1, 1, 2, k).
+        """
+        steps, k = self.config.steps, vicinities.shape[1]
+        size = min(self.config.batch_size or k, k)
+        kinds = np.array([1, self.config.unobserved_weight], dtype=np.float32)[:, None]
+        dtype = self.victim.parameters["item_factors"].numpy().dtype
+        if size == k:
+            return np.tile(2 * (kinds / k), (1, 1, 1, k)).astype(dtype)
+        weights = np.zeros((len(users), max(steps, 1), 2, k), dtype=dtype)
+        for b, (user, rows) in enumerate(zip(users, vicinities, strict=True)):
+            rng = stream(self.config.seed, "vicinal", int(user))
+            epochs = (rng.permutation(rows) for _ in itertools.count())
+            batches = (e[start : start + size] for e in epochs for start in range(0, k, size))
+            for step, batch in enumerate(itertools.islice(batches, steps)):
+                weights[b, step, :, np.isin(rows, batch)] = 2 * (kinds.T / len(batch))
+        return weights

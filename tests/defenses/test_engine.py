@@ -1,0 +1,189 @@
+"""The engine against the plain form: the same scores, from fewer numbers."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conformance import (
+    FAKE,
+    KINDS,
+    LONELY_USER,
+    N_USERS,
+    USERS,
+    DefenseConformance,
+    trained,
+    unchanged,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvdlib import metrics
+from rvdlib.data import leave_one_out
+from rvdlib.defenses import DEFENSES, RVD, FastRVD, engine
+from rvdlib.models import VICTIMS, AutoRec
+from rvdlib.seeding import stream
+
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
+    "momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+    "adam": {"optimizer": "adam", "learning_rate": 0.02},
+}
+SCOPES = ("all", "decoder", "encoder")
+PLAIN = {"k": 7, "steps": 5}
+RICH = {**PLAIN, "include_user": True, "batch_size": 3, "proximal_weight": 0.5, "seed": 3}
+AWKWARD_USERS = np.array([FAKE, 3, LONELY_USER])
+
+
+class TestThePapersForm(DefenseConformance):
+    tolerance = 1e-5
+
+    def defend(self, victim):
+        return FastRVD(victim, k=8, steps=4)
+
+
+class TestMiniBatchesOfAWiderVicinity(DefenseConformance):
+    tolerance = 1e-5
+
+    def defend(self, victim):
+        return FastRVD(
+            victim,
+            k=7,
+            steps=5,
+            batch_size=3,
+            optimizer="sgd",
+            learning_rate=0.1,
+            momentum=0.5,
+            include_user=True,
+            unobserved_weight=0.1,
+            proximal_weight=0.5,
+            distance="cosine",
+        )
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def victim(request):
+    return trained(*request.param)
+
+
+def in_double(victim):
+    """The same victim in float64, for comparisons that rounding must not blur."""
+    victim = copy.copy(victim)
+    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
+    return victim
+
+
+def difference(victim, users=AWKWARD_USERS, **choices):
+    """Stars by which the engine is off the plain form, at most."""
+    plain, fast = RVD(victim, **choices).score(users), FastRVD(victim, **choices).score(users)
+    assert fast.dtype == plain.dtype
+    return np.abs(fast - plain).max()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_scores_are_those_of_the_plain_form(victim, scope, optimizer):
+    double = in_double(victim)
+    for choices, omega in itertools.product((PLAIN, RICH), (0, 0.1)):
+        choices = {**choices, **OPTIMIZERS[optimizer], "scope": scope, "unobserved_weight": omega}
+        assert difference(double, **choices) < 1e-9
+        assert difference(victim, **choices) < 1e-4
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    kind=st.sampled_from(KINDS),
+    k=st.integers(1, N_USERS - 1),
+    steps=st.integers(1, 6),
+    optimizer=st.sampled_from(list(OPTIMIZERS)),
+    batch_size=st.none() | st.integers(1, N_USERS),
+    scope=st.sampled_from(SCOPES),
+    include_user=st.booleans(),
+    unobserved_weight=st.sampled_from([0, 0.01, 1]),
+    proximal_weight=st.sampled_from([0, 2]),
+    seed=st.integers(0, 3),
+    user=st.integers(0, N_USERS - 1),
+)
+def test_whatever_is_chosen(kind, optimizer, user, **choices):
+    victim = in_double(trained(*kind))
+    choices |= OPTIMIZERS[optimizer]
+    plain = RVD(victim, **choices).score(np.array([user]))
+    assert FastRVD(victim, **choices).score(np.array([user])) == pytest.approx(plain, abs=1e-9)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("unobserved_weight", [0, 0.1])
+def test_no_step_is_no_defence(victim, scope, unobserved_weight):
+    fast = FastRVD(victim, steps=0, scope=scope, unobserved_weight=unobserved_weight)
+    assert fast.score(USERS) == pytest.approx(victim.score(USERS), abs=1e-5)
+
+
+@pytest.mark.parametrize("unobserved_weight", [0, 0.1])
+def test_neighbours_who_rated_nothing_say_nothing_without_a_weight(
+    victim, unobserved_weight, monkeypatch
+):
+    victim, users = in_double(victim), np.array([3, LONELY_USER])
+    monkeypatch.setattr(RVD, "vicinity", lambda self, users: np.full((len(users), 1), LONELY_USER))
+    plain, fast = (
+        method(victim, k=1, steps=4, unobserved_weight=unobserved_weight).score(users)
+        for method in (RVD, FastRVD)
+    )
+    assert fast == pytest.approx(plain, abs=1e-9)
+    moved = np.abs(fast - victim.score(users)).max()
+    assert moved > 1e-3 if unobserved_weight else moved < 1e-9
+
+
+@pytest.mark.parametrize("choices", [PLAIN, {**RICH, "unobserved_weight": 0.1}])
+def test_threads_and_blocks_change_nothing(victim, choices, monkeypatch):
+    fast, everyone = FastRVD(victim, **choices), np.arange(N_USERS)
+    whole = fast.score(everyone)
+    monkeypatch.setattr(engine, "_USERS_AT_ONCE", 5)
+    one = fast.score(everyone)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with unchanged(victim):
+        three = fast.score(everyone)
+    assert three.tobytes() == one.tobytes()
+    assert np.abs(one - whole).max() < 1e-5
+
+
+def test_a_descent_that_diverges_is_seen_and_stays_alone(victim):
+    """Infinities of one user are not left in the memory that the next is served from."""
+    choices = {"k": 5, "steps": 60, "optimizer": "sgd", "learning_rate": 1e3}
+    fast = FastRVD(victim, **choices)
+    assert not np.isfinite(fast.score(USERS)).all()
+    assert not np.isfinite(RVD(victim, **choices).score(USERS)).all()
+    lonely = np.array([LONELY_USER])
+    assert np.array_equal(
+        fast.score(np.append(USERS, LONELY_USER))[-1], fast.score(lonely)[0], equal_nan=True
+    )
+
+
+def test_an_unknown_victim_is_told_where_to_go():
+    class Deeper(AutoRec):
+        pass
+
+    with pytest.raises(ValueError, match=r"Deeper.*RVD.*VicinalRegression"):
+        FastRVD(Deeper())
+
+
+def test_it_is_registered_and_every_victim_is_known():
+    assert DEFENSES["fast_rvd"] is FastRVD
+    assert set(engine.ENCODERS) == set(VICTIMS.values())
+
+
+@pytest.mark.parametrize("name", VICTIMS)
+def test_at_real_size_lists_are_the_same(name, ml100k):
+    split = leave_one_out(ml100k, stream(0, "split"))
+    victim = VICTIMS[name](epochs=2).fit(
+        split.train, split.validation, ml100k.levels, stream(0, "model")
+    )
+    users, seen = np.array([0, 404, 942]), split.train[[0, 404, 942]]
+    for choices in ({}, {"scope": "decoder", "unobserved_weight": 0.1}):
+        plain, fast = (
+            method(in_double(victim), steps=10, **choices).score(users) for method in (RVD, FastRVD)
+        )
+        assert np.abs(plain - fast).max() < 1e-6
+        assert np.array_equal(metrics.top_k(plain, seen, 50), metrics.top_k(fast, seen, 50))
+        single = FastRVD(victim, steps=10, **choices).score(users)
+        assert np.abs(single - plain).max() < 1e-3

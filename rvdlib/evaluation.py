@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from rvdlib import metrics
@@ -134,6 +135,40 @@ def evaluate(
     raters = np.zeros((len(users), len(targets)), dtype=bool)
     raters[rated.row, rated.col] = True
     return Evaluation(k, users, targets, all_ranks[:, 1:], raters, all_ranks[:, 0], errors)
+
+
+def recommend(
+    recommender: Recommender,
+    users: ArrayLike,
+    seen: sp.csr_matrix,
+    *,
+    k: int = 50,
+    block_size: int = 512,
+) -> np.ndarray:
+    """Each user's list: (U, k) item indices, best first, -1 where a list is shorter.
+
+    Args:
+        users: (U,) row numbers; who stands there twice is served twice.
+        seen: (users, items) CSR; what is stored in a user's row is out of her list.
+        k: length of the list.
+        block_size: users scored at once; memory is about block_size × items scores.
+
+    Raises:
+        ValueError: for users without a row in ``seen``, k out of range, or scores of a wrong shape
+            or with NaN.
+    """
+    users = np.asarray(users, dtype=np.intp)
+    n_rows, n_items = seen.shape
+    if len(users) and not 0 <= users.min() <= users.max() < n_rows:
+        raise ValueError(f"users must be rows of seen, below {n_rows}")
+    if not 1 <= k <= n_items:
+        raise ValueError(f"k must be between 1 and {n_items} (the items), got {k}")
+    lists = np.empty((len(users), k), dtype=np.int64)
+    for start in range(0, len(users), block_size):
+        block = users[start : start + block_size]
+        scores = _score(recommender, block, n_items)
+        lists[start : start + len(block)] = metrics.top_k(scores, seen[block], k)
+    return lists
 
 
 def rmse(

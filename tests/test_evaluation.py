@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rvdlib.data import HeldOut, Ratings, leave_one_out, random_holdout
-from rvdlib.evaluation import evaluate, lift, lift_removed, reduction, rmse
+from rvdlib.evaluation import evaluate, lift, lift_removed, recommend, reduction, rmse
 from rvdlib.seeding import stream
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
@@ -87,6 +87,49 @@ def test_blocks_bound_what_is_scored_at_once_and_change_nothing(split, recommend
         assert np.array_equal(getattr(whole, field.name), getattr(blocks, field.name), True) or (
             field.name == "k"
         )
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 60, 512])
+def test_lists_come_in_the_order_of_the_users_and_hold_no_block_too_many(
+    split, recommender, block_size
+):
+    users = np.array([41, 3, 3, 59, 0, 17, 8, 25])  # in any order; who comes twice is served twice
+    lists = recommend(recommender, users, split.train, k=7, block_size=block_size)
+    assert lists.shape == (8, 7)
+    assert max(map(len, recommender.asked)) <= block_size
+    for user, found in zip(users, lists, strict=True):
+        seen = set(split.train[user].indices.tolist())
+        free = [item for item in range(50) if item not in seen]
+        assert found.tolist() == sorted(free, key=lambda i: (-recommender.table[user, i], i))[:7]
+
+
+def test_nobody_gets_no_list(split, recommender):
+    assert recommend(recommender, [], split.train, k=7).shape == (0, 7)
+    assert recommender.asked == []
+
+
+@pytest.mark.parametrize(
+    ("users", "k", "message"),
+    [
+        ([0, 60], 7, "users must be rows of seen, below 60"),
+        ([-1], 7, "users must be rows of seen, below 60"),
+        ([0], 51, r"k must be between 1 and 50 \(the items\), got 51"),
+        ([0], 0, "k must be between 1 and 50"),
+    ],
+)
+def test_lists_that_cannot_be_made_are_refused_before_anyone_is_scored(
+    split, recommender, users, k, message
+):
+    with pytest.raises(ValueError, match=message):
+        recommend(recommender, users, split.train, k=k)
+    assert recommender.asked == []
+
+
+def test_a_recommender_of_another_catalogue_is_named(split):
+    with pytest.raises(
+        ValueError, match=r"Fixed.score gave the shape \(2, 49\), expected \(2, 50\)"
+    ):
+        recommend(Fixed(np.zeros((60, 49))), [0, 1], split.train)
 
 
 def test_fake_users_are_never_scored_and_never_count(split, recommender):

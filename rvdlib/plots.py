@@ -90,28 +90,31 @@ def user_map(people: pd.DataFrame) -> Figure:
 
 
 def target_hit_ratios(summary: pd.DataFrame) -> Figure:
-    """THR@50 by attack: one panel a regime and victim, one colour a defence, intervals over seeds.
+    """THR@50 by attack, one colour a defence, intervals over seeds; a panel a victim and setting.
 
-    Columns: regime, victim, attack, defense, mean, low, high.
+    Columns: regime, target_set, victim, attack, defense, mean, low, high.
     """
-    regimes, victims = summary["regime"].unique(), summary["victim"].unique()
+    settings = list(summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False))
+    victims = summary["victim"].unique()
     figure, grid = plt.subplots(
-        len(regimes),
+        len(settings),
         len(victims),
-        figsize=(COLUMN_WIDTH * 1.25, 2.1 * len(regimes) + 0.4),
+        figsize=(COLUMN_WIDTH * 1.25, 1.7 * len(settings) + 0.9),
+        sharex=True,
         sharey="row",
         squeeze=False,
     )
-    for (row, regime), (column, victim) in product(enumerate(regimes), enumerate(victims)):
+    for (row, setting), (column, victim) in product(enumerate(settings), enumerate(victims)):
         axes = grid[row, column]
-        here = summary[(summary["regime"] == regime) & (summary["victim"] == victim)]
-        _dots(axes, here, "attack", "defense", FORM_COLOURS)
+        regime, target_set = setting
+        here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
+        _dots(axes, here[here["victim"] == victim], "attack", "defense", FORM_COLOURS)
         axes.set_ylim(bottom=0)
         axes.tick_params(axis="x", rotation=90)
         if row == 0:
             axes.set_title(victim)
         if column == 0:
-            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50")
+            axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
     _shared_legend(figure, grid[0, 0])
     return figure
 

@@ -14,18 +14,12 @@ from rvdlib.study.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.study.hyperparameters import chosen_defenses
 from rvdlib.tables import format_interval, wide
 
-# Where each regime's victims are attacked: the easy prey of the one is out of reach in the other.
-SETTINGS = {
-    "rating": {"target_set": "unpopular", "attack_size": 0.03},
-    "ranking": {"target_set": "random", "attack_size": 0.1},
-}
+# How hard each regime's victims are attacked: what overwhelms the one hardly moves the other.
+ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
-SHORT = {PAPER: "paper", WEIGHTED: "weighted", "none (same users)": "none (paper's users)"}
+SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
-# On the users that the plain form is evaluated on: a sample's accuracy is not everybody's.
-UNDEFENDED_SAMPLE = "none (same users)"
-BASELINES = [UNDEFENDED, UNDEFENDED_SAMPLE]
 OWNED = ["dataset", "defense"]
 IDENTITY = [*SCENARIO, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
@@ -35,35 +29,36 @@ def effect_cells(
     victims: Sequence[str],
     regimes: Sequence[str],
     attacks: Sequence[str],
+    target_sets: Sequence[str],
     seeds: Sequence[int],
-    n_users: int | None,
+    plain: bool = False,
 ) -> list[Cell]:
-    """Each scenario undefended and under each chosen form of RVD.
+    """Each scenario undefended and under each chosen form of RVD, on every user.
 
-    ``n_users`` sizes the sample that the plain form is evaluated on, and the undefended victim once
-    more, to be compared with it; the others take every user.
+    ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
-    for scenario in scenarios(dataset, victims, regimes, attacks, seeds):
+    for scenario in scenarios(dataset, victims, regimes, attacks, target_sets, seeds):
         cells.append(Cell(scenario=scenario))
-        if n_users is not None:
-            cells.append(Cell(scenario=scenario, defense=UNDEFENDED_SAMPLE, n_users=n_users))
-        for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
-            sample = n_users if form["method"] == "rvd" else None
-            cells.append(Cell(scenario=scenario, defense=name, n_users=sample, **form))
+        for name, form in chosen_defenses(scenario.regime, scenario.victim, plain).items():
+            cells.append(Cell(scenario=scenario, defense=name, **form))
     return cells
 
 
 def same_attack_cells(
-    dataset: str, victims: Sequence[str], attacks: Sequence[str], seeds: Sequence[int]
+    dataset: str,
+    victims: Sequence[str],
+    attacks: Sequence[str],
+    target_sets: Sequence[str],
+    seeds: Sequence[int],
 ) -> list[Cell]:
-    """The ranking regime's victims, undefended, under the rating regime's targets and attack size.
+    """The ranking regime's victims, undefended, under the rating regime's attack size.
 
-    The two regimes are attacked differently; only these cells differ in the loss alone.
+    The two regimes are attacked with different sizes; only these cells differ in the loss alone.
     """
     return [
         Cell(scenario=scenario.model_copy(update={"regime": "ranking"}))
-        for scenario in scenarios(dataset, victims, ["rating"], attacks, seeds)
+        for scenario in scenarios(dataset, victims, ["rating"], attacks, target_sets, seeds)
     ]
 
 
@@ -77,8 +72,8 @@ def popularity(dataset: str, seeds: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scenarios(dataset, victims, regimes, attacks, seeds) -> list[Scenario]:
-    """Every combination, each regime attacked as :data:`SETTINGS` says."""
+def scenarios(dataset, victims, regimes, attacks, target_sets, seeds) -> list[Scenario]:
+    """Every combination, each regime attacked as hard as :data:`ATTACK_SIZE` says."""
     return [
         Scenario(
             dataset=dataset,
@@ -86,10 +81,11 @@ def scenarios(dataset, victims, regimes, attacks, seeds) -> list[Scenario]:
             regime=regime,
             attack=attack,
             seed=seed,
-            target_set=SETTINGS[regime]["target_set"],
-            attack_size=0.0 if attack == "none" else SETTINGS[regime]["attack_size"],
+            target_set=target_set,
+            attack_size=0.0 if attack == "none" else ATTACK_SIZE[regime],
         )
         for regime in regimes
+        for target_set in target_sets
         for victim in victims
         for attack in attacks
         for seed in seeds
@@ -100,7 +96,7 @@ def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     """Add what the attack and the defence did to the target hit ratio, seed by seed.
 
     ``lift``: above the same defence on the victim that nobody attacked. ``…_undefended``: what the
-    undefended victim has under the same attack, on the same users. ``lift_removed`` and
+    undefended victim has under the same attack. ``lift_removed`` and
     ``reduction``: against that (:func:`rvdlib.evaluation.lift_removed`,
     :func:`rvdlib.evaluation.reduction`).
 
@@ -111,9 +107,9 @@ def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     clean = rows.loc[rows["attack"] == "none", [*same, "defense", "target_hit_ratio"]]
     rows = _joined(rows, clean, [*same, "defense"], "_clean")
     rows["lift"] = evaluation.lift(rows["target_hit_ratio"], rows["target_hit_ratio_clean"])
-    same += ["attack", "attack_size", "n_users"]
-    bare = rows.loc[rows["defense"].isin(BASELINES), [*same, *METRICS, "lift"]]
-    rows = _joined(rows, bare.drop_duplicates(same), same, "_undefended")
+    same += ["attack", "attack_size"]
+    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, *METRICS, "lift"]]
+    rows = _joined(rows, bare, same, "_undefended")
     rows["lift_removed"] = evaluation.lift_removed(rows["lift"], rows["lift_undefended"])
     rows["reduction"] = evaluation.reduction(
         rows["target_hit_ratio"], rows["target_hit_ratio_undefended"]
@@ -137,21 +133,28 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, [*SCENARIO, "defense"], measured)
 
 
-def robustness_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 by regime, victim and attack, one column a defence, and the lift that each removes."""
-    index = ["regime", "victim", "attack"]
-    ratios = summary[summary["metric"] == "target_hit_ratio"]
-    removed = summary[(summary["metric"] == "lift_removed") & ~summary["defense"].isin(BASELINES)]
-    removed = removed[removed["attack"] != "none"]
+def robustness_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 by attack, one column a defence, and the lift that each removes: means over victims.
+
+    ``rows`` as from :func:`with_lift`.
+    """
+    index = ["regime", "target_set", "attack"]
+    by = [*index, "defense"]
+    measured = ["target_hit_ratio", "lift_removed"]
+    means = rows.groupby([*by, "seed"], sort=False, as_index=False)[measured].mean()
+    found = summarise(means, by, measured)
+    removes = (found["metric"] == "lift_removed") & (found["defense"] != UNDEFENDED)
     parts = {
-        "THR@50": wide(ratios, index, "defense"),
-        "lift removed": wide(removed, index, "defense", decimals=2),
+        "THR@50": wide(found[found["metric"] == "target_hit_ratio"], index, "defense"),
+        "lift removed": wide(
+            found[removes & (found["attack"] != "none")], index, "defense", decimals=2
+        ),
     }
     return pd.concat(parts, axis=1).reindex(parts["THR@50"].index).fillna("")
 
 
 def change(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each metric less the undefended victim's on the same users, attacks averaged: mean, interval.
+    """Each metric less the undefended victim's, attacks and target sets averaged: mean, interval.
 
     ``rows`` as from :func:`with_lift`.
     """
@@ -161,19 +164,19 @@ def change(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The defended rows, each metric less the undefended victim's on the same users."""
-    rows = rows[~rows["defense"].isin(BASELINES)]
+    """The defended rows, each metric less the undefended victim's."""
+    rows = rows[rows["defense"] != UNDEFENDED]
     return rows.assign(**{m: rows[m] - rows[f"{m}_undefended"] for m in METRICS})
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """Robustness beside accuracy, a row per regime and victim: means over seeds and attacks.
+    """Robustness beside accuracy, a row a victim under each regime's attacks on each target set.
 
-    The target hit ratio under no defence and each form; then what each form changes in accuracy,
-    on the users that it was evaluated on. ``rows`` as from :func:`with_lift`.
+    Means over seeds and attacks: the target hit ratio under no defence and each form, then what
+    each form changes in accuracy. ``rows`` as from :func:`with_lift`.
     """
     attacked, clean = rows[rows["attack"] != "none"], rows[rows["attack"] == "none"]
-    by = ["regime", "victim"]
+    by = ["regime", "target_set", "victim"]
     parts = [
         _means(
             clean[clean["defense"] == UNDEFENDED], by, "target_hit_ratio", "THR@50, not attacked"
@@ -191,18 +194,6 @@ def _means(rows: pd.DataFrame, by: list[str], column: str, title: str) -> pd.Dat
     """Means by group, one column a defence, in the order of the rows."""
     means = rows.groupby([*by, "defense"], sort=False)[column].mean().unstack(sort=False)
     return means.rename(columns=lambda defense: title.format(SHORT.get(defense, defense)))
-
-
-def sample_cost(rows: pd.DataFrame) -> float:
-    """Half the width of the interval that a sample of users alone makes; median over its cells.
-
-    0 if all cells have the same users, that is, all of them.
-    """
-    sampled = rows[rows["n_users"] < rows["n_users"].max()]
-    if sampled.empty:
-        return 0.0
-    widths = sampled["target_hit_ratio_sample_high"] - sampled["target_hit_ratio_sample_low"]
-    return float(widths.median() / 2)
 
 
 def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:

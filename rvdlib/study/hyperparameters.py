@@ -21,9 +21,19 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
 
 
-def chosen_defenses(regime: str, victim: str) -> dict[str, dict]:
-    """Form of RVD → its ``method`` and ``choices``, as :mod:`rvdlib.study.choose` found them."""
-    return _read(DEFENSES_FILE)[regime][victim]
+def chosen_defenses(regime: str, victim: str, plain: bool = False) -> dict[str, dict]:
+    """Form of RVD → its ``method`` and ``choices``, as :mod:`rvdlib.study.choose` found them.
+
+    ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
+    """
+    forms = _read(DEFENSES_FILE)[regime][victim]
+    if not plain:
+        return forms
+    slow = {"fast_rvd": "rvd"}
+    return {
+        name: form | {"method": slow.get(form["method"], form["method"])}
+        for name, form in forms.items()
+    }
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE
 
 from rvdlib.evaluation import Recommender
 from rvdlib.metrics import top_k
-from rvdlib.neighbors import nearest_users
+from rvdlib.neighbors import NeighborSearch
 from rvdlib.runner.parallel import single_thread
 from rvdlib.study.cells import Attacked, Cell, Scenario, carry_out
 from rvdlib.study.hyperparameters import chosen_defenses
@@ -57,7 +57,7 @@ class Story:
             )
         n_real = self.clean.split.train.shape[0]
         kind = np.where(np.arange(len(plane)) < n_real, "user", "fake").astype(object)
-        nearest = nearest_users(victim, np.array([self.user]), k)[0]
+        nearest = NeighborSearch(victim.user_factors(), k)(np.array([self.user]))[0]
         kind[nearest] = np.where(nearest < n_real, "neighbour", "fake neighbour")
         kind[self.user] = "she"
         return pd.DataFrame({"x": plane[:, 0], "y": plane[:, 1], "kind": kind})

@@ -1,4 +1,4 @@
-"""One dial of RVD's plain form turned at a time: which cells, and what the claims say of them."""
+"""One dial of the paper's RVD turned at a time: which cells, and what the claims say of them."""
 
 import sys
 from collections.abc import Sequence
@@ -19,33 +19,36 @@ ABOVE_ZERO = sys.float_info.min  # no fall at all is no fall
 def sweep_cells(
     dataset: str,
     victims: Sequence[str],
-    attacks: dict[str, str],
+    settings: dict[str, dict[str, str]],
     seeds: Sequence[int],
     n_users: int | None,
     dials: dict[str, Sequence[float]],
     compared_weights: Sequence[float],
+    plain: bool = False,
 ) -> list[Cell]:
     """Every value of every dial, the others as chosen for the paper's form.
 
     Args:
-        attacks: regime → the attack that its victims are under.
+        settings: regime → the ``attack`` and ``target_set`` that its victims are under.
         n_users: size of the sample of users that is evaluated; None: every user.
         dials: choice of :class:`rvdlib.defenses.RVD` → its values.
         compared_weights: unobserved weights at which the other dials are turned.
+        plain: take the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
-    for regime, attack in attacks.items():
-        for scenario in scenarios(dataset, victims, [regime], [attack], seeds):
-            base = chosen_defenses(regime, scenario.victim)[PAPER]["choices"]
+    for regime, under in settings.items():
+        attacked = [under["attack"]], [under["target_set"]]
+        for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
+            paper = chosen_defenses(regime, scenario.victim, plain)[PAPER]
             for dial, values in dials.items():
                 own = dial == "unobserved_weight"
                 for weight in [0.0] if own else compared_weights:
-                    fixed = base | {"unobserved_weight": weight}
+                    fixed = paper["choices"] | {"unobserved_weight": weight}
                     cells += [
                         Cell(
                             scenario=scenario,
                             defense=LABEL + dial,
-                            method="rvd",
+                            method=paper["method"],
                             choices=fixed | {dial: value},
                             n_users=n_users,
                         )

@@ -10,7 +10,6 @@ import pandas as pd
 
 from rvdlib.statistics import Interval, bootstrap_interval
 from rvdlib.study.cells import UNDEFENDED
-from rvdlib.study.effects import BASELINES
 from rvdlib.tables import format_interval
 
 DEEP = ["AutoRec", "CDAE"]
@@ -28,18 +27,18 @@ def judge(interval: Interval, threshold: float) -> str:
 
 
 def claims(rows: pd.DataFrame) -> pd.DataFrame:
-    """C1 to C4, for each regime and form of RVD; ``rows`` as from ``effects.with_lift``."""
+    """C1 to C4, for each regime, target set and form; ``rows`` as from ``effects.with_lift``."""
     attacked = rows[rows["attack"] != "none"]
-    forms = [form for form in attacked["defense"].unique() if form not in BASELINES]
+    forms = [form for form in attacked["defense"].unique() if form != UNDEFENDED]
     found = []
-    for regime in attacked["regime"].unique():
-        here = attacked[attacked["regime"] == regime]
-        found.append(_susceptibility(here, regime))
+    for setting, here in attacked.groupby(["regime", "target_set"], sort=False):
+        held = [_susceptibility(here)]
         for form in forms:
             under = here[here["defense"] == form]
-            found += [_reduction(under, regime, form), _ease(under, regime, form)]
-            found.append(_maintained(under, regime, form))
-    columns = ["claim", "what", "regime", "defense", "measured", "verdict"]
+            judged = _reduction(under), _ease(under), _maintained(under)
+            held += [(*one, form) for one in judged]
+        found += [(claim, what, *setting, form, *rest) for claim, what, *rest, form in held]
+    columns = ["claim", "what", "regime", "target_set", "defense", "measured", "verdict"]
     return pd.DataFrame(found, columns=columns).sort_values(
         "claim", kind="stable", ignore_index=True
     )
@@ -49,24 +48,24 @@ def _over_seeds(rows: pd.DataFrame, column: str) -> pd.Series:
     return rows.groupby("seed")[column].mean()
 
 
-def _reduction(under, regime, form):
+def _reduction(under):
     interval = bootstrap_interval(_over_seeds(under, "reduction"))
     what = f"THR falls by at least {LEAST_REDUCTION:.0%}"
     shown = format_interval(*interval[:3])
-    return "C1", what, regime, form, shown, judge(interval, LEAST_REDUCTION)
+    return "C1", what, shown, judge(interval, LEAST_REDUCTION)
 
 
-def _susceptibility(here, regime):
+def _susceptibility(here):
     bare = here[here["defense"] == UNDEFENDED]
     interval = _deep_less_shallow(bare, "target_hit_ratio", sign=-1)
     what = "AutoRec, CDAE have a lower THR than MF, NSVD (difference)"
-    return "C3", what, regime, UNDEFENDED, format_interval(*interval[:3]), judge(interval, 0)
+    return "C3", what, format_interval(*interval[:3]), judge(interval, 0), UNDEFENDED
 
 
-def _ease(under, regime, form):
+def _ease(under):
     interval = _deep_less_shallow(under, "reduction", sign=1)
     what = "RVD reduces the THR of AutoRec, CDAE more than of MF, NSVD (difference)"
-    return "C4", what, regime, form, format_interval(*interval[:3]), judge(interval, 0)
+    return "C4", what, format_interval(*interval[:3]), judge(interval, 0)
 
 
 def _deep_less_shallow(rows: pd.DataFrame, column: str, sign: int) -> Interval:
@@ -75,7 +74,7 @@ def _deep_less_shallow(rows: pd.DataFrame, column: str, sign: int) -> Interval:
     return bootstrap_interval(sign * difference)
 
 
-def _maintained(under, regime, form):
+def _maintained(under):
     """Relative change of each metric; the claim holds if no victim is worse by more than 5 %."""
     parts, verdicts = [], []
     for column, name, better in (("hit_ratio", "HR", 1), ("ndcg", "NDCG", 1), ("rmse", "RMSE", -1)):
@@ -89,4 +88,4 @@ def _maintained(under, regime, form):
         parts.append(f"{name} {low:+.0%}" + (f" to {high:+.0%}" if high > low else ""))
     verdict = verdicts[0] if len(set(verdicts)) == 1 else "partly"
     what = f"no accuracy metric of any victim worsens by more than {MAINTAINED:.0%}"
-    return "C2", what, regime, form, ", ".join(parts), verdict
+    return "C2", what, ", ".join(parts), verdict

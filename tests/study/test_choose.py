@@ -111,7 +111,7 @@ def test_every_candidate_has_an_undefended_partner_on_the_same_users(search):
 
 def test_every_committed_candidate_is_one_that_its_method_takes():
     for cell in trial_cells(SEARCH, "ml-100k"):
-        cell.recommender(victim=None)
+        cell.recommender(VICTIMS[cell.scenario.victim]())
 
 
 def test_the_rule_is_the_honest_one():

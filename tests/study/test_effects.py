@@ -153,22 +153,30 @@ def test_the_summary_is_the_mean_over_seeds_of_every_metric(attacked):
 
 
 def test_the_robustness_table_shows_each_defence_and_the_lift_that_it_removes(attacked):
-    table = effects.robustness_table(effects.summary(over_seeds(attacked)))
+    table = effects.robustness_table(over_seeds(attacked))
     assert table.columns.tolist() == [
         ("THR@50", "none"),
         ("THR@50", PAPER),
         ("lift removed", PAPER),
     ]
     # In the order of the cells, not of the alphabet.
-    assert table.index.tolist() == [("rating", "MF", a) for a in ("none", "average", "random")]
-    assert table.loc[("rating", "MF", "average"), ("THR@50", PAPER)] == "0.200 [0.150, 0.250]"
-    removed = table["lift removed", PAPER]
-    assert removed.tolist() == ["", "0.75 [0.75, 0.75]", "–"]
+    rows = [("rating", "unpopular", attack) for attack in ("none", "average", "random")]
+    assert table.index.tolist() == rows
+    assert table.loc[rows[1], ("THR@50", PAPER)] == "0.200 [0.150, 0.250]"
+    assert table["lift removed", PAPER].tolist() == ["", "0.75 [0.75, 0.75]", "–"]
+
+
+def test_the_robustness_table_averages_victims_before_seeds(attacked):
+    weaker = attacked.assign(victim="CDAE", target_hit_ratio=attacked["target_hit_ratio"] / 2)
+    rows = pd.concat([over_seeds(attacked), over_seeds(weaker)], ignore_index=True)
+    table = effects.robustness_table(rows)
+    shown = table.loc[("rating", "unpopular", "average"), ("THR@50", "none")]
+    assert shown == "0.425 [0.375, 0.475]"  # (0.5 + 0.25) / 2 and 0.1 more
 
 
 def test_one_seed_has_no_interval_and_is_shown_without(attacked):
-    table = effects.robustness_table(effects.summary(effects.with_lift(attacked)))
-    assert table.loc[("rating", "MF", "average"), ("THR@50", "none")] == "0.500"
+    table = effects.robustness_table(effects.with_lift(attacked))
+    assert table.loc[("rating", "unpopular", "average"), ("THR@50", "none")] == "0.500"
 
 
 def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
@@ -212,70 +220,34 @@ def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(att
     assert both.startswith("0.250 ")
 
 
-def test_a_sample_of_users_costs_half_its_interval():
-    def sampled(width):
-        bounds = {"target_hit_ratio_sample_low": 0, "target_hit_ratio_sample_high": width}
-        return row("none", PAPER, 0.1, n_users=150, **bounds)
-
-    rows = frame(row("none", "none", 0.1), sampled(0.02), sampled(0.04), sampled(0.5))
-    assert effects.sample_cost(rows) == pytest.approx(0.02)
-    assert effects.sample_cost(frame(row("none", "none", 0.1))) == 0
-
-
 def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch):
-    monkeypatch.setattr(effects, "chosen_defenses", lambda regime, victim: FORMS)
+    monkeypatch.setattr(effects, "chosen_defenses", lambda regime, victim, plain: FORMS)
+    both = ["unpopular", "random"]
     cells = effects.effect_cells(
-        "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["none", "clone"], [0, 1], n_users=7
+        "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["none", "clone"], both, [0, 1]
     )
-    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 4
+    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 2 * 3
     for cell in cells:
         scenario = cell.scenario
-        setting = effects.SETTINGS[scenario.regime]
-        assert scenario.target_set == setting["target_set"]
-        assert scenario.attack_size == (setting["attack_size"] if scenario.attack != "none" else 0)
+        size = {"rating": 0.03, "ranking": 0.1}[scenario.regime]
+        assert scenario.attack_size == (size if scenario.attack != "none" else 0)
         assert scenario.evaluated_on == "test"
-        # Only the plain form is slow enough for a sample; undefended, the sample is its partner.
-        sampled = cell.method == "rvd" or cell.defense == effects.UNDEFENDED_SAMPLE
-        assert cell.n_users == (7 if sampled else None)
+        assert cell.n_users is None
+    assert {cell.scenario.target_set for cell in cells} == set(both)
 
 
-def test_a_defence_on_a_sample_is_held_against_the_undefended_victim_on_that_sample():
-    """The sample has twice the THR and HR of all users; the defence changes neither."""
-    sample = {"n_users": 150, "hit_ratio": 0.8}
-    rows = frame(
-        row("none", "none", 0.0, hit_ratio=0.4),
-        row("none", effects.UNDEFENDED_SAMPLE, 0.0, **sample),
-        row("none", PAPER, 0.0, **sample),
-        row("clone", "none", 0.3, hit_ratio=0.4),
-        row("clone", effects.UNDEFENDED_SAMPLE, 0.6, **sample),
-        row("clone", PAPER, 0.6, **sample),
-        row("none", WEIGHTED, 0.0, hit_ratio=0.4),
-        row("clone", WEIGHTED, 0.15, hit_ratio=0.4),
-    )
-    found = effects.with_lift(rows)
-    attacked = found[found["attack"] == "clone"].set_index("defense")
-    assert attacked.loc[[PAPER, WEIGHTED], "lift_removed"].tolist() == pytest.approx([0, 0.5])
-    assert attacked.loc[[PAPER, WEIGHTED], "reduction"].tolist() == pytest.approx([0, 0.5])
-    change = effects.change(found[found["attack"] != "none"]).set_index(["defense", "metric"])
-    assert change["mean"].unstack()["hit_ratio"].to_dict() == {PAPER: 0, WEIGHTED: 0}
+def test_the_same_attacks_meet_the_ranking_regime_at_the_rating_regimes_size():
+    cells = effects.same_attack_cells("ml-100k", ["MF"], ["none", "clone"], ["random"], [0])
+    found = [(c.scenario.regime, c.scenario.attack_size, c.defense) for c in cells]
+    assert found == [("ranking", 0.0, "none"), ("ranking", 0.03, "none")]
 
 
-def test_a_sample_of_everybody_is_everybody():
-    rows = frame(
-        *[
-            row(a, d, 0.3)
-            for a in ("none", "clone")
-            for d in ("none", effects.UNDEFENDED_SAMPLE, PAPER)
-        ]
-    )
-    assert len(effects.with_lift(rows)) == len(rows)
-
-
-def test_the_protocol_s_two_settings():
-    assert effects.SETTINGS == {
-        "rating": {"target_set": "unpopular", "attack_size": 0.03},
-        "ranking": {"target_set": "random", "attack_size": 0.1},
-    }
+def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
+    arguments = "ml-100k", ["MF"], ["rating", "ranking"], ["clone"], ["random"], [0]
+    fast, plain = (effects.effect_cells(*arguments, plain=plain) for plain in (False, True))
+    changed = [(a.method, b.method) for a, b in zip(fast, plain, strict=True) if a != b]
+    assert changed == [("fast_rvd", "rvd")] * 2
+    assert [cell.choices for cell in fast] == [cell.choices for cell in plain]
 
 
 def test_every_form_has_one_name_everywhere():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rvdlib.data import synthetic_ratings
-from rvdlib.neighbors import nearest_users
+from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
 from rvdlib.study import story
 from rvdlib.study.cells import Attacked, Scenario
@@ -111,7 +111,7 @@ def test_the_map_shows_everybody_and_her_neighbours(tale):
     assert len(people) == n_real + 24
     assert people.loc[people["kind"] == "she"].index.tolist() == [tale.user]
     neighbours = people.index[people["kind"].isin(["neighbour", "fake neighbour"])]
-    nearest = nearest_users(tale.attacked.victim, np.array([tale.user]), 8)[0]
+    nearest = NeighborSearch(tale.attacked.victim.user_factors(), 8)(np.array([tale.user]))[0]
     assert set(neighbours) == set(nearest)
     assert people["kind"].str.startswith("fake").tolist() == [False] * n_real + [True] * 24
     assert np.isfinite(people[["x", "y"]]).all().all()

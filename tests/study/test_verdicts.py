@@ -32,7 +32,9 @@ def test_a_threshold_is_reached_by_the_interval_by_the_mean_or_not(found, verdic
     assert judge(found, 0.2) == verdict
 
 
-def cells(regime="rating", thr=None, reduction=None, seeds=(0, 1, 2), **defended):
+def cells(
+    regime="rating", thr=None, reduction=None, seeds=(0, 1, 2), target_set="random", **defended
+):
     """Four victims under one attack, undefended and defended; victim → THR, victim → reduction."""
     victims = ("MF", "NSVD", "AutoRec", "CDAE")
     thr = thr or dict.fromkeys(victims, 0.5)
@@ -42,6 +44,7 @@ def cells(regime="rating", thr=None, reduction=None, seeds=(0, 1, 2), **defended
         [
             {
                 "regime": regime,
+                "target_set": target_set,
                 "victim": victim,
                 "attack": attack,
                 "defense": defense,
@@ -65,12 +68,12 @@ def verdict_of(rows, claim):
     return found.loc[claim, "verdict"]
 
 
-def test_each_claim_stands_once_for_each_regime_and_form():
-    rows = pd.concat([cells("rating"), cells("ranking")])
+def test_each_claim_stands_once_for_each_setting_and_form():
+    rows = pd.concat([cells("rating"), cells("rating", target_set="unpopular")])
     rows = pd.concat([rows, rows[rows["defense"] == FORM].assign(defense="another")])
     found = verdicts.claims(rows)
     assert found["claim"].tolist() == ["C1"] * 4 + ["C2"] * 4 + ["C3"] * 2 + ["C4"] * 4
-    assert not found.duplicated(["claim", "regime", "defense"]).any()
+    assert not found.duplicated(["claim", "target_set", "defense"]).any()
     assert set(found.loc[found["claim"] == "C3", "defense"]) == {"none"}
 
 

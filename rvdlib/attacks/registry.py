@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.attacks.aush import aush
 from rvdlib.attacks.clone import clone
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
@@ -26,6 +27,7 @@ ATTACKS: dict[str, Attack] = {
     "bandwagon": bandwagon,
     "segment": segment,
     "clone": clone,
+    "aush": aush,
     "from_file": from_file,
 }
 

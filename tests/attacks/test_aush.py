@@ -1,0 +1,243 @@
+"""The generator learns, and S is rated by it within the budget."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from rvdlib.attacks import craft, poison
+from rvdlib.attacks.aush import GAN, select_items
+from rvdlib.attacks.history import History
+from rvdlib.data import leave_one_out, synthetic_ratings
+from rvdlib.evaluation import evaluate
+from rvdlib.models import MF
+from rvdlib.seeding import stream
+from rvdlib.study.hyperparameters import victim_hyperparameters
+from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
+
+LEVELS = np.arange(1, 6, dtype=np.float32)
+S = np.array([2, 5, 6])
+
+
+def threat_of(dense, *, targets=(0,), n_fakes=20, filler_size=4, levels=LEVELS):
+    visible = sp.csr_matrix(np.array(dense, dtype=np.float32))
+    return ThreatModel(visible, np.array(targets), n_fakes, filler_size, levels)
+
+
+@pytest.fixture(scope="module")
+def threat():
+    """90 visible users; some of them have rated targets."""
+    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
+    split = leave_one_out(ratings, stream(0, "split"))
+    targets = np.array([3, 40])
+    return build_threat_model(split, targets, stream(0, "threat"), attack_size=0.1)
+
+
+def batch(rng, n_items=12, size=8):
+    kept = np.where(rng.random((size, n_items)) < 0.3, rng.integers(1, 6, (size, n_items)), 0)
+    kept[:, S] = 0
+    own = rng.integers(0, 6, (size, len(S)))
+    weight = rng.random((size, len(S))) < 0.6
+    return torch.from_numpy(kept.astype(np.float32)), own.astype(np.float32), weight
+
+
+def test_one_step_moves_every_weight_of_both_networks():
+    gan = GAN(12, S, np.random.default_rng(0), rates=(0.01, 0.01), reg=0)
+    networks = gan.generator, gan.discriminator
+    before = [[value.detach().clone() for value in network] for network in networks]
+    gan.step(*batch(np.random.default_rng(1)))
+    for old, new in zip(before, networks, strict=True):
+        moved = [(a != b).numpy() for a, b in zip(old, new, strict=True)]
+        # In the first layer, the weights of the items that nobody in the batch has rated stay.
+        assert moved[0].mean() > 0.5
+        assert all(values.all() for values in moved[1:])
+
+
+def output(network, x):
+    *hidden, weight, bias = (value.detach().numpy().astype(float) for value in network)
+    for w, b in zip(hidden[::2], hidden[1::2], strict=True):
+        x = 1 / (1 + np.exp(-(x @ w + b)))
+    return x @ weight + bias
+
+
+def test_both_networks_descend_the_losses_as_the_docstring_has_them():
+    """Gradients of a step that moves nothing, and finite differences of L_D and L_G in NumPy."""
+    gan = GAN(12, S, np.random.default_rng(0), rates=(0, 0), reg=0.02)
+    kept, own, weight = batch(np.random.default_rng(1))
+    x = kept.numpy().astype(float)
+
+    def rate():
+        return 5 / (1 + np.exp(-output(gan.generator, x)))
+
+    def believed(ratings):
+        whole = x.copy()
+        whole[:, S] = ratings
+        return 1 / (1 + np.exp(-output(gan.discriminator, whole)))[:, 0]
+
+    def own_loss():
+        g = rate()
+        return (((g - 5) ** 2).mean(1) + (weight * (g - own) ** 2).sum(1)).mean()
+
+    def generator_loss():
+        norm = sum((value.detach().numpy().astype(float) ** 2).sum() for value in gan.generator)
+        return -np.log(believed(rate())).mean() + own_loss() + 0.02 * norm
+
+    def discriminator_loss():
+        return -(np.log(believed(own)) + np.log(1 - believed(rate()))).mean()
+
+    assert gan.step(kept, own, weight) == pytest.approx(own_loss(), rel=1e-5)
+    for network, loss in (
+        (gan.generator, generator_loss),
+        (gan.discriminator, discriminator_loss),
+    ):
+        for value in network:
+            weights, gradient = value.detach().view(-1), value.grad.view(-1)
+            steepest = gradient.abs().argmax()
+            start, found = weights[steepest].item(), []
+            for step in (1e-3, -1e-3):
+                weights[steepest] = start + step
+                found += [loss(), weights[steepest].item()]
+            weights[steepest] = start
+            difference = (found[0] - found[2]) / (found[1] - found[3])
+            assert gradient[steepest].item() == pytest.approx(difference, rel=1e-3)
+
+
+def test_the_generators_losses_fall(threat):
+    history = History()
+    craft("aush", threat, stream(0, "attack"), epochs=60, history=history)
+    assert len(history.objectives) == 60
+    assert np.mean(history.objectives[-5:]) < 0.6 * history.objectives[0]
+
+
+def test_the_generator_learns_to_rate_as_its_template_does():
+    """Whoever rates item 1 high rates S high; nothing but item 1 tells them apart."""
+    rng = np.random.default_rng(0)
+    dense = rng.integers(2, 5, (80, 12))
+    dense[:, 0] = 0
+    fans = np.arange(80) % 2 == 0
+    dense[:, 1] = np.where(fans, 5, 1)
+    dense[:, S] = np.where(fans, 5, 2)[:, None]
+    threat = threat_of(dense, n_fakes=40, filler_size=11)
+    profiles = craft("aush", threat, rng, selected=S.tolist(), epochs=200).toarray()
+    # Of a 2, the pull of the shilling loss to 5 makes (5/3 + 2) / (1/3 + 1) = 2.75, rounded 3.
+    expected = np.where(profiles[:, 1] == 5, 5, 3)
+    assert 10 < np.count_nonzero(expected == 5) < 30
+    assert (profiles[:, S] == expected[:, None]).mean() > 0.9
+
+
+@pytest.mark.parametrize(("zero_share", "expected"), [(0.0, 5), (1.0, 1)])
+def test_unrated_selected_items_count_as_zeros_as_often_as_asked(zero_share, expected):
+    """Nobody rated S: a generator that is not held to zeros rates 5, one that is 5/3/(1/3 + 1)."""
+    rng = np.random.default_rng(0)
+    dense = rng.integers(2, 5, (60, 12))
+    dense[:, [0, *S]] = 0
+    options = {"selected": S.tolist(), "zero_share": zero_share, "epochs": 60}
+    profiles = craft("aush", threat_of(dense, filler_size=8), rng, **options).toarray()
+    assert (profiles[:, S] == expected).all()
+
+
+def test_selected_items_count_among_the_fillers_and_the_rest_is_one_real_profile(threat):
+    selected = select_items(threat, 3, 20)
+    profiles = craft("aush", threat, stream(0, "attack"), epochs=2).toarray()
+    assert (profiles[:, selected] > 0).all()
+    dense = threat.visible.toarray()
+    others = np.setdiff1d(np.arange(threat.n_items), [*threat.targets, *selected])
+    sources = []
+    for profile in profiles:
+        kept = others[profile[others] > 0]
+        assert len(kept) == threat.filler_size - 3
+        sources.append(np.flatnonzero((dense[:, kept] == profile[kept]).all(axis=1)))
+    assert [len(users) for users in sources] == [1] * threat.n_fakes
+    assert len(np.unique(sources)) == threat.n_fakes
+    lengths = np.count_nonzero(np.delete(dense, threat.targets, axis=1), axis=1)
+    assert (lengths[np.concatenate(sources)] >= threat.filler_size).all()
+
+
+def test_a_budget_below_the_selection_keeps_its_first_items(threat):
+    few = ThreatModel(threat.visible, threat.targets, 4, 2, threat.levels)
+    profiles = craft("aush", few, stream(0, "attack"), selected=[9, 5, 7], epochs=1).toarray()
+    assert all(np.flatnonzero(row).tolist() == [3, 5, 9, 40] for row in profiles)
+
+
+def test_selected_are_the_popular_items_most_often_rated_beside_a_target():
+    dense = np.zeros((10, 7))
+    dense[:9, 1] = dense[:8, 2] = dense[:7, 3] = dense[:6, 4] = 3
+    dense[7:, 0] = 5
+    dense[9, 6] = dense[8, 6] = dense[7, 6] = 4  # with the target, but not popular
+    # Of the targets' raters, two know item 1, one item 2, none items 3 and 4.
+    threat = threat_of(dense)
+    assert select_items(threat, 1, 4).tolist() == [1]
+    assert select_items(threat, 4, 4).tolist() == [1, 2, 3, 4]
+    dense[7:, 4] = 3
+    assert select_items(threat_of(dense), 3, 4).tolist() == [4, 1, 2]
+
+
+def test_without_visible_raters_of_a_target_selected_are_the_most_popular_items():
+    dense = np.zeros((6, 6))
+    dense[:4, 3] = dense[:3, 5] = dense[:2, 1] = 2
+    assert select_items(threat_of(dense), 3, 20).tolist() == [3, 5, 1]
+
+
+def test_what_users_think_of_the_targets_is_not_read(threat):
+    changed = threat.visible.copy()
+    of_target = np.isin(changed.indices, threat.targets)
+    assert of_target.sum() > 5
+    changed.data[of_target] = 6 - changed.data[of_target]
+    other = ThreatModel(changed, threat.targets, threat.n_fakes, threat.filler_size, threat.levels)
+    ours, theirs = (craft("aush", t, stream(0, "attack"), epochs=3) for t in (threat, other))
+    assert (ours != theirs).nnz == 0
+
+
+def test_a_stretched_scale_stretches_the_profiles(threat):
+    wide = ThreatModel(
+        threat.visible * np.float32(2),
+        threat.targets,
+        threat.n_fakes,
+        threat.filler_size,
+        threat.levels * np.float32(2),
+    )
+    ours, doubled = (craft("aush", t, stream(0, "attack"), epochs=5) for t in (threat, wide))
+    assert (2 * ours != doubled).nnz == 0
+
+
+def test_a_history_changes_nothing(threat):
+    history = History()
+    options = {"epochs": 3}
+    watched = craft("aush", threat, stream(0, "attack"), history=history, **options)
+    assert (watched != craft("aush", threat, stream(0, "attack"), **options)).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selected": [3]}, "no targets"),
+        ({"selected": [5, 5]}, "distinct"),
+        ({"selected": [60]}, "distinct items"),
+        ({"epochs": 0}, "epochs and batch_size must be at least 1"),
+        ({"batch_size": 0}, "epochs and batch_size must be at least 1"),
+        ({"zero_share": 1.5}, "zero_share must be between 0 and 1"),
+        ({"n_selected": 21}, "between 1 and pool_size"),
+        ({"n_selected": 0}, "between 1 and pool_size"),
+    ],
+)
+def test_options_out_of_range_are_refused(threat, options, message):
+    with pytest.raises(ValueError, match=message):
+        craft("aush", threat, stream(0, "attack"), **options)
+
+
+def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k):
+    split = leave_one_out(ml100k, stream(1, "split"))
+    targets, others = np.split(draw_targets(split, "random", stream(1, "targets"), 10), 2)
+
+    def target_hit_ratio(train):
+        victim = MF(**victim_hyperparameters("ml-100k", "rating", "MF"))
+        victim.fit(train, split.validation, ml100k.levels, stream(1, "model"))
+        return evaluate(victim, split, targets).target_hit_ratio
+
+    def attacked(items):
+        threat = build_threat_model(split, items, stream(1, "threat"))
+        return poison(split, craft("aush", threat, stream(1, "attack"), epochs=5))
+
+    clean = target_hit_ratio(split.train)
+    assert target_hit_ratio(attacked(targets)) > clean + 0.15
+    assert target_hit_ratio(attacked(others)) < clean + 0.03

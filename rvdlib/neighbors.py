@@ -1,87 +1,390 @@
-"""Whom RVD learns from: the k nearest users, exactly, in bounded memory.
+"""Whom RVD learns from: the k nearest users, exactly, at the price of a float32 matrix product.
 
 Distances (smaller is nearer): ``euclidean``, ``cosine`` and ``inner_product`` between latent
 vectors, ``profile_overlap`` between the sets of rated items (one minus the Jaccard index). A user
 is never her own neighbour; ties go to the lower row number.
+
+**Exact.** The order is that of distances summed directly in float64, in which equal users tie. A
+matrix product only finds out who may be near: for vectors c, centred at the median (which changes
+no difference) and rounded to float32, whatever the order of summation,
+
+    ‖c_u‖² + ‖c_v‖² − 2 c_u · c_v − 2κ (‖c_u‖² + ‖c_v‖²)  ≤  ‖x_u − x_v‖²,    κ = 2⁻²³ (d + 16)
+
+since a dot product of n terms is off by less than n 2⁻²⁴ / (1 − n 2⁻²⁴) of the product of the norms
+(Higham 2002, section 3.1), of which κ is twice as much and room for the rounding of the vectors.
+4κ (‖c_u‖² + ‖c_v‖²) more, and it is an upper bound. Whoever's lower bound is not above the k-th
+least upper bound is measured directly. Products likewise, with κ ‖x_v‖ once u has length one.
+
+**Hubs** are users who stand in very many lists, as happens in many dimensions (Radovanović,
+Nanopoulos and Ivanović 2010). Who copies a handful of them reaches everybody. Two reductions:
+
+- ``local_scaling``: the order of d(u, v) / √(s_u s_v), s the mean distance to the k nearest
+  (Schnitzer, Flexer, Schedl and Widmer 2012). d is the plain distance, Euclidean or Jaccard; for
+  ``cosine`` it is the chord between directions, √(2 − 2 cos).
+- ``mutual``: of the 5k nearest, first those who have the user among their own 5k nearest.
 """
+
+from functools import cached_property
 
 import numba
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial.distance import cdist
 
-from rvdlib.models import Victim
+from rvdlib.threads import for_blocks
 
 DISTANCES = ("euclidean", "cosine", "inner_product", "profile_overlap")
+HUBNESS_REDUCTIONS = ("none", "local_scaling", "mutual")
+MUTUAL_REACH = 5  # lists of this many times k are held against each other
+
+_BLOCK_NUMBERS = 2**21  # distances in memory at once, float32: 8 MiB
+_BLOCK_USERS = 32  # that a thread takes at a time
+_LANES = 64  # bounds looked at together
+_LARGEST = 40  # exponent of the largest coordinate: float32 holds its square times any gain
+_SMALLEST = 2.0**-20  # below this length a bound stops shrinking: safe from underflow
+_LARGEST_GAIN = 2.0**20  # in bounds; whoever has more has no upper bound
 
 
-def nearest_users(
-    victim: Victim,
-    users: np.ndarray,
-    k: int,
-    distance: str = "euclidean",
-    *,
-    block_size: int = 1024,
-) -> np.ndarray:
-    """(B, k) row numbers of the k nearest training users of each of ``users``, nearest first.
+class NeighborSearch:
+    """The k nearest among fixed users: prepared once, then finds those of whomever is asked for.
 
-    Everyone that the victim was trained on may be a neighbour, fakes included: a defender cannot
-    tell them apart. Memory is about block_size × training users.
+    Everyone may be a neighbour, fakes included: a defender cannot tell them apart.
+
+    Args:
+        user_factors: (users, d) latent vectors; not read by ``profile_overlap``.
+        k: neighbours of a user.
+        distance: one of ``DISTANCES``.
+        hubness_reduction: one of ``HUBNESS_REDUCTIONS``; what it needs to know of everybody is
+            found at the first call.
+        ratings: (users, items) CSR for ``profile_overlap``; what is stored is rated.
 
     Raises:
-        ValueError: for an unknown distance, k not below the number of training users, ``users``
-            that are not rows of the training matrix, or latent vectors that are not finite.
+        ValueError: for an unknown choice, k not below the number of users, factors that are not
+            finite, ``profile_overlap`` without ratings, or ``local_scaling`` of inner products.
     """
-    n_users = victim.train.shape[0]
-    if distance not in DISTANCES:
-        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
-    if not 1 <= k < n_users:
-        raise ValueError(f"k must be between 1 and {n_users - 1} (the other users), got {k}")
-    users = np.asarray(users)
-    if len(users) and not 0 <= users.min() <= users.max() < n_users:
-        raise ValueError(f"users must be rows below {n_users}, got {users.min()} to {users.max()}")
-    distances = _profile_distances if distance == "profile_overlap" else _latent_distances
-    blocks = (users[start : start + block_size] for start in range(0, len(users), block_size))
-    found = [_smallest(distances(victim, block, distance), block, k) for block in blocks]
-    return np.concatenate(found) if found else np.empty((0, k), dtype=np.int64)
+
+    def __init__(
+        self,
+        user_factors: np.ndarray | None,
+        k: int,
+        distance: str = "euclidean",
+        *,
+        hubness_reduction: str = "none",
+        ratings: sp.csr_matrix | None = None,
+    ):
+        if distance not in DISTANCES:
+            raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
+        if hubness_reduction not in HUBNESS_REDUCTIONS:
+            known = ", ".join(HUBNESS_REDUCTIONS)
+            raise ValueError(f"hubness_reduction must be one of {known}, got {hubness_reduction!r}")
+        if (distance, hubness_reduction) == ("inner_product", "local_scaling"):
+            raise ValueError(
+                "hubness_reduction local_scaling needs a distance, and inner_product is none (it "
+                "may be negative); take mutual, or distance cosine"
+            )
+        if distance == "profile_overlap":
+            self._space = _Profiles(ratings)
+        elif distance == "cosine":
+            chords = hubness_reduction == "local_scaling"
+            directions = _directions(_checked(user_factors))
+            self._space = _Vectors(directions, "euclidean" if chords else "inner_product")
+        else:
+            self._space = _Vectors(_checked(user_factors), distance)
+        if not 1 <= k < len(self._space):
+            most = len(self._space) - 1
+            raise ValueError(f"k must be between 1 and {most} (the other users), got {k}")
+        self.k, self.hubness_reduction = k, hubness_reduction
+
+    def __call__(self, users: np.ndarray) -> np.ndarray:
+        """(B, k) int64 row numbers of the neighbours of ``users`` (B,), nearest first.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers.
+        """
+        users, n_users = np.asarray(users), len(self._space)
+        if users.ndim != 1 or (users.size and users.dtype.kind not in "iu"):
+            raise ValueError(f"users must be (B,) row numbers, got {users.dtype} {users.shape}")
+        if users.size and not 0 <= users.min() <= users.max() < n_users:
+            raise ValueError(
+                f"users must be rows below {n_users}, got {users.min()} to {users.max()}"
+            )
+        users = users.astype(np.int64)
+        if self.hubness_reduction == "mutual":
+            return self._mutual[users]
+        return self._searched.nearest(users, self.k)[0]
+
+    @cached_property
+    def _searched(self) -> "_Vectors | _Profiles":
+        if self.hubness_reduction == "none":
+            return self._space
+        squares = self._space.nearest(np.arange(len(self._space)), self.k)[1]
+        return self._space.scaled(np.sqrt(squares).mean(axis=1))
+
+    @cached_property
+    def _mutual(self) -> np.ndarray:
+        n_users = len(self._space)
+        reach = min(MUTUAL_REACH * self.k, n_users - 1)
+        return _mutual_first(self._space.nearest(np.arange(n_users), reach)[0], self.k)
 
 
-def _latent_distances(victim: Victim, users: np.ndarray, distance: str) -> np.ndarray:
-    everyone = victim.user_factors().astype(np.float64)
-    if not np.isfinite(everyone).all():
-        raise ValueError("latent vectors are not finite: the victim has diverged")
-    # Not by BLAS, whose rounding depends on where a row stands: equal users would not tie.
-    if distance == "euclidean":
-        return cdist(everyone[users], everyone, "sqeuclidean")
-    if distance == "cosine":
-        everyone /= np.maximum(np.linalg.norm(everyone, axis=1, keepdims=True), 1e-12)
-    return -np.einsum("ud,vd->uv", everyone[users], everyone)
+def k_occurrence(neighbors: np.ndarray, n_users: int) -> np.ndarray:
+    """N_k (n_users,): in how many of the lists ``neighbors`` (B, k) each user stands."""
+    return np.bincount(np.ravel(neighbors), minlength=n_users)
 
 
-def _profile_distances(victim: Victim, users: np.ndarray, distance: str) -> np.ndarray:
-    rated = sp.csr_matrix(victim.train, copy=True)
-    rated.data = np.ones_like(rated.data)
-    sizes = np.diff(rated.indptr)
-    common = (rated[users] @ rated.T).toarray()
-    union = sizes[users, None] + sizes - common
-    return 1 - common / np.maximum(union, 1)
+def hubness_skewness(neighbors: np.ndarray, n_users: int) -> float:
+    """Skewness E(N_k − mean)³ / sd³ of the k-occurrences (Radovanović et al. 2010), 0 if all agree.
+
+    0 is no hubs; above 1 few users stand in most lists. ``neighbors`` are everybody's lists.
+    """
+    deviations = k_occurrence(neighbors, n_users) - np.size(neighbors) / n_users
+    spread = np.sqrt(np.mean(deviations**2))
+    return float(np.mean((deviations / spread) ** 3)) if spread else 0.0
 
 
-@numba.njit(cache=True)
-def _smallest(distances, users, k):
-    """Columns of the k smallest of each row but the user's own, ascending, ties by column."""
-    found = np.empty((len(distances), k), dtype=np.int64)
-    kept = np.empty(k)
-    for row in range(len(distances)):
-        kept[:] = np.inf
-        found[row] = -1
-        for column in range(distances.shape[1]):
-            value = distances[row, column]
-            if column == users[row] or not value < kept[k - 1]:
+class _Vectors:
+    """Squared Euclidean distances, or negative products, between rows of float64 vectors.
+
+    ``gain`` multiplies whatever is measured from a neighbour.
+    """
+
+    def __init__(self, vectors: np.ndarray, distance: str, gain: np.ndarray | None = None):
+        # Powers of two change no order, and keep squares from over- and underflow.
+        exponent = np.frexp(np.abs(vectors).max(initial=0))[1]
+        self._vectors = np.ldexp(vectors, _LARGEST - exponent)
+        self._euclidean = distance == "euclidean"
+        self._gain = np.ones(len(vectors)) if gain is None else gain
+        self._prepare_bounds()
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def scaled(self, scale: np.ndarray) -> "_Vectors":
+        """The same with squared distances divided by the neighbour's ``scale``."""
+        gain = 1 / np.maximum(scale, 2.0**-500)
+        return _Vectors(self._vectors, "euclidean", gain)
+
+    def _prepare_bounds(self):
+        """Left (n, d + 2) and right (d + 2, n), float32, whose product is the lower bound."""
+        vectors, ones = self._vectors, np.ones(len(self))
+        kappa = 2.0**-23 * (vectors.shape[1] + 16)
+        if self._euclidean:
+            vectors = (vectors - np.median(vectors, axis=0)).astype(np.float32).astype(np.float64)
+            squares = np.einsum("ud,ud->u", vectors, vectors)
+            slack = 2 * kappa * np.maximum(squares, _SMALLEST**2)
+            own = squares - slack
+            left, right = [-2 * vectors, ones, own], [vectors, own, ones]
+            own_slack = slack
+        else:
+            lengths = np.sqrt(np.einsum("ud,ud->u", vectors, vectors))
+            slack = kappa * np.maximum(lengths, _SMALLEST)
+            left, right = [-_directions(vectors), ones, 0 * ones], [vectors, -slack, ones]
+            own_slack = 0 * ones
+        bounded = np.minimum(self._gain, _LARGEST_GAIN)
+        self._left = np.column_stack(left).astype(np.float32)
+        right = np.column_stack(right) * bounded[:, None]
+        self._right = np.ascontiguousarray(right.T, dtype=np.float32)
+        # From a lower to an upper bound: reach × (own slack + slack).
+        self._slack = (2 * slack).astype(np.float32)
+        self._own_slack = (2 * own_slack).astype(np.float32)
+        self._reach = np.where(self._gain > bounded, np.inf, bounded).astype(np.float32)
+
+    def nearest(self, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows of each of ``users`` (B, k), and how far they are."""
+        found, values = np.empty((len(users), k), dtype=np.int64), np.empty((len(users), k))
+        step = max(1, _BLOCK_NUMBERS // len(self))
+        for start in range(0, len(users), step):
+            block = slice(start, start + step)
+            self._search(users[block], found[block], values[block])
+        return found, values
+
+    def _search(self, users: np.ndarray, found: np.ndarray, values: np.ndarray):
+        lower = self._left[users] @ self._right
+
+        def search(part):
+            _nearest_vectors(
+                users[part],
+                lower[part],
+                self._reach,
+                self._slack,
+                self._own_slack,
+                self._vectors,
+                self._gain,
+                self._euclidean,
+                found[part],
+                values[part],
+            )
+
+        for_blocks(search, len(users), _BLOCK_USERS)
+
+
+class _Profiles:
+    """Squared Jaccard distances between the sets of items that users rated."""
+
+    def __init__(self, ratings: sp.csr_matrix | None, gain: np.ndarray | None = None):
+        if ratings is None:
+            raise ValueError("profile_overlap needs ratings, the (users, items) training matrix")
+        self._rated = sp.csr_matrix(ratings, copy=True)
+        self._rated.sum_duplicates()
+        self._raters = self._rated.tocsc()
+        self._gain = np.ones(len(self)) if gain is None else gain
+
+    def __len__(self) -> int:
+        return self._rated.shape[0]
+
+    def scaled(self, scale: np.ndarray) -> "_Profiles":
+        """The same with squared distances divided by the neighbour's ``scale``."""
+        return _Profiles(self._rated, 1 / np.maximum(scale, 2.0**-500))
+
+    def nearest(self, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows of each of ``users`` (B, k), and how far they are."""
+        found, values = np.empty((len(users), k), dtype=np.int64), np.empty((len(users), k))
+
+        def search(part):
+            _nearest_profiles(
+                users[part],
+                self._rated.indptr,
+                self._rated.indices,
+                self._raters.indptr,
+                self._raters.indices,
+                self._gain,
+                found[part],
+                values[part],
+            )
+
+        for_blocks(search, len(users), _BLOCK_USERS)
+        return found, values
+
+
+def _checked(user_factors: np.ndarray | None) -> np.ndarray:
+    factors = np.asarray(user_factors, dtype=np.float64)
+    if factors.ndim != 2:
+        raise ValueError(f"user_factors must be (users, d), got the shape {factors.shape}")
+    if not np.isfinite(factors).all():
+        raise ValueError("user_factors are not finite: the victim has diverged")
+    return factors
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Rows divided by their lengths; zeros stay. Rows that differ by powers of two come out equal."""
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True, initial=0))[1]
+    vectors = np.ldexp(vectors, -exponents)
+    lengths = np.sqrt(np.einsum("ud,ud->u", vectors, vectors))
+    return vectors / np.where(lengths > 0, lengths, 1)[:, None]
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_vectors(
+    users, lower, reach, slack, own_slack, vectors, gain, euclidean, found, values
+):  # fmt: skip
+    listed, measured = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors))
+    least = np.empty(_hands(found.shape[1]), dtype=np.float32)
+    for row in range(len(users)):
+        own = vectors[users[row]]
+        n_listed = _shortlist(
+            lower[row],
+            users[row],
+            own_slack[users[row]],
+            reach,
+            slack,
+            found.shape[1],
+            least,
+            listed,
+        )
+        for place in range(n_listed):
+            other, total = vectors[listed[place]], 0.0
+            if euclidean:
+                for f in range(len(own)):
+                    total += (own[f] - other[f]) ** 2
+            else:
+                for f in range(len(own)):
+                    total -= own[f] * other[f]
+            measured[place] = total * gain[listed[place]]
+        _keep_least(measured[:n_listed], listed, found[row], values[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_profiles(
+    users, indptr, items, rater_indptr, raters, gain, found, values
+):  # fmt: skip
+    n_users = len(gain)
+    common, distances = np.empty(n_users, dtype=np.int32), np.empty(n_users)
+    least, listed = np.empty(_hands(found.shape[1])), np.empty(n_users, dtype=np.int64)
+    reach, slack = np.ones(n_users), np.zeros(n_users)
+    for row in range(len(users)):
+        u = users[row]
+        common[:] = 0
+        for item in items[indptr[u] : indptr[u + 1]]:
+            for v in raters[rater_indptr[item] : rater_indptr[item + 1]]:
+                common[v] += 1
+        size = indptr[u + 1] - indptr[u]
+        for v in range(n_users):
+            union = size + indptr[v + 1] - indptr[v] - common[v]
+            distances[v] = (1 - common[v] / max(union, 1)) ** 2 * gain[v]
+        n_listed = _shortlist(distances, u, 0.0, reach, slack, found.shape[1], least, listed)
+        _keep_least(distances[listed[:n_listed]], listed, found[row], values[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def _hands(k):
+    """More than k, in whole vector registers."""
+    return -(-4 * k // 16) * 16
+
+
+@numba.njit(cache=True, nogil=True)
+def _shortlist(lower, user, own_slack, reach, slack, k, least, listed):
+    """Columns, but ``user``, that may be among the k with the least values; returns how many.
+
+    They are written to ``listed``, ascending. The columns are dealt into more than k hands: the
+    best of k hands are k users, and whose lower bound is above all their upper bounds is not needed.
+    """
+    n_columns, hands = len(lower), len(least)
+    lower[user] = np.inf
+    least[:] = np.inf
+    for start in range(0, n_columns, hands):
+        dealt = slice(start, start + min(hands, n_columns - start))
+        low, far, wide = lower[dealt], reach[dealt], slack[dealt]
+        for hand in range(len(low)):
+            upper = low[hand] + far[hand] * (own_slack + wide[hand])
+            least[hand] = upper if upper < least[hand] else least[hand]
+    limit, n_listed = np.partition(least, k - 1)[k - 1], 0
+    for start in range(0, n_columns, _LANES):
+        if start + _LANES <= n_columns:
+            some = np.int32(0)  # compiled to vector instructions, unlike a bool or an early exit
+            block = lower[start : start + _LANES]
+            for lane in range(_LANES):
+                some |= np.int32(block[lane] <= limit)
+            if not some:
                 continue
-            place = k - 1
-            while place > 0 and value < kept[place - 1]:
-                kept[place], found[row, place] = kept[place - 1], found[row, place - 1]
-                place -= 1
-            kept[place], found[row, place] = value, column
+        for column in range(start, min(start + _LANES, n_columns)):
+            if lower[column] <= limit and column != user:
+                listed[n_listed] = column
+                n_listed += 1
+    return n_listed
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_least(measured, listed, found, values):
+    """The first of both in ascending order, ties as they are listed."""
+    order = np.argsort(measured, kind="mergesort")
+    for place in range(len(found)):
+        found[place], values[place] = listed[order[place]], measured[order[place]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _mutual_first(lists, k):
+    """The first k of each list, those whose own list holds its owner before the others."""
+    n_users, reach = lists.shape
+    found = np.empty((n_users, k), dtype=np.int64)
+    others = np.empty(reach, dtype=np.int64)
+    for u in range(n_users):
+        n_mutual = n_others = 0
+        for v in lists[u]:
+            if (lists[v] == u).any():
+                if n_mutual < k:
+                    found[u, n_mutual] = v
+                    n_mutual += 1
+            else:
+                others[n_others] = v
+                n_others += 1
+        found[u, n_mutual:] = others[: k - n_mutual]
     return found

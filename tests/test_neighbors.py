@@ -1,48 +1,72 @@
+"""The search against brute force by definition, against its own float64 reference, and on hubs."""
+
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvdlib import neighbors
 from rvdlib.data import leave_one_out
 from rvdlib.models import NSVD
-from rvdlib.neighbors import DISTANCES, nearest_users
+from rvdlib.neighbors import DISTANCES, NeighborSearch
 from rvdlib.seeding import stream
 
-
-def made_up(vectors, rated):
-    """What the search asks of a victim: latent vectors and profiles."""
-    vectors, rated = np.asarray(vectors, dtype=np.float32), np.asarray(rated, dtype=np.float32)
-    return SimpleNamespace(
-        train=sp.csr_matrix(rated),
-        user_factors=lambda: vectors,
-        profiles=[set(np.flatnonzero(row).tolist()) for row in rated],
-    )
+LATENT = [distance for distance in DISTANCES if distance != "profile_overlap"]
+SCALABLE = [distance for distance in DISTANCES if distance != "inner_product"]
 
 
-def brute_distance(victim, u, v, distance):
-    """From the definitions, one pair at a time, exactly summed."""
-    x, y = (victim.user_factors()[each].astype(float).tolist() for each in (u, v))
-    if distance == "euclidean":
-        return math.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+def search(vectors, rated, k, distance="euclidean", **choices):
+    vectors = np.asarray(vectors, dtype=np.float32)
+    ratings = sp.csr_matrix(np.asarray(rated, dtype=np.float32))
+    return NeighborSearch(vectors, k, distance, ratings=ratings, **choices)
+
+
+def brute_distance(x, y, distance):
+    """From the definitions, one pair at a time, exactly summed; ``x`` is (vector, profile)."""
+    (x, profile), (y, other) = x, y
     if distance == "profile_overlap":
-        x, y = victim.profiles[u], victim.profiles[v]
-        return 1 - len(x & y) / len(x | y) if x | y else 1.0
-    product = math.fsum(a * b for a, b in zip(x, y, strict=True))
-    if distance == "cosine":
-        product /= max(math.hypot(*x), 1e-12) * max(math.hypot(*y), 1e-12)
-    return -product
+        return 1 - len(profile & other) / len(profile | other) if profile | other else 1.0
+    if distance in ("cosine", "chord"):
+        x, y = ([c / (math.hypot(*v) or 1) for c in v] for v in (x, y))
+    if distance in ("euclidean", "chord"):
+        return math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True)))
+    return -math.fsum(a * b for a, b in zip(x, y, strict=True))
 
 
-def brute_force(victim, users, k, distance):
-    everyone = range(victim.train.shape[0])
-    return [
-        sorted(set(everyone) - {u}, key=lambda v: (brute_distance(victim, u, v, distance), v))[:k]
-        for u in users
+def brute_table(vectors, rated, distance):
+    people = [
+        (np.asarray(v, dtype=np.float32).astype(float).tolist(), set(np.flatnonzero(r).tolist()))
+        for v, r in zip(vectors, rated, strict=True)
     ]
+    return [[brute_distance(x, y, distance) for y in people] for x in people]
+
+
+def by_distance(distances, users, k):
+    everyone = range(len(distances))
+    return [
+        sorted(set(everyone) - {u}, key=lambda v: (distances[u][v], v))[:k] for u in np.ravel(users)
+    ]
+
+
+def brute_force(vectors, rated, users, k, distance):
+    return by_distance(brute_table(vectors, rated, distance), users, k)
+
+
+def in_float64(vectors, users, k, distance):
+    """The reference at real sizes: distances summed directly, one column after the other."""
+    x = np.asarray(vectors, dtype=np.float64)
+    if distance == "cosine":
+        x = neighbors._directions(x)
+    values = np.zeros((len(users), len(x)))
+    for u, row in zip(users, values, strict=True):
+        for column in x.T:
+            row += (column[u] - column) ** 2 if distance == "euclidean" else -column[u] * column
+    values[np.arange(len(users)), users] = np.inf
+    return np.argsort(values, axis=1, kind="stable")[:, :k]
 
 
 @st.composite
@@ -53,41 +77,110 @@ def crowds(draw):
     vectors = np.vstack([np.zeros(d), rng.standard_normal((n, d))])
     rated = np.vstack([np.zeros(6), rng.random((n, 6)) < 0.4])
     source = draw(st.lists(st.integers(0, n), min_size=n, max_size=n))
-    return made_up(vectors[source], rated[source])
+    return vectors[source].astype(np.float32), rated[source]
 
 
 @settings(max_examples=60, deadline=None)
-@given(victim=crowds(), data=st.data())
+@given(crowd=crowds(), data=st.data())
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_neighbours_are_those_of_brute_force_ties_and_all(distance, victim, data):
-    n = victim.train.shape[0]
+def test_neighbours_are_those_of_brute_force_ties_and_all(distance, crowd, data):
+    n = len(crowd[0])
     users = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=n)))
     k = data.draw(st.integers(1, n - 1))
-    found = nearest_users(victim, users, k, distance)
+    found = search(*crowd, k, distance)(users)
     assert found.dtype == np.int64
-    assert found.tolist() == brute_force(victim, users, k, distance)
+    assert found.tolist() == brute_force(*crowd, users, k, distance)
+
+
+def mixtures(rng, n, d):
+    """Clusters of unequal size and width, off the origin."""
+    centres = rng.standard_normal((7, d)) * rng.uniform(0.1, 3, (7, 1)) + 0.5
+    own = rng.integers(0, 7, n) * (rng.random(n) < 0.8).astype(int)
+    return centres[own] + rng.standard_normal((n, d)) * rng.uniform(0.01, 1, (n, 1))
+
+
+def extremes(rng):
+    """Vectors on which approximate distances say little or nothing, by name."""
+    plain = rng.standard_normal((700, 16))
+    lattice = rng.integers(0, 2, (700, 16)).astype(float)
+    spread = plain * 10.0 ** rng.uniform(-12, 12, (700, 1))
+    offset = plain.astype(np.float32) / 64 + np.float32(4096)
+    outlier = np.vstack([plain, np.full((1, 16), 1e30)])
+    return {
+        "identical": np.repeat(plain[:3], 300, axis=0),
+        "lattice": lattice,
+        "offset": offset,
+        "float64 offset": plain + 1e9,
+        "norms apart": spread,
+        "outlier": outlier,
+        "denormal": (plain * 1e-40).astype(np.float32),
+        "denormal beside one": np.vstack([plain * 1e-40, np.ones((1, 16))]).astype(np.float32),
+        "huge": plain * 1e300,
+        "tiny": plain * 1e-300,
+        "zeros": np.vstack([plain[:300], np.zeros((300, 16))]),
+        "all zeros": np.zeros((300, 16)),
+        "collinear": plain[:, :1] * np.ones(16),
+        "one column": plain[:, :1],
+        "wide": rng.standard_normal((300, 700)),
+    }
+
+
+@pytest.mark.parametrize("distance", LATENT)
+@pytest.mark.parametrize("name", extremes(np.random.default_rng(0)))
+def test_where_rounding_hides_the_order_it_is_still_that_of_float64(name, distance):
+    vectors = extremes(np.random.default_rng(0))[name]
+    users = np.random.default_rng(1).permutation(len(vectors))[:60]
+    # Powers of two change no bit, and keep the reference from over- and underflow.
+    exponent = np.frexp(np.abs(vectors).max())[1]
+    scaled = np.ldexp(vectors.astype(np.float64), -exponent)
+    for k in (1, 10, len(vectors) - 1):
+        found = NeighborSearch(vectors, k, distance)(users)
+        assert np.array_equal(found, in_float64(scaled, users, k, distance))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("distance", LATENT)
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 63, 64, 65, 128, 1500])
+def test_every_size_of_crowd_is_searched_to_its_last_column(n, distance, dtype):
+    vectors = mixtures(np.random.default_rng(n), n + 1, 24).astype(dtype)
+    everyone = np.arange(n + 1)
+    for k in {1, min(n, 3), min(n, 40)}:
+        found = NeighborSearch(vectors, k, distance)(everyone)
+        assert np.array_equal(found, in_float64(vectors, everyone, k, distance))
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("k", [1, 10, 149])
-def test_equal_users_tie_whatever_their_place_and_the_block(distance, k):
-    """At real widths, where a matrix product would round equal rows apart."""
+def test_neither_the_place_nor_the_company_of_a_user_matters(distance, k, monkeypatch):
+    """At real widths, where a matrix product rounds equal rows apart."""
     rng = np.random.default_rng(0)
     source = rng.integers(0, 40, 150)
-    vectors, rated = rng.standard_normal((40, 64)), rng.random((40, 30)) < 0.3
-    victim = made_up(vectors[source], rated[source])
+    vectors, rated = rng.standard_normal((40, 64))[source], (rng.random((40, 30)) < 0.3)[source]
     users = rng.permutation(150)
-    whole = nearest_users(victim, users, k, distance)
-    assert whole.tolist() == brute_force(victim, users, k, distance)
-    for block_size in (1, 2, 7, 149, 150):
-        blocks = nearest_users(victim, users, k, distance, block_size=block_size)
-        assert np.array_equal(blocks, whole)
+    find = search(vectors, rated, k, distance)
+    whole = find(users)
+    assert whole.tolist() == brute_force(vectors, rated, users, k, distance)
+    assert np.array_equal(whole, [find(np.array([user]))[0] for user in users])
+    for size in (1, 150 * 7, 150 * 149):
+        monkeypatch.setattr(neighbors, "_BLOCK_NUMBERS", size)
+        assert np.array_equal(find(users), whole)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_threads_change_nothing(distance):
+    rng = np.random.default_rng(0)
+    find = search(mixtures(rng, 900, 16), rng.random((900, 40)) < 0.2, 5, distance)
+    alone = find(np.arange(900))
+    torch.set_num_threads(3)
+    try:
+        assert np.array_equal(find(np.arange(900)), alone)
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_a_user_is_never_her_own_neighbour_though_all_are_alike(distance):
-    victim = made_up(np.ones((6, 3)), np.ones((6, 4)))
-    found = nearest_users(victim, np.arange(6), 5, distance)
+    found = search(np.ones((6, 3)), np.ones((6, 4)), 5, distance)(np.arange(6))
     assert found.tolist() == [[v for v in range(6) if v != u] for u in range(6)]
 
 
@@ -95,23 +188,28 @@ def test_distances_disagree_where_they_should():
     """Nearest to (1, 0): by place, by direction and by product; and the one who rated the same."""
     vectors = [[1, 0], [1.1, 0.3], [3, 0.1], [5, 4], [-4, 0]]
     rated = np.eye(5)[[0, 1, 2, 3, 0]]
-    victim = made_up(vectors, rated)
-    nearest = {d: int(nearest_users(victim, np.array([0]), 1, d)[0, 0]) for d in DISTANCES}
+    nearest = {d: search(vectors, rated, 1, d)(np.array([0])).item() for d in DISTANCES}
     assert nearest == {"euclidean": 1, "cosine": 2, "inner_product": 3, "profile_overlap": 4}
 
 
 def test_ratings_do_not_matter_to_the_overlap_of_profiles():
-    rated = np.array([[5, 5, 0, 0], [1, 1, 0, 0], [5, 0, 0, 0], [5, 5, 5, 5]])
-    found = nearest_users(made_up(np.zeros((4, 1)), rated), np.array([0]), 3, "profile_overlap")
-    assert found.tolist() == [[1, 2, 3]]
+    """Nor how they are stored: cells in any order, one of them twice, one of them zero."""
+    items, counts = [1, 0, 1, 0, 1, 3, 2, 1, 0, 1], [0, 3, 5, 6, 10]
+    values = [5, 5, 1, 1, 0, 5, 5, 5, 5, 5]
+    ratings = sp.csr_matrix((values, items, counts), shape=(4, 4))
+    before = ratings.copy()
+    found = NeighborSearch(None, 3, "profile_overlap", ratings=ratings)(np.array([0]))
+    assert found.tolist() == [[1, 3, 2]]
+    assert np.array_equal(ratings.indices, before.indices)
+    assert np.array_equal(ratings.data, before.data)
 
 
-def test_far_from_the_origin_the_near_are_still_told_apart():
-    """Expanded squares would cancel: the offset is 2^20, the differences 1."""
-    vectors = np.full((4, 8), 2.0**20)
-    vectors[:, 0] += [0, 2, 3, 1]
-    found = nearest_users(made_up(vectors, np.ones((4, 2))), np.array([0]), 3)
-    assert found.tolist() == [[3, 1, 2]]
+def test_what_becomes_of_the_arrays_later_does_not_matter():
+    vectors = np.random.default_rng(0).standard_normal((50, 4))
+    find = NeighborSearch(vectors, 3)
+    before = find(np.arange(50))
+    vectors[:] = 0
+    assert np.array_equal(find(np.arange(50)), before)
 
 
 def test_a_trained_victim_is_searched_among_fakes_too(ml100k):
@@ -121,45 +219,69 @@ def test_a_trained_victim_is_searched_among_fakes_too(ml100k):
     victim = NSVD(unobserved_weight=0.1, epochs=1).fit(
         train, split.validation, ml100k.levels, stream(0, "model")
     )
-    found = nearest_users(victim, np.array([400, 950]), 20)
+    found = NeighborSearch(victim.user_factors(), 20)(np.array([400, 950]))
     copies = np.arange(943, 963)
     assert found[0].tolist() == copies.tolist()
     assert found[1].tolist() == [400, *np.delete(copies, 7)]
 
 
-@pytest.fixture
-def crowd():
-    return made_up(np.random.default_rng(0).standard_normal((5, 2)), np.eye(5))
+def crowd(k=3, distance="euclidean", **choices):
+    vectors = np.random.default_rng(0).standard_normal((5, 2))
+    return NeighborSearch(vectors, k, distance, **choices)
 
 
-def test_nobody_asked_nobody_found(crowd):
-    found = nearest_users(crowd, np.array([], dtype=int), 3)
+def test_nobody_asked_nobody_found():
+    found = crowd()(np.array([], dtype=int))
     assert found.shape == (0, 3)
     assert found.dtype == np.int64
 
 
-def test_an_unknown_distance_is_refused_with_the_known_ones(crowd):
+def test_unknown_choices_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="distance must be one of euclidean, cosine"):
-        nearest_users(crowd, np.array([0]), 1, "manhattan")
+        crowd(distance="manhattan")
+    with pytest.raises(ValueError, match="hubness_reduction must be one of none, local_scaling"):
+        crowd(hubness_reduction="global")
+
+
+def test_overlap_without_ratings_is_refused():
+    with pytest.raises(ValueError, match="profile_overlap needs ratings"):
+        crowd(distance="profile_overlap")
+
+
+def test_inner_products_have_no_local_scale():
+    with pytest.raises(ValueError, match=r"local_scaling needs a distance.*take mutual"):
+        crowd(distance="inner_product", hubness_reduction="local_scaling")
 
 
 @pytest.mark.parametrize("k", [-1, 0, 5, 6])
-def test_more_neighbours_than_there_are_others_are_refused(crowd, k):
+def test_more_neighbours_than_there_are_others_are_refused(k):
     with pytest.raises(ValueError, match=r"k must be between 1 and 4 \(the other users\)"):
-        nearest_users(crowd, np.array([0]), k)
+        crowd(k=k)
 
 
 @pytest.mark.parametrize("user", [-1, 5])
-def test_a_user_out_of_range_is_refused(crowd, user):
+def test_a_user_out_of_range_is_refused(user):
     """A negative row would be found, and would be her own neighbour."""
     with pytest.raises(ValueError, match="users must be rows below 5"):
-        nearest_users(crowd, np.array([0, user]), 2)
+        crowd()(np.array([0, user]))
+
+
+@pytest.mark.parametrize("users", [3, np.array([[1, 2]]), np.array([1.0]), np.ones(5, dtype=bool)])
+def test_what_is_no_list_of_rows_is_refused(users):
+    with pytest.raises(ValueError, match=r"users must be .* row numbers"):
+        crowd()(users)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("distance", ["euclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("distance", LATENT)
 def test_vectors_of_a_diverged_victim_are_refused(value, distance):
     vectors = np.ones((4, 2))
     vectors[3, 1] = value
     with pytest.raises(ValueError, match="diverged"):
-        nearest_users(made_up(vectors, np.eye(4)), np.array([0]), 2, distance)
+        NeighborSearch(vectors, 2, distance)
+
+
+@pytest.mark.parametrize("vectors", [np.ones(4), np.ones((4, 2, 2))])
+def test_vectors_of_another_shape_are_refused(vectors):
+    with pytest.raises(ValueError, match=r"user_factors must be \(users, d\)"):
+        NeighborSearch(vectors, 2)

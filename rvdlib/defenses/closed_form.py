@@ -26,6 +26,9 @@ class ClosedFormConfig(BaseModel):
 
     k: int = Field(30, ge=1, description="neighbours")
     distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
+    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
+        "none", description="against users who stand in very many lists, see rvdlib.neighbors"
+    )
     include_user: bool = Field(False, description="whether u's own row joins the vicinity")
     unobserved_weight: float = Field(
         0.1, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
@@ -42,7 +45,7 @@ class ClosedFormRVD:
         self.victim = victim
         self.config = ClosedFormConfig(**choices)
 
-    vicinity = RVD.vicinity
+    vicinity, _neighbors = RVD.vicinity, RVD._neighbors
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""

@@ -10,6 +10,7 @@ tensors are small: serve with one torch thread a process (``torch.set_num_thread
 
 import itertools
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib.models.base import DECODER, Objective, Victim
-from rvdlib.neighbors import nearest_users
+from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
 
 
@@ -34,6 +35,9 @@ class RVDConfig(BaseModel):
     batch_size: int | None = Field(None, ge=1, description="rows in a step; None: all of them")
     scope: Literal["all", "decoder", "encoder"] = Field("all", description="parameters that move")
     distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
+    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
+        "none", description="against users who stand in very many lists, see rvdlib.neighbors"
+    )
     include_user: bool = Field(False, description="whether u's own row joins the vicinity")
     unobserved_weight: float = Field(
         0.0, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
@@ -63,8 +67,18 @@ class RVD:
 
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
-        rows = nearest_users(self.victim, users, self.config.k, self.config.distance)
+        rows = self._neighbors(users)
         return np.column_stack([rows, users]) if self.config.include_user else rows
+
+    @cached_property
+    def _neighbors(self) -> NeighborSearch:
+        return NeighborSearch(
+            self.victim.user_factors(),
+            self.config.k,
+            self.config.distance,
+            hubness_reduction=self.config.hubness_reduction,
+            ratings=self.victim.train,
+        )
 
     def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The victim's parameters after fine-tuning a private copy on ``rows``.

@@ -24,7 +24,7 @@ from rvdlib.data import leave_one_out
 from rvdlib.defenses.vicinal import RVD
 from rvdlib.models import AutoRec
 from rvdlib.models.base import DECODER
-from rvdlib.neighbors import DISTANCES, nearest_users
+from rvdlib.neighbors import DISTANCES, HUBNESS_REDUCTIONS, NeighborSearch
 from rvdlib.seeding import stream
 
 OPTIMIZERS = [
@@ -32,6 +32,7 @@ OPTIMIZERS = [
     {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
     {"optimizer": "adam", "learning_rate": 0.02},
 ]
+REFUSED = ("inner_product", "local_scaling")
 each_optimizer = pytest.mark.parametrize("choices", OPTIMIZERS, ids=["sgd", "momentum", "adam"])
 
 
@@ -115,7 +116,7 @@ def test_scores_are_those_after_the_last_step(victim, choices, unobserved_weight
     victim = in_double(victim)
     choices = {**choices, "unobserved_weight": unobserved_weight}
     for user in (3, FAKE):
-        rows = nearest_users(victim, np.array([user]), 6)[0]
+        rows = NeighborSearch(victim.user_factors(), 6)(np.array([user]))[0]
         for steps in (1, 3):
             scores = RVD(victim, k=6, steps=steps, **choices).score(np.array([user]))[0]
             after = scores_with(victim, hand_tuned(victim, rows, steps, **choices), user)
@@ -136,7 +137,7 @@ def test_no_step_is_no_defence_bit_by_bit(victim, optimizer, scope):
 @each_optimizer
 def test_without_a_neighbours_rating_a_row_keeps_its_bits(victim, choices):
     """The paper's loss says nothing of items that no neighbour rated."""
-    rows = nearest_users(victim, np.array([3]), 2)[0]
+    rows = NeighborSearch(victim.user_factors(), 2)(np.array([3]))[0]
     rated = np.diff(victim.train[rows].tocsc().indptr) > 0
     assert 0.1 < rated.mean() < 0.9
     tuned = RVD(victim, steps=5, **choices).fine_tune(3, rows)
@@ -169,12 +170,19 @@ def test_only_the_parameters_in_scope_move(victim, optimizer, scope):
     assert moved == expected[scope]
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_the_vicinity_is_the_neighbours_and_the_user_only_if_asked(victim, distance):
+@pytest.mark.parametrize(
+    ("distance", "hubness_reduction"),
+    [(d, h) for d in DISTANCES for h in HUBNESS_REDUCTIONS if (d, h) != REFUSED],
+)
+def test_the_vicinity_is_the_neighbours_and_the_user_only_if_asked(
+    victim, distance, hubness_reduction
+):
     everyone = np.arange(N_USERS)
-    without = RVD(victim, k=9, distance=distance).vicinity(everyone)
-    joined = RVD(victim, k=9, distance=distance, include_user=True).vicinity(everyone)
-    assert np.array_equal(without, nearest_users(victim, everyone, 9, distance))
+    choices = {"distance": distance, "hubness_reduction": hubness_reduction}
+    without = RVD(victim, k=9, **choices).vicinity(everyone)
+    joined = RVD(victim, k=9, include_user=True, **choices).vicinity(everyone)
+    search = NeighborSearch(victim.user_factors(), 9, ratings=victim.train, **choices)
+    assert np.array_equal(without, search(everyone))
     assert not (without == everyone[:, None]).any()
     assert np.array_equal(joined, np.column_stack([without, everyone]))
 
@@ -209,7 +217,7 @@ def _batches(monkeypatch, victim, user, **choices):
 
 def test_mini_batches_take_each_neighbour_once_an_epoch_in_fresh_order(monkeypatch):
     victim = trained("NSVD", "rating")
-    neighbours = sorted(nearest_users(victim, np.array([3]), 7)[0].tolist())
+    neighbours = sorted(NeighborSearch(victim.user_factors(), 7)(np.array([3]))[0].tolist())
     batches = _batches(monkeypatch, victim, 3, steps=8, batch_size=3)
     assert [len(batch) for batch in batches] == [3, 3, 1, 3, 3, 1, 3, 3]
     epochs = [list(itertools.chain(*batches[start : start + 3])) for start in (0, 3)]
@@ -294,7 +302,7 @@ def test_descent_on_the_decoder_ends_in_the_ridge_regression_of_each_item(
 ):
     """min Σ_v c_vi (y_vi − ŝ_vi − h_v·Δw − Δb)² + λ (‖Δw‖² + Δb²), item by item."""
     victim, user, pull = in_double(victim), 3, 4.0
-    rows = np.append(nearest_users(victim, np.array([user]), 6)[0], LONELY_USER)
+    rows = np.append(NeighborSearch(victim.user_factors(), 6)(np.array([user]))[0], LONELY_USER)
     tuned = descended(victim, user, rows, unobserved_weight, pull)
 
     offset, factors = (each.numpy() for each in victim.encode(victim.parameters, rows))
@@ -315,7 +323,7 @@ def test_descent_on_the_decoder_ends_in_the_ridge_regression_of_each_item(
 
 def test_a_stronger_pull_ends_nearer_to_the_trained_victim(victim):
     victim, user = in_double(victim), 3
-    rows = nearest_users(victim, np.array([user]), 6)[0]
+    rows = NeighborSearch(victim.user_factors(), 6)(np.array([user]))[0]
     distances = []
     for pull in (4.0, 40.0, 2e6):
         tuned = descended(victim, user, rows, 0.1, pull)

@@ -23,6 +23,7 @@ soon as those have moved. Where the encoder is frozen rows do not depend on each
 makes all its steps before the next begins.
 """
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -30,9 +31,14 @@ import numpy as np
 
 _BLOCK_NUMBERS = 1024  # parameters whose gradient is formed before they move
 
-# Not all of fastmath: NaN and infinity must stay what they are, to be seen.
+# Nothing is allocated in here, so nothing needs reference counts: without them (_nrt) a slice costs
+# nothing. Not all of fastmath: NaN and infinity must stay what they are, to be seen.
 _compiled = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
+    cache=True,
+    nogil=True,
+    _nrt=False,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz"},
 )
 
 
@@ -79,7 +85,7 @@ class Descent(NamedTuple):
 class Workspace(NamedTuple):
     """One thread's memory. First axis of what moves: value, first moment, second moment."""
 
-    decoder_rows: np.ndarray  # (3, rows · d)
+    decoder_rows: np.ndarray  # (3, rows · d), in whole cache lines like all that moves
     decoder_bias: np.ndarray  # (3, rows)
     profile_rows: np.ndarray  # (3, rows · d)
     own_rows: np.ndarray  # (3, k · d)
@@ -88,6 +94,9 @@ class Workspace(NamedTuple):
     latent: np.ndarray  # (k + 1, d) h, u's last
     hidden: np.ndarray  # (k + 1, d) before f
     offset: np.ndarray  # (k,) a
+    scratch: np.ndarray  # (d,)
+    power: np.ndarray  # (d,) and the same memory as integers
+    power_bits: np.ndarray
     latent_gradient: np.ndarray  # (k, d)
     offset_gradient: np.ndarray  # (k,)
     gradient: np.ndarray  # (a block of rows, or k, · d)
@@ -110,23 +119,34 @@ def workspace(dtype, n_items: int, size: int, k: int, n_ratings: int, everything
     rows = n_items if everything else rated
     cells = (rated + 1) * k if everything else n_ratings
     block = max(_BLOCK_NUMBERS // size, 1)
+    per_line = 64 // dtype.itemsize
 
     def numbers(*shape):
-        return np.zeros(shape, dtype=dtype)
+        """Zeros from the start of a cache line on, where vector registers are loaded fastest."""
+        memory = np.zeros(math.prod(shape) + per_line, dtype=dtype)
+        start = -memory.ctypes.data % 64 // memory.itemsize
+        return memory[start : start + math.prod(shape)].reshape(shape)
+
+    def moving(count):
+        return numbers(3, -(-count // per_line) * per_line)
 
     def indices(count):
         return np.zeros(count, dtype=np.int32)
 
+    power = numbers(size)
     return Workspace(
-        decoder_rows=numbers(3, rows * size),
-        decoder_bias=numbers(3, rows),
-        profile_rows=numbers(3, rated * size),
-        own_rows=numbers(3, k * size),
-        hidden_bias=numbers(3, size),
-        user_bias=numbers(3, k),
+        decoder_rows=moving(rows * size),
+        decoder_bias=moving(rows),
+        profile_rows=moving(rated * size),
+        own_rows=moving(k * size),
+        hidden_bias=moving(size),
+        user_bias=moving(k),
         latent=numbers(k + 1, size),
         hidden=numbers(k + 1, size),
         offset=numbers(k),
+        scratch=numbers(size),
+        power=power,
+        power_bits=power.view(f"i{dtype.itemsize}"),
         latent_gradient=numbers(k, size),
         offset_gradient=numbers(k),
         gradient=numbers(max(block, k) * size),
@@ -188,7 +208,7 @@ def fine_tune(
                     weights = schedule[step % len(schedule)]
                     _step_decoder(row, end, 0, n_rated, step, weights, decoder, descent, space)
                 _score_rows(row, end, 0, offsets[b], space, moved_scores[b])
-        factors[b] = space.latent[k]
+        _copy(space.latent[k], factors[b])
         n_moved[b] = n_rows
         for row in range(n_rows):
             moved_items[b, row] = space.item_of[row]
@@ -248,12 +268,38 @@ def _lay_out(neighbours, omega, ratings, space):
 
 
 @_compiled
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for f in range(len(x)):
+        total += x[f] * y[f]
+    return total
+
+
+@_compiled
+def _add(weight, x, y):
+    """y += weight · x"""
+    for f in range(len(x)):
+        y[f] += weight * x[f]
+
+
+@_compiled
+def _copy(x, y):
+    for f in range(len(x)):
+        y[f] = x[f]
+
+
+@_compiled
+def _at(row, size):
+    """Where a row of ``size`` numbers lies in flat memory."""
+    return slice(row * size, (row + 1) * size)
+
+
+@_compiled
 def _load_rows(start, count, sources, matrix, state):
     """Rows ``sources`` of ``matrix`` as values, from row ``start`` on, their moments zero."""
     size = matrix.shape[1]
     for row in range(count):
-        for f in range(size):
-            state[0, (start + row) * size + f] = matrix[sources[row], f]
+        _copy(matrix[sources[row]], state[0, _at(start + row, size)])
     state[1:, start * size : (start + count) * size] = 0
 
 
@@ -273,7 +319,7 @@ def _load_encoder(neighbours, n_rated, encoder, space):
     if len(encoder.user_bias):
         _load_bias(0, len(neighbours), neighbours, encoder.user_bias, space.user_bias)
     if len(encoder.hidden_bias):
-        space.hidden_bias[0] = encoder.hidden_bias[0]
+        _copy(encoder.hidden_bias[0], space.hidden_bias[0])
         space.hidden_bias[1:] = 0
 
 
@@ -293,69 +339,91 @@ def _encode_vicinity(neighbours, n_rated, encoder, space):
 @_compiled
 def _begin_encoding(k, encoder, space):
     """P_v + c, without the profiles."""
-    hidden, size = space.hidden, space.hidden.shape[1]
+    one, size = space.hidden.dtype.type(1), space.hidden.shape[1]
     for o in range(k):
-        hidden[o] = 0
+        hidden = space.hidden[o]
+        hidden[:] = 0
         if len(encoder.own_factors):
-            for f in range(size):
-                hidden[o, f] += space.own_rows[0, o * size + f]
+            _add(one, space.own_rows[0, _at(o, size)], hidden)
         if len(encoder.hidden_bias):
-            for f in range(size):
-                hidden[o, f] += space.hidden_bias[0, f]
+            _add(one, space.hidden_bias[0, : len(hidden)], hidden)
 
 
 @_compiled
 def _sum_profiles(first_row, last_row, space):
     """Σ_j x_vj E_j over some rows."""
-    hidden, size = space.hidden, space.hidden.shape[1]
+    size = space.hidden.shape[1]
     for row in range(first_row, last_row):
+        values = space.profile_rows[0, _at(row, size)]
         for cell in range(space.first_cell[row], space.first_cell[row + 1]):
-            x, o = space.input[cell], space.neighbour[cell]
+            x = space.input[cell]
             if x != 0:
-                for f in range(size):
-                    hidden[o, f] += x * space.profile_rows[0, row * size + f]
+                _add(x, values, space.hidden[space.neighbour[cell]])
 
 
 @_compiled
 def _activate(first, last, encoder, space):
-    hidden, latent = space.hidden, space.latent
-    one = hidden.dtype.type(1)
+    """h = f(·) of some rows of ``space.hidden``."""
     for o in range(first, last):
-        for f in range(hidden.shape[1]):
-            if encoder.sigmoid:
-                latent[o, f] = one / (one + np.exp(-hidden[o, f]))
-            else:
-                latent[o, f] = hidden[o, f]
+        if encoder.sigmoid:
+            _sigmoid(space.hidden[o], space.latent[o], space.scratch, space.power, space.power_bits)
+        else:
+            _copy(space.hidden[o], space.latent[o])
+
+
+@_compiled
+def _sigmoid(x, out, rest, power, power_bits):
+    """1 / (1 + e⁻ˣ) with e⁻ˣ = 2ⁿ eʳ, in loops that become vector instructions.
+
+    eʳ, |r| ≤ ln 2 / 2, is its Taylor series, and 2ⁿ is written as the bits of its exponent. Beyond
+    ±80 the result is 0 or 1 to any precision.
+    """
+    number, bits = x.dtype.type, power_bits.dtype.type
+    one, half, most = number(1), number(0.5), number(80)
+    log_2, per_log_2 = number(0.6931471805599453), number(1.4426950408889634)
+    double = x.itemsize == 8
+    bias, unit = number(1023 if double else 127), number(2.0**52 if double else 2.0**23)
+    for f in range(len(x)):
+        y = -x[f]
+        y = most if y > most else y
+        y = -most if y < -most else y
+        n = np.floor(y * per_log_2 + half)
+        rest[f] = y - n * log_2
+        power_bits[f] = bits((n + bias) * unit)
+        out[f] = one
+    for degree in range(13, 0, -1):
+        inverse = one / number(degree)
+        for f in range(len(x)):
+            out[f] = one + out[f] * rest[f] * inverse
+    for f in range(len(x)):
+        out[f] = one / (one + out[f] * power[f])
 
 
 @_compiled
 def _encode_user(user, neighbours, encoder, ratings, space):
     """u's h to the last row of ``space.latent``, from what has moved where it has; returns her a."""
     k, size = len(neighbours), space.hidden.shape[1]
-    hidden = space.hidden[k]
+    hidden, one = space.hidden[k], space.hidden.dtype.type(1)
     own = -1
     for o in range(k):
         if neighbours[o] == user:
             own = o
     hidden[:] = 0
     if len(encoder.own_factors):
-        for f in range(size):
-            hidden[f] = (
-                encoder.own_factors[user, f] if own < 0 else space.own_rows[0, own * size + f]
-            )
+        if own < 0:
+            _add(one, encoder.own_factors[user], hidden)
+        else:
+            _add(one, space.own_rows[0, _at(own, size)], hidden)
     if len(encoder.hidden_bias):
-        for f in range(size):
-            hidden[f] += space.hidden_bias[0, f]
+        _add(one, space.hidden_bias[0, : len(hidden)], hidden)
     if len(encoder.profile_factors):
         for position in range(ratings.indptr[user], ratings.indptr[user + 1]):
             x, item = ratings.inputs[position], ratings.indices[position]
             row = space.row_of[item]
             if row < 0:
-                for f in range(size):
-                    hidden[f] += x * encoder.profile_factors[item, f]
+                _add(x, encoder.profile_factors[item], hidden)
             else:
-                for f in range(size):
-                    hidden[f] += x * space.profile_rows[0, row * size + f]
+                _add(x, space.profile_rows[0, _at(row, size)], hidden)
     _activate(k, k + 1, encoder, space)
     offset = encoder.constants[user]
     if len(encoder.user_bias):
@@ -367,22 +435,21 @@ def _encode_user(user, neighbours, encoder, ratings, space):
 def _step_decoder(first_row, last_row, start, n_rated, step, weights, decoder, descent, space):
     """Gradients of some rows' cells; then the rows, kept from row ``start`` on, move."""
     size, k = decoder.factors.shape[1], weights.shape[1]
-    rows, bias, latent = space.decoder_rows, space.decoder_bias, space.latent
-    gradient, bias_gradient = space.gradient, space.bias_gradient
-    number = rows.dtype.type
+    number = space.gradient.dtype.type
     pull = number(descent.pull)
     for row in range(first_row, last_row):
-        line = row - first_row
-        at, item = start + line, space.item_of[row]
+        line, item = row - first_row, space.item_of[row]
+        values, bias = (
+            space.decoder_rows[0, _at(start + line, size)],
+            space.decoder_bias[0, start + line],
+        )
+        gradient = space.gradient[_at(line, size)]
+        bias_gradient = number(0)
         if pull != 0:
-            for f in range(size):
-                gradient[line * size + f] = pull * (
-                    rows[0, at * size + f] - decoder.factors[item, f]
-                )
-            bias_gradient[line] = pull * (bias[0, at] - decoder.bias[item])
+            _pull(pull, values, decoder.factors[item], gradient)
+            bias_gradient = pull * (bias - decoder.bias[item])
         else:
-            gradient[line * size : (line + 1) * size] = 0
-            bias_gradient[line] = 0
+            gradient[:] = 0
         first = space.first_cell[min(row, n_rated)]
         last = space.first_cell[row + 1] if row < n_rated else first + k
         for cell in range(first, last):
@@ -390,23 +457,25 @@ def _step_decoder(first_row, last_row, start, n_rated, step, weights, decoder, d
             weight = weights[space.kind[cell], o]
             if weight == 0:
                 continue
-            score = number(0)
-            for f in range(size):
-                score += latent[o, f] * rows[0, at * size + f]
-            score += space.offset[o] + bias[0, at]
+            score = _dot(space.latent[o], values) + space.offset[o] + bias
             slope = weight * (score - space.target[cell])
-            bias_gradient[line] += slope
+            bias_gradient += slope
             if descent.encoder_moves:
                 space.offset_gradient[o] += slope
-                for f in range(size):
-                    space.latent_gradient[o, f] += slope * rows[0, at * size + f]
+                _add(slope, values, space.latent_gradient[o])
             if descent.decoder_moves:
-                for f in range(size):
-                    gradient[line * size + f] += slope * latent[o, f]
+                _add(slope, space.latent[o], gradient)
+        space.bias_gradient[line] = bias_gradient
     if descent.decoder_moves:
         count = last_row - first_row
-        _move(rows, start * size, count * size, gradient, step, descent)
-        _move(bias, start, count, bias_gradient, step, descent)
+        _move(space.decoder_rows, start * size, count * size, space.gradient, step, descent)
+        _move(space.decoder_bias, start, count, space.bias_gradient, step, descent)
+
+
+@_compiled
+def _pull(pull, values, trained, gradient):
+    for f in range(len(values)):
+        gradient[f] = pull * (values[f] - trained[f])
 
 
 @_compiled
@@ -415,29 +484,28 @@ def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
     k, size = space.latent_gradient.shape
     number = space.hidden.dtype.type
     one, pull = number(1), number(descent.pull)
-    delta, gradient, bias_gradient = space.latent_gradient, space.gradient, space.bias_gradient
     if encoder.sigmoid:
         for o in range(k):
+            delta, latent = space.latent_gradient[o], space.latent[o]
             for f in range(size):
-                delta[o, f] *= space.latent[o, f] * (one - space.latent[o, f])
+                delta[f] *= latent[f] * (one - latent[f])
     if len(encoder.own_factors):
         for o in range(k):
-            for f in range(size):
-                away = space.own_rows[0, o * size + f] - encoder.own_factors[neighbours[o], f]
-                gradient[o * size + f] = delta[o, f] + pull * away
-        _move(space.own_rows, 0, k * size, gradient, step, descent)
+            gradient, values = space.gradient[_at(o, size)], space.own_rows[0, _at(o, size)]
+            _pull(pull, values, encoder.own_factors[neighbours[o]], gradient)
+            _add(one, space.latent_gradient[o], gradient)
+        _move(space.own_rows, 0, k * size, space.gradient, step, descent)
     if len(encoder.user_bias):
         for o in range(k):
             away = space.user_bias[0, o] - encoder.user_bias[neighbours[o]]
-            bias_gradient[o] = space.offset_gradient[o] + pull * away
-        _move(space.user_bias, 0, k, bias_gradient, step, descent)
+            space.bias_gradient[o] = space.offset_gradient[o] + pull * away
+        _move(space.user_bias, 0, k, space.bias_gradient, step, descent)
     if len(encoder.hidden_bias):
-        for f in range(size):
-            gradient[f] = pull * (space.hidden_bias[0, f] - encoder.hidden_bias[0, f])
+        gradient = space.gradient[_at(0, size)]
+        _pull(pull, space.hidden_bias[0, :size], encoder.hidden_bias[0], gradient)
         for o in range(k):
-            for f in range(size):
-                gradient[f] += delta[o, f]
-        _move(space.hidden_bias, 0, size, gradient, step, descent)
+            _add(one, space.latent_gradient[o], gradient)
+        _move(space.hidden_bias, 0, size, space.gradient, step, descent)
     _begin_encoding(k, encoder, space)
     if len(encoder.profile_factors):
         for row in range(0, n_rated, block):
@@ -453,60 +521,56 @@ def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
 
 @_compiled
 def _step_profiles(first_row, last_row, step, encoder, descent, space):
-    delta, size = space.latent_gradient, space.latent_gradient.shape[1]
-    rows, gradient = space.profile_rows, space.gradient
-    pull = rows.dtype.type(descent.pull)
+    size = space.latent_gradient.shape[1]
+    pull = space.gradient.dtype.type(descent.pull)
     for row in range(first_row, last_row):
-        line, item = row - first_row, space.item_of[row]
+        gradient = space.gradient[_at(row - first_row, size)]
         if pull != 0:
-            for f in range(size):
-                away = rows[0, row * size + f] - encoder.profile_factors[item, f]
-                gradient[line * size + f] = pull * away
+            values, trained = space.profile_rows[0, _at(row, size)], encoder.profile_factors
+            _pull(pull, values, trained[space.item_of[row]], gradient)
         else:
-            gradient[line * size : (line + 1) * size] = 0
+            gradient[:] = 0
         for cell in range(space.first_cell[row], space.first_cell[row + 1]):
-            x, o = space.input[cell], space.neighbour[cell]
+            x = space.input[cell]
             if x != 0:
-                for f in range(size):
-                    gradient[line * size + f] += x * delta[o, f]
-    _move(rows, first_row * size, (last_row - first_row) * size, gradient, step, descent)
+                _add(x, space.latent_gradient[space.neighbour[cell]], gradient)
+    count = last_row - first_row
+    _move(space.profile_rows, first_row * size, count * size, space.gradient, step, descent)
 
 
 @_compiled
-def _move(state, start, count, gradient, step, descent):
+def _move(state, start, count, gradients, step, descent):
     """One step of the optimiser, as ``torch.optim`` makes it."""
-    number = gradient.dtype.type
+    number = gradients.dtype.type
     rate = number(descent.rates[step, 0])
+    gradient, values = gradients[:count], state[0, start : start + count]
+    first, second = state[1, start : start + count], state[2, start : start + count]
     if descent.adam:
         scale, epsilon = number(descent.rates[step, 1]), number(1e-8)
         new_1, new_2 = number(0.1), number(0.001)
         for n in range(count):
             g = gradient[n]
-            first, second = state[1, start + n], state[2, start + n]
-            first += new_1 * (g - first)
-            second += new_2 * (g * g - second)
-            state[1, start + n], state[2, start + n] = first, second
-            state[0, start + n] -= rate * first / (scale * np.sqrt(second) + epsilon)
+            m = first[n] + new_1 * (g - first[n])
+            v = second[n] + new_2 * (g * g - second[n])
+            first[n], second[n] = m, v
+            values[n] -= rate * m / (scale * np.sqrt(v) + epsilon)
     elif descent.momentum > 0:
         momentum = number(descent.momentum)
         for n in range(count):
-            velocity = momentum * state[1, start + n] + gradient[n]
-            state[1, start + n] = velocity
-            state[0, start + n] -= rate * velocity
+            first[n] = momentum * first[n] + gradient[n]
+            values[n] -= rate * first[n]
     else:
         for n in range(count):
-            state[0, start + n] -= rate * gradient[n]
+            values[n] -= rate * gradient[n]
 
 
 @_compiled
 def _score_rows(first_row, last_row, start, offset, space, scores):
     """u's scores of some rows, kept from row ``start`` on."""
-    k, size = len(space.latent) - 1, space.latent.shape[1]
+    latent, size = space.latent[-1], space.latent.shape[1]
     for row in range(first_row, last_row):
         at = start + row - first_row
-        score = space.decoder_rows.dtype.type(0)
-        for f in range(size):
-            score += space.latent[k, f] * space.decoder_rows[0, at * size + f]
+        score = _dot(latent, space.decoder_rows[0, _at(at, size)])
         scores[row] = score + offset + space.decoder_bias[0, at]
 
 

@@ -3,7 +3,8 @@
 With the user side frozen, the vicinal loss with a proximal term is a ridge regression per item.
 Its minimiser is what :class:`~rvdlib.defenses.vicinal.RVD` with ``scope="decoder"`` and the same
 ``unobserved_weight`` and ``proximal_weight`` descends to; the pull λ plays the part of early
-stopping, λ ≈ 1 / (learning rate × steps) of plain gradient descent on the sum over the vicinity.
+stopping, λ ≈ k / (2 × learning rate × steps) of plain gradient descent on RVD's loss, a mean over k
+rows.
 The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
 """
 

@@ -81,12 +81,17 @@ def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> di
 
 
 @contextmanager
-def single_thread():
-    """Numbers must not depend on how many cores there are, nor cores be asked for twice over."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def on_threads(threads: int):
+    """torch, BLAS and the compiled kernels on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
-        with threadpool_limits(1):
+        with threadpool_limits(threads):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def single_thread():
+    """Numbers must not depend on how many cores there are, nor cores be asked for twice over."""
+    return on_threads(1)

@@ -6,8 +6,6 @@ to see what it is worth at ranking.
 """
 
 import functools
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -33,6 +31,7 @@ from rvdlib.runner.parallel import Task, rows_of
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.study.hyperparameters import victim_hyperparameters
+from rvdlib.study.machine import peak_mib
 from rvdlib.study.warm_up import compile_victim
 
 REFERENCES = {model.name: model for model in (Biases, EASE, Popularity)}
@@ -106,7 +105,7 @@ def _rows_of_trials(trials: list[Trial]) -> Iterator[dict]:
             compile_victim(trial.system, trial.regime)
         fit = functools.partial(_fit, trial)
         judged = judge(fit, _ratings(trial.dataset), trial.regime, trial.seed)
-        yield trial.model_dump() | judged | {"peak_mib": _peak_mib()}
+        yield trial.model_dump() | judged | {"peak_mib": peak_mib()}
 
 
 def _fit(trial: Trial, split: Split) -> Recommender:
@@ -136,11 +135,6 @@ def _spec(trial: Trial) -> dict:
 @functools.cache
 def _fingerprint(dataset: str) -> Fingerprint:
     return cell_fingerprint("study/quality.py", {dataset: load_dataset(dataset).sha256})
-
-
-def _peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 _ratings = functools.lru_cache(maxsize=2)(load_dataset)

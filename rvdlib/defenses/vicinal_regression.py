@@ -185,13 +185,14 @@ def _hear_ratings(
     touched, order = np.empty(n_items + 1, dtype=np.int32), np.empty(n_items, dtype=np.int32)
     kernel, own = np.zeros((k + 1, k + 1)), np.zeros(k + 1)
     raters, residuals = np.empty(0, dtype=np.int32), np.empty(0)
-    buffers = np.empty((k, k, _LANES)), np.empty((5, k, _LANES)), np.empty((2, _LANES))
-    moved, heard = buffers[2]
+    lower, scaled = np.empty((k, k, _LANES)), np.empty((k, _LANES))
+    x, y, inverse = np.empty((k, _LANES)), np.empty((k, _LANES)), np.empty((k, _LANES))
+    moved, heard = np.empty(_LANES), np.empty(_LANES)
     for b in range(len(vicinities)):
         n_touched = 0
         for v in vicinities[b]:
             for position in range(indptr[v], indptr[v + 1]):
-                item = indices[position]
+                item = np.uintp(indices[position])  # an index that is never negative
                 touched[n_touched] = item
                 n_touched += raters_of[item] == 0
                 raters_of[item] += 1
@@ -203,7 +204,7 @@ def _hear_ratings(
             v = vicinities[b, o]
             shift = omega * silence[v] + rest * constants[b, o]
             for position in range(indptr[v], indptr[v + 1]):
-                item = indices[position]
+                item = np.uintp(indices[position])
                 product = decoder.dtype.type(0)
                 for f in range(size):
                     product += factors[b, o, f] * decoder[item, f]
@@ -216,14 +217,17 @@ def _hear_ratings(
         kernel[:k, :k], own[:k] = rest * gain[b, :, :k], gain[b, :, k]
         start = 0
         for first in range(0, n_touched, _LANES):
-            items = order[first : min(first + _LANES, n_touched)]
-            end = start + raters_of[items[-1]] * _LANES
-            _solve_group(kernel, own, raters[start:end], residuals[start:end], *buffers)
-            start = end
-            for lane in range(len(items)):
-                scores[b, items[lane]] += moved[lane]
+            last = min(first + _LANES, n_touched)
+            n_raters = raters_of[order[last - 1]]
+            _solve_group(
+                kernel, own, raters, residuals, start, n_raters,
+                lower, scaled, inverse, x, y, moved, heard,
+            )  # fmt: skip
+            start += n_raters * _LANES
+            for place in range(first, last):
+                scores[b, order[place]] += moved[place - first]
                 if len(variance):
-                    variance[b, items[lane]] -= rest * heard[lane]
+                    variance[b, order[place]] -= rest * heard[place - first]
         for item in touched[:n_touched]:
             raters_of[item] = 0
 
@@ -251,35 +255,39 @@ def _place(touched, raters_of, most, order, free):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _solve_group(kernel, own, raters, residuals, lower, rows, result):
-    """R_Ouᵀ (I + kernel_OO)⁻¹ (residuals, R_Ou) of each lane into ``result``.
+def _solve_group(
+    kernel, own, raters, residuals, start, n_raters, lower, scaled, inverse, x, y, moved, heard
+):
+    """R_Ouᵀ (I + kernel_OO)⁻¹ of the residuals and of R_Ou, each lane into ``moved``, ``heard``.
 
     I + kernel_OO = L D Lᵀ, row by row, with x = L⁻¹ R_Ou and y = L⁻¹ residuals.
     """
-    scaled, inverse, x, y, pivot = rows
-    result[:] = 0
-    for c in range(len(raters) // _LANES):
+    # Views would be counted references, and those cost more than a small system.
+    for lane in range(_LANES):
+        moved[lane] = heard[lane] = 0
+    for c in range(n_raters):
+        row = start + c * _LANES
         for lane in range(_LANES):
-            o = raters[c * _LANES + lane]
-            x[c, lane], y[c, lane] = own[o], residuals[c * _LANES + lane]
-            pivot[0, lane] = 1 + kernel[o, o]
+            o = raters[row + lane]
+            x[c, lane], y[c, lane] = own[o], residuals[row + lane]
+            inverse[c, lane] = 1 + kernel[o, o]
         for p in range(c):
             for lane in range(_LANES):
-                scaled[p, lane] = kernel[raters[c * _LANES + lane], raters[p * _LANES + lane]]
+                scaled[p, lane] = kernel[raters[row + lane], raters[start + p * _LANES + lane]]
             for q in range(p):
                 for lane in range(_LANES):
                     scaled[p, lane] -= scaled[q, lane] * lower[p, q, lane]
             for lane in range(_LANES):
                 entry = scaled[p, lane] * inverse[p, lane]
                 lower[c, p, lane] = entry
-                pivot[0, lane] -= entry * scaled[p, lane]
+                inverse[c, lane] -= entry * scaled[p, lane]
                 x[c, lane] -= entry * x[p, lane]
                 y[c, lane] -= entry * y[p, lane]
         for lane in range(_LANES):
-            inverse[c, lane] = 1 / pivot[0, lane]
+            inverse[c, lane] = 1 / inverse[c, lane]
             weighted = x[c, lane] * inverse[c, lane]
-            result[0, lane] += weighted * y[c, lane]
-            result[1, lane] += weighted * x[c, lane]
+            moved[lane] += weighted * y[c, lane]
+            heard[lane] += weighted * x[c, lane]
 
 
 def _check(arrays, ratings, unobserved_weight, proximal_weight):

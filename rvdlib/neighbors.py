@@ -20,8 +20,12 @@ Nanopoulos and Ivanović 2010). Who copies a handful of them reaches everybody. 
 
 - ``local_scaling``: the order of d(u, v) / √(s_u s_v), s the mean distance to the k nearest
   (Schnitzer, Flexer, Schedl and Widmer 2012). d is the plain distance, Euclidean or Jaccard; for
-  ``cosine`` it is the chord between directions, √(2 − 2 cos).
-- ``mutual``: of the 5k nearest, first those who have the user among their own 5k nearest.
+  ``cosine`` it is the chord between directions, √(2 − 2 cos). Whose k nearest are copies, so that
+  s = 0, is near to nobody else.
+- ``mutual``: the order of the worse of two ranks, v's among u's nearest and u's among v's, as far
+  as the 10k nearest of either reach; then the others, nearest first. Equal ranks go to who is
+  nearer. A hub has far more followers than places near the top of her own list. (Of mutual
+  proximity, Schnitzer et al. 2012, the form that needs lists and no n × n table.)
 """
 
 from functools import cached_property
@@ -34,13 +38,14 @@ from rvdlib.threads import for_blocks
 
 DISTANCES = ("euclidean", "cosine", "inner_product", "profile_overlap")
 HUBNESS_REDUCTIONS = ("none", "local_scaling", "mutual")
-MUTUAL_REACH = 5  # lists of this many times k are held against each other
+MUTUAL_REACH = 10  # times k: how long the lists are that are held against each other
 
 _BLOCK_NUMBERS = 2**21  # distances in memory at once, float32: 8 MiB
 _BLOCK_USERS = 32  # that a thread takes at a time
 _LANES = 64  # bounds looked at together
 _LARGEST = 40  # exponent of the largest coordinate: float32 holds its square times any gain
 _SMALLEST = 2.0**-20  # below this length a bound stops shrinking: safe from underflow
+_SMALLEST_SCALE = 2.0**-500  # in place of zero; squared distances over it are finite
 _LARGEST_GAIN = 2.0**20  # in bounds; whoever has more has no upper bound
 
 
@@ -160,8 +165,7 @@ class _Vectors:
 
     def scaled(self, scale: np.ndarray) -> "_Vectors":
         """The same with squared distances divided by the neighbour's ``scale``."""
-        gain = 1 / np.maximum(scale, 2.0**-500)
-        return _Vectors(self._vectors, "euclidean", gain)
+        return _Vectors(self._vectors, "euclidean", 1 / np.maximum(scale, _SMALLEST_SCALE))
 
     def _prepare_bounds(self):
         """Left (n, d + 2) and right (d + 2, n), float32, whose product is the lower bound."""
@@ -233,7 +237,7 @@ class _Profiles:
 
     def scaled(self, scale: np.ndarray) -> "_Profiles":
         """The same with squared distances divided by the neighbour's ``scale``."""
-        return _Profiles(self._rated, 1 / np.maximum(scale, 2.0**-500))
+        return _Profiles(self._rated, 1 / np.maximum(scale, _SMALLEST_SCALE))
 
     def nearest(self, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest rows of each of ``users`` (B, k), and how far they are."""
@@ -346,7 +350,7 @@ def _shortlist(lower, user, own_slack, reach, slack, k, least, listed):
         for hand in range(len(low)):
             upper = low[hand] + far[hand] * (own_slack + wide[hand])
             least[hand] = upper if upper < least[hand] else least[hand]
-    limit, n_listed = np.partition(least, k - 1)[k - 1], 0
+    limit, n_listed = _kth_least(least, k), 0
     for start in range(0, n_columns, _LANES):
         if start + _LANES <= n_columns:
             some = np.int32(0)  # compiled to vector instructions, unlike a bool or an early exit
@@ -363,6 +367,25 @@ def _shortlist(lower, user, own_slack, reach, slack, k, least, listed):
 
 
 @numba.njit(cache=True, nogil=True)
+def _kth_least(values, k):
+    """As np.partition would find it, which takes seconds to compile."""
+    heap = values[:k].copy()
+    heap[:] = np.inf  # the k least so far, the largest of them first
+    for value in values:
+        if value < heap[0]:
+            place, child = 0, 1
+            while child < k:
+                if child + 1 < k and heap[child + 1] > heap[child]:
+                    child += 1
+                if not heap[child] > value:
+                    break
+                heap[place] = heap[child]
+                place, child = child, 2 * child + 1
+            heap[place] = value
+    return heap[0]
+
+
+@numba.njit(cache=True, nogil=True)
 def _keep_least(measured, listed, found, values):
     """The first of both in ascending order, ties as they are listed."""
     order = np.argsort(measured, kind="mergesort")
@@ -372,19 +395,18 @@ def _keep_least(measured, listed, found, values):
 
 @numba.njit(cache=True, nogil=True)
 def _mutual_first(lists, k):
-    """The first k of each list, those whose own list holds its owner before the others."""
+    """The k of each list with the least worse rank: theirs in it, or its owner's in theirs."""
     n_users, reach = lists.shape
-    found = np.empty((n_users, k), dtype=np.int64)
-    others = np.empty(reach, dtype=np.int64)
+    found, order = np.empty((n_users, k), dtype=np.int64), np.empty(reach, dtype=np.int64)
     for u in range(n_users):
-        n_mutual = n_others = 0
-        for v in lists[u]:
-            if (lists[v] == u).any():
-                if n_mutual < k:
-                    found[u, n_mutual] = v
-                    n_mutual += 1
-            else:
-                others[n_others] = v
-                n_others += 1
-        found[u, n_mutual:] = others[: k - n_mutual]
+        for rank in range(reach):
+            returned = 0
+            for w in lists[lists[u, rank]]:
+                if w == u:
+                    break
+                returned += 1
+            order[rank] = max(rank, returned) * reach + rank
+        order.sort()
+        for place in range(k):
+            found[u, place] = lists[u, order[place] % reach]
     return found

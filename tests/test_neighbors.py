@@ -8,11 +8,18 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import skew
 
 from rvdlib import neighbors
 from rvdlib.data import leave_one_out
 from rvdlib.models import NSVD
-from rvdlib.neighbors import DISTANCES, NeighborSearch
+from rvdlib.neighbors import (
+    DISTANCES,
+    HUBNESS_REDUCTIONS,
+    NeighborSearch,
+    hubness_skewness,
+    k_occurrence,
+)
 from rvdlib.seeding import stream
 
 LATENT = [distance for distance in DISTANCES if distance != "profile_overlap"]
@@ -26,22 +33,22 @@ def search(vectors, rated, k, distance="euclidean", **choices):
 
 
 def brute_distance(x, y, distance):
-    """From the definitions, one pair at a time, exactly summed; ``x`` is (vector, profile)."""
-    (x, profile), (y, other) = x, y
+    """From the definitions, one pair at a time, exactly summed."""
     if distance == "profile_overlap":
-        return 1 - len(profile & other) / len(profile | other) if profile | other else 1.0
-    if distance in ("cosine", "chord"):
-        x, y = ([c / (math.hypot(*v) or 1) for c in v] for v in (x, y))
+        return 1 - len(x & y) / len(x | y) if x | y else 1.0
     if distance in ("euclidean", "chord"):
         return math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True)))
     return -math.fsum(a * b for a, b in zip(x, y, strict=True))
 
 
 def brute_table(vectors, rated, distance):
-    people = [
-        (np.asarray(v, dtype=np.float32).astype(float).tolist(), set(np.flatnonzero(r).tolist()))
-        for v, r in zip(vectors, rated, strict=True)
-    ]
+    if distance == "profile_overlap":
+        people = [set(np.flatnonzero(row).tolist()) for row in rated]
+    else:
+        people = np.asarray(vectors, dtype=np.float32).astype(float).tolist()
+    if distance in ("cosine", "chord"):
+        lengths = [math.hypot(*x) or 1 for x in people]
+        people = [[c / length for c in x] for x, length in zip(people, lengths, strict=True)]
     return [[brute_distance(x, y, distance) for y in people] for x in people]
 
 
@@ -58,15 +65,30 @@ def brute_force(vectors, rated, users, k, distance):
 
 def in_float64(vectors, users, k, distance):
     """The reference at real sizes: distances summed directly, one column after the other."""
+    return np.argsort(_direct(vectors, users, distance), axis=1, kind="stable")[:, :k]
+
+
+def scaled_in_float64(vectors, users, k, distance):
+    """The same in the order of d² / s_v: for one user, that of d / √(s_u s_v)."""
+    if distance == "cosine":
+        vectors = neighbors._directions(np.asarray(vectors, dtype=np.float64))
+    squares = _direct(vectors, np.arange(len(vectors)), "euclidean")
+    scale = np.sqrt(np.sort(squares, axis=1)[:, :k]).mean(axis=1)
+    # Beside whom scales say nothing: after all others, the nearest first.
+    values = squares[users] * (1 / np.maximum(scale, 2.0**-500))
+    return np.argsort(values, axis=1, kind="stable")[:, :k]
+
+
+def _direct(vectors, users, distance):
     x = np.asarray(vectors, dtype=np.float64)
     if distance == "cosine":
         x = neighbors._directions(x)
     values = np.zeros((len(users), len(x)))
-    for u, row in zip(users, values, strict=True):
-        for column in x.T:
-            row += (column[u] - column) ** 2 if distance == "euclidean" else -column[u] * column
+    for column in x.T:
+        pairs = column[users, None] - column, -column[users, None] * column
+        values += pairs[0] ** 2 if distance == "euclidean" else pairs[1]
     values[np.arange(len(users)), users] = np.inf
-    return np.argsort(values, axis=1, kind="stable")[:, :k]
+    return values
 
 
 @st.composite
@@ -136,17 +158,126 @@ def test_where_rounding_hides_the_order_it_is_still_that_of_float64(name, distan
     for k in (1, 10, len(vectors) - 1):
         found = NeighborSearch(vectors, k, distance)(users)
         assert np.array_equal(found, in_float64(scaled, users, k, distance))
+        if distance != "inner_product":
+            found = NeighborSearch(vectors, k, distance, hubness_reduction="local_scaling")(users)
+            assert np.array_equal(found, scaled_in_float64(scaled, users, k, distance))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("distance", LATENT)
-@pytest.mark.parametrize("n", [1, 15, 16, 17, 63, 64, 65, 128, 1500])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 63, 64, 65, 128, 700])
 def test_every_size_of_crowd_is_searched_to_its_last_column(n, distance, dtype):
     vectors = mixtures(np.random.default_rng(n), n + 1, 24).astype(dtype)
     everyone = np.arange(n + 1)
     for k in {1, min(n, 3), min(n, 40)}:
         found = NeighborSearch(vectors, k, distance)(everyone)
         assert np.array_equal(found, in_float64(vectors, everyone, k, distance))
+
+
+@settings(max_examples=40, deadline=None)
+@given(crowd=crowds(), data=st.data())
+@pytest.mark.parametrize("distance", SCALABLE)
+def test_local_scaling_is_the_distance_over_both_scales(distance, crowd, data):
+    """d / √(s_u s_v) of those found are the least there are, whatever ties rounding breaks."""
+    n = len(crowd[0])
+    k = data.draw(st.integers(1, n - 1))
+    table = brute_table(*crowd, "chord" if distance == "cosine" else distance)
+    others = [sorted(row[:u] + row[u + 1 :]) for u, row in enumerate(table)]
+    scale = [math.fsum(row[:k]) / k for row in others]
+
+    def key(u, v):
+        return table[u][v] / math.sqrt(scale[u] or 1) / math.sqrt(max(scale[v], 2.0**-500))
+
+    found = search(*crowd, k, distance, hubness_reduction="local_scaling")(np.arange(n))
+    for u, row in enumerate(found):
+        assert len({u, *row.tolist()}) == k + 1
+        best = sorted(key(u, v) for v in range(n) if v != u)[:k]
+        assert [key(u, v) for v in row] == pytest.approx(best, rel=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowd=crowds(), data=st.data())
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_mutual_neighbours_are_ordered_by_the_worse_rank(distance, crowd, data):
+    n = len(crowd[0])
+    k = data.draw(st.integers(1, n - 1))
+    reach = data.draw(st.integers(1, 4))
+    lists = brute_force(*crowd, np.arange(n), min(reach * k, n - 1), distance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbors, "MUTUAL_REACH", reach)
+        found = search(*crowd, k, distance, hubness_reduction="mutual")(np.arange(n))
+    for u, row in enumerate(found.tolist()):
+        ranks = {v: rank for rank, v in enumerate(lists[u])}
+        mutual = [v for v in lists[u] if u in lists[v]]
+        mutual.sort(key=lambda v: (max(ranks[v], lists[v].index(u)), ranks[v]))
+        assert row == [*mutual, *(v for v in lists[u] if v not in mutual)][:k]
+
+
+@pytest.mark.parametrize("hubness_reduction", ["local_scaling", "mutual"])
+@pytest.mark.parametrize("distance", SCALABLE)
+def test_with_hubs_reduced_a_user_s_neighbours_do_not_depend_on_who_else_is_asked_for(
+    distance, hubness_reduction, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    crowd = rng.standard_normal((40, 16)), rng.random((40, 30)) < 0.3
+    source, users = rng.integers(0, 40, 150), rng.permutation(150)
+    choices = {"k": 4, "distance": distance, "hubness_reduction": hubness_reduction}
+    find = search(*(part[source] for part in crowd), **choices)
+    whole = find(users)
+    assert np.array_equal(whole, [find(np.array([user]))[0] for user in users])
+    monkeypatch.setattr(neighbors, "_BLOCK_NUMBERS", 150 * 7)
+    again = search(*(part[source] for part in crowd), **choices)
+    assert np.array_equal(again(users), whole)
+
+
+@pytest.mark.parametrize("hubness_reduction", ["local_scaling", "mutual"])
+def test_what_a_reduction_needs_to_know_of_everybody_is_found_once(hubness_reduction, monkeypatch):
+    asked, nearest = [], neighbors._Vectors.nearest
+
+    def spy(space, users, k):
+        asked.append(len(users))
+        return nearest(space, users, k)
+
+    monkeypatch.setattr(neighbors._Vectors, "nearest", spy)
+    vectors = np.random.default_rng(0).standard_normal((90, 4))
+    find = NeighborSearch(vectors, 3, hubness_reduction=hubness_reduction)
+    assert not asked
+    for _ in range(3):
+        find(np.array([1]))
+    assert asked.count(90) == 1
+    assert sum(asked) <= 90 + 3
+
+
+def test_many_dimensions_have_hubs_and_both_reductions_cure_them():
+    vectors = np.random.default_rng(0).standard_normal((800, 64))
+    skewness = {
+        reduction: hubness_skewness(
+            NeighborSearch(vectors, 10, hubness_reduction=reduction)(np.arange(800)), 800
+        )
+        for reduction in HUBNESS_REDUCTIONS
+    }
+    assert skewness["none"] > 1.5
+    assert max(skewness["local_scaling"], skewness["mutual"]) < skewness["none"] / 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(2, 30), seed=st.integers(0, 2**16))
+def test_hubness_is_the_skewness_of_the_k_occurrences(n, seed):
+    rng = np.random.default_rng(seed)
+    lists = rng.integers(0, n, (n, 3)) * (rng.random((n, 3)) < 0.7)
+    counts = [(lists == user).sum() for user in range(n)]
+    assert k_occurrence(lists, n).tolist() == counts
+    expected = skew(counts) if len(set(counts)) > 1 else 0
+    assert hubness_skewness(lists, n) == pytest.approx(expected, abs=1e-12)
+
+
+def test_those_whom_nobody_has_count_too():
+    assert k_occurrence(np.array([[1], [0], [0]]), 5).tolist() == [2, 1, 0, 0, 0]
+
+
+def test_a_circle_has_no_hubs():
+    lists = (np.arange(7)[:, None] + [1, 2]) % 7
+    assert hubness_skewness(lists, 7) == 0
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

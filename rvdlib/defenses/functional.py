@@ -1,0 +1,198 @@
+"""RVD for anybody's torch model: three methods, and no engine written for it.
+
+The model is a ``torch.nn.Module`` that holds its own data. ``users`` is a LongTensor (B,) of rows:
+
+    latent(users)    (B, d)       where neighbours are looked for
+    row_loss(users)  (B,)         ℓ_v, the training loss of each user's row
+    forward(users)   (B, items)   scores, in whatever unit
+
+Each served user u has parameters of her own, θ_u, which start at the trained θ̂ and descend
+
+    (1/|N|) Σ_{v ∈ N} ℓ_v(θ_u) + (λ/|N|) ‖θ_u − θ̂‖²,        N = N_k(u), as in rvdlib.defenses.RVD
+
+The θ_u of a chunk of users are stacked. ``torch.func.functional_call`` makes the model a function
+of its parameters, ``torch.func.vmap`` maps it over the stack, and as nobody's loss knows another's
+parameters, the gradient of the losses' sum is everybody's own. Adam and SGD work number by number,
+so one ``torch.optim`` optimiser of the stack is one for each user.
+
+What ``vmap`` cannot map (``.item()``, sparse tensors, compiled code) is served by ``chunk_size=1``,
+the same steps one user at a time. :func:`rvdlib.defenses.check_defender` tells. Tensors stay on the
+device of the model's parameters; only the CPU is tested.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch.func import functional_call, vmap
+
+from rvdlib.neighbors import NeighborSearch
+
+_CHUNK_NUMBERS = 2**20  # moving parameters of a chunk: more of them leave the cache
+_CHUNK_USERS = 64
+_BLOCK = 1024  # users whose latent vectors are computed at once
+
+
+class FunctionalRVDConfig(BaseModel):
+    """:class:`rvdlib.defenses.RVDConfig`, as far as it makes sense for any model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="neighbours")
+    steps: int = Field(20, ge=0, description="of the optimiser, each on the whole vicinity")
+    learning_rate: float = Field(0.01, gt=0)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    parameters: tuple[str, ...] | None = Field(
+        None, description="those that move, by name or by module; None: whatever requires_grad"
+    )
+    distance: Literal["euclidean", "cosine", "inner_product"] = "euclidean"
+    hubness_reduction: Literal["none", "local_scaling", "mutual"] = "none"
+    include_user: bool = Field(False, description="whether u's own row joins the vicinity")
+    proximal_weight: float = Field(0.0, ge=0, description="λ, the pull back to the trained model")
+    chunk_size: int | None = Field(
+        None, ge=1, description="users fine-tuned at once; None: by the size of what moves"
+    )
+
+    @model_validator(mode="after")
+    def _momentum_is_sgds(self) -> Self:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError("momentum is a choice of sgd: adam has its own")
+        return self
+
+
+class FunctionalRVD:
+    """A torch model defended by RVD: scores users, and never changes the model.
+
+    Neighbours are looked for among rows 0 to ``n_users`` − 1, by the latent vectors that they have
+    now: after further training, make another. A chunk takes chunk_size × (4 × the moving parameters
+    + what one step on k rows takes) numbers.
+
+    Raises:
+        ValueError: for impossible choices, ``parameters`` that the model lacks, or a k that is not
+            below ``n_users``.
+    """
+
+    def __init__(self, model: torch.nn.Module, n_users: int, **choices):
+        self.model = model
+        self.config = FunctionalRVDConfig(**choices)
+        self.moving = moving_parameters(model, self.config.parameters)
+        size = sum(model.get_parameter(name).numel() for name in self.moving)
+        self.chunk_size = self.config.chunk_size or min(_CHUNK_USERS, _CHUNK_NUMBERS // size) or 1
+        everyone = torch.arange(n_users, device=self._device)
+        with torch.no_grad():
+            latent = _private(model).latent
+            factors = torch.cat([latent(block) for block in everyone.split(_BLOCK)])
+        self._neighbors = NeighborSearch(
+            factors.cpu().numpy(),
+            self.config.k,
+            self.config.distance,
+            hubness_reduction=self.config.hubness_reduction,
+        )
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Defended scores (B, items), in the unit and dtype of the model's ``forward``."""
+        rows = torch.tensor(self.vicinity(users), device=self._device)
+        users = torch.tensor(np.array(users), dtype=torch.int64, device=self._device)
+        if not len(users):
+            with torch.no_grad():
+                return _private(self.model)(users).cpu().numpy()
+        chunks = zip(users.split(self.chunk_size), rows.split(self.chunk_size), strict=True)
+        return np.concatenate([self._score_chunk(*chunk).cpu().numpy() for chunk in chunks])
+
+    def vicinity(self, users: np.ndarray) -> np.ndarray:
+        """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
+        rows = self._neighbors(users)
+        return np.column_stack([rows, users]) if self.config.include_user else rows
+
+    def _score_chunk(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        model = _Methods(_private(self.model))
+        trained = {name: value.detach() for name, value in model.named_parameters()}
+        stack = {
+            # Contiguous: fused optimisers work on a copy of what is not, and lose the step.
+            name: trained[name]
+            .expand(len(users), *trained[name].shape)
+            .clone(memory_format=torch.contiguous_format)
+            .requires_grad_()
+            for name in (f"model.{name}" for name in self.moving)
+        }
+
+        def loss(own, rows):
+            mean = functional_call(model, {**trained, **own}, ("row_loss", rows)).mean()
+            if not self.config.proximal_weight:
+                return mean
+            moved = sum(((value - trained[name]) ** 2).sum() for name, value in own.items())
+            return mean + self.config.proximal_weight / len(rows) * moved
+
+        def scores(own, user):
+            return functional_call(model, {**trained, **own}, ("__call__", user[None]))[0]
+
+        each = vmap if self.chunk_size > 1 else _of_one
+        tensors = list(stack.values())
+        kind, own = torch.optim.Adam, {}
+        if self.config.optimizer == "sgd":
+            kind, own = torch.optim.SGD, {"momentum": self.config.momentum}
+        optimizer = kind(tensors, lr=self.config.learning_rate, fused=True, **own)
+        for _ in range(self.config.steps):
+            optimizer.zero_grad()
+            each(loss)(stack, rows).sum().backward(inputs=tensors)
+            optimizer.step()
+        with torch.no_grad():
+            return each(scores)(stack, users)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def moving_parameters(model: torch.nn.Module, chosen: Sequence[str] | None) -> list[str]:
+    """Names of the parameters that fine-tuning moves, in the model's order.
+
+    Raises:
+        ValueError: for a choice that names nothing, or if nothing is left to move.
+    """
+    known = dict(model.named_parameters())
+    if chosen is None:
+        chosen = [name for name, value in known.items() if value.requires_grad]
+    found = {each: {n for n in known if f"{n}.".startswith(f"{each}.")} for each in chosen}
+    missing = [each for each, names in found.items() if not names]
+    if missing or not found:
+        problem = f"got {missing}" if missing else "none is named and none requires a gradient"
+        raise ValueError(f"parameters must name some of {', '.join(known)}; {problem}")
+    return [name for name in known if name in set().union(*found.values())]
+
+
+class _Methods(torch.nn.Module):
+    """Any method of a model by name: ``functional_call`` itself knows one."""
+
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, method: str, users: torch.Tensor) -> torch.Tensor:
+        return getattr(self.model, method)(users)
+
+
+def _private(model: torch.nn.Module) -> torch.nn.Module:
+    """The model in evaluation mode, with modules of its own around the same tensors.
+
+    ``functional_call`` swaps the parameters of the module that it is given: with another's threads
+    about, that has to be one's own.
+    """
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+
+
+def _of_one(function: Callable) -> Callable:
+    """What ``vmap`` makes of ``function``, for a stack of one."""
+
+    def mapped(own, row):
+        return function({name: value[0] for name, value in own.items()}, row[0])[None]
+
+    return mapped

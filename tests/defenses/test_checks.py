@@ -1,0 +1,702 @@
+"""Every check has a model that breaks exactly it, and good models pass all of them."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from conformance import KINDS, trained
+from pydantic import ValidationError
+
+from rvdlib.defenses import (
+    RVD,
+    ClosedFormRVD,
+    FastRVD,
+    FunctionalRVD,
+    VictimModule,
+    check_defender,
+    checks,
+)
+from rvdlib.models.reference import EASE, Popularity
+
+N_USERS, N_ITEMS, SIZE = 12, 9, 3
+
+
+class Good(torch.nn.Module):
+    """An autoencoder with a vector per user."""
+
+    def __init__(self):
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.register_buffer("ratings", torch.randint(1, 6, (N_USERS, N_ITEMS), generator=rng) / 5)
+        self.own = torch.nn.Parameter(torch.randn(N_USERS, SIZE, generator=rng))
+        self.encoder = torch.nn.Parameter(torch.randn(N_ITEMS, SIZE, generator=rng))
+        self.decoder = torch.nn.Parameter(torch.randn(SIZE, N_ITEMS, generator=rng))
+
+    def latent(self, users):
+        return torch.tanh(self.ratings[users] @ self.encoder + self.own[users])
+
+    def forward(self, users):
+        return self.latent(users) @ self.decoder
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - self(users)) ** 2).sum(1)
+
+
+BROKEN = {}  # name of the check → [(model, choices, what the message must say)]
+
+
+def breaks(check, message, **choices):
+    def register(model):
+        BROKEN.setdefault(check, []).append((model, choices, message))
+        return model
+
+    return register
+
+
+@breaks("has_the_methods", r"lacks row_loss\(users\) -> \(B,\); users is a LongTensor")
+class NoLoss(Good):
+    row_loss = None
+
+
+@breaks("has_the_methods", r"lacks latent\(users\).*row_loss\(users\).*forward\(users\)")
+class Nothing(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own = torch.nn.Parameter(torch.ones(N_USERS))
+
+
+@breaks(
+    "has_parameters_to_move",
+    "name some of own, encoder, decoder; none is named and none requires a gradient",
+)
+class Frozen(Good):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
+@breaks("has_parameters_to_move", r"must name some of .*\['head'\]", parameters=["head"])
+class Headless(Good):
+    pass
+
+
+@breaks("can_be_copied", r"tensors kept between calls detached.*graph leaves")
+class KeepsAGraph(Good):
+    def __init__(self):
+        super().__init__()
+        self.norms = self.decoder.norm(dim=0)
+
+
+@breaks("runs", r"latent fails for the users 0 to 7, given as a LongTensor.*AttributeError")
+class TakesArrays(Good):
+    def latent(self, users):
+        return super().latent(users.astype(int))
+
+
+@breaks("runs", r"forward must return a torch.Tensor, got ndarray")
+class GivesArrays(Good):
+    def forward(self, users):
+        return super().forward(users).detach().numpy()
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("shapes_fit", r"row_loss must have the shape \(B,\): the loss of each row, not their sum")
+class MeanLoss(Good):
+    def row_loss(self, users):
+        return super().row_loss(users).mean()
+
+
+@breaks(
+    "shapes_fit", r"latent must have the shape \(B, d\); for B = 1 it has \(3,\) \(is a squeeze"
+)
+class Squeezes(Good):
+    def latent(self, users):
+        return super().latent(users).squeeze()
+
+    def forward(self, users):
+        return Good.latent(self, users) @ self.decoder
+
+
+@breaks("shapes_fit", "latent must be floating, got torch.int64")
+class Codes(Good):
+    def latent(self, users):
+        return (super().latent(users) > 0).long()
+
+    def forward(self, users):
+        return super().latent(users) @ self.decoder
+
+
+@breaks("shapes_fit", r"forward must be \(B, items\) for every B, the second number changes")
+class ScoresTheBatch(Good):
+    def forward(self, users):
+        return super().forward(users)[:, : len(users)]
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("values_are_finite", "latent is not finite for user 7: mind empty profiles")
+class EmptyProfile(Good):
+    """A mean of nothing, out of the gradient's way."""
+
+    def __init__(self):
+        super().__init__()
+        self.ratings[7] = 0
+
+    def latent(self, users):
+        observed = self.ratings[users] > 0
+        return super().latent(users) + (0 / observed.sum(1, keepdim=True))
+
+    def forward(self, users):
+        return super().latent(users) @ self.decoder
+
+
+@breaks("nothing_is_written", "calls write to model._buffers.calls: work on copies")
+class Counts(Good):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def latent(self, users):
+        with torch.no_grad():
+            self.calls += 1
+        return super().latent(users)
+
+    def forward(self, users):
+        return super().latent(users) @ self.decoder
+
+
+@breaks("nothing_is_written", "model._parameters.own: work on copies")
+class Normalises(Good):
+    def forward(self, users):
+        self.own.data /= self.own.data.norm(dim=1, keepdim=True)
+        return super().forward(users)
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("nothing_is_written", "keep nothing from call to call")
+class Caches(Good):
+    norms = None
+
+    def row_loss(self, users):
+        if self.norms is None:
+            self.norms = self.decoder.detach().norm(dim=0)
+        return super().row_loss(users) + self.norms.sum()
+
+
+@breaks("nothing_is_written", "model.training")
+class SwitchesToTraining(Good):
+    def forward(self, users):
+        self.train()
+        return super().forward(users)
+
+
+@breaks(
+    "answers_repeat", "latent differs from call to call in evaluation mode: give functional.drop"
+)
+class DropsAlways(Good):
+    def latent(self, users):
+        return torch.nn.functional.dropout(super().latent(users))
+
+
+@breaks("order_does_not_matter", "forward depends on the order of the users")
+class Sorts(Good):
+    def forward(self, users):
+        return super().forward(users.sort().values)
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("company_does_not_matter", "latent depends on who else is in the batch.*batch norm")
+class NormalisesByBatch(Good):
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(SIZE, affine=False, track_running_stats=False)
+
+    def latent(self, users):
+        latent = super().latent(users)
+        return self.norm(latent) if len(latent) > 1 else latent
+
+
+@breaks("company_does_not_matter", "forward depends on who else")
+class CentresScores(Good):
+    def forward(self, users):
+        scores = super().forward(users)
+        return scores - scores.mean(0)
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("row_losses_are_per_row", "row_loss depends on who else.*no mean over the batch")
+class DividesByBatch(Good):
+    def row_loss(self, users):
+        return super().row_loss(users) / len(users)
+
+
+@breaks("row_losses_are_per_row", "no negatives from its other rows")
+class NegativesFromTheBatch(Good):
+    def row_loss(self, users):
+        return super().row_loss(users) + (self(users) @ self(users).T).exp().sum(1).log()
+
+
+@breaks("rows_end_at_n_users", "latent answers for user 12, where n_users = 12.*no modulo")
+class Wraps(Good):
+    def latent(self, users):
+        return super().latent(users % N_USERS)
+
+
+@breaks("rows_end_at_n_users", "latent fails for user 39, the last of n_users = 40", n_users=40)
+class FewerThanSaid(Good):
+    """Those that are asked for first are there."""
+
+    def __init__(self):
+        super().__init__()
+        self.ratings = self.ratings.repeat(3, 1)
+        self.own = torch.nn.Parameter(self.own.detach().repeat(3, 1))
+
+
+@breaks("rows_end_at_n_users", "give the right n_users", n_users=11)
+class MoreThanSaid(Good):
+    pass
+
+
+@breaks("gradient_reaches_what_moves", "no gradient of row_loss reaches a parameter: no detach")
+class Detaches(Good):
+    def row_loss(self, users):
+        return super().row_loss(users).detach()
+
+
+@breaks(
+    "gradient_reaches_what_moves", "no gradient of row_loss reaches", parameters=["temperature"]
+)
+@breaks("gradient_reaches_what_moves", "no gradient to temperature: they would stay as trained")
+class OnlyForScores(Good):
+    def __init__(self):
+        super().__init__()
+        self.temperature = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, users):
+        return super().forward(users) * self.temperature
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("gradients_are_finite", "gradient of row_loss for own is not finite.*sqrt, norm and log")
+class RootOfZero(Good):
+    def row_loss(self, users):
+        return super().row_loss(users) + ((self.own[users] * 0) ** 2).sum(1).sqrt()
+
+
+@breaks("can_be_fine_tuned", "keep no tensors from call to call.*SparseCPU")
+class SparseEmbedding(Good):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(N_USERS, N_ITEMS, sparse=True)
+        torch.nn.init.ones_(self.embedding.weight)
+
+    def forward(self, users):
+        return super().forward(users) + self.embedding(users)
+
+
+@breaks("can_be_mapped", "into a Python number.*torch.where; or serve one user at a time.*item")
+class Clamps(Good):
+    def row_loss(self, users):
+        return super().row_loss(users) * min(self.decoder.norm().item(), 1)
+
+
+@breaks("can_be_mapped", "into a Python number.*data-dependent control flow")
+class Decides(Good):
+    def row_loss(self, users):
+        return super().row_loss(users) if self.decoder.norm() > 1e-3 else self.own[users].sum(1)
+
+
+@breaks("can_be_mapped", "into a Python number.*data pointer")
+class Lists(Good):
+    def row_loss(self, users):
+        return super().row_loss(torch.tensor(users.tolist()))
+
+
+@breaks("can_be_mapped", "multiply by the mask instead")
+class Masks(Good):
+    def row_loss(self, users):
+        ratings, errors = self.ratings[users], torch.zeros(len(users), N_ITEMS)
+        seen = ratings > 0.5
+        errors[seen] = ((ratings - self(users)) ** 2)[seen]
+        return errors.sum(1)
+
+
+@breaks("can_be_mapped", "use out-of-place operations")
+class FillsABuffer(Good):
+    def forward(self, users):
+        scores = torch.zeros(len(users), N_ITEMS)
+        scores += super().forward(users)
+        return scores
+
+
+@breaks("can_be_mapped", "hold the data in dense buffers")
+class SparseData(Good):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("sparse", self.ratings.to_sparse())
+
+    def latent(self, users):
+        profiles = self.sparse.index_select(0, users).to_dense()
+        return torch.tanh(profiles @ self.encoder + self.own[users])
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return 2 * value
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+@breaks("can_be_mapped", "needs setup_context and generate_vmap_rule")
+class OwnFunction(Good):
+    def row_loss(self, users):
+        return Doubled.apply(super().row_loss(users))
+
+
+@breaks("can_be_mapped", "another operation than the one that torch names.*aten::gru")
+class Recurrent(Good):
+    def __init__(self):
+        super().__init__()
+        self.gru = torch.nn.GRU(N_ITEMS, SIZE, batch_first=True)
+        rng = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for value in self.gru.parameters():
+                value.copy_(torch.randn(value.shape, generator=rng))
+
+    def latent(self, users):
+        return super().latent(users) + self.gru(self.ratings[users][:, None])[0][:, 0]
+
+
+class MappedWrongly(torch.autograd.Function):
+    @staticmethod
+    def forward(value):
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+    @staticmethod
+    def vmap(info, in_dims, value):
+        return 2 * value, in_dims[0]
+
+
+@breaks("can_be_mapped", "vmap changes its scores: serve it with chunk_size=1")
+class WrongRule(Good):
+    def forward(self, users):
+        return MappedWrongly.apply(super().forward(users))
+
+
+@breaks("no_step_is_no_defence", "let copy.deepcopy copy all that scores depend on")
+class CopiesBadly(Good):
+    scale = 1.0
+
+    def __deepcopy__(self, memo):
+        other = type(self)()
+        other.load_state_dict(self.state_dict())
+        other.scale = self.scale + 1
+        return other
+
+    def forward(self, users):
+        return super().forward(users) * self.scale
+
+
+@breaks("fine_tuning_moves_the_scores", "forward must use the parameters that move")
+class ScoresFromATable(Good):
+    def __init__(self):
+        super().__init__()
+        with torch.no_grad():
+            self.register_buffer("table", Good.forward(self, torch.arange(N_USERS)))
+
+    def forward(self, users):
+        return self.table[users]
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
+@breaks("fine_tuning_moves_the_scores", "row_loss must not be flat", parameters=["own"])
+class OthersVectors(Good):
+    """What moves are the neighbours' vectors: not the user's."""
+
+
+@breaks("no_user_leaves_a_trace", "no state outside the module", chunk_size=1)
+class Remembers(Good):
+    """Losses that were asked for with gradients raise all later scores."""
+
+    log = None
+
+    def __init__(self):
+        super().__init__()
+        type(self).log = []
+
+    def row_loss(self, users):
+        if torch.is_grad_enabled():
+            self.log.append(len(users))
+        return super().row_loss(users)
+
+    def forward(self, users):
+        return super().forward(users) * (1 + len(self.log))
+
+
+def failed(results):
+    return [result.name for result in results if result.status == "failed"]
+
+
+CASES = [(check, *case) for check, cases in BROKEN.items() for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("check", "model", "choices", "message"), CASES, ids=[case[1].__name__ for case in CASES]
+)
+def test_a_broken_model_fails_exactly_its_check_and_is_told_why(check, model, choices, message):
+    choices = {"n_users": N_USERS, **choices}
+    results = check_defender(model(), raise_on_failure=False, **choices)
+    assert failed(results) == [check], results
+    (said,) = (result.message for result in results if result.status == "failed")
+    assert re.search(message, said), said
+    with pytest.raises(ValueError, match=f"{model.__name__} cannot be defended.*\n- {check}: "):
+        check_defender(model(), **choices)
+
+
+def test_every_check_is_broken_by_some_model():
+    assert set(BROKEN) == {check.__name__ for check in checks._MODULE_CHECKS}
+    for check in checks._MODULE_CHECKS:
+        assert inspect.getdoc(check), check
+
+
+def passed(results):
+    return bool(results) and all(result.status == "passed" for result in results)
+
+
+class WithModules(torch.nn.Module):
+    """Layers, dropout and batch statistics that evaluation mode switches off, in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.register_buffer("ratings", torch.rand(N_USERS, N_ITEMS, generator=rng))
+        self.body = torch.nn.Sequential(
+            torch.nn.Linear(N_ITEMS, SIZE), torch.nn.BatchNorm1d(SIZE), torch.nn.Dropout(0.5)
+        )
+        self.head = torch.nn.Linear(SIZE, N_ITEMS)
+        with torch.no_grad():
+            for value in self.parameters():
+                value.copy_(torch.randn(value.shape, generator=rng))
+
+    def latent(self, users):
+        return self.body(self.ratings[users])
+
+    def forward(self, users):
+        return self.head(self.latent(users))
+
+    def row_loss(self, users):
+        scores = self(users)
+        return torch.nn.functional.mse_loss(scores, self.ratings[users], reduction="none").sum(1)
+
+
+@pytest.mark.parametrize("model", [Good, WithModules])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_good_model_passes_and_stays_as_it_was(model, dtype):
+    model = model().to(dtype)
+    before, generator = dict(checks._state(model)), torch.get_rng_state()
+    assert passed(check_defender(model, N_USERS))
+    assert passed(check_defender(model))
+    assert dict(checks._state(model)) == before
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_our_victims_pass_as_modules_and_as_recommenders(kind):
+    victim = trained(*kind)
+    assert passed(check_defender(VictimModule(victim, 0.1), 64, optimizer="sgd", momentum=0.5))
+    assert passed(check_defender(victim, 64))
+
+
+@pytest.mark.parametrize("defence", [RVD, FastRVD, ClosedFormRVD])
+def test_our_defences_pass(defence):
+    victim = trained("CDAE", "ranking")
+    choices = {} if defence is ClosedFormRVD else {"steps": 3}
+    assert passed(check_defender(defence(victim, k=5, **choices), 64))
+
+
+def test_the_functional_defence_and_reference_recommenders_pass():
+    assert passed(check_defender(FunctionalRVD(Good(), N_USERS, k=4), N_USERS))
+    train = sp.csr_matrix(Good().ratings.numpy())
+    for reference in (Popularity(), EASE()):
+        assert passed(check_defender(reference.fit(train), N_USERS))
+
+
+@pytest.mark.parametrize("model", [Clamps, Decides, Lists, Masks, SparseData, OwnFunction])
+def test_what_is_served_one_by_one_need_not_be_mappable(model):
+    assert passed(check_defender(model(), N_USERS, chunk_size=1))
+
+
+def test_parameters_that_stay_need_no_gradient():
+    choices = {"parameters": ["own", "decoder"], "include_user": True}
+    assert passed(check_defender(OnlyForScores(), N_USERS, **choices))
+
+
+def test_what_needs_a_broken_part_is_skipped_and_says_so():
+    results = {r.name: r for r in check_defender(MeanLoss(), N_USERS, raise_on_failure=False)}
+    assert results["can_be_mapped"].status == "skipped"
+    assert results["values_are_finite"].message == "needs shapes_fit"
+    assert results["rows_end_at_n_users"].status == "passed"
+
+
+def test_independent_problems_are_told_at_once():
+    class Both(Wraps, Detaches):
+        pass
+
+    with pytest.raises(ValueError, match=r"(?s)rows_end_at_n_users.*gradient_reaches_what_moves"):
+        check_defender(Both(), N_USERS)
+
+
+class Scorer:
+    """A recommender that is good as long as nothing is overridden."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.table = rng.random((N_USERS, N_ITEMS))
+        self.parts = [{"train": sp.csr_matrix(rng.integers(0, 2, (N_USERS, N_ITEMS)) * 1.0)}]
+        self.norms = None
+
+    def score(self, users):
+        self.norms = self.table.sum(1)  # more after a call than before: a cache
+        return self.table[users] + self.parts[0]["train"][users].toarray()
+
+
+class Lonely(Scorer):
+    def score(self, users):
+        return super().score(users[:, None])
+
+
+class AsTensor(Scorer):
+    def score(self, users):
+        return torch.from_numpy(super().score(users))
+
+
+class OneRow(Scorer):
+    def score(self, users):
+        return super().score(users)[0]
+
+
+class Masked(Scorer):
+    def score(self, users):
+        scores = super().score(users)
+        scores[self.parts[0]["train"][users].toarray() > 0] = -np.inf
+        return scores
+
+
+class WritesDeep(Scorer):
+    def score(self, users):
+        self.parts[0]["train"].data[0] = 1 + len(users)
+        return self.table[users]
+
+
+class Noisy(Scorer):
+    def score(self, users):
+        return super().score(users) + torch.rand(1).numpy()
+
+
+class Shuffles(Scorer):
+    def score(self, users):
+        return super().score(np.sort(users))
+
+
+class Standardises(Scorer):
+    def score(self, users):
+        scores = super().score(users)
+        return scores / scores.sum()
+
+
+RECOMMENDERS = {
+    Lonely: ("runs", "score fails for the users 0 to 7, given as an int64 array"),
+    AsTensor: ("runs", "score must return a numpy.ndarray, got Tensor"),
+    OneRow: ("shapes_fit", r"score must have the shape \(B, items\); for B = 8 it has \(9,\)"),
+    Masked: ("values_are_finite", "leave seen items unmasked"),
+    WritesDeep: ("nothing_is_written", r"calls write to model.parts\[0\].train.data"),
+    Noisy: ("answers_repeat", "draw no random numbers"),
+    Shuffles: ("order_does_not_matter", "score depends on the order"),
+    Standardises: ("company_does_not_matter", "score depends on who else is in the batch"),
+}
+
+
+@pytest.mark.parametrize("recommender", RECOMMENDERS, ids=lambda each: each.__name__)
+def test_a_broken_recommender_fails_exactly_its_check_and_is_told_why(recommender):
+    check, message = RECOMMENDERS[recommender]
+    results = check_defender(recommender(), N_USERS, raise_on_failure=False)
+    assert failed(results) == [check], results
+    (said,) = (result.message for result in results if result.status == "failed")
+    assert re.search(message, said), said
+
+
+def test_a_good_recommender_may_keep_more_than_before():
+    assert passed(check_defender(Scorer(), N_USERS))
+    assert {check for check, _ in RECOMMENDERS.values()} == {
+        check.__name__ for check in checks._RECOMMENDER_CHECKS
+    }
+
+
+def test_a_module_with_the_methods_is_examined_as_one_even_if_it_scores():
+    class Both(NoLoss):
+        def score(self, users):
+            return self(torch.from_numpy(users)).numpy(force=True)
+
+    class OnlyScores(torch.nn.Module):
+        def score(self, users):
+            return np.ones((len(users), 3))
+
+    assert failed(check_defender(Both(), raise_on_failure=False)) == ["has_the_methods"]
+    assert passed(check_defender(OnlyScores()))
+
+
+def test_what_is_no_model_and_impossible_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"with latent, row_loss and forward, or .* got dict"):
+        check_defender({})
+    with pytest.raises(ValueError, match="n_users must be at least 3, got 2"):
+        check_defender(Good(), 2)
+    with pytest.raises(ValidationError, match="learning_rte"):
+        check_defender(Good(), N_USERS, learning_rte=1)
+
+
+def test_states_tell_every_kind_of_change():
+    model = Good()
+    model.extra = {"arrays": [np.zeros(3)], "sparse": model.ratings.to_sparse()}
+    model.extra["itself"] = model.extra
+    state = dict(checks._state(model))
+    assert state == dict(checks._state(model))
+    changes = [
+        lambda: model.extra["arrays"][0].__setitem__(2, 1),
+        lambda: model.decoder.data[0].zero_(),  # behind autograd's back
+        lambda: model.own.requires_grad_(False),
+        lambda: model.own.detach().mul_(1),  # the same numbers, written
+        lambda: model.eval(),
+        lambda: model.extra["sparse"].mul_(2),
+    ]
+    for change in changes:
+        change()
+        now = dict(checks._state(model))
+        assert now != state
+        state = now

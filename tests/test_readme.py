@@ -2,8 +2,10 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rvdlib import paths
 from rvdlib.data import synthetic_ratings
@@ -31,14 +33,47 @@ def test_its_links_lead_somewhere():
     assert missing == []
 
 
-def test_its_example_runs_on_a_ratings_file(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A section's block of Python, run beside a ratings file: what it leaves behind."""
     ratings = synthetic_ratings(200, 150, 5000, rng=stream(0)).matrix.tocoo()
     columns = {"user": ratings.row, "item": ratings.col, "rating": ratings.data}
     pd.DataFrame(columns).to_csv(tmp_path / "ratings.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+
+    def run(section):
+        text = README.partition(f"## {section}\n")[2].partition("\n## ")[0]
+        (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+        names = {}
+        exec(compile(code, "README.md", "exec"), names)
+        return names
+
+    return run
+
+
+def test_its_example_runs_on_a_ratings_file(run, capsys):
+    run("Your own ratings, your own victim")
     undefended, defended = (eval(line) for line in capsys.readouterr().out.splitlines())
     assert undefended.keys() == defended.keys() >= {"target_hit_ratio", "hit_ratio", "ndcg"}
     assert defended != undefended
     assert 0.2 < undefended["hit_ratio"] <= 1  # fifty of at most 150 items by chance: a third
+
+
+def test_its_model_of_ones_own_is_defended(run, capsys):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        names = run("Defend your own model")
+    model, ratings, everyone = names["model"], names["ratings"], torch.arange(names["n_users"])
+    assert "[[" in capsys.readouterr().out
+    with torch.no_grad():
+        undefended = model(everyone)
+        untrained = names["Autoencoder"]().row_loss(everyone).mean()
+        assert model.row_loss(everyone).mean() < untrained / 3
+    defended = names["defended"].score(everyone.numpy())
+    assert defended.shape == ratings.shape
+    moved = np.abs(defended - undefended.numpy()).mean()
+    assert 0.01 < moved < np.abs(undefended.numpy()).std()
+
+
+def test_every_block_of_python_is_run():
+    assert README.count("```python") == 2

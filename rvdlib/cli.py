@@ -4,13 +4,8 @@ import warnings
 
 import click
 
-from rvdlib.runner.commands import doctor, study
-
-
-class BadInput(click.ClickException):
-    """Something that the user gave cannot be used: one message, exit code 2."""
-
-    exit_code = 2
+from rvdlib.runner.commands import BadInput, doctor, study
+from rvdlib.study.commands import attack, bench
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,4 +45,6 @@ def show(name_or_file: str, **columns: str | None) -> None:
 
 
 main.add_command(study)
+main.add_command(attack)
+main.add_command(bench)
 main.add_command(doctor)

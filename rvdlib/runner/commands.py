@@ -3,6 +3,12 @@
 import click
 
 
+class BadInput(click.ClickException):
+    """Something that the user gave cannot be used: one message, exit code 2."""
+
+    exit_code = 2
+
+
 @click.command()
 @click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")

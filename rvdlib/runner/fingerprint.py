@@ -18,7 +18,16 @@ Fingerprint = dict[str, dict[str, str]]
 PACKAGE = Path(__file__).resolve().parents[1]
 # These files run, keep and report; they change no number, in a notebook or in a cell.
 MACHINERY = frozenset(
-    {"__main__.py", "cli.py", "study/choose.py", "study/peers.py", "study/search.py"}
+    {
+        "__main__.py",
+        "cli.py",
+        "study/agreement.py",
+        "study/bench.py",
+        "study/choose.py",
+        "study/commands.py",
+        "study/peers.py",
+        "study/search.py",
+    }
     | {path.relative_to(PACKAGE).as_posix() for path in Path(__file__).parent.glob("*.py")}
 )
 NUMERIC_PACKAGES = ("numpy", "scipy", "numba", "torch")

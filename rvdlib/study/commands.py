@@ -1,0 +1,85 @@
+"""``rvd bench`` and ``rvd attack``. What they need is imported when they run: help is instant."""
+
+import json
+
+import click
+
+from rvdlib.runner.commands import BadInput
+
+AT_LEAST_ONE = click.IntRange(min=1)
+
+
+@click.command()
+@click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
+@click.option("--model", required=True, help="MF, NSVD, AutoRec or CDAE.")
+@click.option("--regime", type=click.Choice(["rating", "ranking"]), default="rating")
+@click.option("--k", type=AT_LEAST_ONE, default=10, show_default=True, help="Neighbours.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--threads", type=AT_LEAST_ONE, help="As many as torch has unless said.")
+@click.option("--pairs", type=AT_LEAST_ONE, default=5, show_default=True, help="Rounds.")
+@click.option(
+    "--sample", type=AT_LEAST_ONE, default=50, show_default=True, help="Users for the loops."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every measured round.")
+def bench(dataset: str, model: str, as_json: bool, **options) -> None:
+    """Time serving every user of DATASET by MODEL: undefended, and in every form of RVD.
+
+    Trains the model first. Run it on a quiet machine; ratios stand a busy one better than times.
+    """
+    from rvdlib.study.bench import as_text, benchmark
+
+    try:
+        report = benchmark(dataset, model, **options)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
+@click.option("--out", required=True, metavar="FILE", help="Where to write: a name in .npz.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--attack-size", type=float, default=0.03, show_default=True, help="Fakes per real user."
+)
+@click.option("--filler-size", type=int, help="Ratings beside the targets; by default the mean.")
+@click.option(
+    "--visible-share", type=float, default=0.4, show_default=True, help="Of users, to the attacker."
+)
+@click.option("--target-set", default="unpopular", show_default=True, help="unpopular or random.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the attack, the value as in YAML; repeatable.",
+)
+def attack(name: str, dataset: str, out: str, options: tuple[str, ...], **budget) -> None:
+    """Craft the fake profiles of attack NAME on DATASET and freeze them in FILE.
+
+    FILE is an npz without pickles: the profiles as scipy.sparse.save_npz writes them, and what made
+    them, sealed by a hash. The attack from_file reads it again, as scipy.sparse.load_npz does.
+    """
+    import yaml
+
+    from rvdlib.study.poison import freeze
+
+    try:
+        chosen = dict(_parse_option(option, yaml.safe_load) for option in options)
+        poison = freeze(name, dataset, options=chosen, **budget)
+        poison.save(out)
+    except (ValueError, TypeError, OSError, yaml.YAMLError) as error:
+        raise BadInput(str(error)) from None
+    origin = poison.origin
+    click.echo(
+        f"{out}: {poison.profiles.shape[0]} {name} profiles of {origin['filler_size']} fillers, "
+        f"targets {poison.targets.tolist()}"
+    )
+
+
+def _parse_option(text: str, parse) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError(f"--option must be KEY=VALUE, got {text!r}")
+    return key, parse(value)

@@ -1,0 +1,122 @@
+"""A victim served in every form, and the clock that is held to it.
+
+To serve is to score users against the whole catalogue, find their neighbours if the form has any,
+and pick the first 50 items (:func:`rvdlib.evaluation.recommend`). What is done once, before the
+first user comes, is preparation: everybody encoded, the neighbour search made ready, code compiled.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
+from rvdlib.evaluation import Recommender, recommend
+from rvdlib.models import Victim
+from rvdlib.runner.progress import progress
+
+LIST_LENGTH = 50
+SILENCE = 0.1  # unobserved_weight of the forms that hear it
+Clock = Callable[[], float]
+Seconds = dict[str, np.ndarray]
+
+
+class Undefended:
+    """The victim as one would serve it: everybody encoded once, then one matrix product a block."""
+
+    def __init__(self, victim: Victim):
+        with torch.no_grad():
+            offsets, factors = victim.encode(victim.parameters, np.arange(victim.train.shape[0]))
+        decoder = [victim.parameters[name].numpy() for name in ("item_factors", "item_bias")]
+        ones = np.ones(len(decoder[1]), dtype=np.float32)
+        self._users = np.column_stack([factors, np.ones(len(factors)), offsets]).astype(np.float32)
+        self._items = np.column_stack([*decoder, ones]).T * np.float32(victim.max_rating)
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items) in stars, float32."""
+        return self._users[users] @ self._items
+
+
+def forms(victim: Victim, k: int = 10, steps: int = 20) -> dict[str, Callable[[], Recommender]]:
+    """Form → how it is built.
+
+    ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once.
+    ``plain_loop``: the paper's, every parameter by Adam on the vicinity's ratings; ``engine`` and
+    ``functional`` are the same compiled, and as torch.func does it for anybody's module.
+    ``plain_decoder_loop``: the loop over what the closed form solves.
+    """
+    iterative = {"k": k, "steps": steps}
+    heard = {"unobserved_weight": SILENCE}
+    return {
+        "closed_form": partial(ClosedFormRVD, victim, k=k, **heard),
+        "undefended": partial(Undefended, victim),
+        "engine": partial(FastRVD, victim, **iterative),
+        "functional": partial(_functional, victim, **iterative),
+        "plain_loop": partial(RVD, victim, **iterative),
+        "plain_decoder_loop": partial(RVD, victim, scope="decoder", **iterative, **heard),
+    }
+
+
+def _functional(victim: Victim, **choices) -> FunctionalRVD:
+    module = VictimModule(victim).to(victim.parameters["item_factors"].dtype)
+    return FunctionalRVD(module, victim.train.shape[0], **choices)
+
+
+def prepare(
+    build: Callable[[], Recommender], seen: sp.csr_matrix, clock: Clock = time.perf_counter
+) -> tuple[Recommender, float]:
+    """The form, ready to serve, and the seconds until it was: built, and one user served."""
+    start = clock()
+    recommender = build()
+    lists(recommender, np.arange(1), seen)
+    return recommender, clock() - start
+
+
+def lists(recommender: Recommender, users: np.ndarray, seen: sp.csr_matrix) -> np.ndarray:
+    """The first 50 items of each of ``users``; the first of all, of a smaller catalogue."""
+    return recommend(recommender, users, seen, k=min(LIST_LENGTH, seen.shape[1]))
+
+
+def in_turn(
+    work: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    clock: Clock = time.perf_counter,
+    description: str = "measuring",
+) -> Seconds:
+    """Name → seconds (rounds,). Round by round, all in turn, every other round backwards.
+
+    What slows the machine down for a while then slows down every one of them, and the ratio within
+    a round stands.
+    """
+    seconds = {name: np.empty(rounds) for name in work}
+    turns = [
+        (number, name)
+        for number in range(rounds)
+        for name in (list(work) if number % 2 == 0 else reversed(work))
+    ]
+    for number, name in progress(turns, total=len(turns), description=description):
+        start = clock()
+        work[name]()
+        seconds[name][number] = clock() - start
+    return seconds
+
+
+def one_by_one(
+    recommenders: Mapping[str, tuple[Recommender, np.ndarray]],
+    seen: sp.csr_matrix,
+    *,
+    clock: Clock = time.perf_counter,
+) -> Seconds:
+    """Name → seconds (users,) of serving each of a form's users alone."""
+    seconds = {name: np.empty(len(users)) for name, (_, users) in recommenders.items()}
+    calls = [(name, n) for name, (_, users) in recommenders.items() for n in range(len(users))]
+    for name, number in progress(calls, total=len(calls), description="one user at a time"):
+        recommender, users = recommenders[name]
+        start = clock()
+        lists(recommender, users[number : number + 1], seen)
+        seconds[name][number] = clock() - start
+    return seconds

@@ -1,0 +1,365 @@
+"""The benchmark: it reports what it measured, and cannot be fooled by a fast form that is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from rvdlib.cli import main
+from rvdlib.data import synthetic_ratings
+from rvdlib.defenses import ClosedFormRVD
+from rvdlib.models import VICTIMS
+from rvdlib.seeding import stream
+from rvdlib.study import agreement, bench, cells, machine, serving
+from rvdlib.study.agreement import closed_form_error, ridge_scores
+from rvdlib.study.bench import as_text, benchmark
+from rvdlib.study.cells import Scenario, carry_out
+
+DEMANDED = [
+    "undefended_us_per_user",
+    "closed_form_us_per_user",
+    "plain_loop_us_per_user",
+    "engine_us_per_user",
+    "functional_us_per_user",
+    "closed_form_over_undefended",
+    "plain_over_closed_form",
+    "plain_over_engine",
+    "plain_over_functional",
+    "max_abs_difference",
+    "top50_identical",
+    "peak_rss_mib",
+]
+N_USERS, N_ITEMS = 90, 130
+COSTS = {  # microseconds a user
+    "undefended": 2.0,
+    "closed_form": 5.0,
+    "engine": 30.0,
+    "functional": 300.0,
+    "plain_loop": 900.0,
+    "plain_decoder_loop": 700.0,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    ratings = synthetic_ratings(N_USERS, N_ITEMS, 1500, rng=stream(0, "ratings")).matrix.tocoo()
+    frame = pd.DataFrame({"user": ratings.row, "item": ratings.col, "rating": ratings.data})
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Victims of four factors and two epochs, and little to measure the machine by."""
+
+    def hyperparameters(dataset, regime, victim):
+        omega = 0.1 if regime == "ranking" else 0.0
+        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": omega}
+
+    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
+    monkeypatch.setattr(machine, "_MATRIX_SIZE", 64)
+    monkeypatch.setattr(machine, "_COPIED_NUMBERS", 2**12)
+    monkeypatch.setattr(bench, "LEAST_VISITS", 200)
+    monkeypatch.setattr(bench, "STEPS", 3)
+
+
+class Clock:
+    """Stands still but for what it is moved by."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1e-9  # reading it takes time too: nothing is divided by zero
+        return self.now
+
+
+class Costly:
+    """A form that takes exactly so long: a fixed cost for each user, and more in every call."""
+
+    def __init__(self, form, clock, cost):
+        self.form, self.clock, self.cost = form, clock, cost
+        self.calls = 0
+
+    def score(self, users):
+        self.calls += 1
+        self.clock.now += 1e-6 * self.cost * len(users) * (1 + 0.1 * self.calls)
+        return self.form.score(users)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock, forms = Clock(), bench.forms
+
+    def costly(victim, k, steps):
+        built = forms(victim, k, steps)
+        return {
+            name: (lambda n=name: Costly(built[n](), clock, COSTS[n]))
+            if name != "closed_form"  # whose vicinities are asked for
+            else built[name]
+            for name in built
+        }
+
+    monkeypatch.setattr(bench, "forms", costly)
+    score = ClosedFormRVD.score
+
+    def costly_score(self, users):
+        clock.now += 1e-6 * COSTS["closed_form"] * len(users)
+        return score(self, users)
+
+    monkeypatch.setattr(ClosedFormRVD, "score", costly_score)
+    return clock
+
+
+@pytest.fixture(params=VICTIMS)
+def victim(request, dataset):
+    return carry_out(Scenario(dataset=dataset, victim=request.param, regime="rating")).victim
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+
+
+def test_json_has_all_that_is_asked_for(dataset):
+    result = run("--dataset", dataset, "--model", "MF", "--k", 3, "--sample", 5, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(DEMANDED) <= report.keys()
+    assert (report["users"], report["items"], report["k"]) == (N_USERS, N_ITEMS, 3)
+    assert report["threads"] == 1
+    assert report["served"] == {
+        "undefended": 200,
+        "closed_form": 200,
+        "engine": N_USERS,
+        "functional": 5,
+        "plain_loop": 5,
+        "plain_decoder_loop": 5,
+    }
+    times = [report[name] for name in DEMANDED if name.endswith("_us_per_user")]
+    assert min(times) > 0
+    assert report["plain_loop_us_per_user"] > report["undefended_us_per_user"]
+    assert report["top50_identical"] is True
+    assert report["max_abs_difference"] < 1e-4
+    assert report["max_abs_difference_float64"] < 1e-9
+    assert report["closed_form_error"] < 1e-4
+    assert 100 < report["peak_rss_before_mib"] <= report["peak_rss_mib"] < 10_000
+    for name in report["served"]:
+        alone = report["single_user_ms"][name]
+        assert 0 < alone["p50"] <= alone["p99"]
+        assert alone["calls"] == (5 if "loop" in name or name == "functional" else N_USERS)
+        assert report["preparation_ms"][name] > 0
+    assert report["cpu"]
+    assert {"python", "numpy", "numba", "torch"} <= report["versions"].keys()
+
+
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+def test_the_table_says_what_the_json_says(dataset, regime):
+    options = ("--dataset", dataset, "--model", "AutoRec", "--regime", regime)
+    result = run(*options, "--k", 3, "--sample", 5, "--pairs", 1)
+    assert result.exit_code == 0, result.output
+    assert f"AutoRec on {dataset}, {regime} regime: 90 users, 130 items" in result.stdout
+    for name in COSTS:
+        assert name.replace("_", " ") in result.stdout
+    assert "first 50 items identical" in result.stdout
+    assert "%" not in result.stderr.replace("%|", "")  # progress bars alone
+
+
+def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
+    report = benchmark(dataset, "MF", k=3, pairs=3, sample=5, clock=clock)
+    pairs, loops = report["rounds_us_per_user"].values()
+    assert set(pairs) == {"undefended", "closed_form"}
+    assert set(loops) == COSTS.keys() - {"undefended"}
+    for rounds in (pairs, loops):
+        assert {len(taken) for taken in rounds.values()} == {3}
+        for name, taken in rounds.items():
+            assert np.all(np.array(taken) >= COSTS[name] * 0.999), name
+    for name, rounds in ((n, pairs if n in pairs else loops) for n in COSTS):
+        assert report[f"{name}_us_per_user"] == pytest.approx(np.median(rounds[name]))
+    for ratio, rounds, slow, fast in (
+        ("closed_form_over_undefended", pairs, "closed_form", "undefended"),
+        ("plain_over_closed_form", loops, "plain_decoder_loop", "closed_form"),
+        ("plain_over_engine", loops, "plain_loop", "engine"),
+        ("plain_over_functional", loops, "plain_loop", "functional"),
+    ):
+        each = np.divide(rounds[slow], rounds[fast])
+        assert len(set(each.tolist())) > 1, ratio
+        assert report[ratio] == pytest.approx(np.median(each))
+    # The closed form costs the same in every call, so its time is known outright.
+    assert report["closed_form_us_per_user"] == pytest.approx(COSTS["closed_form"], rel=1e-3)
+    assert report["single_user_ms"]["closed_form"]["p50"] == pytest.approx(0.005, rel=1e-3)
+    # Five calls of the loop, each a tenth of 0.9 ms longer than the one before.
+    alone = report["single_user_ms"]["plain_loop"]
+    assert alone["p99"] - alone["p50"] == pytest.approx(0.09 * (3.96 - 2), rel=1e-3)
+
+
+def test_shares_are_of_the_least_work_that_there_is(dataset, monkeypatch):
+    monkeypatch.setattr(machine, "matmul_gflops", lambda: 50.0)
+    monkeypatch.setattr(machine, "copy_gigabytes", lambda: 10.0)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    assert (report["matmul_gflops"], report["copy_gigabytes"]) == (50, 10)
+    rated = 1500 - 2 * N_USERS  # in training, one test and one validation item a user apart
+    products = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS + 3 * rated / N_USERS}
+    numbers = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS}
+    for name in products:
+        seconds = 1e-6 * report[f"{name}_us_per_user"]
+        flops, moved = 2 * 5 * products[name], 2 * 4 * numbers[name]
+        assert report[f"{name}_share_of_matmul"] == pytest.approx(flops / seconds / 50e9)
+        assert report[f"{name}_share_of_copy"] == pytest.approx(moved / seconds / 10e9)
+
+
+def test_work_is_done_in_turn_and_every_other_round_backwards():
+    clock, done = Clock(), []
+
+    def work(name, seconds):
+        def take():
+            done.append(name)
+            clock.now += seconds * len(done)
+
+        return take
+
+    taken = serving.in_turn({"a": work("a", 1), "b": work("b", 10)}, 3, clock=clock)
+    assert "".join(done) == "abbaab"
+    assert taken["a"] == pytest.approx([1, 4, 5])
+    assert taken["b"] == pytest.approx([20, 30, 60])
+
+
+def test_preparation_is_outside_of_what_is_timed(dataset):
+    clock = Clock()
+    seen = carry_out(Scenario(dataset=dataset, victim="MF", regime="rating")).split.train
+
+    class Slow:
+        def __init__(self):
+            clock.now += 100
+
+        def score(self, users):
+            clock.now += len(users)
+            return np.zeros((len(users), N_ITEMS))
+
+    ready, seconds = serving.prepare(Slow, seen, clock)
+    assert seconds == pytest.approx(101)
+    alone = serving.one_by_one({"slow": (ready, np.arange(4))}, seen, clock=clock)
+    assert alone["slow"] == pytest.approx(np.ones(4))
+
+
+def off_by(form, amount, users):
+    """The form, with scores that are off for some of the users."""
+
+    class Broken(form):
+        def score(self, served):
+            scores = super().score(served)
+            wrong = np.isin(served, users)
+            scores[wrong] += amount * np.random.default_rng(0).standard_normal(N_ITEMS)
+            return scores
+
+    return Broken
+
+
+@pytest.mark.parametrize("form", ["FastRVD", "FunctionalRVD"])
+def test_a_form_that_is_wrong_for_one_user_is_found_out(dataset, monkeypatch, form):
+    sample = cells.sample_users(N_USERS, 5, 0)
+    broken = off_by(getattr(serving, form), 0.5, sample[-1:])
+    monkeypatch.setattr(serving, form, broken)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    assert report["top50_identical"] is False
+    assert report["top50_identical_float64"] is False
+    noise = np.abs(0.5 * np.random.default_rng(0).standard_normal(N_ITEMS)).max()
+    assert report["max_abs_difference"] == pytest.approx(noise, abs=1e-3)
+    assert "first 50 items NOT identical" in as_text(report)
+
+
+def test_a_closed_form_that_is_wrong_is_found_out(dataset, monkeypatch):
+    broken = off_by(ClosedFormRVD, 0.01, cells.sample_users(N_USERS, 5, 0)[:1])
+    monkeypatch.setattr(serving, "ClosedFormRVD", broken)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    assert report["closed_form_error"] > 0.01
+
+
+def test_undefended_is_served_with_the_scores_of_the_victim(victim):
+    users = np.array([3, 89, 0])
+    served = serving.Undefended(victim).score(users)
+    assert served.dtype == np.float32
+    assert served == pytest.approx(victim.score(users), abs=1e-5)
+
+
+def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
+    defended = ClosedFormRVD(victim, k=4, unobserved_weight=0.2, proximal_weight=0.7)
+    rows, target = defended.vicinity(np.array([7]))[0], 11
+    double = agreement.in_double(victim)
+    offsets, factors = (part.numpy() for part in double.encode(double.parameters, rows))
+    latent = np.column_stack([factors, np.ones(4)])
+    decoder = np.append(
+        double.parameters["item_factors"][target].numpy(), double.parameters["item_bias"][target]
+    )
+    observed = victim.train[rows][:, [target]].toarray().ravel()
+    weight = np.where(observed > 0, 1, 0.2)
+    goal = np.where(observed > 0, observed, double.unobserved_target(rows).numpy()) - offsets
+
+    def gradient(row):
+        return latent.T @ (weight * (latent @ row - goal)) + 0.7 * (row - decoder)
+
+    own_offset, own = (part.numpy() for part in double.encode(double.parameters, np.array([7])))
+    solved = np.linalg.solve(
+        latent.T @ (weight[:, None] * latent) + 0.7 * np.eye(5),
+        latent.T @ (weight * goal) + 0.7 * decoder,
+    )
+    assert np.abs(gradient(solved)).max() < 1e-12
+    expected = (own_offset[0] + np.append(own[0], 1) @ solved) * victim.max_rating
+    assert ridge_scores(defended, 7, rows)[target] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_closed_form_is_near_the_solve_item_by_item_and_not_by_being_undefended(victim):
+    defended, users = ClosedFormRVD(victim, k=4), np.array([7, 30])
+    assert closed_form_error(defended, users) < 1e-5
+    assert np.abs(defended.score(users) - victim.score(users)).max() > 1e-2
+
+
+def test_the_machine_is_measured_by_what_it_did():
+    clock = Clock()
+    assert machine.matmul_gflops(clock) == pytest.approx(2 * 64**3, rel=1e-3)  # in a nanosecond
+    assert machine.copy_gigabytes(clock) == pytest.approx(8 * 2**12, rel=1e-3)
+    assert machine.cpu_model().strip()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"--dataset": "ml-100m"},
+            "'ml-100m' is neither a file nor a data set; the data sets are "
+            "ml-100k, ml-1m, filmtrust, yelp",
+        ),
+        ({"--model": "SVD"}, "'SVD' is not a model; the models are MF, NSVD, AutoRec, CDAE"),
+        ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
+    ],
+)
+def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, changes, message):
+    options = {"--dataset": dataset, "--model": "MF"} | changes
+    result = run(*(part for option in options.items() for part in option))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {message}\n"
+
+
+@pytest.mark.parametrize("option", ["--regime=both", "--k=0", "--pairs=0", "--sample=0"])
+def test_an_option_out_of_range_is_named(dataset, option):
+    result = run("--dataset", dataset, "--model", "MF", option)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option.partition('=')[0]}'" in result.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from rvdlib.cli import main\n"
+        "try: main(['bench', '--help'])\n"
+        "finally: print(*{'torch', 'numba', 'pandas'} & set(sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "--dataset" in result.stdout
+    assert result.stderr.strip() == ""

@@ -115,7 +115,7 @@ def target_hit_ratios(summary: pd.DataFrame) -> Figure:
             axes.set_title(victim)
         if column == 0:
             axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
-    _shared_legend(figure, grid[0, 0])
+    shared_legend(figure, grid[0, 0])
     return figure
 
 
@@ -142,7 +142,7 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
             axes.set_title(titles[metric])
         if column == 0:
             axes.set_ylabel(f"{REGIME_TITLES[regime]}\nchange")
-    _shared_legend(figure, grid[0, 0])
+    shared_legend(figure, grid[0, 0])
     return figure
 
 
@@ -203,7 +203,7 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
             axes.set_xlabel(labels[name])
         if j == 0:
             axes.set_ylabel(rows[metric])
-    _shared_legend(figure, grid[0, 0])
+    shared_legend(figure, grid[0, 0])
     return figure
 
 
@@ -230,7 +230,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str
     axes.grid(axis="x", visible=False)
 
 
-def _shared_legend(figure: Figure, axes: Axes) -> None:
+def shared_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """One legend above all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))

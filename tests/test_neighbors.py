@@ -139,6 +139,8 @@ def extremes(rng):
         "denormal beside one": np.vstack([plain * 1e-40, np.ones((1, 16))]).astype(np.float32),
         "huge": plain * 1e300,
         "tiny": plain * 1e-300,
+        "underflow": np.vstack([spread[:300] * 1e-34, np.ones((1, 16))]),
+        "far and near": np.vstack([plain[:500] / 100, plain[500:] * 1e4]),
         "zeros": np.vstack([plain[:300], np.zeros((300, 16))]),
         "all zeros": np.zeros((300, 16)),
         "collinear": plain[:, :1] * np.ones(16),

@@ -22,8 +22,8 @@ def test_its_headline_table_is_the_quick_runs():
     assert shown[0] == headline.columns.tolist()
     assert len(shown) == len(headline) + 1
     for line, row in zip(shown[1:], headline.itertuples(index=False), strict=True):
-        assert line[:2] == list(row[:2])
-        assert [float(cell.replace("−", "-")) for cell in line[2:]] == pytest.approx(row[2:])
+        assert line[:3] == list(row[:3])
+        assert [float(cell.replace("−", "-")) for cell in line[3:]] == pytest.approx(row[3:])
 
 
 def test_its_links_lead_somewhere():

@@ -36,6 +36,7 @@ import scipy.sparse as sp
 from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
+_BLOCKS_AT_ONCE = 16  # for the threads to share, and for one product with the catalogue
 _LANES = 8  # items whose systems are solved side by side: one vector register of float64
 
 
@@ -105,7 +106,18 @@ class VicinalRegression:
         scores = np.empty(shape, dtype=self._decoder.dtype)
         variance = np.empty(shape if return_variance else (0, shape[1]), dtype=scores.dtype)
         members, size = vicinities.shape[1] + 1, self._latent.shape[1]
+        # Beside the scores, memory must not grow with the users.
+        step = max(1, _BLOCK_NUMBERS // (members * (members + size)))
+        for start in range(0, len(users), _BLOCKS_AT_ONCE * step):
+            part = slice(start, start + _BLOCKS_AT_ONCE * step)
+            self._fill(users[part], vicinities[part], step, scores[part], variance[part])
+        np.maximum(variance, 0, out=variance)  # rounding may leave it a hair below
+        return (scores, variance) if return_variance else scores
+
+    def _fill(self, users, vicinities, step, scores, variance):
+        """Scores, and the variance where it has rows, of users in blocks of ``step``."""
         rows = np.column_stack([vicinities, users])
+        members, size = rows.shape[1], self._latent.shape[1]
         gain = np.empty((len(users), members - 1, members))
         factors = np.empty((len(users), members, size), dtype=scores.dtype)
         constants = np.empty((len(users), members))
@@ -117,7 +129,7 @@ class VicinalRegression:
             surplus = (self._offsets - self._silence)[vicinities[block]]
             correction = np.einsum("bvx,bv->bx", gain[block], surplus)
             constants[block] = self._offsets[rows[block]] - self._omega * correction
-            if return_variance:
+            if len(variance):
                 left = np.einsum("bd,bd->b", latent[:, -1], heard[:, -1])
                 variance[block] = left[:, None] / self._lambda
 
@@ -137,12 +149,9 @@ class VicinalRegression:
                 variance[block],
             )
 
-        step = max(1, _BLOCK_NUMBERS // (members * (members + size)))
         for_blocks(hear_silence, len(users), step)
         np.matmul(factors[:, -1], self._decoder.T, out=scores)
         for_blocks(hear_ratings, len(users), step)
-        np.maximum(variance, 0, out=variance)  # rounding may leave it a hair below
-        return (scores, variance) if return_variance else scores
 
 
 def _hear_silence(

@@ -10,16 +10,19 @@ number nor who else is served changes a score beyond rounding.
 """
 
 import itertools
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from rvdlib.defenses import engine_kernels as kernels
+from rvdlib.defenses.engine_kernels import Decoder, Descent, Encoder, Ratings, Workspace
+from rvdlib.defenses.engine_memory import block_rows, workspace
 from rvdlib.defenses.vicinal import RVD
 from rvdlib.models import CDAE, MF, NSVD, AutoRec
-from rvdlib.models.base import DECODER, Victim
+from rvdlib.models.base import Victim
 from rvdlib.seeding import stream
 from rvdlib.threads import for_blocks
 
@@ -81,36 +84,31 @@ class FastRVD(RVD):
                 "by RVD, which takes any victim, or by VicinalRegression, which takes arrays, or "
                 "describe its encoder in rvdlib.defenses.engine.ENCODERS"
             )
+        self._free: list[Workspace] = []
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, in the dtype of the victim's parameters."""
         users = np.array(users, dtype=np.int64)
-        vicinities = self.vicinity(users)
-        decoder, encoder = kernels.Decoder(*self._tensors(DECODER)), self._encoder()
-        ratings, descent = self._ratings(decoder), self._descent(vicinities.shape[1])
+        vicinities = np.ascontiguousarray(self.vicinity(users))
+        k, (decoder, encoder, ratings) = vicinities.shape[1], self._arrays
+        descent, dtype = self._descent(k), decoder.factors.dtype
         n_items, size = decoder.factors.shape
-        n_ratings = int(np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0))
-        everything = descent.unobserved_weight > 0
-        n_rows = n_items if everything else min(n_items, n_ratings)
-        dtype = decoder.factors.dtype
+        n_ratings = np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0)
+        n_rows = n_items if descent.everywhere else min(n_items, n_ratings)
         factors, offsets = np.empty((len(users), size), dtype), np.empty(len(users), dtype)
         n_moved = np.empty(len(users), dtype=np.int64)
         moved_items = np.empty((len(users), n_rows), dtype=np.int32)
         moved_scores = np.empty((len(users), n_rows), dtype=dtype)
         scores = np.empty((len(users), n_items), dtype=dtype)
-        memory = threading.local()
 
         def fine_tune(block):
-            if not hasattr(memory, "space"):
-                memory.space = kernels.workspace(
-                    dtype, n_items, size, vicinities.shape[1], n_ratings, everything
-                )
             served, rows = users[block], vicinities[block]
-            kernels.fine_tune(
-                served, rows, self._batches(served, rows), decoder, encoder, ratings, descent,
-                memory.space, factors[block], offsets[block],
-                n_moved[block], moved_items[block], moved_scores[block],
-            )  # fmt: skip
+            with self._workspace(k, descent) as space:
+                kernels.fine_tune(
+                    served, rows, self._batches(served, rows), decoder, encoder, ratings, descent,
+                    block_rows(size), space, factors[block], offsets[block],
+                    n_moved[block], moved_items[block], moved_scores[block],
+                )  # fmt: skip
 
         def finish(block):
             kernels.finish(
@@ -123,20 +121,32 @@ class FastRVD(RVD):
         for_blocks(finish, len(users), _USERS_AT_ONCE)
         return scores
 
-    def _tensors(self, names) -> list[np.ndarray]:
-        return [np.ascontiguousarray(self.victim.parameters[name].numpy()) for name in names]
+    @contextmanager
+    def _workspace(self, k: int, descent: Descent) -> Iterator[Workspace]:
+        """Memory for any vicinity of k, used before if there is some: fresh pages take time."""
+        try:
+            space = self._free.pop()
+        except IndexError:
+            decoder, _, ratings = self._arrays
+            most = np.sort(np.diff(ratings.indptr))[-k:].sum()
+            space = workspace(decoder.factors.dtype, *decoder.factors.shape, k, most, descent)
+        yield space
+        self._free.append(space)
 
-    def _encoder(self) -> kernels.Encoder:
+    @cached_property
+    def _arrays(self) -> tuple[Decoder, Encoder, Ratings]:
+        """What the kernels read of the victim."""
         victim, parts = self.victim, ENCODERS[type(self.victim)]
-        factors = victim.parameters["item_factors"].numpy()
-        size, dtype = factors.shape[1], factors.dtype
+        dtype = victim.parameters["item_factors"].numpy().dtype
+        n_users, size = victim.train.shape[0], victim.parameters["item_factors"].shape[1]
 
         def part(name, *row_shape):
             if name not in victim.parameters:
                 return np.empty((0, *row_shape), dtype=dtype)
             return np.ascontiguousarray(victim.parameters[name].numpy()).reshape(-1, *row_shape)
 
-        return kernels.Encoder(
+        decoder = Decoder(part("item_factors", size), part("item_bias"))
+        encoder = Encoder(
             profile_factors=part(parts.profile_factors, size),
             own_factors=part(parts.own_factors, size),
             hidden_bias=part(parts.hidden_bias, size),
@@ -144,38 +154,30 @@ class FastRVD(RVD):
             constants=parts.constants(victim).astype(dtype),
             sigmoid=parts.sigmoid,
         )
-
-    def _ratings(self, decoder: kernels.Decoder) -> kernels.Ratings:
-        victim, dtype = self.victim, decoder.factors.dtype
-        n_users, _ = victim.train.shape
-        silence = np.zeros(n_users)
-        if self.config.unobserved_weight:
-            silence = victim.unobserved_target(np.arange(n_users)).numpy()
-        reads = ENCODERS[type(victim)].profile_factors
-        inputs = victim.inputs.data if reads else np.empty(0)
-        return kernels.Ratings(
+        ratings = Ratings(
             victim.train.indptr,
             victim.train.indices,
-            victim.train.data.astype(dtype, copy=False),
-            inputs.astype(dtype, copy=False),
-            silence.astype(dtype, copy=False),
+            targets=victim.train.data.astype(dtype),
+            inputs=(victim.inputs.data if parts.profile_factors else np.empty(0)).astype(dtype),
+            silence=victim.unobserved_target(np.arange(n_users)).numpy().astype(dtype),
         )
+        return decoder, encoder, ratings
 
-    def _descent(self, n_rows: int) -> kernels.Descent:
+    def _descent(self, k: int) -> Descent:
         config = self.config
         step = np.arange(1, config.steps + 1)
         rates = np.full((config.steps, 2), config.learning_rate)
         if config.optimizer == "adam":
             rates[:, 0] /= 1 - 0.9**step
             rates[:, 1] = 1 / np.sqrt(1 - 0.999**step)
-        return kernels.Descent(
+        return Descent(
             decoder_moves=config.scope != "encoder",
             encoder_moves=config.scope != "decoder",
             adam=config.optimizer == "adam",
             momentum=config.momentum,
             rates=rates,
-            unobserved_weight=float(config.unobserved_weight),
-            pull=2 * config.proximal_weight / n_rows,
+            everywhere=config.unobserved_weight > 0,
+            pull=2 * config.proximal_weight / k,
         )
 
     def _batches(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:

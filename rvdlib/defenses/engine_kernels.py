@@ -1,285 +1,315 @@
 """The descent of iterative RVD on what can move, user by user, compiled.
 
-Every victim that this file can serve encodes a user v as
-
-    h_v = f(Σ_j x_vj E_j + P_v + c)        a_v = α_v + β_v
-
-with f the sigmoid or nothing, and any of E, P, c, β absent (:class:`Encoder`). The vicinal loss
+The vicinal loss of a step, over a batch of B of the k neighbours, is
 
     (1/B) Σ_v Σ_i c_vi (s_vi − y_vi)² + (λ/k) ‖θ − θ̂‖²,        s_vi = a_v + h_v · w_i + b_i
 
-has, with g_vi = (2/B) c_vi (s_vi − y_vi) and δ_v = f'(·) Σ_i g_vi w_i, the gradients
+for every encoder h_v = f(Σ_j x_vj E_j + P_v + c), a_v = α_v + β_v. With the slopes
+g_vi = (2/B) c_vi (s_vi − y_vi) and δ_v = f'(·) Σ_i g_vi w_i its gradients are
 
     w_i: Σ_v g_vi h_v    b_i: Σ_v g_vi    E_j: Σ_v x_vj δ_v    P_v: δ_v    c: Σ_v δ_v    β_v: Σ_i g_vi
 
-and 2λ/k (θ − θ̂) more. A *row* is an item that moves, a *cell* a neighbour who counts for it. Cells
-without weight have no gradient, and a parameter without gradient keeps its value and its moments
-at zero under every optimiser here; so with ω = 0 the rows are the items that the vicinity rated.
-With ω > 0 they are all items, and those that nobody rated share one set of cells.
+and 2λ/k (θ − θ̂) more. Where c_vi = 0 there is no gradient, and without any a parameter and its
+moments stay where they are under every optimiser here. So with ω = 0 the rows are the items that
+the vicinity rated, and a step costs what its ratings cost (:func:`_step_sparse`). With ω > 0 they
+are all items (:func:`_step_dense`).
 
-One step reads and writes each row once: the gradient of a block of rows stays in the L1 cache until
-the optimiser has used it, and the next step's latent vectors are summed from the encoder's rows as
-soon as those have moved. Where the encoder is frozen rows do not depend on each other, and a block
-makes all its steps before the next begins.
+What makes it fast. Sums over cells take four at a time. The gradient of a block of rows stays in
+the L1 cache until the rows have moved. With ω > 0 and a frozen encoder rows do not depend on each
+other, and a block makes all its steps before the next begins. All is in one file, because numba's
+cache does not see changes in others.
+
+A *row* is an item whose decoder or encoder row can move, numbered by when it is met, the rated ones
+first; a *cell* is a rating of the vicinity.
 """
 
-import math
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
-_BLOCK_NUMBERS = 1024  # parameters whose gradient is formed before they move
+_USUAL_SIZE = 64  # d of a victim with the default embedding_size
 
-# Nothing is allocated in here, so nothing needs reference counts: without them (_nrt) a slice costs
-# nothing. Not all of fastmath: NaN and infinity must stay what they are, to be seen.
-_compiled = numba.njit(
-    cache=True,
-    nogil=True,
-    _nrt=False,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "nsz"},
-)
+_OPTIONS = {
+    "cache": True,
+    "nogil": True,
+    # Nothing is allocated in here. Without reference counts a slice costs nothing.
+    "_nrt": False,
+    "error_model": "numpy",
+}
+# Not all of fastmath: NaN and infinity must stay what they are, to be seen.
+_FASTMATH = {"reassoc", "contract", "nsz"}
+_compiled = numba.njit(fastmath=_FASTMATH, **_OPTIONS)
 
 
 class Decoder(NamedTuple):
-    """``factors`` (items, d) w and ``bias`` (items,) b."""
+    """s_vi = a_v + h_v · w_i + b_i."""
 
-    factors: np.ndarray
-    bias: np.ndarray
+    factors: np.ndarray  # w (items, d)
+    bias: np.ndarray  # b (items,)
 
 
 class Encoder(NamedTuple):
-    """What h and a are made of; absent parts have no rows."""
+    """h_v = f(Σ_j x_vj E_j + P_v + c), a_v = α_v + β_v. Absent parts have no rows."""
 
     profile_factors: np.ndarray  # E (items, d) or (0, d)
     own_factors: np.ndarray  # P (users, d) or (0, d)
     hidden_bias: np.ndarray  # c (1, d) or (0, d)
     user_bias: np.ndarray  # β (users,) or (0,)
     constants: np.ndarray  # α (users,)
-    sigmoid: bool
+    sigmoid: bool  # whether f is; else the identity
 
 
 class Ratings(NamedTuple):
-    """CSR of the training rows: ``values`` are targets, ``inputs`` what the encoder reads."""
+    """The training rows, CSR."""
 
     indptr: np.ndarray
     indices: np.ndarray
-    values: np.ndarray
-    inputs: np.ndarray  # x (ratings,), or (0,) where E is absent
+    targets: np.ndarray  # y, (ratings,)
+    inputs: np.ndarray  # x, (ratings,), or (0,) where E is absent
     silence: np.ndarray  # y⁰ (users,)
 
 
 class Descent(NamedTuple):
-    """What a step does. ``rates`` (steps, 2): Adam's step size and 1/√(1 − β₂ᵗ), see engine.py."""
+    """What a step does."""
 
     decoder_moves: bool
     encoder_moves: bool
     adam: bool
     momentum: float
-    rates: np.ndarray
-    unobserved_weight: float
+    rates: np.ndarray  # (steps, 2) Adam's η / (1 − β₁ᵗ) and (1 − β₂ᵗ)^-1/2, or η and anything
+    everywhere: bool  # whether every item is a row: ω > 0
     pull: float  # 2λ/k
 
 
-class Workspace(NamedTuple):
-    """One thread's memory. First axis of what moves: value, first moment, second moment."""
+class Moving(NamedTuple):
+    """What moves, row after row, in three lines: values, first and second moments."""
 
-    decoder_rows: np.ndarray  # (3, rows · d), in whole cache lines like all that moves
+    decoder_rows: np.ndarray  # (3, rows · d), or a block of rows where each makes its own way
     decoder_bias: np.ndarray  # (3, rows)
-    profile_rows: np.ndarray  # (3, rows · d)
+    profile_rows: np.ndarray  # (3, rated rows · d)
     own_rows: np.ndarray  # (3, k · d)
     hidden_bias: np.ndarray  # (3, d)
     user_bias: np.ndarray  # (3, k)
-    latent: np.ndarray  # (k + 1, d) h, u's last
-    hidden: np.ndarray  # (k + 1, d) before f
-    offset: np.ndarray  # (k,) a
-    scratch: np.ndarray  # (d,)
-    power: np.ndarray  # (d,) and the same memory as integers
-    power_bits: np.ndarray
-    latent_gradient: np.ndarray  # (k, d)
+
+
+class Vicinity(NamedTuple):
+    """The neighbours; the last of the k + 1 is the served user."""
+
+    latent: np.ndarray  # h, ((k + 1) · d,)
+    hidden: np.ndarray  # f's argument, ((k + 1) · d,)
+    offset: np.ndarray  # a (k,)
+    silence: np.ndarray  # y⁰ (k,)
+    latent_gradient: np.ndarray  # (k · d,)
     offset_gradient: np.ndarray  # (k,)
-    gradient: np.ndarray  # (a block of rows, or k, · d)
-    bias_gradient: np.ndarray  # (rows of a block, d)
-    row_of: np.ndarray  # (items,) −1 where an item has no row
+    rest: np.ndarray  # the sigmoid's, ((k + 1) · d,)
+    power: np.ndarray  # the same
+    power_bits: np.ndarray  # the memory of ``power`` as integers
+
+
+class Cells(NamedTuple):
+    """Which rows there are, and their ratings: neighbour by neighbour, with an index row by row."""
+
+    row_of: np.ndarray  # (items,), −1 where an item has no row
     item_of: np.ndarray  # (rows,)
-    first_cell: np.ndarray  # (rows + 1,)
-    neighbour: np.ndarray  # (cells,)
-    target: np.ndarray  # (cells,) y
-    kind: np.ndarray  # (cells,) 0: a rating, 1: silence
-    input: np.ndarray  # (cells,) x
+    first: np.ndarray  # of each neighbour (k + 1,)
+    row: np.ndarray  # (cells,)
+    target: np.ndarray  # y (cells,)
+    input: np.ndarray  # x (cells,)
+    slope: np.ndarray  # g (cells,)
+    first_of_row: np.ndarray  # (rated rows + 1,)
+    cell_of_row: np.ndarray  # (cells,)
+    neighbour_of_row: np.ndarray  # (cells,)
 
 
-def workspace(dtype, n_items: int, size: int, k: int, n_ratings: int, everything: bool):
-    """Memory for vicinities of k users with up to ``n_ratings`` ratings.
+class Gradients(NamedTuple):
+    """On their way to the optimiser."""
 
-    ``everything``: whether every item is a row (ω > 0).
-    """
-    rated = min(n_items, n_ratings)
-    rows = n_items if everything else rated
-    cells = (rated + 1) * k if everything else n_ratings
-    block = max(_BLOCK_NUMBERS // size, 1)
-    per_line = 64 // dtype.itemsize
+    rows: np.ndarray  # of a block of rows, or of k
+    numbers: np.ndarray  # of each row's bias, or of k
+    slopes: np.ndarray  # g of a block of rows (block · k,)
 
-    def numbers(*shape):
-        """Zeros from the start of a cache line on, where vector registers are loaded fastest."""
-        memory = np.zeros(math.prod(shape) + per_line, dtype=dtype)
-        start = -memory.ctypes.data % 64 // memory.itemsize
-        return memory[start : start + math.prod(shape)].reshape(shape)
 
-    def moving(count):
-        return numbers(3, -(-count // per_line) * per_line)
+class Workspace(NamedTuple):
+    """One thread's memory."""
 
-    def indices(count):
-        return np.zeros(count, dtype=np.int32)
-
-    power = numbers(size)
-    return Workspace(
-        decoder_rows=moving(rows * size),
-        decoder_bias=moving(rows),
-        profile_rows=moving(rated * size),
-        own_rows=moving(k * size),
-        hidden_bias=moving(size),
-        user_bias=moving(k),
-        latent=numbers(k + 1, size),
-        hidden=numbers(k + 1, size),
-        offset=numbers(k),
-        scratch=numbers(size),
-        power=power,
-        power_bits=power.view(f"i{dtype.itemsize}"),
-        latent_gradient=numbers(k, size),
-        offset_gradient=numbers(k),
-        gradient=numbers(max(block, k) * size),
-        bias_gradient=numbers(max(block, k, size)),
-        row_of=np.full(n_items, -1, dtype=np.int32),
-        item_of=indices(rows),
-        first_cell=indices(rated + 1),
-        neighbour=indices(cells),
-        target=numbers(cells),
-        kind=np.zeros(cells, dtype=np.int8),
-        input=numbers(cells),
-    )
+    moving: Moving
+    vicinity: Vicinity
+    cells: Cells
+    gradients: Gradients
 
 
 @_compiled
 def fine_tune(
-    users, vicinities, batches, decoder, encoder, ratings, descent, space,
+    users, vicinities, batches, decoder, encoder, ratings, descent, block, space,
     factors, offsets, n_moved, moved_items, moved_scores,
 ):  # fmt: skip
-    """Fine-tune on each of ``vicinities`` (B, k), all of them distinct users, and score with that.
+    """Fine-tune on each of ``vicinities`` (B, k), k distinct users each, and score with that.
 
     Args:
-        batches: (B or 1, steps or 1, 2, k) 2/B c of each neighbour's ratings, and silence, in each
-            step.
+        batches: (B or 1, steps or 1, 2, k) what each neighbour's ratings, and silence, weigh in
+            each step, 2/B c.
+        block: rows whose gradient is formed before they move.
         factors: (B, d), set to each user's h after the last step; ``offsets`` (B,) to her a.
         n_moved: (B,), set to the number of rows; ``moved_items`` and ``moved_scores`` (B, rows)
             to their items and the user's scores.
     """
-    size = factors.shape[1]
-    block = max(_BLOCK_NUMBERS // size, 1)
-    steps = len(descent.rates)
+    moving, vicinity, cells = space.moving, space.vicinity, space.cells
+    steps, size, k = len(descent.rates), factors.shape[1], vicinities.shape[1]
     for b in range(len(users)):
-        user, neighbours, schedule = users[b], vicinities[b], batches[b % len(batches)]
-        k = len(neighbours)
-        n_rated, n_rows = _lay_out(neighbours, descent.unobserved_weight, ratings, space)
-        _load_encoder(neighbours, n_rated, encoder, space)
-        _encode_vicinity(neighbours, n_rated, encoder, space)
-        if descent.encoder_moves:
-            _load_rows(0, n_rows, space.item_of, decoder.factors, space.decoder_rows)
-            _load_bias(0, n_rows, space.item_of, decoder.bias, space.decoder_bias)
+        neighbours, schedule, scores = vicinities[b], batches[b % len(batches)], moved_scores[b]
+        n_rated, n_rows = _lay_out(neighbours, ratings, descent.everywhere, cells)
+        _load_encoder(neighbours, n_rated, encoder, cells.item_of, moving)
+        _encode(neighbours, encoder, moving, cells, vicinity)
+        for o in range(k):
+            vicinity.silence[o] = ratings.silence[neighbours[o]]
+        latent = vicinity.latent[_at(k, size)]
+        if descent.encoder_moves or not descent.everywhere:
+            _load_decoder(cells.item_of[:n_rows], decoder, moving)
             for step in range(steps):
                 weights = schedule[step % len(schedule)]
-                space.latent_gradient[:] = 0
-                space.offset_gradient[:] = 0
-                for row in range(0, n_rows, block):
-                    end = min(row + block, n_rows)
-                    _step_decoder(row, end, row, n_rated, step, weights, decoder, descent, space)
-                _step_encoder(neighbours, n_rated, block, step, encoder, descent, space)
-        offsets[b] = _encode_user(user, neighbours, encoder, ratings, space)
-        if descent.encoder_moves:
-            _score_rows(0, n_rows, 0, offsets[b], space, moved_scores[b])
+                _clear(vicinity.latent_gradient)
+                _clear(vicinity.offset_gradient)
+                if descent.everywhere:
+                    for row in range(0, n_rows, block):
+                        end = min(row + block, n_rows)
+                        _step_dense(row, end, row, n_rated, step, weights, decoder, descent, space)
+                else:
+                    _step_sparse(n_rows, block, step, weights, decoder, descent, space)
+                if descent.encoder_moves:
+                    _step_encoder(neighbours, n_rated, block, step, encoder, descent, space)
+                    _encode(neighbours, encoder, moving, cells, vicinity)
+            offsets[b] = _encode_user(
+                users[b], neighbours, encoder, ratings, moving, cells.row_of, vicinity
+            )
+            _score(0, n_rows, moving, latent, offsets[b], scores)
         else:
+            offsets[b] = _encode_user(
+                users[b], neighbours, encoder, ratings, moving, cells.row_of, vicinity
+            )
             for row in range(0, n_rows, block):
                 end = min(row + block, n_rows)
-                items = space.item_of[row:end]
-                _load_rows(0, end - row, items, decoder.factors, space.decoder_rows)
-                _load_bias(0, end - row, items, decoder.bias, space.decoder_bias)
+                _load_decoder(cells.item_of[row:end], decoder, moving)
                 for step in range(steps):
                     weights = schedule[step % len(schedule)]
-                    _step_decoder(row, end, 0, n_rated, step, weights, decoder, descent, space)
-                _score_rows(row, end, 0, offsets[b], space, moved_scores[b])
-        _copy(space.latent[k], factors[b])
+                    _step_dense(row, end, 0, n_rated, step, weights, decoder, descent, space)
+                _score(row, end, moving, latent, offsets[b], scores)
+        _copy(latent, factors[b])
         n_moved[b] = n_rows
         for row in range(n_rows):
-            moved_items[b, row] = space.item_of[row]
-        for row in range(n_rated):
-            space.row_of[space.item_of[row]] = -1
+            moved_items[b, row] = cells.item_of[row]
+            cells.row_of[cells.item_of[row]] = -1
 
 
 @_compiled
-def _lay_out(neighbours, omega, ratings, space):
-    """Rows and cells of a vicinity: how many items its users rated, and how many rows there are."""
-    k = len(neighbours)
-    row_of, item_of, first_cell = space.row_of, space.item_of, space.first_cell
-    n_rated = 0
-    for o in range(k):
-        for position in range(ratings.indptr[neighbours[o]], ratings.indptr[neighbours[o] + 1]):
+def finish(bias, offsets, n_moved, moved_items, moved_scores, stars, scores):
+    """From products h · w (B, items) to scores in ``stars``, the rows that moved put in place."""
+    for b in range(len(scores)):
+        line = scores[b]
+        for item in range(len(line)):
+            line[item] = (line[item] + offsets[b] + bias[item]) * stars
+        for row in range(n_moved[b]):
+            line[moved_items[b, row]] = moved_scores[b, row] * stars
+
+
+@_compiled
+def _lay_out(neighbours, ratings, everywhere, cells):
+    """Number the rows and list the cells: how many items the vicinity rated, and how many rows."""
+    row_of, item_of, ends = cells.row_of, cells.item_of, cells.first_of_row
+    n_rated = n_cells = 0
+    for o in range(len(neighbours)):
+        v = neighbours[o]
+        cells.first[o] = n_cells
+        for position in range(ratings.indptr[v], ratings.indptr[v + 1]):
             item = ratings.indices[position]
-            if row_of[item] < 0:
-                row_of[item] = n_rated
-                item_of[n_rated] = item
+            row = row_of[item]
+            if row < 0:
+                row = row_of[item] = n_rated
+                item_of[row] = item
                 n_rated += 1
-                first_cell[n_rated] = 0
-            first_cell[row_of[item] + 1] += 1
+                ends[n_rated] = 0
+            ends[row + 1] += 1
+            cells.row[n_cells] = row
+            cells.target[n_cells] = ratings.targets[position]
+            if len(ratings.inputs):
+                cells.input[n_cells] = ratings.inputs[position]
+            n_cells += 1
+    cells.first[len(neighbours)] = n_cells
+    # By counting: where each row's next cell goes, and in the end where the row ends.
+    total = 0
+    for row in range(n_rated):
+        count, ends[row + 1] = ends[row + 1], total
+        total += count
+    ends[0] = 0
+    for o in range(len(neighbours)):
+        for cell in range(cells.first[o], cells.first[o + 1]):
+            place = ends[cells.row[cell] + 1]
+            cells.cell_of_row[place], cells.neighbour_of_row[place] = cell, o
+            ends[cells.row[cell] + 1] = place + 1
     n_rows = n_rated
-    first_cell[0] = 0
-    if omega > 0:
-        for row in range(n_rated + 1):
-            first_cell[row] = row * k
-            for o in range(k):
-                cell = row * k + o
-                space.neighbour[cell] = o
-                space.target[cell] = ratings.silence[neighbours[o]]
-                space.kind[cell] = 1
-                space.input[cell] = 0
+    if everywhere:
         for item in range(len(row_of)):
             if row_of[item] < 0:
                 item_of[n_rows] = item
                 n_rows += 1
-    else:
-        # Where the next cell of each row goes; in the end, where the row ends.
-        for row in range(n_rated):
-            first_cell[row + 1] += first_cell[row]
-        for row in range(n_rated, 0, -1):
-            first_cell[row] = first_cell[row - 1]
-    for o in range(k):
-        for position in range(ratings.indptr[neighbours[o]], ratings.indptr[neighbours[o] + 1]):
-            row = row_of[ratings.indices[position]]
-            if omega > 0:
-                cell = row * k + o
-            else:
-                cell = first_cell[row + 1]
-                first_cell[row + 1] += 1
-            space.neighbour[cell] = o
-            space.target[cell] = ratings.values[position]
-            space.kind[cell] = 0
-            space.input[cell] = ratings.inputs[position] if len(ratings.inputs) else 0
     return n_rated, n_rows
 
 
+# Loops over vectors, which the compiler turns into vector instructions, twice as fast where it knows
+# their length. Four at a time, a vector is loaded and stored once for four; fewer than four are
+# filled up with weights of zero.
+
+
 @_compiled
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for f in range(len(x)):
-        total += x[f] * y[f]
-    return total
+def _dots(x, y0, y1, y2, y3):
+    """x · y0, x · y1, x · y2, x · y3"""
+    if len(x) == _USUAL_SIZE:
+        return _sum_products(_USUAL_SIZE, x, y0, y1, y2, y3)
+    return _sum_products(len(x), x, y0, y1, y2, y3)
+
+
+@_compiled
+def _sum_products(size, x, y0, y1, y2, y3):
+    t0 = t1 = t2 = t3 = x.dtype.type(0)
+    for f in range(size):
+        t0 += x[f] * y0[f]
+        t1 += x[f] * y1[f]
+        t2 += x[f] * y2[f]
+        t3 += x[f] * y3[f]
+    return t0, t1, t2, t3
+
+
+@_compiled
+def _add_four(w0, x0, w1, x1, w2, x2, w3, x3, y):
+    """y += w0 · x0 + w1 · x1 + w2 · x2 + w3 · x3"""
+    if len(y) == _USUAL_SIZE:
+        for f in range(_USUAL_SIZE):
+            y[f] += w0 * x0[f] + w1 * x1[f] + w2 * x2[f] + w3 * x3[f]
+    else:
+        for f in range(len(y)):
+            y[f] += w0 * x0[f] + w1 * x1[f] + w2 * x2[f] + w3 * x3[f]
 
 
 @_compiled
 def _add(weight, x, y):
     """y += weight · x"""
-    for f in range(len(x)):
-        y[f] += weight * x[f]
+    if len(y) == _USUAL_SIZE:
+        for f in range(_USUAL_SIZE):
+            y[f] += weight * x[f]
+    else:
+        for f in range(len(y)):
+            y[f] += weight * x[f]
+
+
+@_compiled
+def _set(weight, x, y):
+    """y = weight · x"""
+    if len(y) == _USUAL_SIZE:
+        for f in range(_USUAL_SIZE):
+            y[f] = weight * x[f]
+    else:
+        for f in range(len(y)):
+            y[f] = weight * x[f]
 
 
 @_compiled
@@ -289,86 +319,137 @@ def _copy(x, y):
 
 
 @_compiled
+def _clear(x):
+    for f in range(len(x)):
+        x[f] = 0
+
+
+@_compiled
+def _set_pull(pull, values, trained, gradient):
+    """gradient = pull · (values − trained)"""
+    for f in range(len(values)):
+        gradient[f] = pull * (values[f] - trained[f])
+
+
+@_compiled
 def _at(row, size):
     """Where a row of ``size`` numbers lies in flat memory."""
     return slice(row * size, (row + 1) * size)
 
 
+# What moves is copied, its moments at zero.
+
+
 @_compiled
-def _load_rows(start, count, sources, matrix, state):
-    """Rows ``sources`` of ``matrix`` as values, from row ``start`` on, their moments zero."""
+def _load(sources, matrix, state):
+    """Rows ``sources`` of ``matrix``."""
     size = matrix.shape[1]
-    for row in range(count):
-        _copy(matrix[sources[row]], state[0, _at(start + row, size)])
-    state[1:, start * size : (start + count) * size] = 0
+    for row in range(len(sources)):
+        _copy(matrix[sources[row]], state[0, _at(row, size)])
+    _clear(state[1, : len(sources) * size])
+    _clear(state[2, : len(sources) * size])
 
 
 @_compiled
-def _load_bias(start, count, sources, vector, state):
-    for row in range(count):
-        state[0, start + row] = vector[sources[row]]
-    state[1:, start : start + count] = 0
+def _load_numbers(sources, vector, state):
+    for row in range(len(sources)):
+        state[0, row] = vector[sources[row]]
+    _clear(state[1, : len(sources)])
+    _clear(state[2, : len(sources)])
 
 
 @_compiled
-def _load_encoder(neighbours, n_rated, encoder, space):
+def _load_decoder(items, decoder, moving):
+    _load(items, decoder.factors, moving.decoder_rows)
+    _load_numbers(items, decoder.bias, moving.decoder_bias)
+
+
+@_compiled
+def _load_encoder(neighbours, n_rated, encoder, item_of, moving):
     if len(encoder.profile_factors):
-        _load_rows(0, n_rated, space.item_of, encoder.profile_factors, space.profile_rows)
+        _load(item_of[:n_rated], encoder.profile_factors, moving.profile_rows)
     if len(encoder.own_factors):
-        _load_rows(0, len(neighbours), neighbours, encoder.own_factors, space.own_rows)
+        _load(neighbours, encoder.own_factors, moving.own_rows)
     if len(encoder.user_bias):
-        _load_bias(0, len(neighbours), neighbours, encoder.user_bias, space.user_bias)
+        _load_numbers(neighbours, encoder.user_bias, moving.user_bias)
     if len(encoder.hidden_bias):
-        _copy(encoder.hidden_bias[0], space.hidden_bias[0])
-        space.hidden_bias[1:] = 0
+        _copy(encoder.hidden_bias[0], moving.hidden_bias[0])
+        _clear(moving.hidden_bias[1])
+        _clear(moving.hidden_bias[2])
+
+
+# The encoder.
 
 
 @_compiled
-def _encode_vicinity(neighbours, n_rated, encoder, space):
+def _encode(neighbours, encoder, moving, cells, vicinity):
+    """h and a of the vicinity, from what has moved."""
     k = len(neighbours)
-    _begin_encoding(k, encoder, space)
-    if len(encoder.profile_factors):
-        _sum_profiles(0, n_rated, space)
-    _activate(0, k, encoder, space)
+    size = len(vicinity.hidden) // (k + 1)
+    rows, row, x = moving.profile_rows[0], cells.row, cells.input
+    zero, one = vicinity.hidden.dtype.type(0), vicinity.hidden.dtype.type(1)
     for o in range(k):
-        space.offset[o] = encoder.constants[neighbours[o]]
-        if len(encoder.user_bias):
-            space.offset[o] += space.user_bias[0, o]
-
-
-@_compiled
-def _begin_encoding(k, encoder, space):
-    """P_v + c, without the profiles."""
-    one, size = space.hidden.dtype.type(1), space.hidden.shape[1]
-    for o in range(k):
-        hidden = space.hidden[o]
-        hidden[:] = 0
+        hidden = vicinity.hidden[_at(o, size)]
+        _clear(hidden)
         if len(encoder.own_factors):
-            _add(one, space.own_rows[0, _at(o, size)], hidden)
+            _add(one, moving.own_rows[0, _at(o, size)], hidden)
         if len(encoder.hidden_bias):
-            _add(one, space.hidden_bias[0, : len(hidden)], hidden)
+            _add(one, moving.hidden_bias[0, :size], hidden)
+        if len(encoder.profile_factors):
+            last = cells.first[o + 1] - 1
+            for c in range(cells.first[o], last + 1, 4):
+                c1, c2, c3 = min(c + 1, last), min(c + 2, last), min(c + 3, last)
+                _add_four(
+                    x[c], rows[_at(row[c], size)],
+                    x[c1] if c + 1 <= last else zero, rows[_at(row[c1], size)],
+                    x[c2] if c + 2 <= last else zero, rows[_at(row[c2], size)],
+                    x[c3] if c + 3 <= last else zero, rows[_at(row[c3], size)],
+                    hidden,
+                )  # fmt: skip
+        vicinity.offset[o] = encoder.constants[neighbours[o]]
+        if len(encoder.user_bias):
+            vicinity.offset[o] += moving.user_bias[0, o]
+    _activate(0, k * size, encoder.sigmoid, vicinity)
 
 
 @_compiled
-def _sum_profiles(first_row, last_row, space):
-    """Σ_j x_vj E_j over some rows."""
-    size = space.hidden.shape[1]
-    for row in range(first_row, last_row):
-        values = space.profile_rows[0, _at(row, size)]
-        for cell in range(space.first_cell[row], space.first_cell[row + 1]):
-            x = space.input[cell]
-            if x != 0:
-                _add(x, values, space.hidden[space.neighbour[cell]])
+def _encode_user(user, neighbours, encoder, ratings, moving, row_of, vicinity):
+    """u's h to the last row of ``vicinity.latent``, from what has moved; returns her a."""
+    k = len(neighbours)
+    size = len(vicinity.hidden) // (k + 1)
+    hidden, one = vicinity.hidden[_at(k, size)], vicinity.hidden.dtype.type(1)
+    own = -1
+    for o in range(k):
+        if neighbours[o] == user:
+            own = o
+    _clear(hidden)
+    if len(encoder.own_factors):
+        trained = encoder.own_factors[user]
+        _add(one, trained if own < 0 else moving.own_rows[0, _at(own, size)], hidden)
+    if len(encoder.hidden_bias):
+        _add(one, moving.hidden_bias[0, :size], hidden)
+    if len(encoder.profile_factors):
+        for position in range(ratings.indptr[user], ratings.indptr[user + 1]):
+            item = ratings.indices[position]
+            row, trained = row_of[item], encoder.profile_factors[item]
+            values = trained if row < 0 else moving.profile_rows[0, _at(row, size)]
+            _add(ratings.inputs[position], values, hidden)
+    _activate(k * size, (k + 1) * size, encoder.sigmoid, vicinity)
+    offset = encoder.constants[user]
+    if len(encoder.user_bias):
+        offset += encoder.user_bias[user] if own < 0 else moving.user_bias[0, own]
+    return offset
 
 
 @_compiled
-def _activate(first, last, encoder, space):
-    """h = f(·) of some rows of ``space.hidden``."""
-    for o in range(first, last):
-        if encoder.sigmoid:
-            _sigmoid(space.hidden[o], space.latent[o], space.scratch, space.power, space.power_bits)
-        else:
-            _copy(space.hidden[o], space.latent[o])
+def _activate(first, last, sigmoid, vicinity):
+    """h = f(·) for a part of the vicinity's memory."""
+    x, out = vicinity.hidden[first:last], vicinity.latent[first:last]
+    if sigmoid:
+        rest, power = vicinity.rest[first:last], vicinity.power[first:last]
+        _sigmoid(x, out, rest, power, vicinity.power_bits[first:last])
+    else:
+        _copy(x, out)
 
 
 @_compiled
@@ -391,7 +472,7 @@ def _sigmoid(x, out, rest, power, power_bits):
         rest[f] = y - n * log_2
         power_bits[f] = bits((n + bias) * unit)
         out[f] = one
-    for degree in range(13, 0, -1):
+    for degree in range(13 if double else 7, 0, -1):
         inverse = one / number(degree)
         for f in range(len(x)):
             out[f] = one + out[f] * rest[f] * inverse
@@ -400,145 +481,196 @@ def _sigmoid(x, out, rest, power, power_bits):
 
 
 @_compiled
-def _encode_user(user, neighbours, encoder, ratings, space):
-    """u's h to the last row of ``space.latent``, from what has moved where it has; returns her a."""
-    k, size = len(neighbours), space.hidden.shape[1]
-    hidden, one = space.hidden[k], space.hidden.dtype.type(1)
-    own = -1
-    for o in range(k):
-        if neighbours[o] == user:
-            own = o
-    hidden[:] = 0
-    if len(encoder.own_factors):
-        if own < 0:
-            _add(one, encoder.own_factors[user], hidden)
-        else:
-            _add(one, space.own_rows[0, _at(own, size)], hidden)
-    if len(encoder.hidden_bias):
-        _add(one, space.hidden_bias[0, : len(hidden)], hidden)
-    if len(encoder.profile_factors):
-        for position in range(ratings.indptr[user], ratings.indptr[user + 1]):
-            x, item = ratings.inputs[position], ratings.indices[position]
-            row = space.row_of[item]
-            if row < 0:
-                _add(x, encoder.profile_factors[item], hidden)
-            else:
-                _add(x, space.profile_rows[0, _at(row, size)], hidden)
-    _activate(k, k + 1, encoder, space)
-    offset = encoder.constants[user]
-    if len(encoder.user_bias):
-        offset += encoder.user_bias[user] if own < 0 else space.user_bias[0, own]
-    return offset
-
-
-@_compiled
-def _step_decoder(first_row, last_row, start, n_rated, step, weights, decoder, descent, space):
-    """Gradients of some rows' cells; then the rows, kept from row ``start`` on, move."""
-    size, k = decoder.factors.shape[1], weights.shape[1]
-    number = space.gradient.dtype.type
-    pull = number(descent.pull)
-    for row in range(first_row, last_row):
-        line, item = row - first_row, space.item_of[row]
-        values, bias = (
-            space.decoder_rows[0, _at(start + line, size)],
-            space.decoder_bias[0, start + line],
-        )
-        gradient = space.gradient[_at(line, size)]
-        bias_gradient = number(0)
-        if pull != 0:
-            _pull(pull, values, decoder.factors[item], gradient)
-            bias_gradient = pull * (bias - decoder.bias[item])
-        else:
-            gradient[:] = 0
-        first = space.first_cell[min(row, n_rated)]
-        last = space.first_cell[row + 1] if row < n_rated else first + k
-        for cell in range(first, last):
-            o = space.neighbour[cell]
-            weight = weights[space.kind[cell], o]
-            if weight == 0:
-                continue
-            score = _dot(space.latent[o], values) + space.offset[o] + bias
-            slope = weight * (score - space.target[cell])
-            bias_gradient += slope
-            if descent.encoder_moves:
-                space.offset_gradient[o] += slope
-                _add(slope, values, space.latent_gradient[o])
-            if descent.decoder_moves:
-                _add(slope, space.latent[o], gradient)
-        space.bias_gradient[line] = bias_gradient
-    if descent.decoder_moves:
-        count = last_row - first_row
-        _move(space.decoder_rows, start * size, count * size, space.gradient, step, descent)
-        _move(space.decoder_bias, start, count, space.bias_gradient, step, descent)
-
-
-@_compiled
-def _pull(pull, values, trained, gradient):
-    for f in range(len(values)):
-        gradient[f] = pull * (values[f] - trained[f])
-
-
-@_compiled
 def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
-    """From the latent vectors' gradients to the encoder's; it moves; the vicinity is encoded."""
-    k, size = space.latent_gradient.shape
-    number = space.hidden.dtype.type
-    one, pull = number(1), number(descent.pull)
+    """From the gradients of h and a to the encoder's; it moves."""
+    moving, vicinity, cells = space.moving, space.vicinity, space.cells
+    gradients, numbers = space.gradients.rows, space.gradients.numbers
+    k, delta, latent = len(neighbours), vicinity.latent_gradient, vicinity.latent
+    size = len(delta) // k
+    one, pull = delta.dtype.type(1), delta.dtype.type(descent.pull)
     if encoder.sigmoid:
-        for o in range(k):
-            delta, latent = space.latent_gradient[o], space.latent[o]
-            for f in range(size):
-                delta[f] *= latent[f] * (one - latent[f])
+        for f in range(k * size):
+            delta[f] *= latent[f] * (one - latent[f])
     if len(encoder.own_factors):
         for o in range(k):
-            gradient, values = space.gradient[_at(o, size)], space.own_rows[0, _at(o, size)]
-            _pull(pull, values, encoder.own_factors[neighbours[o]], gradient)
-            _add(one, space.latent_gradient[o], gradient)
-        _move(space.own_rows, 0, k * size, space.gradient, step, descent)
+            values, trained = moving.own_rows[0, _at(o, size)], encoder.own_factors[neighbours[o]]
+            _set_pull(pull, values, trained, gradients[_at(o, size)])
+        _add(one, delta, gradients[: k * size])
+        _move(moving.own_rows, 0, k * size, gradients, step, descent)
     if len(encoder.user_bias):
         for o in range(k):
-            away = space.user_bias[0, o] - encoder.user_bias[neighbours[o]]
-            space.bias_gradient[o] = space.offset_gradient[o] + pull * away
-        _move(space.user_bias, 0, k, space.bias_gradient, step, descent)
+            away = moving.user_bias[0, o] - encoder.user_bias[neighbours[o]]
+            numbers[o] = vicinity.offset_gradient[o] + pull * away
+        _move(moving.user_bias, 0, k, numbers, step, descent)
     if len(encoder.hidden_bias):
-        gradient = space.gradient[_at(0, size)]
-        _pull(pull, space.hidden_bias[0, :size], encoder.hidden_bias[0], gradient)
+        gradient = gradients[:size]
+        _set_pull(pull, moving.hidden_bias[0, :size], encoder.hidden_bias[0], gradient)
         for o in range(k):
-            _add(one, space.latent_gradient[o], gradient)
-        _move(space.hidden_bias, 0, size, space.gradient, step, descent)
-    _begin_encoding(k, encoder, space)
+            _add(one, delta[_at(o, size)], gradient)
+        _move(moving.hidden_bias, 0, size, gradients, step, descent)
     if len(encoder.profile_factors):
-        for row in range(0, n_rated, block):
-            end = min(row + block, n_rated)
-            _step_profiles(row, end, step, encoder, descent, space)
-            _sum_profiles(row, end, space)
-    _activate(0, k, encoder, space)
-    for o in range(k):
-        space.offset[o] = encoder.constants[neighbours[o]]
-        if len(encoder.user_bias):
-            space.offset[o] += space.user_bias[0, o]
+        values, trained = moving.profile_rows[0], encoder.profile_factors
+        for first in range(0, n_rated, block):
+            last = min(first + block, n_rated)
+            _sum_rows(first, last, pull, values, trained, cells.input, delta, gradients, cells)
+            _move(
+                moving.profile_rows, first * size, (last - first) * size, gradients, step, descent
+            )
+
+
+# The decoder.
 
 
 @_compiled
-def _step_profiles(first_row, last_row, step, encoder, descent, space):
-    size = space.latent_gradient.shape[1]
-    pull = space.gradient.dtype.type(descent.pull)
-    for row in range(first_row, last_row):
-        gradient = space.gradient[_at(row - first_row, size)]
+def _sum_rows(first, last, pull, values, trained, weights, vectors, gradients, cells):
+    """Gradients of a block of rated rows: the pull, and Σ over cells of weight · vector."""
+    size = trained.shape[1]
+    for row in range(first, last):
+        gradient = gradients[_at(row - first, size)]
+        place, end = cells.first_of_row[row], cells.first_of_row[row + 1]
         if pull != 0:
-            values, trained = space.profile_rows[0, _at(row, size)], encoder.profile_factors
-            _pull(pull, values, trained[space.item_of[row]], gradient)
-        else:
-            gradient[:] = 0
-        for cell in range(space.first_cell[row], space.first_cell[row + 1]):
-            x = space.input[cell]
-            if x != 0:
-                _add(x, space.latent_gradient[space.neighbour[cell]], gradient)
-    count = last_row - first_row
-    _move(space.profile_rows, first_row * size, count * size, space.gradient, step, descent)
+            _set_pull(pull, values[_at(row, size)], trained[cells.item_of[row]], gradient)
+        else:  # clearing and adding would take longer
+            weight, o = weights[cells.cell_of_row[place]], cells.neighbour_of_row[place]
+            _set(weight, vectors[_at(o, size)], gradient)
+            place += 1
+        for rest in range(place, end):
+            weight, o = weights[cells.cell_of_row[rest]], cells.neighbour_of_row[rest]
+            _add(weight, vectors[_at(o, size)], gradient)
 
 
 @_compiled
+def _step_sparse(n_rows, block, step, weights, decoder, descent, space):
+    """Slopes of all cells and the gradients of h and a; the decoder's gradients; its rows move."""
+    moving, vicinity, cells = space.moving, space.vicinity, space.cells
+    gradients, numbers = space.gradients.rows, space.gradients.numbers
+    size, bias = decoder.factors.shape[1], moving.decoder_bias[0]
+    pull = gradients.dtype.type(descent.pull)
+    for o in range(len(vicinity.offset)):
+        _hear(
+            o,
+            weights[0, o],
+            size,
+            descent.encoder_moves,
+            moving.decoder_rows[0],
+            bias,
+            cells,
+            vicinity,
+        )
+    if not descent.decoder_moves:
+        return
+    values, trained = moving.decoder_rows[0], decoder.factors
+    for first in range(0, n_rows, block):
+        last = min(first + block, n_rows)
+        _sum_rows(
+            first, last, pull, values, trained, cells.slope, vicinity.latent, gradients, cells
+        )
+        _move(moving.decoder_rows, first * size, (last - first) * size, gradients, step, descent)
+    for row in range(n_rows):
+        total = pull * (bias[row] - decoder.bias[cells.item_of[row]])
+        for place in range(cells.first_of_row[row], cells.first_of_row[row + 1]):
+            total += cells.slope[cells.cell_of_row[place]]
+        numbers[row] = total
+    _move(moving.decoder_bias, 0, n_rows, numbers, step, descent)
+
+
+@_compiled
+def _hear(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
+    """Slopes of one neighbour's cells, and what they add to the gradients of her h and a."""
+    latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
+    gradient = vicinity.latent_gradient[_at(o, size)]
+    row, target, slope = cells.row, cells.target, cells.slope
+    zero, last = bias.dtype.type(0), cells.first[o + 1] - 1
+    for c in range(cells.first[o], last + 1, 4):
+        c1, c2, c3 = min(c + 1, last), min(c + 2, last), min(c + 3, last)
+        w0, w1 = rows[_at(row[c], size)], rows[_at(row[c1], size)]
+        w2, w3 = rows[_at(row[c2], size)], rows[_at(row[c3], size)]
+        t0, t1, t2, t3 = _dots(latent, w0, w1, w2, w3)
+        slope[c] = g0 = weight * (t0 + offset + bias[row[c]] - target[c])
+        slope[c1] = g1 = weight * (t1 + offset + bias[row[c1]] - target[c1])
+        slope[c2] = g2 = weight * (t2 + offset + bias[row[c2]] - target[c2])
+        slope[c3] = g3 = weight * (t3 + offset + bias[row[c3]] - target[c3])
+        if encoder_moves:
+            g1 = g1 if c + 1 <= last else zero
+            g2 = g2 if c + 2 <= last else zero
+            g3 = g3 if c + 3 <= last else zero
+            _add_four(g0, w0, g1, w1, g2, w2, g3, w3, gradient)
+            vicinity.offset_gradient[o] += g0 + g1 + g2 + g3
+
+
+@_compiled
+def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, space):
+    """One step of some rows, kept from row ``start`` on; all neighbours count for each."""
+    moving, vicinity, cells = space.moving, space.vicinity, space.cells
+    gradients, numbers, slopes = (
+        space.gradients.rows,
+        space.gradients.numbers,
+        space.gradients.slopes,
+    )
+    size, k, count = decoder.factors.shape[1], weights.shape[1], last - first
+    rows = moving.decoder_rows[0, start * size : (start + count) * size]
+    bias = moving.decoder_bias[0, start : start + count]
+    zero, pull = bias.dtype.type(0), bias.dtype.type(descent.pull)
+    for o in range(k):
+        latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
+        for n in range(0, count, 4):
+            n1, n2, n3 = min(n + 1, count - 1), min(n + 2, count - 1), min(n + 3, count - 1)
+            w0, w1 = rows[_at(n, size)], rows[_at(n1, size)]
+            w2, w3 = rows[_at(n2, size)], rows[_at(n3, size)]
+            t0, t1, t2, t3 = _dots(latent, w0, w1, w2, w3)
+            slopes[n * k + o] = t0 + offset + bias[n]
+            slopes[n1 * k + o] = t1 + offset + bias[n1]
+            slopes[n2 * k + o] = t2 + offset + bias[n2]
+            slopes[n3 * k + o] = t3 + offset + bias[n3]
+    for n in range(count):
+        row, slope = first + n, slopes[_at(n, k)]
+        begin = end = 0
+        if row < n_rated:
+            begin, end = cells.first_of_row[row], cells.first_of_row[row + 1]
+        for place in range(begin, end):
+            cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
+            cells.slope[cell] = weights[0, o] * (slope[o] - cells.target[cell])
+        for o in range(k):
+            slope[o] = weights[1, o] * (slope[o] - vicinity.silence[o])
+        for place in range(begin, end):
+            slope[cells.neighbour_of_row[place]] = cells.slope[cells.cell_of_row[place]]
+        numbers[n] = pull * (bias[n] - decoder.bias[cells.item_of[row]])
+        for o in range(k):
+            numbers[n] += slope[o]
+    if descent.encoder_moves:
+        for o in range(k):
+            gradient = vicinity.latent_gradient[_at(o, size)]
+            for n in range(0, count, 4):
+                n1, n2, n3 = min(n + 1, count - 1), min(n + 2, count - 1), min(n + 3, count - 1)
+                g0, g1 = slopes[n * k + o], slopes[n1 * k + o] if n + 1 < count else zero
+                g2 = slopes[n2 * k + o] if n + 2 < count else zero
+                g3 = slopes[n3 * k + o] if n + 3 < count else zero
+                _add_four(
+                    g0, rows[_at(n, size)], g1, rows[_at(n1, size)],
+                    g2, rows[_at(n2, size)], g3, rows[_at(n3, size)], gradient,
+                )  # fmt: skip
+                vicinity.offset_gradient[o] += g0 + g1 + g2 + g3
+    if not descent.decoder_moves:
+        return
+    for n in range(count):
+        gradient, trained = gradients[_at(n, size)], decoder.factors[cells.item_of[first + n]]
+        slope, latent = slopes[_at(n, k)], vicinity.latent
+        _set_pull(pull, rows[_at(n, size)], trained, gradient)
+        for o in range(0, k, 4):
+            o1, o2, o3 = min(o + 1, k - 1), min(o + 2, k - 1), min(o + 3, k - 1)
+            _add_four(
+                slope[o], latent[_at(o, size)],
+                slope[o1] if o + 1 < k else zero, latent[_at(o1, size)],
+                slope[o2] if o + 2 < k else zero, latent[_at(o2, size)],
+                slope[o3] if o + 3 < k else zero, latent[_at(o3, size)],
+                gradient,
+            )  # fmt: skip
+    _move(moving.decoder_rows, start * size, count * size, gradients, step, descent)
+    _move(moving.decoder_bias, start, count, numbers, step, descent)
+
+
+# The compiler may take reciprocals here; NaN and infinity still come through as NaN.
+@numba.njit(fastmath=True, **_OPTIONS)
 def _move(state, start, count, gradients, step, descent):
     """One step of the optimiser, as ``torch.optim`` makes it."""
     number = gradients.dtype.type
@@ -565,21 +697,17 @@ def _move(state, start, count, gradients, step, descent):
 
 
 @_compiled
-def _score_rows(first_row, last_row, start, offset, space, scores):
-    """u's scores of some rows, kept from row ``start`` on."""
-    latent, size = space.latent[-1], space.latent.shape[1]
-    for row in range(first_row, last_row):
-        at = start + row - first_row
-        score = _dot(latent, space.decoder_rows[0, _at(at, size)])
-        scores[row] = score + offset + space.decoder_bias[0, at]
-
-
-@_compiled
-def finish(bias, offsets, n_moved, moved_items, moved_scores, stars, scores):
-    """From products h · w (B, items) to scores in ``stars``, the rows that moved put in place."""
-    n_items = scores.shape[1]
-    for b in range(len(scores)):
-        for item in range(n_items):
-            scores[b, item] = (scores[b, item] + offsets[b] + bias[item]) * stars
-        for row in range(n_moved[b]):
-            scores[b, moved_items[b, row]] = moved_scores[b, row] * stars
+def _score(first, last, moving, latent, offset, scores):
+    """u's scores of some rows, kept from the start of the memory on."""
+    rows, bias, size = moving.decoder_rows[0], moving.decoder_bias[0], len(latent)
+    for n in range(0, last - first, 4):
+        end = last - first - 1
+        n1, n2, n3 = min(n + 1, end), min(n + 2, end), min(n + 3, end)
+        t0, t1, t2, t3 = _dots(
+            latent, rows[_at(n, size)], rows[_at(n1, size)],
+            rows[_at(n2, size)], rows[_at(n3, size)],
+        )  # fmt: skip
+        scores[first + n] = t0 + offset + bias[n]
+        scores[first + n1] = t1 + offset + bias[n1]
+        scores[first + n2] = t2 + offset + bias[n2]
+        scores[first + n3] = t3 + offset + bias[n3]

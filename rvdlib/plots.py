@@ -109,12 +109,13 @@ def target_hit_ratios(summary: pd.DataFrame) -> Figure:
         regime, target_set = setting
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
         _dots(axes, here[here["victim"] == victim], "attack", "defense", FORM_COLOURS)
-        axes.set_ylim(bottom=0)
         axes.tick_params(axis="x", rotation=90)
         if row == 0:
             axes.set_title(victim)
         if column == 0:
             axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
+    for axes in grid[:, 0]:  # after all is drawn: a limit that is set ends autoscaling
+        axes.set_ylim(bottom=0)
     shared_legend(figure, grid[0, 0])
     return figure
 

@@ -149,3 +149,23 @@ def test_the_legend_names_each_kind_once_also_where_the_first_data_set_lacks_it(
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert sorted(labels) == ["asked for", "peer", "reference", "trained for ratings", "victim"]
+
+
+def test_no_target_hit_ratio_is_beyond_its_panel():
+    """Panels of a row share their axis, and the first victim's range is not the last one's."""
+    columns = ["regime", "target_set", "victim", "attack", "defense", "mean"]
+    rows = [
+        (regime, "random", victim, attack, "none", mean)
+        for regime, scale in (("rating", 1.0), ("ranking", 0.01))
+        for victim, own in (("MF", 0.1), ("CDAE", 0.9))
+        for attack, mean in (("none", 0.0), ("clone", own * scale))
+    ]
+    summary = pd.DataFrame(rows, columns=columns)
+    summary = summary.assign(low=summary["mean"], high=summary["mean"])
+    figure = plots.target_hit_ratios(summary)
+    tops = [axes.get_ylim() for axes in figure.axes]
+    assert len(tops) == 4
+    assert all(bottom == 0 for bottom, _ in tops)
+    assert [0.9 < tops[0][1] < 1.1, 0.009 < tops[2][1] < 0.011] == [True, True]
+    assert tops[0] == tops[1]
+    assert tops[2] == tops[3]

@@ -1,7 +1,8 @@
 """Somebody else's fake users, read from a file: checked, never unpickled.
 
 - ``.npy``: a dense (profiles, items) array, 0 where there is no rating.
-- ``.npz``: the same under any one name, or a CSR matrix as ``scipy.sparse.save_npz`` writes it.
+- ``.npz``: the same under any one name, or a CSR matrix as ``scipy.sparse.save_npz`` writes it, or
+  as :mod:`rvdlib.attacks.frozen` does, whose SHA-256 it must fit then.
 - ``.csv``: a header with the columns user, item and rating in any order, one rating a line.
 
 Items are columns of the ratings matrix, counted from 0; ``np.searchsorted(ratings.item_ids, raw)``
@@ -10,7 +11,10 @@ appearance.
 """
 
 import csv
+import hashlib
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +26,7 @@ from rvdlib.attacks.profiles import check_profiles
 from rvdlib.threat_model import ThreatModel
 
 MAX_BYTES = 1 << 30
+CSR = ("data", "indices", "indptr", "shape", "format")
 _COLUMNS = ("user", "item", "rating")
 
 
@@ -71,23 +76,52 @@ def _read_npy(path: Path) -> sp.csr_matrix:
 
 
 def _read_npz(path: Path) -> sp.csr_matrix:
+    with open_arrays(path) as arrays:
+        if len(arrays) == 1:
+            return _from_dense(*arrays.values())
+        return read_csr(arrays)
+
+
+@contextmanager
+def open_arrays(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays in an npz, none of them unpickled, each read when it is asked for.
+
+    Raises:
+        ValueError: if they are too large, or do not fit the ``sha256`` among them, if there is one.
+    """
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
             raise ValueError(f"unpacks to {size:,} bytes, more than {MAX_BYTES:,}")
     with np.load(path, allow_pickle=False) as arrays:
-        names = set(arrays.files)
-        if len(names) == 1:
-            return _from_dense(arrays[names.pop()])
-        if not names >= {"data", "indices", "indptr", "shape", "format"} or (
-            arrays["format"] != b"csr"
-        ):
-            raise ValueError(
-                f"holds {sorted(names)}: expected one dense array or a CSR matrix of save_npz"
-            )
-        data, indices, indptr = (arrays[name] for name in ("data", "indices", "indptr"))
-        _check_numeric(data)
-        profiles = sp.csr_matrix((data, indices, indptr), shape=tuple(arrays["shape"].tolist()))
+        if "sha256" in arrays and str(arrays["sha256"]) != seal(arrays):
+            raise ValueError("was changed after it was written: its SHA-256 does not fit")
+        yield arrays
+
+
+def seal(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of name, type, shape and bytes of all arrays but ``sha256``, in order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(set(arrays) - {"sha256"}):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def read_csr(arrays: Mapping[str, np.ndarray]) -> sp.csr_matrix:
+    """The matrix that ``scipy.sparse.save_npz`` made these arrays of; further ones are ignored.
+
+    Raises:
+        ValueError: unless it is a CSR matrix in canonical form.
+    """
+    if not set(CSR) <= set(arrays) or arrays["format"] != b"csr":
+        raise ValueError(
+            f"holds {sorted(arrays)}: expected one dense array or a CSR matrix of save_npz"
+        )
+    data, indices, indptr, shape, _ = (arrays[name] for name in CSR)
+    _check_numeric(data)
+    profiles = sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
     profiles.check_format(full_check=True)
     profiles.sort_indices()
     if not profiles.has_canonical_format:

@@ -69,7 +69,7 @@ def attack(name: str, dataset: str, out: str, options: tuple[str, ...], **budget
         chosen = dict(_parse_option(option, yaml.safe_load) for option in options)
         poison = freeze(name, dataset, options=chosen, **budget)
         poison.save(out)
-    except (ValueError, TypeError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError, yaml.YAMLError) as error:
         raise BadInput(str(error)) from None
     origin = poison.origin
     click.echo(

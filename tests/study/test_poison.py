@@ -1,0 +1,141 @@
+"""``rvd attack``: the frozen fakes are the study's, and say what made them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import rvdlib
+from rvdlib.attacks.frozen import FrozenPoison
+from rvdlib.cli import main
+from rvdlib.data import load_dataset
+from rvdlib.study import cells
+from rvdlib.study.poison import freeze
+
+RATINGS = "user,item,rating\n" + "".join(
+    f"{u},{(7 * u + 3 * i) % 23},{1 + (u * i) % 5}\n" for u in range(40) for i in range(8)
+)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(RATINGS)
+    return str(path)
+
+
+def attack(*arguments):
+    return CliRunner().invoke(main, ["attack", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", ["clone", "average"])
+def test_the_frozen_fakes_are_those_that_the_study_trains_on(dataset, name):
+    scenario = cells.Scenario(
+        dataset=dataset,
+        victim="MF",
+        regime="ranking",
+        attack=name,
+        attack_size=0.1,
+        target_set="random",
+        seed=2,
+    )
+    studied = cells.carry_out(scenario)
+    poison = freeze(name, dataset, attack_size=0.1, target_set="random", seed=2)
+    n_real = studied.split.train.shape[0]
+    fakes = studied.victim.train[n_real:] * studied.victim.max_rating
+    assert np.allclose(poison.profiles.toarray(), fakes.toarray(), rtol=0, atol=1e-6)
+    assert poison.profiles.shape[0] == 4
+    assert np.array_equal(poison.targets, studied.targets)
+
+
+def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
+    out = tmp_path / "fakes.npz"
+    targets = freeze("random", dataset, seed=1, attack_size=0.1, target_set="random").targets
+    selected = np.setdiff1d(np.arange(23), targets)[:2].tolist()
+    result = attack(
+        *("aush", "--dataset", dataset, "--out", out, "--seed", 1, "--attack-size", 0.1),
+        *("--filler-size", 4, "--visible-share", 0.5, "--target-set", "random"),
+        *(
+            "--option",
+            "epochs=3",
+            "--option",
+            f"selected={selected}",
+            "--option",
+            "zero_share=0.25",
+        ),
+    )
+    assert result.exit_code == 0, result.output
+    poison, ratings = FrozenPoison.load(out), load_dataset(dataset)
+    objectives = poison.origin.pop("objectives")
+    assert len(objectives) == 3
+    assert poison.origin == {
+        "attack": "aush",
+        "options": {"epochs": 3, "selected": selected, "zero_share": 0.25},
+        "dataset": ratings.name,
+        "dataset_sha256": ratings.sha256,
+        "seed": 1,
+        "attack_size": 0.1,
+        "filler_size": 4,
+        "visible_share": 0.5,
+        "target_set": "random",
+        "rvdlib_version": rvdlib.__version__,
+    }
+    assert result.output.splitlines() == [
+        f"{out}: 4 aush profiles of 4 fillers, targets {poison.targets.tolist()}"
+    ]
+    made = {"attack", "dataset", "dataset_sha256", "rvdlib_version"}
+    chosen = {key: value for key, value in poison.origin.items() if key not in made}
+    again = freeze("aush", dataset, **chosen)
+    assert (again.profiles != poison.profiles).nnz == 0
+
+
+def test_every_budget_option_changes_the_profiles(dataset):
+    base = {"attack_size": 0.1, "target_set": "random", "filler_size": 4}
+    changes = ({"seed": 1}, {"attack_size": 0.2}, {"filler_size": 5}, {"visible_share": 0.9})
+    first = freeze("clone", dataset, **base).profiles
+    for change in changes:
+        other = freeze("clone", dataset, **base | change).profiles
+        assert other.shape != first.shape or (other != first).nnz
+
+
+BAD = {
+    "nosuch": (["nosuch"], "attack must be one of random, "),
+    "option": (["clone", "--option", "size=3"], "has no option 'size'"),
+    "form": (["clone", "--option", "size"], "--option must be KEY=VALUE, got 'size'"),
+    "value": (
+        ["aush", "--option", "epochs=many"],
+        "an option of 'aush' is of the wrong type, got {'epochs",
+    ),
+    "yaml": (["aush", "--option", "epochs=[1"], "while parsing"),
+    "range": (["aush", "--option", "epochs=0"], "epochs and batch_size must be at least 1"),
+    "history": (["aush", "--option", "history=1"], "history is no option"),
+    "targets": (["clone", "--target-set", "cold"], "target_set must be one of"),
+    "size": (["clone", "--attack-size", "2"], "attack_size must be between 0 and 1"),
+    "fillers": (["clone", "--filler-size", "900"], "filler_size must be between 0 and"),
+    "share": (["clone", "--visible-share", "0"], "visible_share must be in"),
+    "data": (["clone", "--dataset", "absent.csv"], "absent.csv"),
+    "name": (["clone", "--out", "fakes.csv"], "frozen profiles need a name that ends in .npz"),
+    "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_exit_code_2(case, dataset, tmp_path):
+    (name, *options), message = BAD[case]
+    given = ["--dataset", dataset, "--out", tmp_path / "fakes.npz", "--target-set", "random"]
+    result = attack(name, *given, "--attack-size", 0.1, *options)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "fakes.npz").exists()
+
+
+def test_help_needs_neither_torch_nor_numba():
+    code = (
+        "import sys; from rvdlib.cli import main; main(['attack', '-h'], standalone_mode=False); "
+    )
+    code += "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -32,7 +32,7 @@ from torch.func import functional_call, vmap
 
 from rvdlib.neighbors import NeighborSearch
 
-_CHUNK_NUMBERS = 2**20  # moving parameters of a chunk: more of them leave the cache
+_CHUNK_NUMBERS = 2**21  # moving parameters of a chunk: more of them leave the cache
 _CHUNK_USERS = 64
 _BLOCK = 1024  # users whose latent vectors are computed at once
 
@@ -94,8 +94,7 @@ class FunctionalRVD:
             hubness_reduction=self.config.hubness_reduction,
         )
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @torch.inference_mode(False)  # whatever the caller's mode: with gradients
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items), in the unit and dtype of the model's ``forward``."""
         rows = torch.tensor(self.vicinity(users), device=self._device)
@@ -115,11 +114,7 @@ class FunctionalRVD:
         model = _Methods(_private(self.model))
         trained = {name: value.detach() for name, value in model.named_parameters()}
         stack = {
-            # Contiguous: fused optimisers work on a copy of what is not, and lose the step.
-            name: trained[name]
-            .expand(len(users), *trained[name].shape)
-            .clone(memory_format=torch.contiguous_format)
-            .requires_grad_()
+            name: trained[name].expand(len(users), *trained[name].shape).clone().requires_grad_()
             for name in (f"model.{name}" for name in self.moving)
         }
 
@@ -141,7 +136,8 @@ class FunctionalRVD:
         optimizer = kind(tensors, lr=self.config.learning_rate, fused=True, **own)
         for _ in range(self.config.steps):
             optimizer.zero_grad()
-            each(loss)(stack, rows).sum().backward(inputs=tensors)
+            # Not autograd.grad: fused optimisers rely on the memory layout that backward sees to.
+            each(loss)(stack, rows).sum().backward()
             optimizer.step()
         with torch.no_grad():
             return each(scores)(stack, users)

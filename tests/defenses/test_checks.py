@@ -436,6 +436,23 @@ class ScoresFromATable(Good):
         return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
 
 
+@breaks("fine_tuning_moves_the_scores", "no cached tables")
+class ScoresFromStaleFactors(Good):
+    """Products of what no longer moves: rounded by the size of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.no_grad():
+            self.register_buffer("factors", Good.latent(self, torch.arange(N_USERS)))
+            self.register_buffer("weights", self.decoder.clone())
+
+    def forward(self, users):
+        return self.factors[users] @ self.weights
+
+    def row_loss(self, users):
+        return ((self.ratings[users] - Good.forward(self, users)) ** 2).sum(1)
+
+
 @breaks("fine_tuning_moves_the_scores", "row_loss must not be flat", parameters=["own"])
 class OthersVectors(Good):
     """What moves are the neighbours' vectors: not the user's."""

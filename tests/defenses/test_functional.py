@@ -22,7 +22,8 @@ everyone = torch.arange(N_USERS)
 
 class Net(torch.nn.Module):
     """Somebody's model, with what modules are made of: layers by name, a tied weight, buffers with
-    running statistics, dropout that training switches, a frozen parameter, one without a use."""
+    running statistics, dropout that training switches, a weight in another memory layout, a frozen
+    parameter, one without a use."""
 
     def __init__(self, dtype=torch.float64):
         super().__init__()
@@ -32,6 +33,7 @@ class Net(torch.nn.Module):
         self.body = torch.nn.Sequential(
             torch.nn.Linear(N_COLUMNS, SIZE), torch.nn.BatchNorm1d(SIZE), torch.nn.Dropout(0.5)
         )
+        self.body[0].weight = torch.nn.Parameter(torch.empty(N_COLUMNS, SIZE).T)
         self.bodyguard = torch.nn.Parameter(torch.empty(N_COLUMNS))  # not in body
         self.decoder = torch.nn.Linear(SIZE, N_COLUMNS, bias=False)
         self.own_items = torch.nn.Linear(SIZE, N_COLUMNS, bias=False)
@@ -240,6 +242,19 @@ def test_the_model_never_changes_even_in_training_mode(chunk_size):
     assert np.array_equal(again, scores)
 
 
+def test_its_data_are_not_copied():
+    model, seen = Net(), set()
+
+    class Watched(Net):
+        def row_loss(self, users):
+            seen.add(self.profiles.data_ptr())
+            return super().row_loss(users)
+
+    model.__class__ = Watched
+    FunctionalRVD(model, N_ROWS, steps=1).score(np.arange(4))
+    assert seen == {model.profiles.data_ptr()}
+
+
 class Interrupted(BaseException):
     pass
 
@@ -303,7 +318,7 @@ class Sized(torch.nn.Module):
         return self.factors[users]
 
 
-@pytest.mark.parametrize(("size", "chunk_size"), [(1, 64), (10_000, 8), (100_000, 1)])
+@pytest.mark.parametrize(("size", "chunk_size"), [(1, 64), (10_000, 17), (100_000, 1)])
 def test_chunks_are_as_large_as_what_moves_is_small(size, chunk_size):
     defense = FunctionalRVD(Sized(size), 12, parameters=["factors"])
     assert defense.chunk_size == chunk_size

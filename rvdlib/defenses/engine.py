@@ -20,6 +20,7 @@ import numpy as np
 from rvdlib.defenses import engine_kernels as kernels
 from rvdlib.defenses.engine_kernels import Decoder, Descent, Encoder, Ratings, Workspace
 from rvdlib.defenses.engine_memory import block_rows, workspace
+from rvdlib.defenses.engine_span import scores_in_span
 from rvdlib.defenses.vicinal import RVD
 from rvdlib.models import CDAE, MF, NSVD, AutoRec
 from rvdlib.models.base import Victim
@@ -81,8 +82,8 @@ class FastRVD(RVD):
         if type(victim) not in ENCODERS:
             raise ValueError(
                 f"the engine does not know how {type(victim).__name__} encodes a user: defend it "
-                "by RVD, which takes any victim, or by VicinalRegression, which takes arrays, or "
-                "describe its encoder in rvdlib.defenses.engine.ENCODERS"
+                "by RVD, which takes any victim, or by FunctionalRVD, which takes any torch "
+                "module, or describe its encoder in rvdlib.defenses.engine.ENCODERS"
             )
         self._free: list[Workspace] = []
 
@@ -92,6 +93,8 @@ class FastRVD(RVD):
         vicinities = np.ascontiguousarray(self.vicinity(users))
         k, (decoder, encoder, ratings) = vicinities.shape[1], self._arrays
         descent, dtype = self._descent(k), decoder.factors.dtype
+        if self.config.scope == "decoder" and self.config.optimizer == "sgd":
+            return self._score_in_span(users, vicinities, descent)
         n_items, size = decoder.factors.shape
         n_ratings = np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0)
         n_rows = n_items if descent.everywhere else min(n_items, n_ratings)
@@ -120,6 +123,36 @@ class FastRVD(RVD):
         np.matmul(factors, decoder.factors.T, out=scores)
         for_blocks(finish, len(users), _USERS_AT_ONCE)
         return scores
+
+    def _score_in_span(self, users, vicinities, descent: Descent) -> np.ndarray:
+        """Scores of plain descent on the decoder."""
+        decoder, _, ratings = self._arrays
+        latent, offsets = self._encoded
+        scores = scores_in_span(
+            users,
+            vicinities,
+            self._batches(users, vicinities),
+            latent=latent,
+            offsets=offsets,
+            decoder=np.column_stack(decoder),
+            ratings=ratings,
+            everywhere=descent.everywhere,
+            steps=self.config.steps,
+            learning_rate=self.config.learning_rate,
+            momentum=self.config.momentum,
+            pull=descent.pull,
+        )
+        scores *= decoder.factors.dtype.type(self.victim.max_rating)
+        return scores
+
+    @cached_property
+    def _encoded(self) -> tuple[np.ndarray, np.ndarray]:
+        """z = (h, 1) (users, d + 1) and a (users,) of everybody, float64."""
+        offsets, factors = self.victim.encode(
+            self.victim.parameters, np.arange(self.victim.train.shape[0])
+        )
+        latent = np.column_stack([factors.numpy(), np.ones(len(factors))])
+        return latent.astype(np.float64), offsets.numpy().astype(np.float64)
 
     @contextmanager
     def _workspace(self, k: int, descent: Descent) -> Iterator[Workspace]:

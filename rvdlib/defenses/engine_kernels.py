@@ -40,6 +40,8 @@ _OPTIONS = {
 # Not all of fastmath: NaN and infinity must stay what they are, to be seen.
 _FASTMATH = {"reassoc", "contract", "nsz"}
 _compiled = numba.njit(fastmath=_FASTMATH, **_OPTIONS)
+# A call with five arrays takes longer than what it computes.
+_inlined = numba.njit(inline="always", fastmath=_FASTMATH, **_OPTIONS)
 
 
 class Decoder(NamedTuple):
@@ -156,44 +158,39 @@ def fine_tune(
     """
     moving, vicinity, cells = space.moving, space.vicinity, space.cells
     steps, size, k = len(descent.rates), factors.shape[1], vicinities.shape[1]
+    latent = vicinity.latent[_at(k, size)]
     for b in range(len(users)):
-        neighbours, schedule, scores = vicinities[b], batches[b % len(batches)], moved_scores[b]
+        user, neighbours, schedule = users[b], vicinities[b], batches[b % len(batches)]
         n_rated, n_rows = _lay_out(neighbours, ratings, descent.everywhere, cells)
         _load_encoder(neighbours, n_rated, encoder, cells.item_of, moving)
-        _encode(neighbours, encoder, moving, cells, vicinity)
         for o in range(k):
             vicinity.silence[o] = ratings.silence[neighbours[o]]
-        latent = vicinity.latent[_at(k, size)]
-        if descent.encoder_moves or not descent.everywhere:
-            _load_decoder(cells.item_of[:n_rows], decoder, moving)
+        at_once = block if descent.everywhere and not descent.encoder_moves else max(n_rows, 1)
+        for begin in range(0, max(n_rows, 1), at_once):
+            end = min(begin + at_once, n_rows)
+            _load_decoder(cells.item_of[begin:end], decoder, moving)
             for step in range(steps):
                 weights = schedule[step % len(schedule)]
+                if descent.encoder_moves or begin == step == 0:
+                    _encode(neighbours, encoder, moving, cells, vicinity)
                 _clear(vicinity.latent_gradient)
                 _clear(vicinity.offset_gradient)
                 if descent.everywhere:
-                    for row in range(0, n_rows, block):
-                        end = min(row + block, n_rows)
-                        _step_dense(row, end, row, n_rated, step, weights, decoder, descent, space)
+                    for row in range(begin, end, block):
+                        last, start = min(row + block, end), row - begin
+                        _step_dense(
+                            row, last, start, n_rated, step, weights, decoder, descent, space
+                        )
                 else:
                     _step_sparse(n_rows, block, step, weights, decoder, descent, space)
                 if descent.encoder_moves:
                     _step_encoder(neighbours, n_rated, block, step, encoder, descent, space)
-                    _encode(neighbours, encoder, moving, cells, vicinity)
-            offsets[b] = _encode_user(
-                users[b], neighbours, encoder, ratings, moving, cells.row_of, vicinity
-            )
-            _score(0, n_rows, moving, latent, offsets[b], scores)
-        else:
-            offsets[b] = _encode_user(
-                users[b], neighbours, encoder, ratings, moving, cells.row_of, vicinity
-            )
-            for row in range(0, n_rows, block):
-                end = min(row + block, n_rows)
-                _load_decoder(cells.item_of[row:end], decoder, moving)
-                for step in range(steps):
-                    weights = schedule[step % len(schedule)]
-                    _step_dense(row, end, 0, n_rated, step, weights, decoder, descent, space)
-                _score(row, end, moving, latent, offsets[b], scores)
+            if begin == 0:
+                offsets[b] = _encode_user(
+                    user, neighbours, encoder, ratings, moving, cells.row_of, vicinity
+                )
+            rows, bias = moving.decoder_rows[0], moving.decoder_bias[0, : end - begin]
+            _score_rows(latent, offsets[b], rows, bias, moved_scores[b, begin:end])
         _copy(latent, factors[b])
         n_moved[b] = n_rows
         for row in range(n_rows):
@@ -260,26 +257,26 @@ def _lay_out(neighbours, ratings, everywhere, cells):
 # filled up with weights of zero.
 
 
-@_compiled
+@_inlined
 def _dots(x, y0, y1, y2, y3):
     """x · y0, x · y1, x · y2, x · y3"""
-    if len(x) == _USUAL_SIZE:
-        return _sum_products(_USUAL_SIZE, x, y0, y1, y2, y3)
-    return _sum_products(len(x), x, y0, y1, y2, y3)
-
-
-@_compiled
-def _sum_products(size, x, y0, y1, y2, y3):
     t0 = t1 = t2 = t3 = x.dtype.type(0)
-    for f in range(size):
-        t0 += x[f] * y0[f]
-        t1 += x[f] * y1[f]
-        t2 += x[f] * y2[f]
-        t3 += x[f] * y3[f]
+    if len(x) == _USUAL_SIZE:
+        for f in range(_USUAL_SIZE):
+            t0 += x[f] * y0[f]
+            t1 += x[f] * y1[f]
+            t2 += x[f] * y2[f]
+            t3 += x[f] * y3[f]
+    else:
+        for f in range(len(x)):
+            t0 += x[f] * y0[f]
+            t1 += x[f] * y1[f]
+            t2 += x[f] * y2[f]
+            t3 += x[f] * y3[f]
     return t0, t1, t2, t3
 
 
-@_compiled
+@_inlined
 def _add_four(w0, x0, w1, x1, w2, x2, w3, x3, y):
     """y += w0 · x0 + w1 · x1 + w2 · x2 + w3 · x3"""
     if len(y) == _USUAL_SIZE:
@@ -290,7 +287,7 @@ def _add_four(w0, x0, w1, x1, w2, x2, w3, x3, y):
             y[f] += w0 * x0[f] + w1 * x1[f] + w2 * x2[f] + w3 * x3[f]
 
 
-@_compiled
+@_inlined
 def _add(weight, x, y):
     """y += weight · x"""
     if len(y) == _USUAL_SIZE:
@@ -301,7 +298,7 @@ def _add(weight, x, y):
             y[f] += weight * x[f]
 
 
-@_compiled
+@_inlined
 def _set(weight, x, y):
     """y = weight · x"""
     if len(y) == _USUAL_SIZE:
@@ -312,26 +309,26 @@ def _set(weight, x, y):
             y[f] = weight * x[f]
 
 
-@_compiled
+@_inlined
 def _copy(x, y):
     for f in range(len(x)):
         y[f] = x[f]
 
 
-@_compiled
+@_inlined
 def _clear(x):
     for f in range(len(x)):
         x[f] = 0
 
 
-@_compiled
+@_inlined
 def _set_pull(pull, values, trained, gradient):
     """gradient = pull · (values − trained)"""
     for f in range(len(values)):
         gradient[f] = pull * (values[f] - trained[f])
 
 
-@_compiled
+@_inlined
 def _at(row, size):
     """Where a row of ``size`` numbers lies in flat memory."""
     return slice(row * size, (row + 1) * size)
@@ -601,72 +598,82 @@ def _hear(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
 @_compiled
 def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, space):
     """One step of some rows, kept from row ``start`` on; all neighbours count for each."""
-    moving, vicinity, cells = space.moving, space.vicinity, space.cells
-    gradients, numbers, slopes = (
-        space.gradients.rows,
-        space.gradients.numbers,
+    moving, vicinity, cells, slopes = (
+        space.moving,
+        space.vicinity,
+        space.cells,
         space.gradients.slopes,
     )
     size, k, count = decoder.factors.shape[1], weights.shape[1], last - first
     rows = moving.decoder_rows[0, start * size : (start + count) * size]
     bias = moving.decoder_bias[0, start : start + count]
-    zero, pull = bias.dtype.type(0), bias.dtype.type(descent.pull)
     for o in range(k):
-        latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
-        for n in range(0, count, 4):
-            n1, n2, n3 = min(n + 1, count - 1), min(n + 2, count - 1), min(n + 3, count - 1)
-            w0, w1 = rows[_at(n, size)], rows[_at(n1, size)]
-            w2, w3 = rows[_at(n2, size)], rows[_at(n3, size)]
-            t0, t1, t2, t3 = _dots(latent, w0, w1, w2, w3)
-            slopes[n * k + o] = t0 + offset + bias[n]
-            slopes[n1 * k + o] = t1 + offset + bias[n1]
-            slopes[n2 * k + o] = t2 + offset + bias[n2]
-            slopes[n3 * k + o] = t3 + offset + bias[n3]
-    for n in range(count):
-        row, slope = first + n, slopes[_at(n, k)]
-        begin = end = 0
-        if row < n_rated:
-            begin, end = cells.first_of_row[row], cells.first_of_row[row + 1]
-        for place in range(begin, end):
-            cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
-            cells.slope[cell] = weights[0, o] * (slope[o] - cells.target[cell])
-        for o in range(k):
-            slope[o] = weights[1, o] * (slope[o] - vicinity.silence[o])
-        for place in range(begin, end):
-            slope[cells.neighbour_of_row[place]] = cells.slope[cells.cell_of_row[place]]
-        numbers[n] = pull * (bias[n] - decoder.bias[cells.item_of[row]])
-        for o in range(k):
-            numbers[n] += slope[o]
+        latent = vicinity.latent[_at(o, size)]
+        _score_rows(latent, vicinity.offset[o], rows, bias, slopes[_at(o, count)])
+    begin = end = 0
+    if first < n_rated:
+        begin, end = cells.first_of_row[first], cells.first_of_row[min(last, n_rated)]
+    for place in range(begin, end):
+        cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
+        score = slopes[o * count + cells.row[cell] - first]
+        cells.slope[cell] = weights[0, o] * (score - cells.target[cell])
+    for o in range(k):
+        weight, silence, slope = weights[1, o], vicinity.silence[o], slopes[_at(o, count)]
+        for n in range(count):
+            slope[n] = weight * (slope[n] - silence)
+    for place in range(begin, end):
+        cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
+        slopes[o * count + cells.row[cell] - first] = cells.slope[cell]
     if descent.encoder_moves:
         for o in range(k):
-            gradient = vicinity.latent_gradient[_at(o, size)]
-            for n in range(0, count, 4):
-                n1, n2, n3 = min(n + 1, count - 1), min(n + 2, count - 1), min(n + 3, count - 1)
-                g0, g1 = slopes[n * k + o], slopes[n1 * k + o] if n + 1 < count else zero
-                g2 = slopes[n2 * k + o] if n + 2 < count else zero
-                g3 = slopes[n3 * k + o] if n + 3 < count else zero
-                _add_four(
-                    g0, rows[_at(n, size)], g1, rows[_at(n1, size)],
-                    g2, rows[_at(n2, size)], g3, rows[_at(n3, size)], gradient,
-                )  # fmt: skip
-                vicinity.offset_gradient[o] += g0 + g1 + g2 + g3
-    if not descent.decoder_moves:
-        return
+            vicinity.offset_gradient[o] += _sum_dense(
+                slopes[_at(o, count)], rows, vicinity.latent_gradient[_at(o, size)]
+            )
+    if descent.decoder_moves:
+        _sum_silent(
+            first, k, slopes, rows, bias, decoder, descent, cells.item_of, vicinity, space.gradients
+        )
+        _move(moving.decoder_rows, start * size, count * size, space.gradients.rows, step, descent)
+        _move(moving.decoder_bias, start, count, space.gradients.numbers, step, descent)
+
+
+@_compiled
+def _sum_dense(weights, rows, gradient):
+    """gradient += Σ_n weight_n · row_n; returns Σ weight."""
+    size, last = len(gradient), len(weights) - 1
+    zero = total = weights.dtype.type(0)
+    for n in range(0, last + 1, 4):
+        n1, n2, n3 = min(n + 1, last), min(n + 2, last), min(n + 3, last)
+        g0, g1 = weights[n], weights[n1] if n + 1 <= last else zero
+        g2, g3 = weights[n2] if n + 2 <= last else zero, weights[n3] if n + 3 <= last else zero
+        _add_four(
+            g0, rows[_at(n, size)], g1, rows[_at(n1, size)],
+            g2, rows[_at(n2, size)], g3, rows[_at(n3, size)], gradient,
+        )  # fmt: skip
+        total += g0 + g1 + g2 + g3
+    return total
+
+
+@_compiled
+def _sum_silent(first, k, slopes, rows, bias, decoder, descent, item_of, vicinity, gradients):
+    """Gradients of a block of rows for all of which all neighbours count."""
+    size, count, numbers = decoder.factors.shape[1], len(bias), gradients.numbers
+    zero, pull = bias.dtype.type(0), bias.dtype.type(descent.pull)
+    latent, last = vicinity.latent, k - 1
     for n in range(count):
-        gradient, trained = gradients[_at(n, size)], decoder.factors[cells.item_of[first + n]]
-        slope, latent = slopes[_at(n, k)], vicinity.latent
-        _set_pull(pull, rows[_at(n, size)], trained, gradient)
+        gradient, item = gradients.rows[_at(n, size)], item_of[first + n]
+        _set_pull(pull, rows[_at(n, size)], decoder.factors[item], gradient)
+        numbers[n] = pull * (bias[n] - decoder.bias[item])
         for o in range(0, k, 4):
-            o1, o2, o3 = min(o + 1, k - 1), min(o + 2, k - 1), min(o + 3, k - 1)
+            o1, o2, o3 = min(o + 1, last), min(o + 2, last), min(o + 3, last)
+            g0, g1 = slopes[o * count + n], slopes[o1 * count + n] if o + 1 < k else zero
+            g2 = slopes[o2 * count + n] if o + 2 < k else zero
+            g3 = slopes[o3 * count + n] if o + 3 < k else zero
             _add_four(
-                slope[o], latent[_at(o, size)],
-                slope[o1] if o + 1 < k else zero, latent[_at(o1, size)],
-                slope[o2] if o + 2 < k else zero, latent[_at(o2, size)],
-                slope[o3] if o + 3 < k else zero, latent[_at(o3, size)],
-                gradient,
+                g0, latent[_at(o, size)], g1, latent[_at(o1, size)],
+                g2, latent[_at(o2, size)], g3, latent[_at(o3, size)], gradient,
             )  # fmt: skip
-    _move(moving.decoder_rows, start * size, count * size, gradients, step, descent)
-    _move(moving.decoder_bias, start, count, numbers, step, descent)
+            numbers[n] += g0 + g1 + g2 + g3
 
 
 # The compiler may take reciprocals here; NaN and infinity still come through as NaN.
@@ -697,17 +704,13 @@ def _move(state, start, count, gradients, step, descent):
 
 
 @_compiled
-def _score(first, last, moving, latent, offset, scores):
-    """u's scores of some rows, kept from the start of the memory on."""
-    rows, bias, size = moving.decoder_rows[0], moving.decoder_bias[0], len(latent)
-    for n in range(0, last - first, 4):
-        end = last - first - 1
-        n1, n2, n3 = min(n + 1, end), min(n + 2, end), min(n + 3, end)
-        t0, t1, t2, t3 = _dots(
-            latent, rows[_at(n, size)], rows[_at(n1, size)],
-            rows[_at(n2, size)], rows[_at(n3, size)],
-        )  # fmt: skip
-        scores[first + n] = t0 + offset + bias[n]
-        scores[first + n1] = t1 + offset + bias[n1]
-        scores[first + n2] = t2 + offset + bias[n2]
-        scores[first + n3] = t3 + offset + bias[n3]
+def _score_rows(latent, offset, rows, bias, scores):
+    """a + h · w + b of one user for ``rows`` (rows · d,)."""
+    size, last = len(latent), len(bias) - 1
+    for n in range(0, last + 1, 4):
+        n1, n2, n3 = min(n + 1, last), min(n + 2, last), min(n + 3, last)
+        w0, w1 = rows[_at(n, size)], rows[_at(n1, size)]
+        w2, w3 = rows[_at(n2, size)], rows[_at(n3, size)]
+        t0, t1, t2, t3 = _dots(latent, w0, w1, w2, w3)
+        scores[n], scores[n1] = t0 + offset + bias[n], t1 + offset + bias[n1]
+        scores[n2], scores[n3] = t2 + offset + bias[n2], t3 + offset + bias[n3]

@@ -163,7 +163,7 @@ def test_an_unknown_victim_is_told_where_to_go():
     class Deeper(AutoRec):
         pass
 
-    with pytest.raises(ValueError, match=r"Deeper.*RVD.*VicinalRegression"):
+    with pytest.raises(ValueError, match=r"Deeper.*RVD.*FunctionalRVD"):
         FastRVD(Deeper())
 
 

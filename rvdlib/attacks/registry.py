@@ -15,6 +15,7 @@ from rvdlib.attacks.aush import aush
 from rvdlib.attacks.clone import clone
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
+from rvdlib.attacks.mixinf import mixinf
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.data import Split
 from rvdlib.threat_model import ThreatModel
@@ -28,6 +29,7 @@ ATTACKS: dict[str, Attack] = {
     "segment": segment,
     "clone": clone,
     "aush": aush,
+    "mixinf": mixinf,
     "from_file": from_file,
 }
 

@@ -15,7 +15,10 @@ from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 # Budget, scale and blindness do not depend on how long an attack optimises.
-QUICK = {"aush": {"epochs": 2}}
+QUICK = {
+    "aush": {"epochs": 2},
+    "mixinf": {"sweeps": 2, "embedding_size": 2},
+}
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
 
 

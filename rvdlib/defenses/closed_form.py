@@ -8,6 +8,7 @@ rows.
 The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
 """
 
+import copy
 from functools import cached_property
 from typing import Literal
 
@@ -40,10 +41,10 @@ class ClosedFormConfig(BaseModel):
 
 
 class ClosedFormRVD:
-    """A victim defended by closed-form RVD: scores like one, and never changes it."""
+    """A victim defended by closed-form RVD, as it is trained now: scores like one, never changes it."""
 
     def __init__(self, victim: Victim, **choices):
-        self.victim = victim
+        self.victim = copy.copy(victim)  # as in RVD
         self.config = ClosedFormConfig(**choices)
 
     vicinity, _neighbors = RVD.vicinity, RVD._neighbors

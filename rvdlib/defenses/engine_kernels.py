@@ -676,8 +676,8 @@ def _sum_silent(first, k, slopes, rows, bias, decoder, descent, item_of, vicinit
             numbers[n] += g0 + g1 + g2 + g3
 
 
-# The compiler may take reciprocals here; NaN and infinity still come through as NaN.
-@numba.njit(fastmath=True, **_OPTIONS)
+# Reciprocals and approximate roots may be taken here.
+@numba.njit(fastmath=_FASTMATH | {"arcp", "afn"}, **_OPTIONS)
 def _move(state, start, count, gradients, step, descent):
     """One step of the optimiser, as ``torch.optim`` makes it."""
     number = gradients.dtype.type

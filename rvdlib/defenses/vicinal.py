@@ -8,6 +8,7 @@ This is the plain form, one user after the other: the reference that faster form
 tensors are small: serve with one torch thread a process (``torch.set_num_threads(1)``).
 """
 
+import copy
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -53,10 +54,11 @@ class RVDConfig(BaseModel):
 
 
 class RVD:
-    """A victim defended by RVD: scores like one, and never changes it."""
+    """A victim defended by RVD, as it is trained now: scores like one, and never changes it."""
 
     def __init__(self, victim: Victim, **choices):
-        self.victim = victim
+        # Were it fitted again, neighbours of one training would correct the scores of another.
+        self.victim = copy.copy(victim)
         self.config = RVDConfig(**choices)
 
     def score(self, users: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What every defence must keep. A defence's tests inherit :class:`DefenseConformance`."""
 
+import copy
 import functools
 import itertools
 import random
@@ -27,6 +28,13 @@ USERS.setflags(write=False)
 @functools.cache
 def trained(name: str, regime: str) -> Victim:
     """A small victim: 60 real users, one without a rating, and four fakes, two of them alike."""
+    victim = VICTIMS[name](
+        unobserved_weight=0.2 * (regime == "ranking"), embedding_size=4, epochs=10, reg=0.01
+    )
+    return fit(victim, seed=0)
+
+
+def fit(victim: Victim, seed: int) -> Victim:
     ratings = synthetic_ratings(60, N_ITEMS, 700, rng=stream(0, "ratings"))
     split = leave_one_out(ratings, stream(0, "split"))
     fakes = np.zeros((4, N_ITEMS), dtype=np.float32)
@@ -34,10 +42,8 @@ def trained(name: str, regime: str) -> Victim:
     fakes[2:, [10, 11]] = 3
     dense = np.vstack([split.train.toarray(), fakes])
     dense[LONELY_USER] = 0
-    victim = VICTIMS[name](
-        unobserved_weight=0.2 * (regime == "ranking"), embedding_size=4, epochs=10, reg=0.01
-    )
-    return victim.fit(sp.csr_matrix(dense), split.validation, ratings.levels, stream(0, "model"))
+    rng = stream(seed, "model")
+    return victim.fit(sp.csr_matrix(dense), split.validation, ratings.levels, rng)
 
 
 @contextmanager
@@ -101,6 +107,14 @@ class DefenseConformance:
     def test_the_shared_victim_never_changes(self, defense, victim):
         with unchanged(victim):
             defense.score(USERS)
+
+    def test_a_victim_that_is_fitted_again_leaves_the_defence_as_it_was(self, defense, victim):
+        mine = copy.copy(victim)
+        defended, expected = self.defend(mine), defense.score(USERS)
+        defended.score(USERS[:1])
+        fit(mine, seed=1)
+        assert np.abs(mine.score(USERS) - victim.score(USERS)).max() > 0.01
+        assert np.abs(defended.score(USERS) - expected).max() <= self.tolerance
 
     def test_eight_threads_serve_what_one_does(self, defense, victim):
         groups = np.array_split(np.arange(24), 8)

@@ -7,6 +7,7 @@ targets at the top rating and exactly F fillers, all on the rating scale.
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +17,9 @@ from rvdlib.attacks.clone import clone
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
 from rvdlib.attacks.mixinf import mixinf
+from rvdlib.attacks.pga import pga
 from rvdlib.attacks.profiles import check_profiles
+from rvdlib.attacks.tna import tna
 from rvdlib.data import Split
 from rvdlib.threat_model import ThreatModel
 
@@ -30,6 +33,9 @@ ATTACKS: dict[str, Attack] = {
     "clone": clone,
     "aush": aush,
     "mixinf": mixinf,
+    "pga": pga,
+    "u_tna": tna,
+    "s_tna": partial(tna, influential_share=0.4),
     "from_file": from_file,
 }
 

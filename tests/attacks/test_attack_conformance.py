@@ -18,6 +18,9 @@ from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 QUICK = {
     "aush": {"epochs": 2},
     "mixinf": {"sweeps": 2, "embedding_size": 2},
+    "pga": {"steps": 2, "embedding_size": 2},
+    "u_tna": {"steps": 1, "embedding_size": 2},
+    "s_tna": {"steps": 1, "embedding_size": 2},
 }
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
 

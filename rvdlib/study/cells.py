@@ -5,6 +5,8 @@ thread each, and give the same numbers however many run at once.
 """
 
 import functools
+import itertools
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rvdlib import attacks
@@ -25,13 +28,24 @@ from rvdlib.runner.parallel import Task, rows_of
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
-from rvdlib.study.hyperparameters import victim_hyperparameters
+from rvdlib.study.hyperparameters import attack_options, victim_hyperparameters
+from rvdlib.study.poison import freeze
 from rvdlib.study.warm_up import compile_victim
-from rvdlib.threat_model import build_threat_model, draw_targets
+from rvdlib.threat_model import draw_targets
 
 UNDEFENDED = "none"
 
 
+POISON = {
+    "dataset",
+    "attack",
+    "attack_size",
+    "attack_options",
+    "visible_share",
+    "filler_size",
+    "target_set",
+    "seed",
+}
 # Profiles from a file are somebody's own: a scenario has no place to name the file.
 CRAFTABLE = ("none", *(name for name in attacks.ATTACKS if name != "from_file"))
 
@@ -43,7 +57,7 @@ def _known(registry: Iterable[str], name: str) -> str:
 
 
 class Scenario(BaseModel):
-    """One trained victim: what it is trained on, and how it was attacked."""
+    """One trained victim: what it is trained on, how it was attacked, and what the attacker knew."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,9 +66,20 @@ class Scenario(BaseModel):
     regime: Literal["rating", "ranking"]
     attack: Annotated[str, AfterValidator(partial(_known, CRAFTABLE))] = "none"
     attack_size: float = Field(0.03, ge=0, le=1)
+    attack_options: dict = Field(
+        default_factory=lambda known: attack_options(known["regime"], known["attack"]),
+        description="of the attack; as params/attacks.yml has them unless said",
+    )
+    visible_share: float = Field(0.4, gt=0, le=1, description="of the users, to the attacker")
+    filler_size: int | None = Field(None, ge=0, description="None: the mean profile size")
     target_set: Literal["unpopular", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
     evaluated_on: Literal["test", "validation"] = "test"
+
+    @property
+    def poison(self) -> str:
+        """All that identifies the fake profiles, as JSON: scenarios of the same are trained on them."""
+        return self.model_dump_json(include=POISON)
 
 
 class Cell(BaseModel):
@@ -90,9 +115,7 @@ def carry_out(scenario: Scenario) -> Attacked:
     targets = draw_targets(split, scenario.target_set, stream(seed, "targets", scenario.target_set))
     train = split.train
     if scenario.attack != "none":
-        rng = stream(seed, "attack", scenario.attack)
-        threat = build_threat_model(split, targets, rng, attack_size=scenario.attack_size)
-        train = attacks.poison(split, attacks.craft(scenario.attack, threat, rng))
+        train = attacks.poison(split, _fakes(scenario.poison))
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
     compile_victim(scenario.victim, scenario.regime)
     start = time.process_time()
@@ -101,6 +124,14 @@ def carry_out(scenario: Scenario) -> Attacked:
     )
     seconds = time.process_time() - start
     return Attacked(split, targets, victim, seconds)
+
+
+@functools.lru_cache(maxsize=1)
+def _fakes(poison: str) -> sp.csr_matrix:
+    """Crafted once for all victims of a group."""
+    how = json.loads(poison)
+    options = how.pop("attack_options")
+    return freeze(**how, options=options).profiles
 
 
 def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
@@ -148,18 +179,19 @@ def run_cells(
 
     Args:
         store: where finished cells are kept and looked for first.
-        jobs: scenarios carried out at once, one thread each; -1: as many as there are cores.
+        jobs: poisoned training sets worked on at once, one thread each; -1: as many as there are cores.
     """
     tasks = [
-        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), cell.scenario)
+        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), cell.scenario.poison)
         for cell in cells
     ]
-    return pd.DataFrame(rows_of(tasks, _rows_of_one_scenario, store, jobs, "victims"))
+    return pd.DataFrame(rows_of(tasks, _rows_of_one_poison, store, jobs, "poisoned sets"))
 
 
-def _rows_of_one_scenario(cells: list[Cell]) -> Iterator[dict]:
-    attacked = carry_out(cells[0].scenario)
-    return (evaluate_cell(cell, attacked) for cell in cells)
+def _rows_of_one_poison(cells: list[Cell]) -> Iterator[dict]:
+    for scenario, its_cells in itertools.groupby(cells, lambda cell: cell.scenario):
+        attacked = carry_out(scenario)
+        yield from (evaluate_cell(cell, attacked) for cell in its_cells)
 
 
 def _spec(cell: Cell) -> dict:

@@ -21,7 +21,8 @@ PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
 SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
 OWNED = ["dataset", "defense"]
-IDENTITY = [*SCENARIO, "defense", "choices", "seed", "evaluated_on", "n_users"]
+KNOWLEDGE = ["attack_options", "visible_share", "filler_size"]
+IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
 
 def effect_cells(
@@ -211,7 +212,9 @@ def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
     longer run, at other choices or seeds, must not stay.
     """
     file = paths.RESULTS / profile / "cells.csv"
-    rows = rows.assign(choices=[json.dumps(choices) for choices in rows["choices"]])
+    rows = rows.assign(
+        **{name: rows[name].map(json.dumps) for name in ("attack_options", "choices")}
+    )
     if file.is_file():
         old = pd.read_csv(file, keep_default_na=False, na_values=[""])
         own = pd.MultiIndex.from_frame(rows[OWNED])

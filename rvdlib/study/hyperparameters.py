@@ -1,4 +1,4 @@
-"""What was chosen, read from ``params/``: the victims' hyper-parameters and the defences' choices."""
+"""What was chosen, read from ``params/``: for the victims, the attacks and the defences."""
 
 import functools
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 from rvdlib import paths
 
 VICTIMS_FILE = paths.PARAMS / "victims.yml"
+ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
 
 
@@ -19,6 +20,11 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     """
     chosen = _read(VICTIMS_FILE)
     return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
+
+
+def attack_options(regime: str, attack: str) -> dict:
+    """What an attack is told about victims of this regime, where its own defaults do not fit."""
+    return dict(_read(ATTACKS_FILE)[regime].get(attack, {}))
 
 
 def chosen_defenses(regime: str, victim: str, plain: bool = False) -> dict[str, dict]:

@@ -1,10 +1,12 @@
 """Cells: from a scenario to a row, in any order, once, and never with a look at the test items."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from rvdlib.attacks import ATTACKS
@@ -14,6 +16,7 @@ from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.study import cells
 from rvdlib.study.cells import Cell, Scenario, carry_out, evaluate_cell, run_cells, sample_users
+from rvdlib.study.hyperparameters import ATTACKS_FILE
 
 DEMANDED = [
     "dataset",
@@ -297,6 +300,49 @@ def test_no_attack_is_clean_training(quick, scenario, dataset):
     assert (attacked.victim.train != clean.train).nnz == 0
     users = np.arange(ratings.n_users)
     np.testing.assert_array_equal(attacked.victim.score(users), clean.score(users))
+
+
+def test_victims_of_one_poison_are_trained_on_fakes_that_are_crafted_once(
+    quick, scenario, store, monkeypatch
+):
+    crafted, freeze = [], cells.freeze
+
+    def noting(**how):
+        crafted.append(how)
+        return freeze(**how)
+
+    monkeypatch.setattr(cells, "freeze", noting)
+    cells._fakes.cache_clear()
+    under = [
+        scenario(victim=victim, **ATTACKED | {"target_set": target_set})
+        for victim in ("MF", "AutoRec")
+        for target_set in ("random", "unpopular")
+    ]
+    rows = run_cells([Cell(scenario=each) for each in under], store=store, jobs=1)
+    assert [how["target_set"] for how in crafted] == ["random", "unpopular"]
+    assert rows["victim"].tolist() == ["MF", "MF", "AutoRec", "AutoRec"]
+    assert rows["target_set"].tolist() == ["random", "unpopular"] * 2
+
+
+@pytest.mark.parametrize(
+    "knowledge", [{"visible_share": 0.9}, {"filler_size": 3}, {"attack_options": {"steps": 1}}]
+)
+def test_what_the_attacker_knows_changes_the_fakes_and_nothing_else(quick, scenario, knowledge):
+    attacked = ATTACKED | {"attack": "pga"}
+    base, knowing = (carry_out(scenario(**attacked, **more)) for more in ({}, knowledge))
+    n_real = base.split.train.shape[0]
+    assert (base.split.train != knowing.split.train).nnz == 0
+    assert (base.victim.train[:n_real] != knowing.victim.train[:n_real]).nnz == 0
+    assert (base.victim.train[n_real:] != knowing.victim.train[n_real:]).nnz > 0
+    assert np.array_equal(base.targets, knowing.targets)
+
+
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+def test_every_option_of_the_attacks_is_one_that_its_attack_takes(scenario, regime):
+    for attack, options in yaml.safe_load(ATTACKS_FILE.read_text())[regime].items():
+        assert set(options) <= set(inspect.signature(ATTACKS[attack]).parameters)
+        assert scenario(attack=attack, regime=regime).attack_options == options
+    assert scenario(attack="clone", regime=regime).attack_options == {}
 
 
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "from_file"])

@@ -98,9 +98,9 @@ def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seed
 def test_every_candidate_has_an_undefended_partner_on_the_same_users(search):
     cells = trial_cells(search, "ml-100k")
     assert len({cell.model_dump_json() for cell in cells}) == len(cells)
-    bare = {(cell.scenario, cell.n_users) for cell in cells if cell.method is None}
+    bare = {(repr(cell.scenario), cell.n_users) for cell in cells if cell.method is None}
     defended = [cell for cell in cells if cell.method]
-    assert {(cell.scenario, cell.n_users) for cell in defended} == bare
+    assert {(repr(cell.scenario), cell.n_users) for cell in defended} == bare
     scenarios = len(REGIMES) * len(VICTIMS) * len(search["rule"]["seeds"])
     wanted = sum(len(candidates(form)) for form in search["forms"].values())
     assert len(defended) == scenarios * wanted

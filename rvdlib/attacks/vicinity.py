@@ -1,0 +1,244 @@
+"""VicinityAttack: the attacker who knows that he is up against RVD. Our own.
+
+RVD listens to the k nearest of whom it serves, so fakes must be among them. The attacker trains a
+surrogate of the victim (:mod:`rvdlib.attacks.surrogate`) on the users that he sees, finds their k
+nearest there, and clones m of them:
+
+- ``hubs``: those who stand in most lists;
+- ``cover``: one after the other, whoever stands in most lists that hold no fake so far, her own
+  among them; when all hold one, from the start again;
+- ``target_users``: those users, then the nearest of each, the second nearest of each, ...
+
+A clone keeps F ratings of its source, ``random`` ones or the ``nearest``: those that, together with
+the targets at the top rating, place it nearest to the source in the surrogate, taken greedily. Where
+the source has fewer than F, random items fill up, at their visible mean. Ratings are ``lowered``: a
+user's bias takes up what they have in common, so that the clone stays where it is, and the less it
+expects of everything, the more do its top ratings say for the targets.
+
+Then, for ``gradient_steps`` steps, the fillers' ratings descend the loss of
+:mod:`rvdlib.attacks.vicinal_objective`, the defended score of the targets against what visible users
+would be shown, by Adam (Kingma and Ba 2015) on the scale's range. The surrogate is refitted to the
+ratings as they would be submitted, rounded to the scale, and its gradient there is that of the
+ratings before rounding (the straight-through estimator of Bengio et al. 2013). The best step is kept.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.attacks.history import History
+from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
+from rvdlib.attacks.surrogate import USER, Surrogate
+from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
+from rvdlib.data import round_to_levels
+from rvdlib.neighbors import k_occurrence
+from rvdlib.threat_model import ThreatModel
+
+SOURCES = ("hubs", "cover", "target_users")
+FILLERS = ("nearest", "random")
+
+
+def vicinity(
+    threat: ThreatModel,
+    rng: np.random.Generator,
+    *,
+    k: int = 10,
+    distance: str = "euclidean",
+    hubness_reduction: str = "none",
+    sources: str = "hubs",
+    target_users: Sequence[int] | None = None,
+    fillers: str = "nearest",
+    lowered: float = 0.0,
+    embedding_size: int = 16,
+    unobserved_weight: float = 0.0,
+    reg: float = 0.04,
+    sweeps: int = 5,
+    gradient_steps: int = 0,
+    step_size: float = 0.03,
+    vicinal_weight: float = 0.1,
+    proximal_weight: float = 1.0,
+    list_length: int = 50,
+    history: History | None = None,
+) -> sp.csr_matrix:
+    """Clones in many neighbourhoods, or beside chosen users; then the gradient, if it is asked for.
+
+    The history gets the loss of the rounded profiles, before the first step and after each.
+
+    Args:
+        k, distance, hubness_reduction: what the attacker believes of the defence's neighbours.
+        sources: one of ``SOURCES``.
+        target_users: rows of ``threat.visible``, for the source of that name.
+        fillers: one of ``FILLERS``.
+        lowered: by how much, as a share of the scale's range.
+        embedding_size, unobserved_weight, reg: of the surrogate. A weight above 0 is for victims of
+            the ranking regime.
+        sweeps: of alternating least squares after each step; four times as many at the start.
+        step_size: of Adam, as a share of the top rating.
+        vicinal_weight, proximal_weight, list_length: ω and λ that the attacker believes closed-form
+            RVD to have, and how many items he believes to be shown.
+
+    Raises:
+        ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
+            users or do not come with the source of that name.
+    """
+    _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_steps)
+    defense = Defense(k, distance, hubness_reduction, vicinal_weight, proximal_weight, list_length)
+    surrogate = Surrogate.train(
+        threat,
+        rng,
+        embedding_size=embedding_size,
+        unobserved_weight=unobserved_weight,
+        reg=reg,
+        sweeps=4 * sweeps,
+    )
+    chosen = choose_sources(defense.neighbors(surrogate), sources, threat.n_fakes, target_users)
+    drop = lowered * float(threat.levels[-1] - threat.levels[0])
+    items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
+    if gradient_steps and stars.size:
+        objective = VicinalObjective(threat, defense)
+        stars = _descend(
+            threat, objective, surrogate, items, stars, sweeps, gradient_steps, step_size,
+            history or History(),
+        )  # fmt: skip
+    return assemble(threat, items, stars)
+
+
+def choose_sources(
+    neighbors: np.ndarray, sources: str, n_fakes: int, target_users: Sequence[int] | None = None
+) -> np.ndarray:
+    """(n_fakes,) users to clone, from everybody's ``neighbors`` (users, k), nearest first.
+
+    Nobody is cloned twice before everybody who comes into question is cloned once.
+    """
+    n_users = len(neighbors)
+    own_first = np.column_stack([np.arange(n_users), neighbors])
+    if sources == "hubs":
+        order = np.argsort(-k_occurrence(neighbors, n_users), kind="stable")
+    elif sources == "target_users":
+        ranked = own_first[np.asarray(target_users)].T.ravel()
+        order = ranked[np.sort(np.unique(ranked, return_index=True)[1])]
+    else:
+        order = np.empty(min(n_fakes, n_users), dtype=np.intp)
+        free, without = np.ones(n_users, dtype=bool), np.ones(n_users, dtype=bool)
+        for fake in range(len(order)):
+            if not without.any():
+                without[:] = True
+            entered = k_occurrence(own_first[without], n_users)
+            order[fake] = np.argmax(np.where(free, entered, -1))
+            free[order[fake]] = False
+            without &= (own_first != order[fake]).all(axis=1)
+    return np.resize(order, n_fakes)
+
+
+def clone_sources(
+    threat: ThreatModel,
+    rng: np.random.Generator,
+    sources: np.ndarray,
+    surrogate: Surrogate,
+    fillers: str,
+    drop: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fillers (m, F) of clones of ``sources`` and their stars, ``drop`` below the sources' own."""
+    size, candidates = threat.filler_size, filler_candidates(threat)
+    means, _ = item_moments(threat)
+    rows = threat.visible[sources].toarray()
+    seen: set[int] = set()
+    items, stars = np.empty((len(sources), size), dtype=np.intp), np.empty((len(sources), size))
+    for fake, (source, row) in enumerate(zip(sources.tolist(), rows, strict=True)):
+        shuffled = rng.permutation(candidates)
+        shuffled = shuffled[np.argsort(row[shuffled] == 0, kind="stable")]
+        rated = shuffled[: max(size, np.count_nonzero(row[candidates]))]
+        values = round_to_levels(np.where(row > 0, row, means) - drop, threat.levels)
+        # The nearest fillers of one source would be the same again.
+        if fillers == "nearest" and source not in seen and len(rated) > size:
+            rated = rated[nearest(threat, surrogate, source, rated, values[rated])]
+        seen.add(source)
+        items[fake] = rated[:size]
+        stars[fake] = values[items[fake]]
+    return items, stars
+
+
+def nearest(
+    threat: ThreatModel, surrogate: Surrogate, source: int, items: np.ndarray, stars: np.ndarray
+) -> np.ndarray:
+    """Positions of the F of ``items``, rated with ``stars``, that place a clone near its source.
+
+    Item factors stand still, so that a clone is placed by the ridge regression of its ratings, and
+    one rating more is a change of rank one. Each is the best, given those before.
+    """
+    omega, size = surrogate.unobserved_weight, threat.filler_size
+    factors = surrogate.items.astype(np.float64)
+    rows, bias, goal = factors[:, USER], factors[:, -1], surrogate.users[source, 1:-1]
+    cells = size + len(threat.targets) + omega * len(rows)
+    kept = rows[threat.targets]
+    # Residuals of ratings at the top, and of those to choose from.
+    top = 1 - surrogate.baseline - (1 - omega) * bias[threat.targets]
+    residuals = stars / threat.max_rating - surrogate.baseline - (1 - omega) * bias[items]
+    matrix = omega * rows.T @ rows + (1 - omega) * kept.T @ kept
+    inverse = np.linalg.inv(matrix + surrogate.reg * cells * np.eye(len(matrix)))
+    placed = inverse @ (top @ kept - omega * bias @ rows)
+    rows = rows[items]
+    free, chosen = np.ones(len(items), dtype=bool), np.empty(size, dtype=np.intp)
+    for step in range(size):
+        moves = rows @ inverse
+        leverage = 1 + (1 - omega) * np.einsum("if,if->i", moves, rows)
+        gains = (residuals - (1 - omega) * rows @ placed) / leverage
+        after = placed[1:] + gains[:, None] * moves[:, 1:]
+        best = np.argmin(np.where(free, ((after - goal) ** 2).sum(axis=1), np.inf))
+        placed = placed + gains[best] * moves[best]
+        inverse -= (1 - omega) / leverage[best] * np.outer(moves[best], moves[best])
+        chosen[step], free[best] = best, False
+    return chosen
+
+
+def _descend(
+    threat, objective, surrogate, items, stars, sweeps, steps, step_size, history
+) -> np.ndarray:
+    """The best of the stars (m, F) on the way, rounded to the scale."""
+    top, low = threat.max_rating, threat.levels[0] / threat.max_rating
+    ratings = torch.from_numpy(np.clip(stars / top, low, 1))
+    adam = torch.optim.Adam([ratings], lr=step_size)
+    best, least = stars, np.inf
+    for step in history.steps(steps + 1, "VicinityAttack"):
+        rounded = round_to_levels(ratings.numpy() * top, threat.levels)
+        surrogate = surrogate.refit(assemble(threat, items, rounded), sweeps * (1 if step else 4))
+        value, *gradients = objective.value_and_gradient(surrogate)
+        history.record(value)
+        if value < least:
+            best, least = rounded, value
+        gradient = surrogate.rating_gradient(*gradients, sweeps)
+        ratings.grad = torch.from_numpy(np.take_along_axis(gradient, items, axis=1)).double()
+        adam.step()
+        ratings.clamp_(low, 1)
+    return best
+
+
+def _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_steps):
+    for name, value, known in (
+        ("sources", sources, SOURCES),
+        ("fillers", fillers, FILLERS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    for name, value, least in (
+        ("k", k, 1),
+        ("lowered", lowered, 0),
+        ("sweeps", sweeps, 1),
+        ("gradient_steps", gradient_steps, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    if (sources == "target_users") != (target_users is not None):
+        raise ValueError(
+            "sources='target_users' and target_users, rows of the visible users to stand beside, "
+            "need each other"
+        )
+    if target_users is not None:
+        rows, n_users = np.asarray(target_users), threat.visible.shape[0]
+        wrong = rows.ndim != 1 or not rows.size or rows.dtype.kind not in "iu"
+        if wrong or not 0 <= rows.min() <= rows.max() < n_users:
+            raise ValueError(
+                f"target_users must be rows of the {n_users} visible users, got {target_users}"
+            )

@@ -1,0 +1,371 @@
+"""VicinityAttack: hubs are hubs, cover covers, clones stay near their sources, the loss falls."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvdlib.attacks import craft, poison
+from rvdlib.attacks.history import History
+from rvdlib.attacks.profiles import assemble
+from rvdlib.attacks.surrogate import Surrogate
+from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
+from rvdlib.attacks.vicinity import choose_sources, nearest
+from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
+from rvdlib.defenses import ClosedFormRVD
+from rvdlib.evaluation import evaluate
+from rvdlib.models import MF
+from rvdlib.seeding import stream
+from rvdlib.threat_model import ThreatModel, build_threat_model
+
+TARGETS = np.array([3, 40])
+N_VISIBLE, N_FAKES, N_FILLERS = 90, 15, 12
+REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1], ids=["rating", "ranking"])
+
+
+@pytest.fixture(scope="module")
+def split():
+    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
+    return leave_one_out(ratings, stream(0, "split"))
+
+
+@pytest.fixture(scope="module")
+def threat(split):
+    return build_threat_model(
+        split,
+        TARGETS,
+        stream(0, "threat"),
+        attack_size=N_FAKES / 150,
+        filler_size=N_FILLERS,
+        visible_share=N_VISIBLE / 150,
+    )
+
+
+def train(threat, omega, dtype=np.float64):
+    return Surrogate.train(
+        threat,
+        stream(0, "surrogate"),
+        embedding_size=4,
+        unobserved_weight=omega,
+        reg=0.04,
+        sweeps=20,
+        dtype=dtype,
+    )
+
+
+# Sources
+
+
+@st.composite
+def neighbor_lists(draw):
+    n_users = draw(st.integers(2, 9))
+    k = draw(st.integers(1, n_users - 1))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    others = [np.delete(np.arange(n_users), u) for u in range(n_users)]
+    return np.array([rng.permutation(other)[:k] for other in others])
+
+
+@given(lists=neighbor_lists(), n_fakes=st.integers(0, 12))
+def test_hubs_are_those_who_stand_in_most_lists_by_count(lists, n_fakes):
+    counts = [sum(user in row for row in lists.tolist()) for user in range(len(lists))]
+    ranked = sorted(range(len(lists)), key=lambda user: (-counts[user], user))
+    assert choose_sources(lists, "hubs", n_fakes).tolist() == (ranked * 12)[:n_fakes]
+
+
+@given(lists=neighbor_lists(), n_fakes=st.integers(0, 12))
+def test_cover_takes_each_time_the_clone_that_enters_most_lists_without_a_fake(lists, n_fakes):
+    everybody = set(range(len(lists)))
+    holders = [
+        {u for u, row in enumerate(lists.tolist()) if user in row} | {user} for user in everybody
+    ]
+    expected, entered = [], set()
+    for _ in everybody:
+        entered = set() if entered == everybody else entered
+        free = sorted(everybody - set(expected))
+        expected.append(max(free, key=lambda user: len(holders[user] - entered)))
+        entered = entered | holders[expected[-1]]
+    assert choose_sources(lists, "cover", n_fakes).tolist() == (expected * 12)[:n_fakes]
+
+
+def test_target_users_come_first_then_their_nearest_in_turn_each_once():
+    lists = np.array([[3, 1], [2, 0], [1, 3], [0, 2]])
+    chosen = choose_sources(lists, "target_users", 8, [2, 0])
+    assert chosen.tolist() == [2, 0, 1, 3, 2, 0, 1, 3]
+    assert choose_sources(lists, "target_users", 5, [1]).tolist() == [1, 2, 0, 1, 2]
+
+
+def test_its_lists_are_those_of_the_neighbours_that_were_assumed(threat):
+    """The most frequent neighbour by brute force is cloned, for each assumption."""
+    surrogate = train(threat, 0.0, np.float32)
+    points = surrogate.users[:, 1:-1].astype(float)
+    for k in (3, 20):
+        distances = np.linalg.norm(points[:, None] - points, axis=-1)
+        np.fill_diagonal(distances, np.inf)
+        lists = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        defense = Defense(k, "euclidean", "none", 0.1, 1.0, 50)
+        assert np.array_equal(defense.neighbors(surrogate), lists)
+
+
+# Clones
+
+
+@pytest.mark.parametrize("fillers", ["nearest", "random"])
+@pytest.mark.parametrize("lowered", [0.0, 0.5])
+def test_a_clone_holds_ratings_of_one_visible_user_lowered(threat, fillers, lowered):
+    profiles = craft("vicinity", threat, stream(0), fillers=fillers, lowered=lowered).toarray()
+    visible = threat.visible.toarray()
+    drop = lowered * (threat.levels[-1] - threat.levels[0])
+    lowest = round_to_levels(visible - drop, threat.levels)
+    for profile in profiles:
+        items = np.setdiff1d(np.flatnonzero(profile), TARGETS)
+        same = (visible[:, items] > 0) & (lowest[:, items] == profile[items])
+        enough = np.delete(visible, TARGETS, axis=1).astype(bool).sum(axis=1) >= N_FILLERS
+        assert (same.all(axis=1) | (same.any(axis=1) & ~enough)).any()
+
+
+def ridge(surrogate, items, ratings, n_ratings):
+    """A user's (b, p) by normal equations over all items, cell by cell."""
+    factors, bias = surrogate.items[:, :-1], surrogate.items[:, -1]
+    weights = np.full(len(factors), surrogate.unobserved_weight)
+    goals = np.zeros(len(factors))
+    weights[items], goals[items] = 1, ratings - surrogate.baseline
+    cells = n_ratings + surrogate.unobserved_weight * len(factors)
+    matrix = factors.T @ (weights[:, None] * factors)
+    matrix += surrogate.reg * cells * np.eye(factors.shape[1])
+    return np.linalg.solve(matrix, factors.T @ (weights * (goals - bias)))
+
+
+@REGIMES
+def test_nearest_fillers_are_each_the_best_given_those_before(threat, omega):
+    surrogate = train(threat, omega)
+    row = threat.visible[7].toarray()[0]
+    row[TARGETS] = 0
+    items = np.flatnonzero(row)
+    assert len(items) > N_FILLERS
+    chosen = nearest(threat, surrogate, 7, items, row[items])
+    assert len(set(chosen.tolist())) == N_FILLERS
+
+    def distance(positions):
+        rated = np.concatenate([items[positions], TARGETS])
+        values = np.concatenate([row[items[positions]] / threat.max_rating, [1, 1]])
+        # The regulariser is that of the finished profile.
+        placed = ridge(surrogate, rated, values, N_FILLERS + 2)
+        return np.linalg.norm(placed[1:] - surrogate.users[7, 1:-1])
+
+    for size in range(N_FILLERS):
+        before = chosen[:size].tolist()
+        others = set(range(len(items))) - set(before)
+        best = min(distance([*before, other]) for other in others)
+        assert np.isclose(distance(chosen[: size + 1]), best, rtol=1e-9)
+
+
+def test_clones_of_one_source_differ(threat):
+    profiles = craft("vicinity", threat, stream(0), sources="target_users", target_users=[7], k=1)
+    assert len(np.unique(profiles.toarray(), axis=0)) == N_FAKES
+
+
+def test_short_sources_are_filled_up_at_the_visible_mean():
+    visible = sp.csr_matrix(np.array([[5, 0, 0, 0], [2, 4, 0, 1]], dtype=np.float32))
+    threat = ThreatModel(visible, np.array([0]), 1, 3, np.arange(1, 6, dtype=np.float32))
+    profiles = craft("vicinity", threat, stream(0), sources="target_users", target_users=[0], k=1)
+    assert profiles.toarray()[0].tolist() == [5, 4, 3, 1]
+
+
+# The objective
+
+
+def attacked(threat, omega, k=5):
+    """An objective, and a surrogate trained on fakes that clone some users."""
+    defense = Defense(k, "euclidean", "none", 0.1, 1.0, 10)
+    dense = threat.visible.toarray()
+    dense[:, TARGETS] = 0
+    users = np.flatnonzero((dense > 0).sum(axis=1) >= N_FILLERS)[:6]
+    items = np.stack([np.flatnonzero(dense[user])[:N_FILLERS] for user in users])
+    small = ThreatModel(threat.visible, TARGETS, 6, N_FILLERS, threat.levels)
+    fakes = assemble(small, items, np.take_along_axis(dense[users], items, axis=1))
+    surrogate = train(threat, omega).refit(fakes, 20)
+    objective = VicinalObjective(threat, defense)
+    assert (defense.neighbors(surrogate) >= N_VISIBLE).any(), "no fake is a neighbour"
+    return objective, surrogate, fakes, items
+
+
+@REGIMES
+def test_scores_and_thresholds_are_those_of_the_defence(threat, omega):
+    """A victim whose parameters are those of the surrogate, defended by ClosedFormRVD."""
+    objective, surrogate, _, _ = attacked(threat, omega)
+    if omega:  # there the victim has no user bias
+        users = surrogate.users.copy()
+        users[:, 0] = 0
+        surrogate = replace(surrogate, users=users)
+    victim = MF(embedding_size=4, unobserved_weight=omega)
+    victim.parameters = {
+        name: torch.from_numpy(values.astype(np.float32))
+        for name, values in {
+            "user_factors": surrogate.users[:, 1:-1],
+            "user_bias": surrogate.users[:, 0],
+            "item_factors": surrogate.items[:, 1:-1],
+            "item_bias": surrogate.items[:, -1],
+        }.items()
+    }
+    victim.mean_rating, victim.levels = surrogate.baseline, threat.levels
+    victim.train = surrogate.ratings.astype(np.float32)
+    victim.train.data += np.float32(surrogate.baseline)
+    defended = ClosedFormRVD(victim, k=5, unobserved_weight=0.1, proximal_weight=1.0)
+
+    everybody = np.arange(N_VISIBLE)
+    neighbors = objective.defense.neighbors(surrogate)
+    assert np.array_equal(defended.vicinity(everybody), neighbors)
+    scores = defended.score(everybody) / threat.max_rating - surrogate.baseline
+    users, items = torch.from_numpy(surrogate.users), torch.from_numpy(surrogate.items)
+    ours = objective.scores(surrogate, users, items, neighbors, torch.from_numpy(everybody))
+    assert np.allclose(ours, scores[:, TARGETS], atol=2e-6)
+    scores[threat.visible.nonzero()] = -np.inf
+    scores[:, TARGETS] = -np.inf
+    thresholds = objective.thresholds(surrogate, neighbors)
+    assert np.allclose(thresholds, np.sort(scores, axis=1)[:, -10], atol=2e-6)
+
+
+def test_the_loss_counts_users_who_have_not_rated_the_target(threat):
+    objective, surrogate, _, _ = attacked(threat, 0.0)
+    neighbors = objective.defense.neighbors(surrogate)
+    users, items = torch.from_numpy(surrogate.users), torch.from_numpy(surrogate.items)
+    scores = objective.scores(surrogate, users, items, neighbors, torch.arange(N_VISIBLE)).numpy()
+    unrated = threat.visible[:, TARGETS].toarray() == 0
+    assert not unrated.all()
+    margins = scores - objective.thresholds(surrogate, neighbors)[:, None]
+    value, _, _ = objective.value_and_gradient(surrogate)
+    assert np.isclose(value, np.log1p(np.exp(-margins[unrated] / 0.05)).mean())
+
+
+@REGIMES
+def test_blocks_of_users_change_nothing(threat, omega, monkeypatch):
+    objective, surrogate, _, _ = attacked(threat, omega)
+    whole = objective.value_and_gradient(surrogate)
+    monkeypatch.setattr("rvdlib.attacks.vicinal_objective._BLOCK_USERS", 7)
+    for ours, expected in zip(objective.value_and_gradient(surrogate), whole, strict=True):
+        assert np.allclose(ours, expected, rtol=1e-9, atol=1e-14)
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """Who is a neighbour, and τ, are constants in the gradient: so must they be where it is measured."""
+
+    def stand(objective, surrogate):
+        neighbors = objective.defense.neighbors(surrogate)
+        thresholds = objective.thresholds(surrogate, neighbors)
+        monkeypatch.setattr(Defense, "neighbors", lambda *_: neighbors)
+        monkeypatch.setattr(objective, "thresholds", lambda *_: thresholds)
+
+    return stand
+
+
+@REGIMES
+def test_its_gradient_by_the_factors_is_that_of_finite_differences(threat, omega, hold):
+    objective, surrogate, _, _ = attacked(threat, omega)
+    hold(objective, surrogate)
+    _, *gradients = objective.value_and_gradient(surrogate)
+    rng, step = np.random.default_rng(0), 1e-6
+    for name, gradient, trained in [
+        ("users", gradients[0], slice(None, -1)),
+        ("items", gradients[1], slice(1, None)),
+    ]:
+        direction = np.zeros_like(gradient)
+        direction[:, trained] = rng.standard_normal(direction[:, trained].shape)
+        there, back = (
+            replace(surrogate, **{name: getattr(surrogate, name) + sign * step * direction})
+            for sign in (1, -1)
+        )
+        rise = objective.value_and_gradient(there)[0] - objective.value_and_gradient(back)[0]
+        assert np.isclose((gradient * direction).sum(), rise / (2 * step), rtol=1e-5)
+
+
+@REGIMES
+def test_its_gradient_by_the_ratings_is_that_of_training_again(threat, omega, hold):
+    objective, surrogate, fakes, items = attacked(threat, omega)
+    surrogate = surrogate.refit(fakes, 300)
+    hold(objective, surrogate)
+    _, *gradients = objective.value_and_gradient(surrogate)
+    gradient = np.take_along_axis(surrogate.rating_gradient(*gradients, 300), items, axis=1)
+
+    direction = np.random.default_rng(0).standard_normal(items.shape)
+    moved = np.zeros(fakes.shape)
+    np.put_along_axis(moved, items, threat.max_rating * direction, axis=1)
+    step = 1e-6
+    there, back = (
+        objective.value_and_gradient(
+            surrogate.refit(sp.csr_matrix(fakes.toarray() + sign * step * moved), 300)
+        )[0]
+        for sign in (1, -1)
+    )
+    assert np.isclose((gradient * direction).sum(), (there - back) / (2 * step), rtol=1e-5)
+
+
+# The attack
+
+QUICK = {"embedding_size": 4, "k": 5, "list_length": 10}
+
+
+@REGIMES
+def test_the_loss_falls_and_the_best_step_is_kept(threat, omega):
+    options = {**QUICK, "unobserved_weight": omega}
+    history = History()
+    last = craft("vicinity", threat, stream(0), gradient_steps=12, history=history, **options)
+    assert len(history.objectives) == 13
+    best = int(np.argmin(history.objectives))
+    assert best > 0
+    for steps in {best - 1, best, min(best + 1, 12)}:
+        ended = craft("vicinity", threat, stream(0), gradient_steps=steps, **options)
+        assert ((ended != last).nnz == 0) == (steps >= best)
+        assert np.array_equal(ended.indices, last.indices), "fillers are chosen before the descent"
+
+
+def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
+    """What was made for these items lifts them, and not others that were named in their place."""
+    lifts = {}
+    small = {"embedding_size": 6, "epochs": 15}
+    for name, targets in {"real": TARGETS, "permuted": np.array([11, 27])}.items():
+        made_for = ThreatModel(threat.visible, targets, N_FAKES, N_FILLERS, threat.levels)
+        fakes = craft("vicinity", made_for, stream(0), gradient_steps=3, **QUICK)
+        victim = MF(**small).fit(poison(split, fakes), split.validation, threat.levels, stream(0))
+        defended = ClosedFormRVD(victim, k=10)
+        lifts[name] = evaluate(defended, split, TARGETS, k=10).target_hit_ratio
+    clean = MF(**small).fit(split.train, split.validation, threat.levels, stream(0))
+    before = evaluate(ClosedFormRVD(clean, k=10), split, TARGETS, k=10).target_hit_ratio
+    assert lifts["real"] > before + 0.2
+    assert lifts["permuted"] < before + 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sources": "centre"}, "sources must be one of hubs, cover, target_users"),
+        ({"fillers": "all"}, "fillers must be one of nearest, random"),
+        ({"distance": "manhattan"}, "distance must be one of"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"lowered": -0.1}, "lowered must be at least 0"),
+        ({"sweeps": 0}, "sweeps must be at least 1"),
+        ({"gradient_steps": -1}, "gradient_steps must be at least 0"),
+        ({"sources": "target_users"}, "need each other"),
+        ({"target_users": [0]}, "need each other"),
+        ({"sources": "target_users", "target_users": []}, "must be rows of the 90 visible"),
+        ({"sources": "target_users", "target_users": [90]}, "must be rows of the 90 visible"),
+        ({"sources": "target_users", "target_users": [-1]}, "must be rows of the 90 visible"),
+        ({"sources": "target_users", "target_users": [0.5]}, "must be rows of the 90 visible"),
+    ],
+)
+def test_bad_options_are_refused(threat, options, message):
+    with pytest.raises(ValueError, match=message):
+        craft("vicinity", threat, stream(0), **options)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "inner_product", "profile_overlap"])
+@pytest.mark.parametrize("reduction", ["none", "mutual"])
+def test_every_kind_of_neighbour_can_be_assumed(threat, distance, reduction):
+    options = {**QUICK, "distance": distance, "hubness_reduction": reduction, "gradient_steps": 1}
+    history = History()
+    craft("vicinity", threat, stream(0), history=history, **options)
+    assert len(history.objectives) == 2

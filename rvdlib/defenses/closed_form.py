@@ -8,30 +8,20 @@ rows.
 The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
 """
 
-import copy
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from rvdlib.defenses.vicinal import RVD
 from rvdlib.defenses.vicinal_regression import VicinalRegression
-from rvdlib.models.base import Victim
+from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
 
 
-class ClosedFormConfig(BaseModel):
+class ClosedFormConfig(VicinityConfig):
     """The choices that are left when nothing iterates. Unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     k: int = Field(30, ge=1, description="neighbours")
-    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
-    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
-        "none", description="against users who stand in very many lists, see rvdlib.neighbors"
-    )
-    include_user: bool = Field(False, description="whether u's own row joins the vicinity")
     unobserved_weight: float = Field(
         0.1, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
     )
@@ -40,14 +30,10 @@ class ClosedFormConfig(BaseModel):
     )
 
 
-class ClosedFormRVD:
+class ClosedFormRVD(VicinalDefense):
     """A victim defended by closed-form RVD, as it is trained now: scores like one, never changes it."""
 
-    def __init__(self, victim: Victim, **choices):
-        self.victim = copy.copy(victim)  # as in RVD
-        self.config = ClosedFormConfig(**choices)
-
-    vicinity, _neighbors = RVD.vicinity, RVD._neighbors
+    Config = ClosedFormConfig
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""

@@ -8,38 +8,28 @@ This is the plain form, one user after the other: the reference that faster form
 tensors are small: serve with one torch thread a process (``torch.set_num_threads(1)``).
 """
 
-import copy
 import itertools
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from rvdlib.models.base import DECODER, Objective, Victim
-from rvdlib.neighbors import NeighborSearch
+from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
+from rvdlib.models.base import DECODER, Objective
 from rvdlib.seeding import stream
 
 
-class RVDConfig(BaseModel):
+class RVDConfig(VicinityConfig):
     """The choices that the paper leaves open. Unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    k: int = Field(10, ge=1, description="neighbours")
     steps: int = Field(20, ge=0, description="of the optimiser; a full batch makes a step an epoch")
     learning_rate: float = Field(0.01, gt=0)
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     batch_size: int | None = Field(None, ge=1, description="rows in a step; None: all of them")
     scope: Literal["all", "decoder", "encoder"] = Field("all", description="parameters that move")
-    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
-    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
-        "none", description="against users who stand in very many lists, see rvdlib.neighbors"
-    )
-    include_user: bool = Field(False, description="whether u's own row joins the vicinity")
     unobserved_weight: float = Field(
         0.0, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
     )
@@ -53,34 +43,16 @@ class RVDConfig(BaseModel):
         return self
 
 
-class RVD:
+class RVD(VicinalDefense):
     """A victim defended by RVD, as it is trained now: scores like one, and never changes it."""
 
-    def __init__(self, victim: Victim, **choices):
-        # Were it fitted again, neighbours of one training would correct the scores of another.
-        self.victim = copy.copy(victim)
-        self.config = RVDConfig(**choices)
+    Config = RVDConfig
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
         vicinities = self.vicinity(users)
         scores = [self._score_one(u, rows) for u, rows in zip(users, vicinities, strict=True)]
         return np.stack(scores) if scores else self.victim.score(np.asarray(users))
-
-    def vicinity(self, users: np.ndarray) -> np.ndarray:
-        """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
-        rows = self._neighbors(users)
-        return np.column_stack([rows, users]) if self.config.include_user else rows
-
-    @cached_property
-    def _neighbors(self) -> NeighborSearch:
-        return NeighborSearch(
-            self.victim.user_factors(),
-            self.config.k,
-            self.config.distance,
-            hubness_reduction=self.config.hubness_reduction,
-            ratings=self.victim.train,
-        )
 
     def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The victim's parameters after fine-tuning a private copy on ``rows``.

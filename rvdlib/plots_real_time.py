@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -33,54 +32,58 @@ FORM_LOOKS = {
 def serving(times: pd.DataFrame, many: pd.DataFrame) -> Figure:
     """Milliseconds a user against k, steps and the catalogue's size; seconds against users served.
 
+    Markers are medians over rounds, bars go from the least to the most; of what served many users
+    and few, those of many are drawn.
+
     Args:
         times: rows of :func:`rvdlib.study.latency.serving_times`.
         many: rows of :func:`rvdlib.study.latency.times_of_many`.
     """
     figure, grid = plt.subplots(2, 2, figsize=(COLUMN_WIDTH, 5.2))
+    of_many = set(times.loc[times["group"] == "many", "form"])
+    drawn = times[(times["group"] == "many") == times["form"].isin(of_many)]
     labels = {"k": "neighbours k", "steps": "steps T", "items": "items in the catalogue"}
     for axes, (dial, label) in zip(grid.flat, labels.items(), strict=False):
-        here = times[times["dial"] == dial].sort_values("value")
+        here = drawn[drawn["dial"] == dial]
         _lines(axes, here, "value", "ms_per_user")
         axes.set(xlabel=label, ylabel="ms per user")
-        if dial == "items":
-            _decades(axes.xaxis, here["value"])
-        else:
+        if dial != "items":
             values = sorted(here["value"].unique())
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.set_xticks([], minor=True)
     _lines(grid[1, 1], many, "served", "seconds")
-    _decades(grid[1, 1].xaxis, many["served"])
     grid[1, 1].set(xlabel="users served", ylabel="seconds")
     shared_legend(figure, grid[0, 0], columns=3)
     return figure
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, along: str, measured: str) -> None:
+    axes.set(xscale="log", yscale="log")
     for form, (colour, marker, label) in FORM_LOOKS.items():
-        line = rows[rows["form"] == form]
+        line = rows[rows["form"] == form].groupby(along)[measured].agg(["median", "min", "max"])
         if len(line):
-            look = {"color": colour, "marker": marker, "markersize": 4, "clip_on": False}
-            axes.loglog(line[along], line[measured], label=label, **look)
-    _decades(axes.yaxis, rows[measured])
+            reach = line["median"] - line["min"], line["max"] - line["median"]
+            look = {"color": colour, "marker": marker, "markersize": 4, "elinewidth": 1.2}
+            axes.errorbar(line.index, line["median"], reach, label=label, capsize=2, **look)
+    axes.margins(0.08)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())  # labels between powers of ten overlap
 
 
-def _decades(axis: Axis, values: pd.Series) -> None:
-    """From one power of ten to another: then there are labels enough, and none that overlap."""
-    low, high = np.floor(np.log10(values.min())), np.ceil(np.log10(values.max()))
-    axis.set_view_interval(10**low, 10 ** max(high, low + 1), ignore=True)
-    axis.set_minor_formatter(NullFormatter())
-
-
-POINT_LOOKS = {"closed form": (BLUE, "o"), "paper's form": (ORANGE, "s")}
+POINT_LOOKS = {
+    "paper's form": (ORANGE, "s"),
+    "closed form, ω = 0": (GREEN, "^"),
+    "closed form, ω > 0": (BLUE, "o"),
+}
 ACCURACY_LABELS = {"rmse": "RMSE (stars)", "ndcg": "NDCG@50"}
 
 
 def trade_off(points: pd.DataFrame) -> Figure:
     """THR@50 under attack against accuracy: a panel a regime and victim, a point a choice.
 
-    Pale points with intervals are all choices, the line joins each form's front; the star is the
-    undefended victim. Down and to the better side is better: RMSE's axis is turned round.
+    Small points are all choices, the thin line joins each form's front; the large ones are the
+    choices of ``params/defenses.yml``, the star is the undefended victim, both with intervals. Down
+    and to the better side is better: RMSE's axis is turned round.
 
     Args:
         points: rows of :func:`rvdlib.study.trade_off.points`.
@@ -99,15 +102,14 @@ def trade_off(points: pd.DataFrame) -> Figure:
         metric = here["metric"].iloc[0]
         for form, (colour, marker) in POINT_LOOKS.items():
             of_form = here[here["form"] == form]
-            look = {"color": colour, "marker": marker, "linestyle": "none"}
-            _crosses(axes, of_form, label=f"{form}, every choice", alpha=0.35, markersize=3, **look)
             front = of_form[of_form["front"]].sort_values("thr")
-            look |= {"linestyle": "-", "markersize": 5, "markeredgecolor": "black"}
-            axes.plot(
-                front["accuracy"], front["thr"], label=f"{form}, front", markeredgewidth=0.5, **look
-            )
+            axes.plot(front["accuracy"], front["thr"], color=colour, linewidth=0.8, alpha=0.7)
+            look = {"color": colour, "marker": marker, "linestyle": "none"}
+            axes.plot(of_form["accuracy"], of_form["thr"], markersize=3.5, label=form, **look)
+            look |= {"markersize": 9, "markeredgecolor": "black", "zorder": 3}
+            _crosses(axes, of_form[of_form["chosen"]], **look)
         bare = here[here["form"] == "none"]
-        look = {"color": "black", "marker": "*", "markersize": 10, "linestyle": "none"}
+        look = {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
         _crosses(axes, bare, label="undefended", **look)
         axes.set_xlabel(f"{ACCURACY_LABELS[metric]}, better to the right")
         if metric == "rmse":
@@ -116,7 +118,11 @@ def trade_off(points: pd.DataFrame) -> Figure:
             axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50 under attack")
         if row == 0:
             axes.set_title(victim)
+    for axes in grid[:, 0]:  # after all is drawn: a limit that is set ends autoscaling
         axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])  # room for points at 0
+    look = {"color": "white", "marker": "o", "linestyle": "none", "markeredgecolor": "black"}
+    grid[0, 0].plot([], [], markersize=9, label="large: as the defender chose", **look)
+    grid[0, 0].plot([], [], color="black", linewidth=0.8, alpha=0.7, label="best in hindsight")
     shared_legend(figure, grid[0, 0], columns=3)
     return figure
 

@@ -12,7 +12,7 @@ from rvdlib.models import Victim
 from rvdlib.models.base import DECODER
 from rvdlib.study.serving import lists
 
-_ITEMS_AT_ONCE = 256  # whose systems are in memory
+_SYSTEMS_AT_ONCE = 256  # in memory
 
 
 def in_double(victim: Victim) -> Victim:
@@ -46,7 +46,8 @@ def ridge_scores(defended: ClosedFormRVD, user: int, rows: np.ndarray) -> np.nda
     """The user's scores (items,) in stars: each item's decoder row fitted by itself, in float64.
 
     Δ = (Zᵀ C Z + λI)⁻¹ Zᵀ C (y − s), d + 1 equations an item; see
-    :mod:`rvdlib.defenses.vicinal_regression`.
+    :mod:`rvdlib.defenses.vicinal_regression`. Items that the same rows rated share their C, and
+    (Zᵀ C Z + λI)⁻¹ z_u, with which z_u · Δ is a product.
     """
     config, victim = defended.config, in_double(defended.victim)
     members = np.append(rows, user)
@@ -60,13 +61,14 @@ def ridge_scores(defended: ClosedFormRVD, user: int, rows: np.ndarray) -> np.nda
     ratings.data = np.ones_like(ratings.data)
     observed = ratings.toarray() > 0
     target = np.where(observed, target, victim.unobserved_target(rows).numpy()[:, None])
-    weight = np.where(observed, 1.0, config.unobserved_weight)
-    design, residual = latent[:-1], weight * (target - scores[:-1])
-    moved = scores[-1]
-    for start in range(0, len(decoder), _ITEMS_AT_ONCE):
-        items = slice(start, start + _ITEMS_AT_ONCE)
-        gram = np.einsum("vi,vd,ve->ide", weight[:, items], design, design, optimize=True)
+    residual = np.where(observed, 1.0, config.unobserved_weight) * (target - scores[:-1])
+    raters, kind = np.unique(observed.T, axis=0, return_inverse=True)
+    weight, design = np.where(raters, 1.0, config.unobserved_weight), latent[:-1]
+    share = np.empty((len(raters), len(latent.T)))
+    for start in range(0, len(raters), _SYSTEMS_AT_ONCE):
+        block = slice(start, start + _SYSTEMS_AT_ONCE)
+        gram = np.einsum("cv,vd,ve->cde", weight[block], design, design, optimize=True)
         gram += config.proximal_weight * np.eye(len(latent.T))
-        shift = np.linalg.solve(gram, (residual[:, items].T @ design)[:, :, None])
-        moved[items] += shift[:, :, 0] @ latent[-1]
-    return moved * victim.max_rating
+        share[block] = np.linalg.solve(gram, latent[-1][:, None])[:, :, 0]
+    moves = np.einsum("id,id->i", share[kind.ravel()], residual.T @ design)
+    return (scores[-1] + moves) * victim.max_rating

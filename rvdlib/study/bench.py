@@ -1,9 +1,11 @@
 """``rvd bench``: what it costs to serve a victim's users, undefended and in every form of RVD.
 
-One process, the same users, the same threads, all forms in turn. Times are per user, of scores for
-the whole catalogue, neighbours and first 50 items (:mod:`rvdlib.study.serving`); ratios are medians
-of the ratios within a round. Undefended and in closed form a user takes microseconds, so everybody
-is served, and again until there are :data:`LEAST_VISITS`; the loops serve a sample.
+One process, the same threads, all forms in turn. Times are per user, of scores for the whole
+catalogue, neighbours and first 50 items (:mod:`rvdlib.study.serving`). Ratios are medians of the
+ratios within a round, in which both sides serve the same users, each equally often: undefended and
+closed form everybody, again until there are :data:`LEAST_VISITS`; every form of RVD a sample of
+users, closed form and engine again until there are ``SAMPLE_VISITS`` times as many, for they are
+quick and serve in batches. Single users are timed too: of the quick forms so many more of them.
 
 Agreement with the plain loop, of scores in stars and of first 50 items, is found out on the sample,
 in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
@@ -13,9 +15,9 @@ Shares of what the machine can do count the least that any implementation must d
 product of her vector with the catalogue, and scores written once and read once; defended, also one
 with everybody's vectors, their distances written and read, and a product a rating of the vicinity.
 
-The peak memory is that of the process (``getrusage``) right after the closed form has served
-everybody, before any other form is built; beside it, the peak before the closed form was built,
-which loading the data and training have left.
+The peak memory is that of a process of its own, which loads the victim and has the closed form
+serve everybody in one call (:mod:`rvdlib.study.memory`); of larger crowds as many as have
+:data:`MOST_SCORES` scores. Hubs are reported as the skewness of k-occurrences, by distance.
 """
 
 import time
@@ -26,19 +28,34 @@ import scipy.sparse as sp
 import torch
 
 from rvdlib.data import load_dataset
+from rvdlib.defenses import ClosedFormConfig
+from rvdlib.defenses.vicinal import RVDConfig
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.runner.fingerprint import library_versions
 from rvdlib.runner.parallel import on_threads, single_thread
 from rvdlib.runner.progress import progress
-from rvdlib.study import machine
+from rvdlib.study import machine, memory
 from rvdlib.study.agreement import closed_form_error, compare, in_double
 from rvdlib.study.cells import Attacked, Scenario, carry_out, sample_users
-from rvdlib.study.serving import LIST_LENGTH, Clock, forms, in_turn, lists, one_by_one, prepare
+from rvdlib.study.hyperparameters import chosen_defenses
+from rvdlib.study.serving import (
+    LIST_LENGTH,
+    Clock,
+    again,
+    choices,
+    forms,
+    hubs,
+    in_turn,
+    lists,
+    one_by_one,
+    prepare,
+)
 
-LEAST_VISITS = 20_000
-STEPS = 20
-ENGINE_SAMPLES = 20  # the engine serves so many times the sample
-CHECKED_USERS = 3
+LEAST_VISITS = 10_000
+SAMPLE_VISITS = 20
+QUICK = ("undefended", "closed_form", "engine")
+STEPS, LEARNING_RATE = 20, 0.01
+MOST_SCORES = 2**28  # of one call: 1 GiB
 FLOAT = 4  # bytes
 
 
@@ -48,6 +65,9 @@ def benchmark(
     *,
     regime: str = "rating",
     k: int = 10,
+    unobserved_weight: float = 0.1,
+    proximal_weight: float = 1.0,
+    chosen: bool = False,
     seed: int = 0,
     threads: int | None = None,
     pairs: int = 5,
@@ -59,85 +79,101 @@ def benchmark(
     Args:
         dataset: a published one, or a ratings file.
         k: neighbours, in every form.
+        unobserved_weight: ω of the closed form and the decoder loop, in [0, 1].
+        proximal_weight: λ of the closed form, above 0.
+        chosen: take each form's choices from ``params/defenses.yml`` in place of these.
         threads: of torch, BLAS and compiled kernels; None: as many as torch has.
         pairs: rounds, in each of which every form is measured once.
         sample: users whom the loops serve.
 
     Raises:
-        ValueError: for a data set, model or k that there is none of, before anything is trained.
+        ValueError: for a data set, model or choice that there is none of, before anything is
+            trained.
     """
     threads = threads or torch.get_num_threads()
     if model not in VICTIMS:
         raise ValueError(f"{model!r} is not a model; the models are {', '.join(VICTIMS)}")
-    others = load_dataset(dataset).n_users - 1
-    if not 1 <= k <= others:
-        raise ValueError(f"k must be between 1 and {others} (the other users), got {k}")
+    closed = {"unobserved_weight": unobserved_weight, "proximal_weight": proximal_weight, "k": k}
+    iterative = {"k": k, "steps": STEPS, "learning_rate": LEARNING_RATE}
+    if chosen:
+        found = chosen_defenses(regime, model).values()
+        by_method = {form["method"]: form["choices"] for form in found}
+        closed, iterative = by_method["closed_form_rvd"], by_method["fast_rvd"]
+    most, others = max(closed["k"], iterative["k"]), load_dataset(dataset).n_users - 1
+    if not 1 <= most <= others:
+        raise ValueError(f"k must be between 1 and {others} (the other users), got {most}")
+    made = choices(closed, iterative)
+    complete = {
+        name: (ClosedFormConfig if name == "closed_form" else RVDConfig)(**made[name]).model_dump()
+        for name in ("closed_form", "plain_loop", "plain_decoder_loop")
+    }
     scenario = Scenario(dataset=dataset, victim=model, regime=regime, seed=seed)
     description = f"training {model} on {dataset}"
     with single_thread():  # as the study trains it
         (attacked,) = progress(map(carry_out, [scenario]), total=1, description=description)
     with on_threads(threads):
-        measured = _measure(attacked, k, seed, pairs, sample, clock)
-    chosen = {"regime": regime, "k": k, "steps": STEPS, "seed": seed, "pairs": pairs}
+        measured = _measure(attacked, closed, iterative, seed, pairs, sample, clock)
+    asked = {"regime": regime, "k": closed["k"], "steps": iterative["steps"], "chosen": chosen}
+    asked |= {"choices": complete, "seed": seed, "pairs": pairs}
     machinery = {"threads": threads, "cpu": machine.cpu_model(), "versions": library_versions()}
-    return {"dataset": dataset, "model": model} | chosen | machinery | measured
+    return {"dataset": dataset, "model": model} | asked | machinery | measured
 
 
-def _measure(attacked: Attacked, k: int, seed: int, pairs: int, sample: int, clock: Clock) -> dict:
+def _measure(
+    attacked: Attacked,
+    closed: dict,
+    iterative: dict,
+    seed: int,
+    pairs: int,
+    sample: int,
+    clock: Clock,
+) -> dict:
     victim, seen = attacked.victim, attacked.split.train
     n_users, n_items = seen.shape
-    few = sample_users(n_users, sample, seed)
-    more = sample_users(n_users, ENGINE_SAMPLES * sample, seed)
+    few, more = (sample_users(n_users, n, seed) for n in (sample, SAMPLE_VISITS * sample))
     everyone = np.resize(np.arange(n_users), max(n_users, LEAST_VISITS))
-    builders = forms(victim, k, STEPS)
-    served = dict.fromkeys(builders, few) | {
-        "undefended": everyone,
-        "closed_form": everyone,
-        "engine": more,
-    }
+    crowd = np.arange(min(n_users, MOST_SCORES // n_items))
+    memory_mib = memory.of_one_call(victim, crowd, seen, threads=torch.get_num_threads(), **closed)
 
-    before, ready, preparation = machine.peak_mib(), {}, {}
-    for name, build in builders.items():
+    ready, preparation = {}, {}
+    for name, build in forms(victim, closed, iterative).items():
         ready[name], preparation[name] = prepare(build, seen, clock)
-        if name == "closed_form":  # the first of all
-            lists(ready[name], everyone, seen)
-            peak = machine.peak_mib()
-
-    work = {name: partial(lists, ready[name], users, seen) for name, users in served.items()}
-    pair = {name: work[name] for name in ("undefended", "closed_form")}
-    defended = {name: work[name] for name in work if name != "undefended"}
-    measured = {
-        "pairs": in_turn(pair, pairs, clock=clock, description="undefended and closed form"),
-        "loops": in_turn(defended, pairs, clock=clock, description="every form of RVD"),
+    often = again(few, SAMPLE_VISITS * len(few))
+    served = {
+        "pairs": dict.fromkeys(("undefended", "closed_form"), everyone),
+        "loops": {name: often if name in QUICK else few for name in ready if name != "undefended"},
     }
-    rounds = {
-        group: {name: 1e6 * taken / len(served[name]) for name, taken in seconds.items()}
-        for group, seconds in measured.items()
-    }
+    rounds = {}
+    for group, users in served.items():
+        work = {name: partial(lists, ready[name], users[name], seen) for name in users}
+        description = {"pairs": "undefended and closed form", "loops": "every form of RVD"}[group]
+        seconds = in_turn(work, pairs, clock=clock, description=description)
+        rounds[group] = {name: 1e6 * seconds[name] / len(users[name]) for name in users}
     alone = one_by_one(
-        {name: (ready[name], few if served[name] is few else more) for name in ready},
-        seen,
-        clock=clock,
+        {name: (ready[name], more if name in QUICK else few) for name in ready}, seen, clock=clock
     )
-    costs = {name: float(np.median(taken)) for name, taken in rounds["loops"].items()}
-    costs |= {name: float(np.median(taken)) for name, taken in rounds["pairs"].items()}
+    times = rounds["loops"] | rounds["pairs"]
+    costs = {name: float(np.median(times[name])) for name in ready}
     return {
         "users": n_users,
         "items": n_items,
         "embedding_size": victim.config.embedding_size,
-        "served": {name: len(users) for name, users in served.items()},
-        **{f"{name}_us_per_user": costs[name] for name in work},
+        "sample": len(few),
+        "served": {n: len(users) for n, users in (served["loops"] | served["pairs"]).items()},
+        **{f"{name}_us_per_user": costs[name] for name in costs},
         "closed_form_over_undefended": _ratio(rounds["pairs"], "closed_form", "undefended"),
         "plain_over_closed_form": _ratio(rounds["loops"], "plain_decoder_loop", "closed_form"),
         "plain_over_engine": _ratio(rounds["loops"], "plain_loop", "engine"),
         "plain_over_functional": _ratio(rounds["loops"], "plain_loop", "functional"),
-        **_agreement(victim, k, few, seen),
-        "closed_form_error": closed_form_error(ready["closed_form"], few[:CHECKED_USERS]),
-        "peak_rss_mib": peak,
-        "peak_rss_before_mib": before,
+        **_agreement(victim, closed, iterative, few, seen),
+        "closed_form_error": closed_form_error(ready["closed_form"], few),
+        "peak_rss_mib": memory_mib["peak"],
+        "peak_rss_before_mib": memory_mib["before"],
+        "peak_rss_users": len(crowd),
+        "hubness_skewness": hubs(victim, closed["k"]),
         "preparation_ms": {name: 1000 * seconds for name, seconds in preparation.items()},
         "single_user_ms": {name: _percentiles(1000 * taken) for name, taken in alone.items()},
-        **_shares(victim, k, n_items, costs),
+        **_shares(victim, closed["k"], n_items, costs),
         "rounds_us_per_user": {
             group: {name: taken.tolist() for name, taken in by_form.items()}
             for group, by_form in rounds.items()
@@ -154,10 +190,12 @@ def _percentiles(milliseconds: np.ndarray) -> dict:
     return {"p50": float(p50), "p99": float(p99), "calls": len(milliseconds)}
 
 
-def _agreement(victim: Victim, k: int, users: np.ndarray, seen: sp.csr_matrix) -> dict:
+def _agreement(
+    victim: Victim, closed: dict, iterative: dict, users: np.ndarray, seen: sp.csr_matrix
+) -> dict:
     found = {}
     for precision, same in (("float32", victim), ("float64", in_double(victim))):
-        built = forms(same, k, STEPS)
+        built = forms(same, closed, iterative)
         plain = built["plain_loop"]()
         for name in ("engine", "functional"):
             compared = compare(built[name](), plain, users, seen)
@@ -188,9 +226,15 @@ def _shares(victim: Victim, k: int, n_items: int, costs: dict[str, float]) -> di
 def as_text(report: dict) -> str:
     """The report as a reader wants it; :func:`benchmark` has its units."""
     r = report
+    closed, loop = (r["choices"][name] for name in ("closed_form", "plain_loop"))
     lines = [
         f"{r['model']} on {r['dataset']}, {r['regime']} regime: {r['users']:,} users, "
-        f"{r['items']:,} items, {r['embedding_size']} factors; k = {r['k']}, {r['steps']} steps",
+        f"{r['items']:,} items, {r['embedding_size']} factors",
+        f"closed form: k = {closed['k']}, λ = {closed['proximal_weight']:g}, "
+        f"ω = {closed['unobserved_weight']:g}",
+        f"loops: k = {loop['k']}, {loop['steps']} steps of {loop['optimizer'].title()} by "
+        f"{loop['learning_rate']:g}, all parameters; or the decoder alone, with the closed form's "
+        "k and ω",
         f"{r['threads']} of {r['cpu']}'s threads: {r['matmul_gflops']:.0f} GFLOP/s in a matrix "
         f"product, {r['copy_gigabytes']:.1f} GB/s in a copy",
         "",
@@ -210,9 +254,12 @@ def as_text(report: dict) -> str:
         f"plain loop / engine                 {r['plain_over_engine']:10.1f}",
         f"plain loop / functional             {r['plain_over_functional']:10.1f}",
         "",
-        f"closed form: at most {r['closed_form_error']:.1e} stars off a solve item by item",
-        f"peak memory {r['peak_rss_mib']:,.0f} MiB when the closed form had served everybody, "
-        f"{r['peak_rss_before_mib']:,.0f} before it was built",
+        f"closed form: at most {r['closed_form_error']:.1e} stars off a solve item by item, over "
+        f"{r['sample']} users",
+        f"peak memory {r['peak_rss_mib']:,.0f} MiB of a process in which the closed form serves "
+        f"{r['peak_rss_users']:,} users in one call, {r['peak_rss_before_mib']:,.0f} before",
+        f"hubs, skewness of {closed['k']}-occurrences: "
+        + ", ".join(f"{name} {skew:.1f}" for name, skew in r["hubness_skewness"].items()),
     ]
     lines += [
         f"{name}, {precision}: at most {compared['max_abs_difference']:.1e} stars off the plain loop, "

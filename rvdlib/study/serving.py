@@ -16,10 +16,10 @@ import torch
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.models import Victim
+from rvdlib.neighbors import DISTANCES, NeighborSearch, hubness_skewness
 from rvdlib.runner.progress import progress
 
 LIST_LENGTH = 50
-SILENCE = 0.1  # unobserved_weight of the forms that hear it
 Clock = Callable[[], float]
 Seconds = dict[str, np.ndarray]
 
@@ -40,24 +40,46 @@ class Undefended:
         return self._users[users] @ self._items
 
 
-def forms(victim: Victim, k: int = 10, steps: int = 20) -> dict[str, Callable[[], Recommender]]:
-    """Form → how it is built.
+def choices(
+    closed_form: Mapping[str, float], iterative: Mapping[str, float]
+) -> dict[str, dict[str, float | str]]:
+    """Form → what it is built with.
 
     ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once.
     ``plain_loop``: the paper's, every parameter by Adam on the vicinity's ratings; ``engine`` and
     ``functional`` are the same compiled, and as torch.func does it for anybody's module.
-    ``plain_decoder_loop``: the loop over what the closed form solves.
+    ``plain_decoder_loop``: as many steps down the loss whose minimum the closed form is, but for λ.
     """
-    iterative = {"k": k, "steps": steps}
-    heard = {"unobserved_weight": SILENCE}
+    heard = {name: closed_form[name] for name in ("k", "unobserved_weight")}
     return {
-        "closed_form": partial(ClosedFormRVD, victim, k=k, **heard),
-        "undefended": partial(Undefended, victim),
-        "engine": partial(FastRVD, victim, **iterative),
-        "functional": partial(_functional, victim, **iterative),
-        "plain_loop": partial(RVD, victim, **iterative),
-        "plain_decoder_loop": partial(RVD, victim, scope="decoder", **iterative, **heard),
+        "closed_form": dict(closed_form),
+        "undefended": {},
+        "engine": dict(iterative),
+        "functional": dict(iterative),
+        "plain_loop": dict(iterative),
+        "plain_decoder_loop": {**iterative, **heard, "scope": "decoder"},
     }
+
+
+def forms(
+    victim: Victim, closed_form: Mapping[str, float], iterative: Mapping[str, float]
+) -> dict[str, Callable[[], Recommender]]:
+    """Form → how it is built, with the choices that :func:`choices` makes of these."""
+    build = {
+        "closed_form": ClosedFormRVD,
+        "undefended": Undefended,
+        "engine": FastRVD,
+        "functional": _functional,
+        "plain_loop": RVD,
+        "plain_decoder_loop": RVD,
+    }
+    made = choices(closed_form, iterative)
+    return {name: partial(build[name], victim, **made[name]) for name in made}
+
+
+def again(users: np.ndarray, visits: int) -> np.ndarray:
+    """``users`` over and over, each as often as any other, until there are ``visits``."""
+    return np.tile(users, -(-visits // len(users)))
 
 
 def _functional(victim: Victim, **choices) -> FunctionalRVD:
@@ -75,9 +97,15 @@ def prepare(
     return recommender, clock() - start
 
 
-def lists(recommender: Recommender, users: np.ndarray, seen: sp.csr_matrix) -> np.ndarray:
-    """The first 50 items of each of ``users``; the first of all, of a smaller catalogue."""
-    return recommend(recommender, users, seen, k=min(LIST_LENGTH, seen.shape[1]))
+def lists(
+    recommender: Recommender, users: np.ndarray, seen: sp.csr_matrix, *, block_size: int = 512
+) -> np.ndarray:
+    """The first 50 items of each of ``users``; the first of all, of a smaller catalogue.
+
+    ``block_size`` of them are scored at once.
+    """
+    k = min(LIST_LENGTH, seen.shape[1])
+    return recommend(recommender, users, seen, k=k, block_size=block_size)
 
 
 def in_turn(
@@ -120,3 +148,16 @@ def one_by_one(
         lists(recommender, users[number : number + 1], seen)
         seconds[name][number] = clock() - start
     return seconds
+
+
+def hubs(victim: Victim, k: int) -> dict[str, float]:
+    """Distance → skewness of how many users' k neighbours one is among.
+
+    See :func:`rvdlib.neighbors.hubness_skewness`.
+    """
+    everyone, factors = np.arange(victim.train.shape[0]), victim.user_factors()
+    found = {}
+    for distance in DISTANCES:
+        neighbors = NeighborSearch(factors, k, distance, ratings=victim.train)(everyone)
+        found[distance] = hubness_skewness(neighbors, len(everyone))
+    return found

@@ -9,11 +9,13 @@ import pandas as pd
 from rvdlib.statistics import bootstrap_interval
 from rvdlib.study.cells import UNDEFENDED, Cell
 from rvdlib.study.effects import scenarios
+from rvdlib.study.hyperparameters import chosen_defenses
 from rvdlib.study.verdicts import MAINTAINED
-from rvdlib.tables import format_interval
 
 CLOSED_FORM, ITERATIVE = "closed form", "paper's form"
 METHODS = {CLOSED_FORM: "closed_form_rvd", ITERATIVE: "fast_rvd"}
+# Without silence it hears what the paper's form hears: form and silence are to be told apart.
+DEAF, HEARING = "closed form, ω = 0", "closed form, ω > 0"
 SYMBOLS = {
     "k": "k",
     "proximal_weight": "λ",
@@ -33,7 +35,8 @@ def cells(
     n_users: int | None,
     choices: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> list[Cell]:
-    """Every victim under its regime's attack: undefended, and at every combination of choices.
+    """Every victim under its regime's attack: undefended, at every combination of choices, and at
+    those that ``params/defenses.yml`` chose.
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
@@ -46,38 +49,61 @@ def cells(
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
             found.append(Cell(scenario=scenario, n_users=n_users))
             for form, dials in choices.items():
+                tried = [
+                    dict(zip(dials, values, strict=True)) for values in product(*dials.values())
+                ]
+                chosen = _chosen(regime, scenario.victim, form)
                 found += [
                     Cell(
                         scenario=scenario,
                         defense=LABEL + form,
                         method=METHODS[form],
-                        choices=dict(zip(dials, values, strict=True)),
+                        choices=each,
                         n_users=n_users,
                     )
-                    for values in product(*dials.values())
+                    for each in tried + [chosen] * (chosen not in tried)
                 ]
     return found
+
+
+def _chosen(regime: str, victim: str, form: str) -> dict:
+    """What ``params/defenses.yml`` has for a form of :data:`METHODS`."""
+    found = chosen_defenses(regime, victim).values()
+    (choices,) = (each["choices"] for each in found if each["method"] == METHODS[form])
+    return choices
 
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a point: THR@50 under attack and its regime's own accuracy, over seeds.
 
     Returns:
-        Columns regime, victim, form (``none``: undefended), choices (as text), metric (accuracy's
-        name), thr, thr_low, thr_high, accuracy, accuracy_low, accuracy_high, and front: whether no
-        point of the same form, nor the undefended victim, has a mean that is better in one and not
-        worse in the other.
+        Columns regime, victim, form (``none``: undefended; the closed form apart where ω is 0),
+        choices (as text), metric (accuracy's name), thr, thr_low, thr_high, accuracy, accuracy_low,
+        accuracy_high, n (seeds), chosen: whether ``params/defenses.yml`` has these choices, and
+        front: whether no point of the same form, nor the undefended victim, has a mean that is
+        better in one and not worse in the other.
     """
+    named = rows["defense"].str.removeprefix(LABEL)
+    deaf = rows["choices"].map(lambda choices: choices.get("unobserved_weight") == 0)
+    chosen = [
+        form in METHODS and choices == _chosen(regime, victim, form)
+        for regime, victim, form, choices in zip(
+            rows["regime"], rows["victim"], named, rows["choices"], strict=True
+        )
+    ]
     rows = rows.assign(
-        form=rows["defense"].str.removeprefix(LABEL), choices=rows["choices"].map(_as_text)
+        form=named.mask(named == CLOSED_FORM, deaf.map({True: DEAF, False: HEARING})),
+        choices=rows["choices"].map(_as_text),
+        chosen=chosen,
     )
     found = []
-    for key, group in rows.groupby(["regime", "victim", "form", "choices"], sort=False):
+    keys = ["regime", "victim", "form", "choices", "chosen"]
+    for key, group in rows.groupby(keys, sort=False):
         metric = ACCURACY[key[0]]
-        thr = bootstrap_interval(group["target_hit_ratio"])[:3]
-        found.append((*key, metric, *thr, *bootstrap_interval(group[metric])[:3]))
+        thr, accuracy = (bootstrap_interval(group[name]) for name in ("target_hit_ratio", metric))
+        found.append((*key, metric, *thr[:3], *accuracy))
     names = [f"{name}{end}" for name in ("thr", "accuracy") for end in ("", "_low", "_high")]
-    table = pd.DataFrame(found, columns=["regime", "victim", "form", "choices", "metric", *names])
+    table = pd.DataFrame(found, columns=[*keys, "metric", *names, "n"])
     table["front"] = False
     for _, group in table.groupby(["regime", "victim"]):
         bare = group["form"] == UNDEFENDED
@@ -87,41 +113,64 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def front(points: pd.DataFrame) -> pd.DataFrame:
-    """The undefended victim and each form's front, the most robust first, as a reader wants them."""
-    keys = ["regime", "victim", "form"]
-    shown = points[points["front"] | (points["form"] == UNDEFENDED)]
-    ordered = shown.assign(
-        **{key: pd.Categorical(shown[key], points[key].unique()) for key in keys}
-    ).sort_values([*keys, "thr"], kind="stable")
-    columns = {"thr": "THR@50", "accuracy": "accuracy"}
-    for name, title in columns.items():
-        bounds = zip(*(ordered[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True)
-        ordered[title] = [format_interval(*row) for row in bounds]
-    ordered["measured by"] = ordered["metric"].str.upper()
-    return ordered[[*keys, "choices", "THR@50", "accuracy", "measured by"]].reset_index(drop=True)
-
-
-def within_budget(points: pd.DataFrame, budget: float = MAINTAINED) -> pd.DataFrame:
-    """The lowest mean THR@50 that each form reaches at no more than so much accuracy, relative.
+def as_chosen(points: pd.DataFrame) -> pd.DataFrame:
+    """What the choices of ``params/defenses.yml`` reach.
 
     Returns:
         Columns regime, victim, form, choices, undefended and defended (THR@50), and change, of
-        accuracy: relative, positive is better. Forms without such a point are left out.
+        accuracy: relative, positive is better.
     """
-    found = []
-    for (regime, victim), group in points.groupby(["regime", "victim"], sort=False):
-        bare = group[group["form"] == UNDEFENDED].iloc[0]
-        change = _sign(bare["metric"]) * (group["accuracy"] / bare["accuracy"] - 1)
-        affordable = group.assign(change=change)[
-            (change >= -budget) & (group["form"] != UNDEFENDED)
+    compared = _compared(points)
+    return compared[compared["chosen"]].drop(columns="chosen").reset_index(drop=True)
+
+
+def in_hindsight(points: pd.DataFrame, budget: float = MAINTAINED) -> pd.DataFrame:
+    """The lowest mean THR@50 that each form reaches at no more than so much accuracy, relative.
+
+    Of all points, by the figures that they report: a bound on what a form can do, and more
+    flattering the more of its points there are.
+
+    Returns:
+        Columns as of :func:`as_chosen`, and tried, the form's number of points. Forms without a
+        point within the budget are left out.
+    """
+    compared, keys = _compared(points), ["regime", "victim", "form"]
+    compared["tried"] = compared.groupby(keys)["defended"].transform("size")
+    affordable = compared[compared["change"] >= -budget]
+    best = affordable.groupby(keys, sort=False)["defended"].idxmin()
+    return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
+
+
+def reading(points: pd.DataFrame) -> list[str]:
+    """One sentence a regime and victim: undefended, as chosen, and each form's best in hindsight."""
+    found, chosen, best = [], as_chosen(points), in_hindsight(points)
+    for (regime, victim), bare in points[points["form"] == UNDEFENDED].groupby(
+        ["regime", "victim"], sort=False
+    ):
+        here, possible = (
+            t[(t["regime"] == regime) & (t["victim"] == victim)] for t in (chosen, best)
+        )
+        reached = [
+            f"{r.form} {r.defended:.3f} ({100 * r.change:+.1f} %)" for r in here.itertuples()
         ]
-        for form, rivals in affordable.groupby("form", sort=False):
-            best = rivals.loc[rivals["thr"].idxmin()]
-            row = regime, victim, form, best["choices"], bare["thr"], best["thr"], best["change"]
-            found.append(row)
-    columns = ["regime", "victim", "form", "choices", "undefended", "defended", "change"]
-    return pd.DataFrame(found, columns=columns)
+        within = [f"{r.form} {r.defended:.3f} (of {r.tried})" for r in possible.itertuples()]
+        found.append(
+            f"**{victim}, {regime} regime.** THR@50 undefended {bare['thr'].iloc[0]:.3f}. As chosen, "
+            f"with the change in accuracy: {'; '.join(reached)}. Best in hindsight within "
+            f"{100 * MAINTAINED:.0f} % of accuracy, of so many points: {'; '.join(within)}."
+        )
+    return found
+
+
+def _compared(points: pd.DataFrame) -> pd.DataFrame:
+    """Every defended point beside its undefended victim."""
+    keys, bare = ["regime", "victim"], points["form"] == UNDEFENDED
+    undefended = points.loc[bare, [*keys, "thr", "accuracy"]]
+    beside = points[~bare].merge(undefended, on=keys, suffixes=("", "_bare"))
+    change = beside["metric"].map(_sign) * (beside["accuracy"] / beside["accuracy_bare"] - 1)
+    named = {"thr_bare": "undefended", "thr": "defended"}
+    columns = [*keys, "form", "choices", "undefended", "defended", "change", "chosen"]
+    return beside.rename(columns=named).assign(change=change)[columns]
 
 
 def _undominated(points: pd.DataFrame) -> np.ndarray:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from click.testing import CliRunner
 
@@ -14,8 +15,9 @@ from rvdlib.cli import main
 from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.models import VICTIMS
+from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
 from rvdlib.seeding import stream
-from rvdlib.study import agreement, bench, cells, machine, serving
+from rvdlib.study import agreement, bench, cells, machine, memory, serving
 from rvdlib.study.agreement import closed_form_error, ridge_scores
 from rvdlib.study.bench import as_text, benchmark
 from rvdlib.study.cells import Scenario, carry_out
@@ -56,7 +58,10 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Victims of four factors and two epochs, and little to measure the machine by."""
+    """Victims of four factors and two epochs, little to measure the machine by, no child process.
+
+    Returns what was asked of the child process that is left out: tests/study/test_memory.py has it.
+    """
 
     def hyperparameters(dataset, regime, victim):
         omega = 0.1 if regime == "ranking" else 0.0
@@ -67,6 +72,14 @@ def small(monkeypatch):
     monkeypatch.setattr(machine, "_COPIED_NUMBERS", 2**12)
     monkeypatch.setattr(bench, "LEAST_VISITS", 200)
     monkeypatch.setattr(bench, "STEPS", 3)
+    asked = []
+
+    def of_one_call(victim, users, seen, **options):
+        asked.append((victim, users, options))
+        return {"before": 300.0, "peak": 300.0 + len(users)}
+
+    monkeypatch.setattr(memory, "of_one_call", of_one_call)
+    return asked
 
 
 class Clock:
@@ -97,8 +110,8 @@ class Costly:
 def clock(monkeypatch):
     clock, forms = Clock(), bench.forms
 
-    def costly(victim, k, steps):
-        built = forms(victim, k, steps)
+    def costly(victim, closed_form, iterative):
+        built = forms(victim, closed_form, iterative)
         return {
             name: (lambda n=name: Costly(built[n](), clock, COSTS[n]))
             if name != "closed_form"  # whose vicinities are asked for
@@ -126,17 +139,18 @@ def run(*arguments):
     return CliRunner().invoke(main, ["bench", *map(str, arguments)])
 
 
-def test_json_has_all_that_is_asked_for(dataset):
+def test_json_has_all_that_is_asked_for(dataset, small):
     result = run("--dataset", dataset, "--model", "MF", "--k", 3, "--sample", 5, "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert set(DEMANDED) <= report.keys()
     assert (report["users"], report["items"], report["k"]) == (N_USERS, N_ITEMS, 3)
     assert report["threads"] == torch.get_num_threads()
+    assert report["sample"] == 5
     assert report["served"] == {
         "undefended": 200,
         "closed_form": 200,
-        "engine": N_USERS,
+        "engine": 100,
         "functional": 5,
         "plain_loop": 5,
         "plain_decoder_loop": 5,
@@ -153,7 +167,32 @@ def test_json_has_all_that_is_asked_for(dataset):
         assert exact["identical_lists"] == 1
         assert served["identical_lists"] >= 0.8
     assert report["closed_form_error"] < 1e-4
-    assert 100 < report["peak_rss_before_mib"] <= report["peak_rss_mib"] < 10_000
+    memory_of = [report[f"peak_rss_{name}"] for name in ("before_mib", "mib", "users")]
+    assert memory_of == [300, 300 + N_USERS, N_USERS]
+    ((_, users, options),) = small
+    assert np.array_equal(users, np.arange(N_USERS))
+    threads = {"threads": torch.get_num_threads()}
+    assert options == {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0} | threads
+    assert report["hubness_skewness"].keys() == set(DISTANCES)
+    assert (
+        report["choices"]["closed_form"].items()
+        >= {
+            "k": 3,
+            "unobserved_weight": 0.1,
+            "proximal_weight": 1.0,
+        }.items()
+    )
+    assert (
+        report["choices"]["plain_decoder_loop"].items()
+        >= {
+            "k": 3,
+            "steps": 3,
+            "optimizer": "adam",
+            "learning_rate": 0.01,
+            "scope": "decoder",
+            "unobserved_weight": 0.1,
+        }.items()
+    )
     for name in report["served"]:
         alone = report["single_user_ms"][name]
         assert 0 < alone["p50"] <= alone["p99"]
@@ -254,6 +293,99 @@ def test_preparation_is_outside_of_what_is_timed(dataset):
     assert alone["slow"] == pytest.approx(np.ones(4))
 
 
+@pytest.fixture
+def served(monkeypatch):
+    """Rounds → form → the users that it served in each of them."""
+    noted, in_turn = [], bench.in_turn
+
+    def noting(work, rounds, **options):
+        noted.append({name: call.args[1] for name, call in work.items()})
+        return in_turn(work, rounds, **options)
+
+    monkeypatch.setattr(bench, "in_turn", noting)
+    return noted
+
+
+def test_both_sides_of_a_ratio_serve_the_same_users_each_equally_often(dataset, served):
+    benchmark(dataset, "MF", k=3, pairs=1, sample=7)
+    pairs, loops = served
+    assert np.array_equal(pairs["undefended"], pairs["closed_form"])
+    assert set(pairs["undefended"]) == set(range(N_USERS))
+    sample = cells.sample_users(N_USERS, 7, 0)
+    assert loops.keys() == COSTS.keys() - {"undefended"}
+    for name, users in loops.items():
+        found, visits = np.unique(users, return_counts=True)
+        assert np.array_equal(found, sample), name
+        assert set(visits) == {20 if name in ("closed_form", "engine") else 1}, name
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Form → the configurations that were measured."""
+    noted, prepare = [], bench.prepare
+
+    def noting(build, *rest):
+        ready, seconds = prepare(build, *rest)
+        noted.append(ready)
+        return ready, seconds
+
+    monkeypatch.setattr(bench, "prepare", noting)
+    return noted
+
+
+def test_weights_that_are_asked_for_are_measured(dataset, built):
+    options = ("--k", 3, "--unobserved-weight", 0.7, "--proximal-weight", 2.5)
+    result = run("--dataset", dataset, "--model", "MF", *options, "--sample", 3, "--pairs", 1)
+    assert result.exit_code == 0, result.output
+    assert "closed form: k = 3, λ = 2.5, ω = 0.7" in result.stdout
+    closed = next(form.config for form in built if isinstance(form, ClosedFormRVD))
+    assert (closed.unobserved_weight, closed.proximal_weight) == (0.7, 2.5)
+    loops = [form.config for form in built if type(form) is serving.RVD]
+    assert [(loop.scope, loop.unobserved_weight) for loop in loops] == [
+        ("all", 0.0),
+        ("decoder", 0.7),
+    ]
+
+
+def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkeypatch):
+    closed = {"k": 7, "proximal_weight": 0.3, "unobserved_weight": 0.03}
+    paper = {"k": 4, "steps": 2, "learning_rate": 0.003}
+
+    def chosen_defenses(regime, victim):
+        assert (regime, victim) == ("ranking", "MF")
+        return {
+            "RVD (paper)": {"method": "fast_rvd", "choices": paper},
+            "RVD (unobserved weight)": {"method": "closed_form_rvd", "choices": closed},
+        }
+
+    monkeypatch.setattr(bench, "chosen_defenses", chosen_defenses)
+    options = ("--regime", "ranking", "--chosen", "--sample", 3, "--pairs", 1, "--json")
+    result = run("--dataset", dataset, "--model", "MF", *options)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["chosen"], report["k"], report["steps"]) == (True, 7, 2)
+    for name, expected in (("closed_form", closed), ("plain_loop", paper)):
+        assert report["choices"][name].items() >= expected.items()
+    for form in built[2:]:  # the engine and the loops
+        assert form.config.learning_rate == 0.003
+    assert built[-1].config.k == 7  # the decoder's, of the closed form
+
+
+@pytest.mark.parametrize("option", ["--k=3", "--unobserved-weight=0.1", "--proximal-weight=1"])
+def test_the_defenders_choice_and_another_are_not_taken_together(dataset, option):
+    result = run("--dataset", dataset, "--model", "MF", "--chosen", option)
+    assert result.exit_code == 2
+    assert f"leave out {option.partition('=')[0]}\n" in result.stderr
+
+
+def test_hubs_are_told_by_the_skewness_of_everybodys_lists(victim):
+    skewness = serving.hubs(victim, 5)
+    for distance in DISTANCES:
+        search = NeighborSearch(victim.user_factors(), 5, distance, ratings=victim.train)
+        counts = k_occurrence(search(np.arange(N_USERS)), N_USERS)
+        assert skewness[distance] == pytest.approx(scipy.stats.skew(counts))
+
+
 def off_by(form, amount, users):
     """The form, with scores that are off for some of the users."""
 
@@ -288,7 +420,7 @@ def test_a_form_that_is_wrong_for_one_user_is_found_out(dataset, monkeypatch, fo
 
 
 def test_a_closed_form_that_is_wrong_is_found_out(dataset, monkeypatch):
-    broken = off_by(ClosedFormRVD, 0.01, cells.sample_users(N_USERS, 5, 0)[:1])
+    broken = off_by(ClosedFormRVD, 0.01, cells.sample_users(N_USERS, 5, 0)[-1:])
     monkeypatch.setattr(serving, "ClosedFormRVD", broken)
     report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
     assert report["closed_form_error"] > 0.01
@@ -360,7 +492,17 @@ def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, change
     assert result.stderr == f"Error: {message}\n"
 
 
-@pytest.mark.parametrize("option", ["--regime=both", "--k=0", "--pairs=0", "--sample=0"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--regime=both",
+        "--k=0",
+        "--pairs=0",
+        "--sample=0",
+        "--unobserved-weight=1.1",
+        "--proximal-weight=0",
+    ],
+)
 def test_an_option_out_of_range_is_named(dataset, option):
     result = run("--dataset", dataset, "--model", "MF", option)
     assert result.exit_code == 2

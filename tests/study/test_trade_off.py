@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.study import trade_off
-from rvdlib.study.trade_off import CLOSED_FORM, ITERATIVE, LABEL
+from rvdlib.study.trade_off import CLOSED_FORM, DEAF, HEARING, ITERATIVE, LABEL
 
 SETTINGS = {
     "rating": {"attack": "random", "target_set": "unpopular"},
@@ -19,13 +19,28 @@ CHOICES = {
 }
 
 
+CHOSEN = {
+    "RVD (paper)": {"method": "fast_rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
+    "RVD (unobserved weight)": {
+        "method": "closed_form_rvd",
+        "choices": {"k": 30, "proximal_weight": 0.3, "unobserved_weight": 0.03},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch):
+    """The defender's choices: the paper's form's are in the grid, the closed form's are not."""
+    monkeypatch.setattr(trade_off, "chosen_defenses", lambda regime, victim: CHOSEN)
+
+
 @pytest.fixture
 def cells():
     return trade_off.cells("ml-100k", ["MF", "CDAE"], SETTINGS, [0, 1], 40, CHOICES)
 
 
-def test_every_combination_of_a_form_is_a_cell_and_so_is_the_undefended_victim(cells):
-    assert len(cells) == 2 * 2 * 2 * (1 + 2 * 2 + 2)
+def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefended_victim(cells):
+    assert len(cells) == 2 * 2 * 2 * (1 + (2 * 2 + 1) + 2)
     assert len({cell.model_dump_json() for cell in cells}) == len(cells)
     assert {cell.n_users for cell in cells} == {40}
     under = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c in cells}
@@ -38,6 +53,7 @@ def test_every_combination_of_a_form_is_a_cell_and_so_is_the_undefended_victim(c
     }
     closed = [cell.choices for cell in cells if cell.method == "closed_form_rvd"]
     assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
+    assert closed.count(CHOSEN["RVD (unobserved weight)"]["choices"]) == 2 * 2 * 2
 
 
 def rows(points, regime="rating", seeds=(0.0,)):
@@ -61,7 +77,8 @@ def rows(points, regime="rating", seeds=(0.0,)):
 
 def test_a_point_is_the_mean_over_seeds_with_its_interval():
     found = trade_off.points(rows([(0.8, 1.0), (0.2, 0.9)], seeds=(-0.1, 0.1)))
-    assert found["form"].tolist() == ["none", CLOSED_FORM]
+    assert found["form"].tolist() == ["none", HEARING]
+    assert found["n"].tolist() == [2, 2]
     assert found["choices"].tolist() == ["", "k 1, λ 0.5"]
     assert found["thr"].tolist() == pytest.approx([0.8, 0.2])
     assert found["thr_low"].tolist() == pytest.approx([0.7, 0.1])
@@ -113,28 +130,41 @@ def test_forms_and_victims_have_fronts_of_their_own():
     both = pd.concat([one, other[1:], other.assign(victim="CDAE")], ignore_index=True)
     found = trade_off.points(both)
     assert found["front"].tolist() == [False, True, True, False, True]
-    table = trade_off.front(found)
-    assert table["victim"].tolist() == ["MF", "MF", "MF", "CDAE", "CDAE"]
-    assert table["form"].tolist() == ["none", CLOSED_FORM, ITERATIVE, "none", ITERATIVE]
 
 
-def test_the_table_of_a_front_begins_undefended_and_goes_from_robust_to_accurate():
-    table = trade_off.front(trade_off.points(rows([(0.8, 1.0), (0.2, 1.1), (0.1, 1.3)])))
-    assert table["choices"].tolist() == ["", "k 2, λ 0.5", "k 1, λ 0.5"]
-    assert table["THR@50"].tolist() == ["0.800", "0.100", "0.200"]
-    assert table["measured by"].tolist() == ["RMSE"] * 3
+def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chosen_is_marked():
+    found = rows([(0.8, 1.0), (0.7, 1.0), (0.3, 1.1), (0.2, 1.1), (0.6, 1.02)])
+    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
+    paper = CHOSEN["RVD (paper)"]["choices"]
+    found["choices"] = [{}, closed | {"unobserved_weight": 0.0}, closed, closed | {"k": 10}, paper]
+    found.loc[4, "defense"] = LABEL + ITERATIVE
+    points = trade_off.points(found)
+    assert points["form"].tolist() == ["none", DEAF, HEARING, HEARING, ITERATIVE]
+    assert points["chosen"].tolist() == [False, False, True, False, True]
+    assert points["front"].tolist() == [False, True, False, True, True]
+
+    closed, paper = trade_off.as_chosen(points).to_dict("records")
+    assert (closed["form"], closed["undefended"], closed["defended"]) == (HEARING, 0.8, 0.3)
+    assert closed["change"] == pytest.approx(-0.1)
+    assert (paper["form"], paper["defended"]) == (ITERATIVE, 0.6)
+
+    (sentence,) = trade_off.reading(points)
+    assert sentence.startswith("**MF, rating regime.** THR@50 undefended 0.800.")
+    assert f"{HEARING} 0.300 (-10.0 %); {ITERATIVE} 0.600 (-2.0 %)." in sentence
+    assert f"of so many points: {DEAF} 0.700 (of 1); {ITERATIVE} 0.600 (of 1)." in sentence
 
 
 @pytest.mark.parametrize(("regime", "sign"), [("rating", 1), ("ranking", -1)], ids=["RMSE", "NDCG"])
 def test_the_budget_bounds_the_loss_of_accuracy_not_the_gain(regime, sign):
     points = [(0.8, 1.0), (0.1, 1 + 0.051 * sign), (0.3, 1 + 0.049 * sign), (0.4, 1 - 0.3 * sign)]
-    (row,) = trade_off.within_budget(trade_off.points(rows(points, regime))).to_dict("records")
+    (row,) = trade_off.in_hindsight(trade_off.points(rows(points, regime))).to_dict("records")
     assert (row["undefended"], row["defended"], row["choices"]) == (0.8, 0.3, "k 2, λ 0.5")
+    assert row["tried"] == 3
     assert row["change"] == pytest.approx(-0.049)
 
 
 def test_a_form_that_costs_too_much_everywhere_is_left_out():
     found = trade_off.points(rows([(0.8, 1.0), (0.1, 1.2)]))
-    assert len(trade_off.within_budget(found)) == 0
-    assert len(trade_off.within_budget(found, budget=0.3)) == 1
+    assert len(trade_off.in_hindsight(found)) == 0
+    assert len(trade_off.in_hindsight(found, budget=0.3)) == 1
     assert not np.isnan(found["thr"]).any()

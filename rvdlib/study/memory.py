@@ -1,0 +1,44 @@
+"""What serving takes of memory: the peak of a process of its own, which does nothing else."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import scipy.sparse as sp
+
+from rvdlib.defenses import ClosedFormRVD
+from rvdlib.models import Victim
+from rvdlib.runner.parallel import on_threads
+from rvdlib.study.machine import peak_mib
+from rvdlib.study.serving import lists
+
+
+def of_one_call(
+    victim: Victim, users: np.ndarray, seen: sp.csr_matrix, *, threads: int = 1, **choices
+) -> dict[str, float]:
+    """The closed form serves ``users`` in one call: all of their scores are there at once.
+
+    Args:
+        choices: of :class:`rvdlib.defenses.ClosedFormRVD`.
+
+    Returns:
+        In MiB, the most that the process had held: ``before``, with libraries and victim loaded
+        and nothing prepared, and ``peak``, with everybody's first 50 items found.
+    """
+    order = pickle.dumps((victim, users, seen, threads, choices))
+    command = [sys.executable, "-m", __spec__.name]
+    answer = subprocess.run(command, input=order, stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(answer)
+
+
+def _serve(victim, users, seen, threads, choices) -> dict[str, float]:
+    before = peak_mib()
+    with on_threads(threads):
+        lists(ClosedFormRVD(victim, **choices), users, seen, block_size=len(users))
+    return {"before": before, "peak": peak_mib()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_serve(*pickle.load(sys.stdin.buffer))))

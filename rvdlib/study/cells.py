@@ -28,6 +28,7 @@ from rvdlib.runner.parallel import Task, rows_of
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
+from rvdlib.study.exposure import exposure
 from rvdlib.study.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.study.poison import freeze
 from rvdlib.study.warm_up import compile_victim
@@ -159,6 +160,9 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         n_resamples=500,
         seed=scenario.seed,
     )
+    found = {}
+    if cell.method:
+        found = exposure(recommender.vicinity(users) >= n_real, evaluation)
     return {
         **scenario.model_dump(),
         "defense": cell.defense,
@@ -169,6 +173,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "target_hit_ratio_sample_high": sampled.high,
         "train_seconds": attacked.train_seconds,
         "defense_ms_per_user": milliseconds,
+        **found,
     }
 
 

@@ -1,17 +1,20 @@
-"""Frozen poison of the study: the fake users that a scenario would have, in a file."""
+"""Fake users of the study: aimed at a data set, crafted, and frozen into a file."""
 
 import inspect
+
+import numpy as np
+import scipy.sparse as sp
 
 import rvdlib
 from rvdlib import attacks
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.history import History
-from rvdlib.data import leave_one_out, load_dataset
+from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.seeding import stream
-from rvdlib.threat_model import build_threat_model, draw_targets
+from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 
-def freeze(
+def aim(
     attack: str,
     dataset: str,
     *,
@@ -20,27 +23,15 @@ def freeze(
     filler_size: int | None = None,
     visible_share: float = 0.4,
     target_set: str = "unpopular",
-    options: dict | None = None,
-) -> FrozenPoison:
-    """Craft ``attack`` on ``dataset``: split, targets and attack from the streams of the study.
-
-    Without ``filler_size``, ``visible_share`` and ``options`` it is what
-    :func:`rvdlib.study.cells.carry_out` trains its victims with.
+) -> tuple[Split, ThreatModel, np.random.Generator]:
+    """The split, what the attacker knows and may do, and his random stream: those of the study.
 
     Raises:
-        ValueError: for an unknown attack, data set, target set or option, or a value out of range.
+        ValueError: for an unknown attack, data set or target set, or a value out of range.
     """
-    options = dict(options or {})
     if attack not in attacks.ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(attacks.ATTACKS)}, got {attack!r}")
-    history = History()
-    watched = {}
-    if "history" in inspect.signature(attacks.ATTACKS[attack]).parameters:
-        if "history" in options:
-            raise ValueError("history is no option: the objective is recorded anyway")
-        watched = {"history": history}
-    ratings = load_dataset(dataset)
-    split = leave_one_out(ratings, stream(seed, "split"))
+    split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
     targets = draw_targets(split, target_set, stream(seed, "targets", target_set))
     rng = stream(seed, "attack", attack)
     threat = build_threat_model(
@@ -51,22 +42,54 @@ def freeze(
         filler_size=filler_size,
         visible_share=visible_share,
     )
+    return split, threat, rng
+
+
+def craft(
+    attack: str, threat: ThreatModel, rng: np.random.Generator, options: dict
+) -> tuple[sp.csr_matrix, History]:
+    """The profiles (m, items), and the history of an attack that optimises; else an empty one.
+
+    Raises:
+        ValueError: for an unknown option, or one of a wrong type or out of range.
+    """
+    history, watched = History(), {}
+    if "history" in inspect.signature(attacks.ATTACKS[attack]).parameters:
+        if "history" in options:
+            raise ValueError("history is no option: the objective is recorded anyway")
+        watched = {"history": history}
     try:
-        profiles = attacks.craft(attack, threat, rng, **options, **watched)
+        return attacks.craft(attack, threat, rng, **options, **watched), history
     except TypeError as error:
         raise ValueError(
             f"an option of {attack!r} is of the wrong type, got {options}: {error}"
         ) from error
+
+
+def freeze(attack: str, dataset: str, *, options: dict | None = None, **aimed) -> FrozenPoison:
+    """Craft ``attack`` on ``dataset``: split, targets and attack from the streams of the study.
+
+    It is what :func:`rvdlib.study.cells.carry_out` trains its victims with.
+
+    Args:
+        options: of the attack.
+        aimed: see :func:`aim`.
+
+    Raises:
+        ValueError: for an unknown attack, data set, target set or option, or a value out of range.
+    """
+    options = dict(options or {})
+    split, threat, rng = aim(attack, dataset, **aimed)
+    profiles, history = craft(attack, threat, rng, options)
+    defaults = inspect.signature(aim).parameters
+    knowledge = {name: aimed.get(name, defaults[name].default) for name in list(defaults)[2:]}
     origin = {
         "attack": attack,
         "options": options,
-        "dataset": ratings.name,
-        "dataset_sha256": ratings.sha256,
-        "seed": seed,
-        "attack_size": attack_size,
+        "dataset": split.ratings.name,
+        "dataset_sha256": split.ratings.sha256,
+        **knowledge,
         "filler_size": threat.filler_size,
-        "visible_share": visible_share,
-        "target_set": target_set,
         "rvdlib_version": rvdlib.__version__,
         "objectives": history.objectives,
     }

@@ -1,0 +1,90 @@
+"""What the fakes of an attack look like, and what it costs to make them."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.preprocessing import normalize
+
+from rvdlib.data import Split, load_dataset
+from rvdlib.detection import detection_auc, pca_suspicion
+from rvdlib.runner.fingerprint import cell_fingerprint
+from rvdlib.runner.parallel import Task, rows_of
+from rvdlib.runner.store import CellStore
+from rvdlib.study.cells import Scenario
+from rvdlib.study.poison import aim, craft
+
+REAL = "real users"
+MODULE = "study/attack_profiles.py"
+KEPT = ["dataset", "regime", "attack", "attack_size", "target_set", "seed"]
+
+
+def profile_rows(
+    scenarios: Sequence[Scenario], *, store: CellStore | None = None, jobs: int = -1
+) -> pd.DataFrame:
+    """One row for the fakes of each scenario, whatever its victim; attack ``none`` is real users.
+
+    Columns besides those of the scenario; the targets are left out of the middle three:
+
+    - ``seconds``: CPU time to craft them;
+    - ``rating_shares``: of the filler ratings, by level of the scale;
+    - ``filler_popularity``: mean share of the real users who rated a filler;
+    - ``similarity``: mean cosine between a profile and the real profile most similar to it;
+    - ``detection_auc``: of :func:`rvdlib.detection.pca_suspicion`, NaN for real users;
+    - ``objectives``: of an attack that optimises, from first to last.
+    """
+    tasks = []
+    for scenario in scenarios:
+        spec = {"what": "profiles", **scenario.model_dump(mode="json", exclude={"victim"})}
+        data = {scenario.dataset: load_dataset(scenario.dataset).sha256}
+        tasks.append(Task(scenario, spec, cell_fingerprint(MODULE, data), str(spec)))
+    return pd.DataFrame(rows_of(tasks, _rows, store, jobs, "attacks"))
+
+
+def _rows(scenarios: list[Scenario]) -> Iterator[dict]:
+    return map(_row, scenarios)
+
+
+def _row(scenario: Scenario) -> dict:
+    known = scenario.model_dump(include={"seed", "target_set", "visible_share", "filler_size"})
+    if scenario.attack == "none":
+        split, threat, _ = aim("random", scenario.dataset, **known)
+        made = {"seconds": 0.0, "detection_auc": np.nan, "objectives": []}
+        return scenario.model_dump(include=set(KEPT)) | made | look(split, threat.targets)
+    known["attack_size"] = scenario.attack_size
+    split, threat, rng = aim(scenario.attack, scenario.dataset, **known)
+    start = time.process_time()
+    fakes, history = craft(scenario.attack, threat, rng, scenario.attack_options)
+    seconds = time.process_time() - start
+    everybody = sp.vstack([split.train, fakes], format="csr")
+    made = {
+        "seconds": seconds,
+        "detection_auc": detection_auc(pca_suspicion(everybody), split.train.shape[0]),
+        "objectives": history.objectives,
+    }
+    return scenario.model_dump(include=set(KEPT)) | made | look(split, threat.targets, fakes)
+
+
+def look(split: Split, targets: np.ndarray, fakes: sp.csr_matrix | None = None) -> dict:
+    """How profiles look beside the real users' (their own, without ``fakes``)."""
+    real = _without(split.train, targets)
+    profiles = real if fakes is None else _without(fakes, targets)
+    levels, stars = split.ratings.levels, profiles.data
+    raters = np.bincount(real.indices, minlength=real.shape[1]) / real.shape[0]
+    cosines = (normalize(profiles) @ normalize(real).T).toarray()
+    if fakes is None:
+        np.fill_diagonal(cosines, 0)
+    return {
+        "rating_shares": [float(np.mean(stars == level)) for level in levels],
+        "filler_popularity": float(raters[profiles.indices].mean()),
+        "similarity": float(cosines.max(axis=1).mean()),
+    }
+
+
+def _without(profiles: sp.csr_matrix, items: np.ndarray) -> sp.csr_matrix:
+    kept = profiles.copy()
+    kept.data[np.isin(kept.indices, items)] = 0
+    kept.eliminate_zeros()
+    return kept

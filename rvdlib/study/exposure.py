@@ -1,0 +1,30 @@
+"""Who has fakes among her neighbours, and what that does to her list."""
+
+import numpy as np
+
+from rvdlib.evaluation import Evaluation
+
+MOST = 3  # users with as many fakes or more are one group
+SHARES = [f"users_with_{n}_fakes" for n in range(MOST + 1)]
+TARGET_HIT_RATIOS = [f"target_hit_ratio_with_{n}_fakes" for n in range(MOST + 1)]
+
+
+def exposure(fakes: np.ndarray, evaluation: Evaluation) -> dict[str, float]:
+    """How fakes stand among the neighbours of the evaluated users.
+
+    Args:
+        fakes: (U, k) whether each neighbour is one.
+
+    Returns:
+        ``fake_neighbor_share`` of all neighbours; and of users with 0, 1, 2 and 3 or more fakes
+        among theirs, their share of all (:data:`SHARES`) and the target hit ratio among them
+        (:data:`TARGET_HIT_RATIOS`), NaN where there is nobody to count.
+    """
+    counts = np.minimum(fakes.sum(axis=1), MOST)
+    groups = [np.flatnonzero(counts == n) for n in range(MOST + 1)]
+    hit = [evaluation.take(g).target_hit_ratio if len(g) else float("nan") for g in groups]
+    return {
+        "fake_neighbor_share": float(fakes.mean()),
+        **{name: len(group) / len(counts) for name, group in zip(SHARES, groups, strict=True)},
+        **dict(zip(TARGET_HIT_RATIOS, hit, strict=True)),
+    }

@@ -150,6 +150,21 @@ class Surrogate:
         users, items = self.adjoint(user_gradient, item_gradient, sweeps)
         return users[self.n_visible :] @ self.items.T + self.users[self.n_visible :] @ items.T
 
+    def presence_gradient(
+        self, user_gradient: np.ndarray, item_gradient: np.ndarray, sweeps: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """g and h, both (fakes, items): how J moves with the weight c of a cell rated y.
+
+        Of loss ½ c (y − ŝ)² + ½ (1 − c) ω ŝ² and with c cells in n_u and n_i, dJ/dc = g y − h. g is
+        the :meth:`rating_gradient`; y and ŝ are divided by the top of the scale, less m.
+        """
+        users, items = self.adjoint(user_gradient, item_gradient, sweeps)
+        users, fakes = users[self.n_visible :], self.users[self.n_visible :]
+        slope = users @ self.items.T + fakes @ items.T
+        shrinking = (users * fakes).sum(1)[:, None] + (items * self.items).sum(1)
+        expected = (1 - self.unobserved_weight) * (fakes @ self.items.T)
+        return slope, slope * expected + self.reg * shrinking
+
     def removal_effect(
         self, user_gradient: np.ndarray, item_gradient: np.ndarray, sweeps: int
     ) -> np.ndarray:

@@ -57,10 +57,14 @@ def free(surrogate):
     return flat, vectors
 
 
-def loss(surrogate, vectors, flat, ratings=None, without=None):
-    """L, or what of it is due to the rows of the users that ``without`` does not name."""
+def loss(surrogate, vectors, flat, ratings=None, without=None, rated=None):
+    """L, or what of it is due to the rows of the users that ``without`` does not name.
+
+    ``rated`` are weights c, (users, items), of cells that are silent with 1 − c.
+    """
     ratings = torch.from_numpy(surrogate.ratings.toarray()) if ratings is None else ratings
-    rated = torch.from_numpy(surrogate.ratings.toarray() != 0).double()
+    if rated is None:
+        rated = torch.from_numpy(surrogate.ratings.toarray() != 0).double()
     present = torch.ones(len(rated))
     if without is not None:
         present[without] = 0
@@ -174,6 +178,27 @@ def test_many_sweeps_solve_the_whole_system(omega):
             lambda f, others=others: loss(surrogate, vectors, f, without=others), flat
         )
         assert effect[user] == pytest.approx((own @ expected).item(), rel=1e-5, abs=1e-9)
+
+
+@EVEN
+def test_presence_gradients_are_those_of_weights_between_silence_and_a_rating(omega):
+    """dJ/dc = −∂∇L/∂c · H⁻¹ ∇J, by automatic differentiation, wherever a fake rates or is silent."""
+    surrogate = small(omega, size=1)
+    flat, vectors = free(surrogate)
+    flat.requires_grad_()
+    dense = surrogate.ratings.toarray()
+    rated = torch.from_numpy(dense != 0).double().requires_grad_()
+    ratings = np.where(dense != 0, dense, np.random.default_rng(0).uniform(-0.5, 1, dense.shape))
+    value = loss(surrogate, vectors, flat, torch.from_numpy(ratings), rated=rated)
+    (slope,) = torch.autograd.grad(value, flat, create_graph=True)
+    hessian = torch.autograd.functional.hessian(lambda f: loss(surrogate, vectors, f), flat)
+    gradient = torch.autograd.functional.jacobian(lambda f: mean_score(vectors, TARGETS, f), flat)
+    a = torch.linalg.pinv(hessian, hermitian=True, rtol=1e-9) @ gradient
+    (expected,) = torch.autograd.grad(-(slope * a).sum(), rated)
+    given = surrogate.mean_score_gradient(TARGETS)
+    g, h = surrogate.presence_gradient(*given, 1000)
+    assert g * ratings[12:] - h == pytest.approx(expected[12:].numpy(), rel=1e-5, abs=1e-8)
+    assert g == pytest.approx(surrogate.rating_gradient(*given, 1000), abs=1e-12)
 
 
 @EVEN

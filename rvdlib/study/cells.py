@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from rvdlib import attacks
+from rvdlib import attacks, metrics
 from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.defenses import DEFENSES
 from rvdlib.evaluation import Recommender, evaluate
@@ -28,7 +28,7 @@ from rvdlib.runner.parallel import Task, rows_of
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
-from rvdlib.study.exposure import exposure
+from rvdlib.study.exposure import exposure, plain_vicinity
 from rvdlib.study.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.study.poison import freeze
 from rvdlib.study.warm_up import compile_victim
@@ -143,7 +143,10 @@ def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
 
 
 def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
-    """One row: the scenario, the defence, and what was measured."""
+    """One row: the scenario, the defence, and what was measured.
+
+    Where fakes stand is said of the defence's neighbours, undefended of the ten nearest.
+    """
     scenario, split = cell.scenario, attacked.split
     n_real = split.train.shape[0]
     users = sample_users(n_real, cell.n_users, scenario.seed)
@@ -160,9 +163,8 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         n_resamples=500,
         seed=scenario.seed,
     )
-    found = {}
-    if cell.method:
-        found = exposure(recommender.vicinity(users) >= n_real, evaluation)
+    vicinity = recommender.vicinity if cell.method else plain_vicinity(attacked.victim)
+    fakes = np.arange(n_real, attacked.victim.train.shape[0])
     return {
         **scenario.model_dump(),
         "defense": cell.defense,
@@ -173,7 +175,8 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "target_hit_ratio_sample_high": sampled.high,
         "train_seconds": attacked.train_seconds,
         "defense_ms_per_user": milliseconds,
-        **found,
+        **exposure(vicinity(users) >= n_real, evaluation),
+        "fakes_near_fakes": metrics.mean((vicinity(fakes) >= n_real).astype(float)),
     }
 
 

@@ -3,10 +3,19 @@
 import numpy as np
 
 from rvdlib.evaluation import Evaluation
+from rvdlib.models import Victim
+from rvdlib.neighbors import NeighborSearch
 
+PLAIN_K = 10
 MOST = 3  # users with as many fakes or more are one group
 SHARES = [f"users_with_{n}_fakes" for n in range(MOST + 1)]
 TARGET_HIT_RATIOS = [f"target_hit_ratio_with_{n}_fakes" for n in range(MOST + 1)]
+
+
+def plain_vicinity(victim: Victim) -> NeighborSearch:
+    """The ten nearest in the latent space of a victim that nobody defends."""
+    factors = victim.user_factors()
+    return NeighborSearch(factors, min(PLAIN_K, len(factors) - 1))
 
 
 def exposure(fakes: np.ndarray, evaluation: Evaluation) -> dict[str, float]:

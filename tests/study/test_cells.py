@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from pydantic import ValidationError
+from scipy.spatial.distance import cdist
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.data import HeldOut, leave_one_out, load_dataset, synthetic_ratings
@@ -133,7 +134,23 @@ def test_a_cell_that_is_asked_for_twice_is_computed_once(quick, scenario, store,
     rows = run_cells([cell, other, cell], store=store, jobs=1)
     assert len(trainings) == 2
     assert rows["seed"].tolist() == [0, 1, 0]
-    assert rows.iloc[0].to_dict() == rows.iloc[2].to_dict()
+    assert rows.iloc[0].equals(rows.iloc[2])
+
+
+def test_a_row_tells_whose_neighbours_fakes_are(quick, scenario, store):
+    attacked, clean = scenario(**ATTACKED), scenario()
+    cells_ = [Cell(scenario=attacked), Cell(scenario=attacked, **RVD), Cell(scenario=clean)]
+    rows = run_cells(cells_, store=store, jobs=1)
+    victim = carry_out(attacked).victim
+    everyone = np.arange(132)
+    for row, k in zip(rows[:2].itertuples(), (10, 3), strict=True):
+        distances = cdist(victim.user_factors(), victim.user_factors())
+        np.fill_diagonal(distances, np.inf)
+        fakes = np.argsort(distances, axis=1, kind="stable")[:, :k] >= 120
+        assert row.fake_neighbor_share == pytest.approx(fakes[everyone < 120].mean())
+        assert row.fakes_near_fakes == pytest.approx(fakes[everyone >= 120].mean())
+    assert rows["fake_neighbor_share"].iloc[2] == 0
+    assert np.isnan(rows["fakes_near_fakes"].iloc[2])
 
 
 def test_defences_of_one_scenario_share_one_training(quick, scenario, store, trainings):

@@ -2,12 +2,13 @@
 
 The surrogate (:mod:`rvdlib.attacks.surrogate`) is trained on the fakes too. There the k nearest of
 each visible user are found among visible users and fakes, and her score for target t is corrected by
-them (:mod:`rvdlib.defenses.vicinal_regression`):
+them, as a ridge regression of the target's decoder row on what they have left unexplained:
 
-    s_ut = ŝ_ut + κᵀ D (D K D + λ I)⁻¹ D e_t,    D = diag(c_vt)^½
+    s_ut = ŝ_ut + z_u (Zᵀ C Z + λ I)⁻¹ Zᵀ C (y_t − ŝ_t)
 
-with κ, K, c and e as there. The loss is the mean, over visible users and the targets that they have
-not rated, of
+Z holds the neighbours' latent vectors, each with a 1 for the bias, and C = diag(c_vt); the weights c
+and the goals y are those of :mod:`rvdlib.defenses.vicinal_regression`. The loss is the mean, over
+visible users and the targets that they have not rated, of
 
     log(1 + exp((τ_u − s_ut) / TEMPERATURE)),
 
@@ -102,14 +103,14 @@ class VicinalObjective:
         silence = users[:, 0] if not surrogate.unobserved_weight else 0 * users[:, 0]
         truth = torch.where(observed, truth, silence[members][..., None])
         rows, among, own = items[self.targets], users[members], users[block]
-        weights = torch.where(observed, 1.0, defense.unobserved_weight).mT.sqrt()  # (B, T, k)
-        residuals = weights * (truth - among @ rows.T).mT
-        latent = among[..., 1:]
-        kernel = weights[..., None] * (latent @ latent.mT)[:, None] * weights[..., None, :]
-        kernel = kernel + defense.proximal_weight * torch.eye(kernel.shape[-1])
-        heard = weights * (latent @ own[:, 1:, None]).mT
-        correction = (heard * torch.linalg.solve(kernel, residuals)).sum(-1)
-        return own @ rows.T + correction
+        weights = torch.where(observed, 1.0, defense.unobserved_weight).double()  # (B, k, T)
+        residuals = truth - among @ rows.T
+        latent, size = among[..., 1:], users.shape[1] - 1
+        gram = torch.einsum("bkd,bkt,bke->btde", latent, weights, latent)
+        pull = torch.einsum("bkd,bkt->btd", latent, weights * residuals)
+        gram = gram + defense.proximal_weight * torch.eye(size)
+        moved = torch.linalg.solve(gram, pull)
+        return own @ rows.T + (moved @ own[:, 1:, None])[..., 0]
 
     def thresholds(self, surrogate: Surrogate, neighbors: np.ndarray) -> np.ndarray:
         """τ (visible users,), measured from the surrogate's baseline."""

@@ -7,13 +7,15 @@ nearest there, and clones m of them:
 - ``hubs``: those who stand in most lists;
 - ``cover``: one after the other, whoever stands in most lists that hold no fake so far, her own
   among them; when all hold one, from the start again;
-- ``target_users``: those users, then the nearest of each, the second nearest of each, ...
+- or, beside chosen ``target_users``, those users and then their neighbours.
 
-A clone keeps F ratings of its source, ``random`` ones or the ``nearest``: those that, together with
-the targets at the top rating, place it nearest to the source in the surrogate, taken greedily. Where
-the source has fewer than F, random items fill up, at their visible mean. Ratings are ``lowered``: a
-user's bias takes up what they have in common, so that the clone stays where it is, and the less it
-expects of everything, the more do its top ratings say for the targets.
+Hubs are looked for among users with F ratings at least, if there are any. A clone keeps F ratings of
+its source, ``random`` ones or the ``nearest``: those that, together with the targets at the top
+rating, place it nearest to the source in the surrogate, taken greedily. Where the source has fewer,
+random items fill up, at their visible mean. A source that must serve again gives random ones.
+
+Ratings are ``lowered``. A user's bias takes up what they have in common, so that the clone stays
+where it is, and the less it expects of everything, the more do its top ratings say for the targets.
 
 Then, for ``gradient_steps`` steps, the fillers' ratings descend the loss of
 :mod:`rvdlib.attacks.vicinal_objective`, the defended score of the targets against what visible users
@@ -36,7 +38,6 @@ from rvdlib.data import round_to_levels
 from rvdlib.neighbors import k_occurrence
 from rvdlib.threat_model import ThreatModel
 
-SOURCES = ("hubs", "cover", "target_users")
 FILLERS = ("nearest", "random")
 
 
@@ -68,9 +69,9 @@ def vicinity(
 
     Args:
         k, distance, hubness_reduction: what the attacker believes of the defence's neighbours.
-        sources: one of ``SOURCES``.
-        target_users: rows of ``threat.visible``, for the source of that name.
-        fillers: one of ``FILLERS``.
+        sources: whom to clone, ``hubs`` or ``cover``.
+        target_users: rows of ``threat.visible`` to stand beside, in place of ``sources``.
+        fillers: ``nearest`` or ``random``.
         lowered: by how much, as a share of the scale's range.
         embedding_size, unobserved_weight, reg: of the surrogate. A weight above 0 is for victims of
             the ranking regime.
@@ -81,7 +82,7 @@ def vicinity(
 
     Raises:
         ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
-            users or do not come with the source of that name.
+            users.
     """
     _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_steps)
     defense = Defense(k, distance, hubness_reduction, vicinal_weight, proximal_weight, list_length)
@@ -93,7 +94,12 @@ def vicinity(
         reg=reg,
         sweeps=4 * sweeps,
     )
-    chosen = choose_sources(defense.neighbors(surrogate), sources, threat.n_fakes, target_users)
+    neighbors = defense.neighbors(surrogate)
+    if target_users is None:
+        order = SOURCES[sources](neighbors, _long_enough(threat), threat.n_fakes)
+    else:
+        order = beside(neighbors, np.asarray(target_users))
+    chosen = np.resize(order, threat.n_fakes)
     drop = lowered * float(threat.levels[-1] - threat.levels[0])
     items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
     if gradient_steps and stars.size:
@@ -105,31 +111,46 @@ def vicinity(
     return assemble(threat, items, stars)
 
 
-def choose_sources(
-    neighbors: np.ndarray, sources: str, n_fakes: int, target_users: Sequence[int] | None = None
-) -> np.ndarray:
-    """(n_fakes,) users to clone, from everybody's ``neighbors`` (users, k), nearest first.
+def _long_enough(threat: ThreatModel) -> np.ndarray:
+    """Visible users with F ratings at least, the targets not counted; all if there is none."""
+    rated = threat.visible.getnnz(axis=1) - threat.visible[:, threat.targets].getnnz(axis=1)
+    long_enough = rated >= threat.filler_size
+    return np.flatnonzero(long_enough | ~long_enough.any())
 
-    Nobody is cloned twice before everybody who comes into question is cloned once.
+
+def hubs(neighbors: np.ndarray, users: np.ndarray, n: int) -> np.ndarray:
+    """The n of ``users`` who stand in most lists ``neighbors`` (everybody, k); fewer if there are."""
+    counts = k_occurrence(neighbors, len(neighbors))
+    return users[np.argsort(-counts[users], kind="stable")][:n]
+
+
+def cover(neighbors: np.ndarray, users: np.ndarray, n: int) -> np.ndarray:
+    """The n of ``users`` whose clones enter most lists, one after the other; fewer if there are.
+
+    A clone enters the lists that hold its source, and its source's own. Lists that hold a clone do
+    not count, until all do.
     """
     n_users = len(neighbors)
-    own_first = np.column_stack([np.arange(n_users), neighbors])
-    if sources == "hubs":
-        order = np.argsort(-k_occurrence(neighbors, n_users), kind="stable")
-    elif sources == "target_users":
-        ranked = own_first[np.asarray(target_users)].T.ravel()
-        order = ranked[np.sort(np.unique(ranked, return_index=True)[1])]
-    else:
-        order = np.empty(min(n_fakes, n_users), dtype=np.intp)
-        free, without = np.ones(n_users, dtype=bool), np.ones(n_users, dtype=bool)
-        for fake in range(len(order)):
-            if not without.any():
-                without[:] = True
-            entered = k_occurrence(own_first[without], n_users)
-            order[fake] = np.argmax(np.where(free, entered, -1))
-            free[order[fake]] = False
-            without &= (own_first != order[fake]).all(axis=1)
-    return np.resize(order, n_fakes)
+    lists = np.column_stack([np.arange(n_users), neighbors])
+    free, without = np.isin(np.arange(n_users), users), np.ones(n_users, dtype=bool)
+    chosen = np.empty(min(n, len(users)), dtype=np.intp)
+    for fake in range(len(chosen)):
+        if not without.any():
+            without[:] = True
+        entered = k_occurrence(lists[without], n_users)
+        chosen[fake] = np.argmax(np.where(free, entered, -1))
+        free[chosen[fake]] = False
+        without &= (lists != chosen[fake]).all(axis=1)
+    return chosen
+
+
+def beside(neighbors: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """``users``, then the nearest of each, the second nearest of each, ...; nobody twice."""
+    ranked = np.column_stack([users, neighbors[users]]).T.ravel()
+    return ranked[np.sort(np.unique(ranked, return_index=True)[1])]
+
+
+SOURCES = {"hubs": hubs, "cover": cover}
 
 
 def clone_sources(
@@ -230,11 +251,6 @@ def _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_
     ):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    if (sources == "target_users") != (target_users is not None):
-        raise ValueError(
-            "sources='target_users' and target_users, rows of the visible users to stand beside, "
-            "need each other"
-        )
     if target_users is not None:
         rows, n_users = np.asarray(target_users), threat.visible.shape[0]
         wrong = rows.ndim != 1 or not rows.size or rows.dtype.kind not in "iu"

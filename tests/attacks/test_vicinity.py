@@ -14,7 +14,7 @@ from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import assemble
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
-from rvdlib.attacks.vicinity import choose_sources, nearest
+from rvdlib.attacks.vicinity import beside, cover, hubs, nearest
 from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.evaluation import evaluate
@@ -57,6 +57,12 @@ def train(threat, omega, dtype=np.float64):
     )
 
 
+def train_like_the_attack(threat):
+    """What :func:`vicinity` trains first, from the stream that it is given."""
+    options = {"embedding_size": 16, "unobserved_weight": 0.0, "reg": 0.04, "sweeps": 20}
+    return Surrogate.train(threat, stream(0), **options)
+
+
 # Sources
 
 
@@ -69,33 +75,57 @@ def neighbor_lists(draw):
     return np.array([rng.permutation(other)[:k] for other in others])
 
 
-@given(lists=neighbor_lists(), n_fakes=st.integers(0, 12))
-def test_hubs_are_those_who_stand_in_most_lists_by_count(lists, n_fakes):
+@st.composite
+def choices(draw):
+    """Lists (users, k), some of the users, and how many to choose."""
+    lists = draw(neighbor_lists())
+    users = draw(st.sets(st.integers(0, len(lists) - 1), min_size=1))
+    return lists, np.array(sorted(users)), draw(st.integers(0, 12))
+
+
+@given(choices())
+def test_hubs_are_those_who_stand_in_most_lists_by_count(choice):
+    lists, users, n = choice
     counts = [sum(user in row for row in lists.tolist()) for user in range(len(lists))]
-    ranked = sorted(range(len(lists)), key=lambda user: (-counts[user], user))
-    assert choose_sources(lists, "hubs", n_fakes).tolist() == (ranked * 12)[:n_fakes]
+    ranked = sorted(users.tolist(), key=lambda user: (-counts[user], user))
+    assert hubs(lists, users, n).tolist() == ranked[:n]
 
 
-@given(lists=neighbor_lists(), n_fakes=st.integers(0, 12))
-def test_cover_takes_each_time_the_clone_that_enters_most_lists_without_a_fake(lists, n_fakes):
+@given(choices())
+def test_cover_takes_each_time_the_clone_that_enters_most_lists_without_a_fake(choice):
+    lists, users, n = choice
     everybody = set(range(len(lists)))
     holders = [
         {u for u, row in enumerate(lists.tolist()) if user in row} | {user} for user in everybody
     ]
     expected, entered = [], set()
-    for _ in everybody:
+    for _ in users:
         entered = set() if entered == everybody else entered
-        free = sorted(everybody - set(expected))
+        free = sorted(set(users.tolist()) - set(expected))
         expected.append(max(free, key=lambda user: len(holders[user] - entered)))
         entered = entered | holders[expected[-1]]
-    assert choose_sources(lists, "cover", n_fakes).tolist() == (expected * 12)[:n_fakes]
+    assert cover(lists, users, n).tolist() == expected[:n]
 
 
 def test_target_users_come_first_then_their_nearest_in_turn_each_once():
     lists = np.array([[3, 1], [2, 0], [1, 3], [0, 2]])
-    chosen = choose_sources(lists, "target_users", 8, [2, 0])
-    assert chosen.tolist() == [2, 0, 1, 3, 2, 0, 1, 3]
-    assert choose_sources(lists, "target_users", 5, [1]).tolist() == [1, 2, 0, 1, 2]
+    assert beside(lists, np.array([2, 0])).tolist() == [2, 0, 1, 3]
+    assert beside(lists, np.array([1])).tolist() == [1, 2, 0]
+
+
+def test_target_users_are_cloned_in_place_of_hubs(threat):
+    """The clones of two users, until both and their nearest have served."""
+    profiles = craft("vicinity", threat, stream(0), target_users=[7, 30], k=1).toarray()
+    visible = threat.visible.toarray()
+    surrogate = train_like_the_attack(threat)
+    nearest_of = Defense(1, "euclidean", "none", 0.1, 1.0, 50).neighbors(surrogate)[:, 0]
+    order = list(dict.fromkeys([7, 30, nearest_of[7], nearest_of[30]]))
+    for fake, source in enumerate(np.resize(order, N_FAKES)):
+        items = np.setdiff1d(np.flatnonzero(profiles[fake]), TARGETS)
+        rated = visible[source, items] > 0
+        assert np.array_equal(profiles[fake, items[rated]], visible[source, items[rated]])
+        own = np.setdiff1d(np.flatnonzero(visible[source]), TARGETS)
+        assert rated.sum() == min(N_FILLERS, len(own))
 
 
 def test_its_lists_are_those_of_the_neighbours_that_were_assumed(threat):
@@ -164,14 +194,14 @@ def test_nearest_fillers_are_each_the_best_given_those_before(threat, omega):
 
 
 def test_clones_of_one_source_differ(threat):
-    profiles = craft("vicinity", threat, stream(0), sources="target_users", target_users=[7], k=1)
+    profiles = craft("vicinity", threat, stream(0), target_users=[7], k=1)
     assert len(np.unique(profiles.toarray(), axis=0)) == N_FAKES
 
 
 def test_short_sources_are_filled_up_at_the_visible_mean():
     visible = sp.csr_matrix(np.array([[5, 0, 0, 0], [2, 4, 0, 1]], dtype=np.float32))
     threat = ThreatModel(visible, np.array([0]), 1, 3, np.arange(1, 6, dtype=np.float32))
-    profiles = craft("vicinity", threat, stream(0), sources="target_users", target_users=[0], k=1)
+    profiles = craft("vicinity", threat, stream(0), target_users=[0], k=1)
     assert profiles.toarray()[0].tolist() == [5, 4, 3, 1]
 
 
@@ -342,19 +372,17 @@ def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sources": "centre"}, "sources must be one of hubs, cover, target_users"),
+        ({"sources": "target_users"}, "sources must be one of hubs, cover"),
         ({"fillers": "all"}, "fillers must be one of nearest, random"),
         ({"distance": "manhattan"}, "distance must be one of"),
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"lowered": -0.1}, "lowered must be at least 0"),
         ({"sweeps": 0}, "sweeps must be at least 1"),
         ({"gradient_steps": -1}, "gradient_steps must be at least 0"),
-        ({"sources": "target_users"}, "need each other"),
-        ({"target_users": [0]}, "need each other"),
-        ({"sources": "target_users", "target_users": []}, "must be rows of the 90 visible"),
-        ({"sources": "target_users", "target_users": [90]}, "must be rows of the 90 visible"),
-        ({"sources": "target_users", "target_users": [-1]}, "must be rows of the 90 visible"),
-        ({"sources": "target_users", "target_users": [0.5]}, "must be rows of the 90 visible"),
+        ({"target_users": []}, "must be rows of the 90 visible"),
+        ({"target_users": [90]}, "must be rows of the 90 visible"),
+        ({"target_users": [-1]}, "must be rows of the 90 visible"),
+        ({"target_users": [0.5]}, "must be rows of the 90 visible"),
     ],
 )
 def test_bad_options_are_refused(threat, options, message):

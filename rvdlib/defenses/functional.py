@@ -15,6 +15,16 @@ of its parameters, ``torch.func.vmap`` maps it over the stack, and as nobody's l
 parameters, the gradient of the losses' sum is everybody's own. Adam and SGD work number by number,
 so one ``torch.optim`` optimiser of the stack is one for each user.
 
+Where the loss of a few rows depends on few rows of large parameters, as with embeddings, a model
+may say so, and only those are copied, fine-tuned and put back for the scores. Its fourth method is
+
+    touched(vicinities)   (B, k) users → places, data
+
+``places`` has, by name of a parameter, the rows (B, R) of it that the loss of each vicinity depends
+on, none of them twice. ``row_loss`` then finds only these in that parameter, and gets the part of
+``data``, a dict of tensors (B, ...), that is a vicinity's, in the place of its ``users``.
+:class:`rvdlib.defenses.VictimModule` is an example.
+
 What ``vmap`` cannot map (``.item()``, sparse tensors, compiled code) is served by ``chunk_size=1``,
 the same steps one user at a time. :func:`rvdlib.defenses.check_defender` tells. Tensors stay on the
 device of the model's parameters; only the CPU is tested.
@@ -34,6 +44,7 @@ from rvdlib.neighbors import NeighborSearch
 
 _CHUNK_NUMBERS = 2**21  # moving parameters of a chunk: more of them leave the cache
 _CHUNK_USERS = 64
+_CHUNK_VICINITIES = 8  # where a model says what they touch: the longest list is everybody's
 _BLOCK = 1024  # users whose latent vectors are computed at once
 
 
@@ -69,8 +80,8 @@ class FunctionalRVD:
     """A torch model defended by RVD: scores users, and never changes the model.
 
     Neighbours are looked for among rows 0 to ``n_users`` − 1, by the latent vectors that they have
-    now: after further training, make another. A chunk takes chunk_size × (4 × the moving parameters
-    + what one step on k rows takes) numbers.
+    now: after further training, make another. A chunk takes chunk_size × (4 × the moving parameters,
+    or what is touched of them, + what one step on k rows takes) numbers.
 
     Raises:
         ValueError: for impossible choices, ``parameters`` that the model lacks, or a k that is not
@@ -82,7 +93,10 @@ class FunctionalRVD:
         self.config = FunctionalRVDConfig(**choices)
         self.moving = moving_parameters(model, self.config.parameters)
         size = sum(model.get_parameter(name).numel() for name in self.moving)
-        self.chunk_size = self.config.chunk_size or min(_CHUNK_USERS, _CHUNK_NUMBERS // size) or 1
+        fitting = min(_CHUNK_USERS, _CHUNK_NUMBERS // size) or 1
+        if hasattr(model, "touched"):
+            fitting = _CHUNK_VICINITIES
+        self.chunk_size = self.config.chunk_size or fitting
         everyone = torch.arange(n_users, device=self._device)
         with torch.no_grad():
             latent = _private(model).latent
@@ -111,36 +125,46 @@ class FunctionalRVD:
         return np.column_stack([rows, users]) if self.config.include_user else rows
 
     def _score_chunk(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        model = _Methods(_private(self.model))
+        model, places, data = _Methods(_private(self.model)), {}, rows
         trained = {name: value.detach() for name, value in model.named_parameters()}
-        stack = {
-            name: trained[name].expand(len(users), *trained[name].shape).clone().requires_grad_()
-            for name in (f"model.{name}" for name in self.moving)
+        moving = [f"model.{name}" for name in self.moving]
+        if hasattr(model.model, "touched"):
+            places, data = model.model.touched(rows)
+            places = {f"model.{name}": at for name, at in places.items()}
+        start = {name: trained[name][at] for name, at in places.items()}
+        stack = start | {
+            name: start[name].clone() if name in places else _repeated(trained[name], len(users))
+            for name in moving
         }
+        tensors = [stack[name].requires_grad_() for name in moving]
 
-        def loss(own, rows):
-            mean = functional_call(model, {**trained, **own}, ("row_loss", rows)).mean()
-            if not self.config.proximal_weight:
-                return mean
-            moved = sum(((value - trained[name]) ** 2).sum() for name, value in own.items())
-            return mean + self.config.proximal_weight / len(rows) * moved
-
-        def scores(own, user):
-            return functional_call(model, {**trained, **own}, ("__call__", user[None]))[0]
+        def loss(own, data):
+            return functional_call(model, {**trained, **own}, ("row_loss", data)).mean()
 
         each = vmap if self.chunk_size > 1 else _of_one
-        tensors = list(stack.values())
         kind, own = torch.optim.Adam, {}
         if self.config.optimizer == "sgd":
             kind, own = torch.optim.SGD, {"momentum": self.config.momentum}
         optimizer = kind(tensors, lr=self.config.learning_rate, fused=True, **own)
         for _ in range(self.config.steps):
             optimizer.zero_grad()
+            total = each(loss)(stack, data).sum()
+            if self.config.proximal_weight:
+                pairs = ((stack[name], start.get(name, trained[name])) for name in moving)
+                moved = sum(((value - before) ** 2).sum() for value, before in pairs)
+                total = total + self.config.proximal_weight / rows.shape[1] * moved
             # Not autograd.grad: fused optimisers rely on the memory layout that backward sees to.
-            each(loss)(stack, rows).sum().backward()
+            total.backward()
             optimizer.step()
+
+        def score(n):
+            tuned = {name: stack[name][n] for name in moving}
+            for name in places.keys() & tuned.keys():
+                tuned[name] = trained[name].index_copy(0, places[name][n], tuned[name])
+            return functional_call(model, {**trained, **tuned}, ("__call__", users[n : n + 1]))
+
         with torch.no_grad():
-            return each(scores)(stack, users)
+            return torch.cat([score(n) for n in range(len(users))])
 
     @property
     def _device(self) -> torch.device:
@@ -162,6 +186,10 @@ def moving_parameters(model: torch.nn.Module, chosen: Sequence[str] | None) -> l
         problem = f"got {missing}" if missing else "none is named and none requires a gradient"
         raise ValueError(f"parameters must name some of {', '.join(known)}; {problem}")
     return [name for name in known if name in set().union(*found.values())]
+
+
+def _repeated(value: torch.Tensor, times: int) -> torch.Tensor:
+    return value.expand(times, *value.shape).clone()
 
 
 class _Methods(torch.nn.Module):
@@ -188,7 +216,12 @@ def _private(model: torch.nn.Module) -> torch.nn.Module:
 def _of_one(function: Callable) -> Callable:
     """What ``vmap`` makes of ``function``, for a stack of one."""
 
-    def mapped(own, row):
-        return function({name: value[0] for name, value in own.items()}, row[0])[None]
+    def first(tensors):
+        if isinstance(tensors, dict):
+            return {name: first(tensor) for name, tensor in tensors.items()}
+        return tensors.squeeze(0)  # whose gradient is a view, where that of [0] is a copy
+
+    def mapped(*arguments):
+        return function(*map(first, arguments))[None]
 
     return mapped

@@ -11,6 +11,8 @@ import torch
 from rvdlib.defenses.engine import ENCODERS
 from rvdlib.models.base import DECODER, Victim, decode
 
+Cells = dict[str, torch.Tensor]
+
 
 class VictimModule(torch.nn.Module):
     """A copy of a trained victim, its parameters by their names; ``forward`` scores in stars.
@@ -50,23 +52,51 @@ class VictimModule(torch.nn.Module):
             self.register_buffer("inputs", torch.from_numpy(victim.inputs.toarray()))
 
     def latent(self, users: torch.Tensor) -> torch.Tensor:
+        return self._latent(self._profiles(users))
+
+    def row_loss(self, rows: torch.Tensor | Cells) -> torch.Tensor:
+        """ℓ (B,) of users, or of what :meth:`touched` has of them."""
+        rows = rows if isinstance(rows, dict) else self._profiles(rows)
+        return (rows["weight"] * (rows["target"] - self._scaled(rows)) ** 2).sum(1)
+
+    def forward(self, users: torch.Tensor) -> torch.Tensor:
+        return self._scaled(self._profiles(users)) * self.max_rating
+
+    def touched(self, vicinities: torch.Tensor) -> tuple[Cells, Cells]:
+        """The users' own parameters, and those of items with a weight in one of their losses.
+
+        Lists of items are filled up to the longest with others, whose gradient is 0.
+        """
+        heard = (self.weight[vicinities] > 0).any(1)
+        items = heard.byte().topk(int(heard.sum(1).max()), sorted=False).indices
+        at = vicinities[:, :, None], items[:, None]
+        data = self._profiles(vicinities, at)
+        data["users"] = torch.arange(vicinities.shape[1], device=vicinities.device).expand_as(
+            vicinities
+        )
+        of = self.encoder
+        places = dict.fromkeys([*DECODER, of.profile_factors], items)
+        places |= dict.fromkeys([of.own_factors, of.user_bias], vicinities)
+        return {name: rows for name, rows in places.items() if name in self._parameters}, data
+
+    def _profiles(self, users, at=None) -> Cells:
+        """What is known of users and no training changes: all of it, or the cells ``at``."""
+        known = ["target", "weight"] + ["inputs"] * bool(self.encoder.profile_factors)
+        cells = {name: getattr(self, name)[users if at is None else at] for name in known}
+        return cells | {"users": users, "offset": self.offset[users]}
+
+    def _latent(self, rows: Cells) -> torch.Tensor:
         of, terms = self.encoder, []
         if of.profile_factors:
-            terms.append(self.inputs[users] @ getattr(self, of.profile_factors))
+            terms.append(rows["inputs"] @ getattr(self, of.profile_factors))
         if of.own_factors:
-            terms.append(getattr(self, of.own_factors)[users])
+            terms.append(getattr(self, of.own_factors)[rows["users"]])
         if of.hidden_bias:
             terms.append(getattr(self, of.hidden_bias))
         return torch.sigmoid(sum(terms)) if of.sigmoid else sum(terms)
 
-    def row_loss(self, users: torch.Tensor) -> torch.Tensor:
-        return (self.weight[users] * (self.target[users] - self._scaled(users)) ** 2).sum(1)
-
-    def forward(self, users: torch.Tensor) -> torch.Tensor:
-        return self._scaled(users) * self.max_rating
-
-    def _scaled(self, users: torch.Tensor) -> torch.Tensor:
-        offset = self.offset[users]
+    def _scaled(self, rows: Cells) -> torch.Tensor:
+        offset = rows["offset"]
         if self.encoder.user_bias in self._parameters:  # the ranking regime has none
-            offset = offset + getattr(self, self.encoder.user_bias)[users]
-        return decode({name: getattr(self, name) for name in DECODER}, offset, self.latent(users))
+            offset = offset + getattr(self, self.encoder.user_bias)[rows["users"]]
+        return decode({name: getattr(self, name) for name in DECODER}, offset, self._latent(rows))

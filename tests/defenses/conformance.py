@@ -96,7 +96,7 @@ class DefenseConformance:
         first = defense.score(USERS)
         assert np.array_equal(defense.score(USERS), first)
         assert np.array_equal(self.defend(victim).score(USERS), first)
-        assert np.array_equal(first[0], first[4])
+        assert np.abs(first[0] - first[4]).max() <= self.tolerance  # one user, served twice
 
     def test_it_does_not_matter_who_else_is_served_or_when(self, defense):
         together = defense.score(USERS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 import torch
-from conformance import KINDS, N_USERS, DefenseConformance, trained
+from conformance import KINDS, N_USERS, DefenseConformance, trained, unchanged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -187,6 +187,71 @@ def test_a_victim_module_is_the_victim(kind):
             assert module.row_loss(everyone).mean().item() == pytest.approx(objective.item())
 
 
+def test_a_victim_module_can_be_trained_without_the_victim():
+    victim = trained("CDAE", "ranking")
+    with unchanged(victim):
+        module = VictimModule(victim)
+        module.row_loss(everyone).sum().backward()
+        torch.optim.SGD(module.parameters(), lr=0.1).step()
+    with torch.no_grad():
+        assert np.abs(module(everyone).numpy() - victim.score(everyone.numpy())).max() > 0.1
+
+
+def places_and_loss(module, vicinity):
+    """What it says a vicinity touches, and ℓ (k,) of nothing but these rows."""
+    places, data = module.touched(vicinity[None])
+    rows = {name: getattr(module, name)[at[0]].detach() for name, at in places.items()}
+    data = {name: tensor[0] for name, tensor in data.items()}
+    parameters = dict(module.named_parameters()) | rows
+    module = copy.copy(module)
+    module._parameters = parameters
+    return places, module.row_loss(data)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize("omega", [0, 0.1])
+def test_a_vicinitys_loss_depends_on_what_is_touched_and_on_nothing_else(kind, omega):
+    module = VictimModule(in_double(trained(*kind)), omega).double()
+    for vicinity in torch.randperm(N_USERS, generator=torch.Generator().manual_seed(0)).split(9):
+        places, loss = places_and_loss(module, vicinity)
+        expected = module.row_loss(vicinity)
+        assert loss.detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-12)
+        names, values = zip(*module.named_parameters(), strict=True)
+        for name, gradient in zip(names, torch.autograd.grad(expected.sum(), values), strict=True):
+            elsewhere = torch.ones(len(gradient), dtype=torch.bool)
+            if name in places:
+                (at,) = places[name]
+                assert len(at.unique()) == len(at)
+                elsewhere[at] = False
+                assert not gradient[elsewhere].any()
+
+
+def test_only_what_is_touched_is_copied_and_moved(monkeypatch):
+    victim, sizes = trained("AutoRec", "rating"), []
+    few = np.argsort(np.diff(victim.train.indptr))[:3]  # with the fewest ratings
+    n_rated = len(np.unique(victim.train[few].indices))
+    step = torch.optim.SGD.step
+
+    def watched(self, *arguments):
+        sizes.extend(len(value[0]) for value in self.param_groups[0]["params"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    monkeypatch.setattr(FunctionalRVD, "vicinity", lambda self, users: few[None])
+    FunctionalRVD(VictimModule(victim), N_USERS, k=3, steps=1, optimizer="sgd").score(np.arange(1))
+    assert 0 < n_rated < victim.train.shape[1]
+    assert sorted(sizes) == sorted([n_rated] * 3 + [victim.config.embedding_size])
+
+
+def test_a_vicinity_without_a_rating_teaches_nothing(monkeypatch):
+    victim = trained("NSVD", "rating")
+    lonely = np.flatnonzero(np.diff(victim.train.indptr) == 0)
+    monkeypatch.setattr(FunctionalRVD, "vicinity", lambda self, users: lonely[None])
+    scores = FunctionalRVD(VictimModule(victim), N_USERS, k=1, steps=3).score(np.array([4]))
+    assert len(lonely)
+    assert scores == pytest.approx(victim.score(np.array([4])), abs=1e-6)
+
+
 def test_victims_that_it_does_not_know_and_impossible_weights_are_refused():
     class Another(MF):
         pass
@@ -324,6 +389,12 @@ def test_chunks_are_as_large_as_what_moves_is_small(size, chunk_size):
     assert defense.chunk_size == chunk_size
     assert FunctionalRVD(Sized(size), 12).chunk_size == 1
     assert FunctionalRVD(Sized(size), 12, chunk_size=5).chunk_size == 5
+
+
+def test_what_says_what_it_touches_is_served_several_at_once_however_large(monkeypatch):
+    monkeypatch.setattr(Sized, "touched", None, raising=False)
+    assert FunctionalRVD(Sized(100_000), 12).chunk_size > 1
+    assert FunctionalRVD(Sized(100_000), 12, chunk_size=5).chunk_size == 5
 
 
 def test_what_cannot_be_mapped_is_served_one_by_one():

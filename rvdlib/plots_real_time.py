@@ -106,12 +106,13 @@ def trade_off(points: pd.DataFrame) -> Figure:
             axes.plot(front["accuracy"], front["thr"], color=colour, linewidth=0.8, alpha=0.7)
             look = {"color": colour, "marker": marker, "linestyle": "none"}
             axes.plot(of_form["accuracy"], of_form["thr"], markersize=3.5, label=form, **look)
-            look |= {"markersize": 9, "markeredgecolor": "black", "zorder": 3}
+            look |= {"markersize": 8, "markeredgecolor": "black", "zorder": 3}
             _crosses(axes, of_form[of_form["chosen"]], **look)
         bare = here[here["form"] == "none"]
-        look = {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
+        look = {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none", "zorder": 4}
         _crosses(axes, bare, label="undefended", **look)
         axes.set_xlabel(f"{ACCURACY_LABELS[metric]}, better to the right")
+        axes.locator_params(axis="x", nbins=5)
         if metric == "rmse":
             axes.invert_xaxis()
         if column == 0:
@@ -121,7 +122,7 @@ def trade_off(points: pd.DataFrame) -> Figure:
     for axes in grid[:, 0]:  # after all is drawn: a limit that is set ends autoscaling
         axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])  # room for points at 0
     look = {"color": "white", "marker": "o", "linestyle": "none", "markeredgecolor": "black"}
-    grid[0, 0].plot([], [], markersize=9, label="large: as the defender chose", **look)
+    grid[0, 0].plot([], [], markersize=8, label="large: as the defender chose", **look)
     grid[0, 0].plot([], [], color="black", linewidth=0.8, alpha=0.7, label="best in hindsight")
     shared_legend(figure, grid[0, 0], columns=3)
     return figure

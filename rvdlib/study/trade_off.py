@@ -131,32 +131,34 @@ def in_hindsight(points: pd.DataFrame, budget: float = MAINTAINED) -> pd.DataFra
     flattering the more of its points there are.
 
     Returns:
-        Columns as of :func:`as_chosen`, and tried, the form's number of points. Forms without a
-        point within the budget are left out.
+        Columns as of :func:`as_chosen`. Forms without a point within the budget are left out.
     """
-    compared, keys = _compared(points), ["regime", "victim", "form"]
-    compared["tried"] = compared.groupby(keys)["defended"].transform("size")
+    compared = _compared(points)
     affordable = compared[compared["change"] >= -budget]
-    best = affordable.groupby(keys, sort=False)["defended"].idxmin()
+    best = affordable.groupby(["regime", "victim", "form"], sort=False)["defended"].idxmin()
     return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
 
 
 def reading(points: pd.DataFrame) -> list[str]:
-    """One sentence a regime and victim: undefended, as chosen, and each form's best in hindsight."""
-    found, chosen, best = [], as_chosen(points), in_hindsight(points)
-    for (regime, victim), bare in points[points["form"] == UNDEFENDED].groupby(
-        ["regime", "victim"], sort=False
-    ):
-        here, possible = (
-            t[(t["regime"] == regime) & (t["victim"] == victim)] for t in (chosen, best)
-        )
+    """A regime and victim each: THR@50 undefended, as chosen, and each form's best in hindsight."""
+    keys, found = ["regime", "victim"], []
+    chosen, best = as_chosen(points), in_hindsight(points).set_index([*keys, "form"])["defended"]
+    for key, here in points.groupby(keys, sort=False):
+        bare = here["form"] == UNDEFENDED
         reached = [
-            f"{r.form} {r.defended:.3f} ({100 * r.change:+.1f} %)" for r in here.itertuples()
+            f"{row.form} {row.defended:.3f} ({100 * row.change:+.1f} %)"
+            for row in chosen.itertuples()
+            if (row.regime, row.victim) == key
         ]
-        within = [f"{r.form} {r.defended:.3f} (of {r.tried})" for r in possible.itertuples()]
+        within = [
+            f"{form} {best[*key, form]:.3f} (of {n})"
+            if (*key, form) in best.index
+            else f"{form} none (of {n})"
+            for form, n in here.loc[~bare, "form"].value_counts(sort=False).items()
+        ]
         found.append(
-            f"**{victim}, {regime} regime.** THR@50 undefended {bare['thr'].iloc[0]:.3f}. As chosen, "
-            f"with the change in accuracy: {'; '.join(reached)}. Best in hindsight within "
+            f"**{key[1]}, {key[0]} regime.** THR@50 undefended {here.loc[bare, 'thr'].iloc[0]:.3f}. "
+            f"As chosen, with the change in accuracy: {'; '.join(reached)}. Best in hindsight within "
             f"{100 * MAINTAINED:.0f} % of accuracy, of so many points: {'; '.join(within)}."
         )
     return found

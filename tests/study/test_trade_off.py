@@ -157,10 +157,13 @@ def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chose
 
 @pytest.mark.parametrize(("regime", "sign"), [("rating", 1), ("ranking", -1)], ids=["RMSE", "NDCG"])
 def test_the_budget_bounds_the_loss_of_accuracy_not_the_gain(regime, sign):
-    points = [(0.8, 1.0), (0.1, 1 + 0.051 * sign), (0.3, 1 + 0.049 * sign), (0.4, 1 - 0.3 * sign)]
+    points = [(0.8, 1.0), (0.1, 1 + 0.051 * sign), (0.3, 1 + 0.049 * sign)]
     (row,) = trade_off.in_hindsight(trade_off.points(rows(points, regime))).to_dict("records")
     assert (row["undefended"], row["defended"], row["choices"]) == (0.8, 0.3, "k 2, λ 0.5")
     assert row["change"] == pytest.approx(-0.049)
+    points.append((0.2, 1 - 0.3 * sign))
+    (row,) = trade_off.in_hindsight(trade_off.points(rows(points, regime))).to_dict("records")
+    assert (row["defended"], row["change"]) == (0.2, pytest.approx(0.3))
 
 
 def test_a_form_that_costs_too_much_everywhere_is_left_out():
@@ -168,3 +171,17 @@ def test_a_form_that_costs_too_much_everywhere_is_left_out():
     assert len(trade_off.in_hindsight(found)) == 0
     assert len(trade_off.in_hindsight(found, budget=0.3)) == 1
     assert not np.isnan(found["thr"]).any()
+
+
+def test_each_victim_is_held_against_itself_undefended():
+    one, other = rows([(0.8, 1.0), (0.2, 1.04)]), rows([(0.6, 1.2), (0.3, 1.2)])
+    both = pd.concat([one, other.assign(victim="CDAE")], ignore_index=True)
+    points = trade_off.points(both)
+    found = trade_off.in_hindsight(points)
+    columns = ["victim", "undefended", "defended"]
+    assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
+    assert found["change"].to_numpy() == pytest.approx([-0.04, 0])
+    sentences = trade_off.reading(points)
+    assert [sentence.partition(",")[0] for sentence in sentences] == ["**MF", "**CDAE"]
+    for sentence, thr in zip(sentences, ("0.200", "0.300"), strict=True):
+        assert sentence.endswith(f"of so many points: {HEARING} {thr} (of 1).")

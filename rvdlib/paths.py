@@ -14,6 +14,7 @@ OUTPUT = Path(os.environ.get("RVD_OUTPUT_DIR") or PROJECT)
 RESULTS = OUTPUT / "results"
 FIGURES = OUTPUT / "figures"
 CELL_STORE = PROJECT / ".cache" / "cells"
+POISON_STORE = PROJECT / ".cache" / "poison"
 STUDY_RECORDS = PROJECT / ".cache" / "study"
 LOCK = PROJECT / "requirements.lock"
 

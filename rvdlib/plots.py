@@ -108,7 +108,7 @@ def target_hit_ratios(summary: pd.DataFrame) -> Figure:
         axes = grid[row, column]
         regime, target_set = setting
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        _dots(axes, here[here["victim"] == victim], "attack", "defense", FORM_COLOURS)
+        dots(axes, here[here["victim"] == victim], "attack", "defense", FORM_COLOURS)
         axes.tick_params(axis="x", rotation=90)
         if row == 0:
             axes.set_title(victim)
@@ -138,7 +138,7 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
         axes = grid[row, column]
         here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
         axes.axhline(0, color=GREY, linewidth=0.8)
-        _dots(axes, here, "victim", "defense", FORM_COLOURS)
+        dots(axes, here, "victim", "defense", FORM_COLOURS)
         if row == 0:
             axes.set_title(titles[metric])
         if column == 0:
@@ -208,7 +208,7 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
+def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
     """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
     places = {name: place for place, name in enumerate(rows[along].unique())}
     groups = [name for name in colours if name in set(rows[by])]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rvdlib import paths
 from rvdlib.data import Ratings, load_dataset
 from rvdlib.runner.parallel import single_thread
 
@@ -17,3 +18,9 @@ def one_thread():
     """Small products gain nothing from more, and on a busy machine wait for each other."""
     with single_thread():
         yield
+
+
+@pytest.fixture(autouse=True)
+def poison_of_its_own(tmp_path, monkeypatch):
+    """Fakes that a test crafts are kept for that test alone."""
+    monkeypatch.setattr(paths, "POISON_STORE", tmp_path / "poison")

@@ -19,7 +19,9 @@ from rvdlib.attacks.heuristic import average, bandwagon, random, segment
 from rvdlib.attacks.mixinf import mixinf
 from rvdlib.attacks.pga import pga
 from rvdlib.attacks.profiles import check_profiles
+from rvdlib.attacks.revadv import revadv
 from rvdlib.attacks.tna import tna
+from rvdlib.attacks.vicinity import vicinity
 from rvdlib.data import Split
 from rvdlib.threat_model import ThreatModel
 
@@ -36,6 +38,8 @@ ATTACKS: dict[str, Attack] = {
     "pga": pga,
     "u_tna": tna,
     "s_tna": partial(tna, influential_share=0.4),
+    "revadv": revadv,
+    "vicinity": vicinity,
     "from_file": from_file,
 }
 

@@ -1,6 +1,5 @@
 """What the fakes of an attack look like, and what it costs to make them."""
 
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,15 +7,16 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from rvdlib.data import Split, load_dataset
+from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.detection import detection_auc, pca_suspicion
 from rvdlib.runner.fingerprint import cell_fingerprint
 from rvdlib.runner.parallel import Task, rows_of
 from rvdlib.runner.store import CellStore
+from rvdlib.seeding import stream
 from rvdlib.study.cells import Scenario
-from rvdlib.study.poison import aim, craft
+from rvdlib.study.poison import kept_poison
+from rvdlib.threat_model import draw_targets
 
-REAL = "real users"
 MODULE = "study/attack_profiles.py"
 KEPT = ["dataset", "regime", "attack", "attack_size", "target_set", "seed"]
 
@@ -24,7 +24,7 @@ KEPT = ["dataset", "regime", "attack", "attack_size", "target_set", "seed"]
 def profile_rows(
     scenarios: Sequence[Scenario], *, store: CellStore | None = None, jobs: int = -1
 ) -> pd.DataFrame:
-    """One row for the fakes of each scenario, whatever its victim; attack ``none`` is real users.
+    """One row for each set of fakes, however many victims share it; attack ``none`` is real users.
 
     Columns besides those of the scenario; the targets are left out of the middle three:
 
@@ -35,12 +35,24 @@ def profile_rows(
     - ``detection_auc``: of :func:`rvdlib.detection.pca_suspicion`, NaN for real users;
     - ``objectives``: of an attack that optimises, from first to last.
     """
-    tasks = []
+    tasks = {}
     for scenario in scenarios:
         spec = {"what": "profiles", **scenario.model_dump(mode="json", exclude={"victim"})}
         data = {scenario.dataset: load_dataset(scenario.dataset).sha256}
-        tasks.append(Task(scenario, spec, cell_fingerprint(MODULE, data), str(spec)))
-    return pd.DataFrame(rows_of(tasks, _rows, store, jobs, "attacks"))
+        tasks[str(spec)] = Task(scenario, spec, cell_fingerprint(MODULE, data), str(spec))
+    return pd.DataFrame(rows_of([*tasks.values()], _rows, store, jobs, "attacks"))
+
+
+def descent(rows: pd.DataFrame) -> pd.DataFrame:
+    """The objective of each attack that has one, at first and at last, and the steps between."""
+    rows = rows[rows["objectives"].map(len) > 0]
+    curves = rows.assign(
+        first=[curve[0] for curve in rows["objectives"]],
+        last=[curve[-1] for curve in rows["objectives"]],
+        steps=[len(curve) for curve in rows["objectives"]],
+    )
+    columns = ["first", "last", "steps"]
+    return curves.groupby(["regime", "attack"], sort=False)[columns].mean()
 
 
 def _rows(scenarios: list[Scenario]) -> Iterator[dict]:
@@ -48,23 +60,22 @@ def _rows(scenarios: list[Scenario]) -> Iterator[dict]:
 
 
 def _row(scenario: Scenario) -> dict:
-    known = scenario.model_dump(include={"seed", "target_set", "visible_share", "filler_size"})
+    row = scenario.model_dump(include=set(KEPT))
+    split = leave_one_out(load_dataset(scenario.dataset), stream(scenario.seed, "split"))
     if scenario.attack == "none":
-        split, threat, _ = aim("random", scenario.dataset, **known)
+        targets = draw_targets(
+            split, scenario.target_set, stream(scenario.seed, "targets", scenario.target_set)
+        )
         made = {"seconds": 0.0, "detection_auc": np.nan, "objectives": []}
-        return scenario.model_dump(include=set(KEPT)) | made | look(split, threat.targets)
-    known["attack_size"] = scenario.attack_size
-    split, threat, rng = aim(scenario.attack, scenario.dataset, **known)
-    start = time.process_time()
-    fakes, history = craft(scenario.attack, threat, rng, scenario.attack_options)
-    seconds = time.process_time() - start
-    everybody = sp.vstack([split.train, fakes], format="csr")
+        return row | made | look(split, targets)
+    poison = kept_poison(**scenario.poison)
+    everybody = sp.vstack([split.train, poison.profiles], format="csr")
     made = {
-        "seconds": seconds,
+        "seconds": poison.origin["seconds"],
         "detection_auc": detection_auc(pca_suspicion(everybody), split.train.shape[0]),
-        "objectives": history.objectives,
+        "objectives": poison.origin["objectives"],
     }
-    return scenario.model_dump(include=set(KEPT)) | made | look(split, threat.targets, fakes)
+    return row | made | look(split, poison.targets, poison.profiles)
 
 
 def look(split: Split, targets: np.ndarray, fakes: sp.csr_matrix | None = None) -> dict:

@@ -6,7 +6,6 @@ thread each, and give the same numbers however many run at once.
 
 import functools
 import itertools
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rvdlib import attacks, metrics
@@ -30,23 +28,13 @@ from rvdlib.seeding import stream
 from rvdlib.statistics import user_sample_interval
 from rvdlib.study.exposure import exposure, plain_vicinity
 from rvdlib.study.hyperparameters import attack_options, victim_hyperparameters
-from rvdlib.study.poison import freeze
+from rvdlib.study.poison import kept_poison
 from rvdlib.study.warm_up import compile_victim
 from rvdlib.threat_model import draw_targets
 
 UNDEFENDED = "none"
 
 
-POISON = {
-    "dataset",
-    "attack",
-    "attack_size",
-    "attack_options",
-    "visible_share",
-    "filler_size",
-    "target_set",
-    "seed",
-}
 # Profiles from a file are somebody's own: a scenario has no place to name the file.
 CRAFTABLE = ("none", *(name for name in attacks.ATTACKS if name != "from_file"))
 
@@ -78,9 +66,18 @@ class Scenario(BaseModel):
     evaluated_on: Literal["test", "validation"] = "test"
 
     @property
-    def poison(self) -> str:
-        """All that identifies the fake profiles, as JSON: scenarios of the same are trained on them."""
-        return self.model_dump_json(include=POISON)
+    def poison(self) -> dict:
+        """All that identifies the fake profiles, as :func:`kept_poison` takes it."""
+        known = {
+            "dataset",
+            "attack",
+            "attack_size",
+            "visible_share",
+            "filler_size",
+            "target_set",
+            "seed",
+        }
+        return {**self.model_dump(include=known), "options": self.attack_options}
 
 
 class Cell(BaseModel):
@@ -116,7 +113,8 @@ def carry_out(scenario: Scenario) -> Attacked:
     targets = draw_targets(split, scenario.target_set, stream(seed, "targets", scenario.target_set))
     train = split.train
     if scenario.attack != "none":
-        train = attacks.poison(split, _fakes(scenario.poison))
+        made = kept_poison(**scenario.poison)
+        train = attacks.poison(split, made.profiles)
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
     compile_victim(scenario.victim, scenario.regime)
     start = time.process_time()
@@ -125,14 +123,6 @@ def carry_out(scenario: Scenario) -> Attacked:
     )
     seconds = time.process_time() - start
     return Attacked(split, targets, victim, seconds)
-
-
-@functools.lru_cache(maxsize=1)
-def _fakes(poison: str) -> sp.csr_matrix:
-    """Crafted once for all victims of a group."""
-    how = json.loads(poison)
-    options = how.pop("attack_options")
-    return freeze(**how, options=options).profiles
 
 
 def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
@@ -190,7 +180,7 @@ def run_cells(
         jobs: poisoned training sets worked on at once, one thread each; -1: as many as there are cores.
     """
     tasks = [
-        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), cell.scenario.poison)
+        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), str(cell.scenario.poison))
         for cell in cells
     ]
     return pd.DataFrame(rows_of(tasks, _rows_of_one_poison, store, jobs, "poisoned sets"))

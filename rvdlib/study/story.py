@@ -8,6 +8,7 @@ from sklearn.manifold import TSNE
 
 from rvdlib.evaluation import Recommender
 from rvdlib.metrics import top_k
+from rvdlib.models import Victim
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.runner.parallel import single_thread
 from rvdlib.study.cells import Attacked, Cell, Scenario, carry_out
@@ -51,16 +52,12 @@ class Story:
         Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``she``.
         """
         victim = self.attacked.victim
-        with single_thread():
-            plane = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(
-                victim.user_factors()
-            )
-        n_real = self.clean.split.train.shape[0]
-        kind = np.where(np.arange(len(plane)) < n_real, "user", "fake").astype(object)
+        people = plane(victim, self.clean.split.train.shape[0], seed)
         nearest = NeighborSearch(victim.user_factors(), k)(np.array([self.user]))[0]
-        kind[nearest] = np.where(nearest < n_real, "neighbour", "fake neighbour")
-        kind[self.user] = "she"
-        return pd.DataFrame({"x": plane[:, 0], "y": plane[:, 1], "kind": kind})
+        fake = people["kind"] == "fake"
+        people.loc[nearest, "kind"] = np.where(fake[nearest], "fake neighbour", "neighbour")
+        people.loc[self.user, "kind"] = "she"
+        return people
 
     def _named(self, items: np.ndarray) -> list[str]:
         split = self.clean.split
@@ -68,6 +65,14 @@ class Story:
         counts = np.bincount(split.train.indices, minlength=split.train.shape[1])[items]
         marks = np.where(np.isin(items, self.attacked.targets), "▲ ", "")
         return [f"{m}item {i} ({n})" for m, i, n in zip(marks, ids, counts, strict=True)]
+
+
+def plane(victim: Victim, n_real: int, seed: int = 0) -> pd.DataFrame:
+    """Everybody's latent vector on a plane (t-SNE): x, y and kind, ``user`` or ``fake``."""
+    with single_thread():
+        xy = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(victim.user_factors())
+    kind = np.where(np.arange(len(xy)) < n_real, "user", "fake").astype(object)
+    return pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kind})
 
 
 def tell(scenario: Scenario) -> Story:

@@ -15,7 +15,7 @@ from rvdlib.data import HeldOut, leave_one_out, load_dataset, synthetic_ratings
 from rvdlib.models import VICTIMS
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
-from rvdlib.study import cells
+from rvdlib.study import cells, poison
 from rvdlib.study.cells import Cell, Scenario, carry_out, evaluate_cell, run_cells, sample_users
 from rvdlib.study.hyperparameters import ATTACKS_FILE
 
@@ -324,21 +324,21 @@ def test_no_attack_is_clean_training(quick, scenario, dataset):
 def test_victims_of_one_poison_are_trained_on_fakes_that_are_crafted_once(
     quick, scenario, store, monkeypatch
 ):
-    crafted, freeze = [], cells.freeze
+    crafted, craft = [], poison.craft
 
-    def noting(**how):
-        crafted.append(how)
-        return freeze(**how)
+    def noting(attack, threat, *rest):
+        crafted.append(threat.targets.tolist())
+        return craft(attack, threat, *rest)
 
-    monkeypatch.setattr(cells, "freeze", noting)
-    cells._fakes.cache_clear()
+    monkeypatch.setattr(poison, "craft", noting)
     under = [
         scenario(victim=victim, **ATTACKED | {"target_set": target_set})
         for victim in ("MF", "AutoRec")
         for target_set in ("random", "unpopular")
     ]
     rows = run_cells([Cell(scenario=each) for each in under], store=store, jobs=1)
-    assert [how["target_set"] for how in crafted] == ["random", "unpopular"]
+    assert len(crafted) == 2
+    assert crafted[0] != crafted[1]
     assert rows["victim"].tolist() == ["MF", "MF", "AutoRec", "AutoRec"]
     assert rows["target_set"].tolist() == ["random", "unpopular"] * 2
 

@@ -11,7 +11,7 @@ import rvdlib
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.cli import main
 from rvdlib.data import load_dataset
-from rvdlib.study import cells
+from rvdlib.study import cells, poison
 from rvdlib.study.poison import freeze
 
 RATINGS = "user,item,rating\n" + "".join(
@@ -89,6 +89,24 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     chosen = {key: value for key, value in poison.origin.items() if key not in made}
     again = freeze("aush", dataset, **chosen)
     assert (again.profiles != poison.profiles).nnz == 0
+
+
+def test_kept_poison_is_crafted_once_and_again_if_it_was_aimed_or_made_otherwise(
+    dataset, monkeypatch
+):
+    how = {"dataset": dataset, "attack_size": 0.1, "target_set": "random", "seed": 5}
+    fresh = freeze("pga", options={"steps": 2}, **how)
+    first = poison.kept_poison("pga", options={"steps": 2}, **how)
+    monkeypatch.setattr(poison, "_made", None)
+    again = poison.kept_poison("pga", options={"steps": 2}, **how)
+    assert (fresh.profiles != again.profiles).nnz == 0
+    assert again.origin == first.origin == fresh.origin | {"seconds": first.origin["seconds"]}
+    for changed in ({"options": {"steps": 3}}, {"seed": 6}, {"filler_size": 4}):
+        with pytest.raises(TypeError):
+            poison.kept_poison("pga", **{"options": {"steps": 2}, **how, **changed})
+    monkeypatch.setattr(poison, "cell_fingerprint", lambda *_: {"code": "another"})
+    with pytest.raises(TypeError):
+        poison.kept_poison("pga", options={"steps": 2}, **how)
 
 
 def test_every_budget_option_changes_the_profiles(dataset):

@@ -95,6 +95,7 @@ class DistinctSearch(NeighborSearch):
                 lists[part],
                 self._rated.indptr,
                 self._rated.indices,
+                self._rated.shape[1],
                 self.max_overlap,
                 found[part],
                 n_distinct[part],
@@ -119,19 +120,26 @@ class DistinctSearch(NeighborSearch):
 
 
 @numba.njit(cache=True, nogil=True)
-def _distinct_first(lists, indptr, items, max_overlap, found, n_distinct):
+def _distinct_first(lists, indptr, items, n_items, max_overlap, found, n_distinct):
     """k of each list: who overlaps nobody chosen before by more than that; then the others."""
     k = found.shape[1]
-    others = np.empty(k, dtype=np.int64)
+    others, common = np.empty(k, dtype=np.int64), np.empty(k, dtype=np.int32)
+    rated = np.zeros((n_items, k), dtype=np.uint8)  # by the chosen
     for row in range(len(lists)):
         chosen, n_chosen, n_others = found[row], 0, 0
         for v in lists[row]:
-            alike, profile = False, items[indptr[v] : indptr[v + 1]]
-            for w in chosen[:n_chosen]:
-                if _overlaps(profile, items[indptr[w] : indptr[w + 1]], max_overlap):
-                    alike = True
-                    break
+            profile = items[indptr[v] : indptr[v + 1]]
+            common[:n_chosen] = 0
+            for item in profile:
+                for place in range(n_chosen):
+                    common[place] += rated[item, place]
+            alike = False
+            for place in range(n_chosen):
+                w = chosen[place]
+                union = len(profile) + indptr[w + 1] - indptr[w] - common[place]
+                alike |= common[place] / max(union, 1) > max_overlap
             if not alike:
+                rated[profile, n_chosen] = 1
                 chosen[n_chosen] = v
                 n_chosen += 1
                 if n_chosen == k:
@@ -139,26 +147,8 @@ def _distinct_first(lists, indptr, items, max_overlap, found, n_distinct):
             elif n_others < k:
                 others[n_others] = v
                 n_others += 1
+        for place in range(n_chosen):
+            w = chosen[place]
+            rated[items[indptr[w] : indptr[w + 1]], place] = 0
         chosen[n_chosen:] = others[: k - n_chosen]
         n_distinct[row] = n_chosen
-
-
-@numba.njit(cache=True, nogil=True)
-def _overlaps(these, those, limit):
-    """Whether the Jaccard index of two ascending arrays is above ``limit``."""
-    size = len(these) + len(those)
-    # J > limit if and only if fewer than this are in one array only; 1 more for rounding.
-    tolerated = size * (1 - limit) / (1 + limit) + 1
-    if abs(len(these) - len(those)) > tolerated:
-        return False
-    i, j, common, single = 0, 0, 0, 0
-    while i < len(these) and j < len(those) and single <= tolerated:
-        if these[i] == those[j]:
-            i, j, common = i + 1, j + 1, common + 1
-        else:
-            single += 1
-            if these[i] < those[j]:
-                i += 1
-            else:
-                j += 1
-    return common / max(size - common, 1) > limit

@@ -100,17 +100,18 @@ def brute_order(vectors, k, hubness_reduction):
     return [sorted(o, key=lambda v, u=u: (first[u, v], rank[u, v])) for u, o in enumerate(order)]
 
 
-@pytest.mark.parametrize("max_overlap", [1.0, 0.6, 0.3, 0.05])
-@pytest.mark.parametrize("k", [1, 2, 7])
+@pytest.mark.parametrize("max_overlap", [1.0, 0.5])
+@pytest.mark.parametrize("k", [1, 3, 7])
 @pytest.mark.parametrize("hubness_reduction", ["none", "local_scaling", "mutual"])
 def test_however_long_the_search_hubs_are_those_of_k(hubness_reduction, k, max_overlap):
-    rng, n_users = np.random.default_rng(0), 60
-    _, profiles = crowd(rng, n_users, 12, 30)
-    vectors, ratings = rng.standard_normal((n_users, 4)), csr(profiles, 12)
-    choices = {"hubness_reduction": hubness_reduction, "ratings": ratings}
+    """Profiles are so few that a list of MUTUAL_REACH times k may not be enough."""
+    rng, n_users = np.random.default_rng(0), 200
+    vectors = rng.standard_normal((n_users, 4))
+    profiles = [{item} for item in np.minimum(rng.zipf(3, n_users), 9).tolist()]
+    choices = {"hubness_reduction": hubness_reduction, "ratings": csr(profiles, 10)}
     found = DistinctSearch(vectors, k, max_overlap=max_overlap, **choices)(np.arange(n_users))
     order = brute_order(vectors, k, hubness_reduction)
-    assert found.tolist() == [by_hand(list(o), profiles, k, max_overlap) for o in order]
+    assert found.tolist() == [by_hand(o, profiles, k, max_overlap) for o in order]
     if max_overlap == 1:
         assert np.array_equal(found, NeighborSearch(vectors, k, **choices)(np.arange(n_users)))
 

@@ -174,14 +174,18 @@ def test_a_form_that_costs_too_much_everywhere_is_left_out():
 
 
 def test_each_victim_is_held_against_itself_undefended():
-    one, other = rows([(0.8, 1.0), (0.2, 1.04)]), rows([(0.6, 1.2), (0.3, 1.2)])
+    one, other = rows([(0.8, 1.0), (0.2, 1.04)]), rows([(0.6, 1.2), (0.3, 1.188)])
     both = pd.concat([one, other.assign(victim="CDAE")], ignore_index=True)
+    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
+    both["choices"] = [{}, closed] * 2
     points = trade_off.points(both)
-    found = trade_off.in_hindsight(points)
-    columns = ["victim", "undefended", "defended"]
-    assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
-    assert found["change"].to_numpy() == pytest.approx([-0.04, 0])
-    sentences = trade_off.reading(points)
-    assert [sentence.partition(",")[0] for sentence in sentences] == ["**MF", "**CDAE"]
-    for sentence, thr in zip(sentences, ("0.200", "0.300"), strict=True):
+    for found in (trade_off.in_hindsight(points), trade_off.as_chosen(points)):
+        columns = ["victim", "undefended", "defended"]
+        assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
+        assert found["change"].to_numpy() == pytest.approx([-0.04, 0.01])
+    for sentence, victim, thr, change in zip(
+        trade_off.reading(points), ("MF", "CDAE"), ("0.200", "0.300"), ("-4.0", "+1.0"), strict=True
+    ):
+        assert sentence.startswith(f"**{victim}, rating regime.**")
+        assert f"change in accuracy: {HEARING} {thr} ({change} %). Best" in sentence
         assert sentence.endswith(f"of so many points: {HEARING} {thr} (of 1).")

@@ -57,12 +57,12 @@ def revadv(
     exchanged_share: float = 0.1,
     list_length: int = 50,
     width: float = 0.03,
-    copies: int = 2,
+    copies: int = 3,
     embedding_size: int = 64,
     unobserved_weight: float = 0.17,
     reg: float = 0.014,
     sweeps: int = 2,
-    gradient_sweeps: int = 2,
+    gradient_sweeps: int = 4,
     history: History | None = None,
 ) -> sp.csr_matrix:
     """From the profiles of the segment attack, up to ``steps`` exchanges of fillers.

@@ -45,13 +45,13 @@ def vicinity(
     threat: ThreatModel,
     rng: np.random.Generator,
     *,
-    k: int = 10,
+    k: int = 30,
     distance: str = "euclidean",
     hubness_reduction: str = "none",
-    sources: str = "hubs",
+    sources: str = "cover",
     target_users: Sequence[int] | None = None,
     fillers: str = "nearest",
-    lowered: float = 0.0,
+    lowered: float = 0.5,
     embedding_size: int = 16,
     unobserved_weight: float = 0.0,
     reg: float = 0.04,
@@ -84,7 +84,9 @@ def vicinity(
         ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
             users.
     """
-    _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_steps)
+    _check_choices(sources, fillers, threat.visible.shape[0], target_users)
+    _check_least(k=(k, 1), lowered=(lowered, 0), sweeps=(sweeps, 1))
+    _check_least(gradient_steps=(gradient_steps, 0), list_length=(list_length, 1))
     defense = Defense(k, distance, hubness_reduction, vicinal_weight, proximal_weight, list_length)
     surrogate = Surrogate.train(
         threat,
@@ -104,10 +106,10 @@ def vicinity(
     items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
     if gradient_steps and stars.size:
         objective = VicinalObjective(threat, defense)
+        history = history or History()
         stars = _descend(
-            threat, objective, surrogate, items, stars, sweeps, gradient_steps, step_size,
-            history or History(),
-        )  # fmt: skip
+            threat, objective, surrogate, items, stars, history, gradient_steps, step_size, sweeps
+        )
     return assemble(threat, items, stars)
 
 
@@ -215,7 +217,7 @@ def nearest(
 
 
 def _descend(
-    threat, objective, surrogate, items, stars, sweeps, steps, step_size, history
+    threat, objective, surrogate, items, stars, history, steps, step_size, sweeps
 ) -> np.ndarray:
     """The best of the stars (m, F) on the way, rounded to the scale."""
     top, low = threat.max_rating, threat.levels[0] / threat.max_rating
@@ -236,25 +238,20 @@ def _descend(
     return best
 
 
-def _check(threat, k, sources, target_users, fillers, lowered, sweeps, gradient_steps):
-    for name, value, known in (
-        ("sources", sources, SOURCES),
-        ("fillers", fillers, FILLERS),
-    ):
+def _check_choices(sources, fillers, n_users, target_users):
+    for name, value, known in (("sources", sources, SOURCES), ("fillers", fillers, FILLERS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    for name, value, least in (
-        ("k", k, 1),
-        ("lowered", lowered, 0),
-        ("sweeps", sweeps, 1),
-        ("gradient_steps", gradient_steps, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
     if target_users is not None:
-        rows, n_users = np.asarray(target_users), threat.visible.shape[0]
+        rows = np.asarray(target_users)
         wrong = rows.ndim != 1 or not rows.size or rows.dtype.kind not in "iu"
         if wrong or not 0 <= rows.min() <= rows.max() < n_users:
             raise ValueError(
                 f"target_users must be rows of the {n_users} visible users, got {target_users}"
             )
+
+
+def _check_least(**options):
+    for name, (value, least) in options.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")

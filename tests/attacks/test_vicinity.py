@@ -17,6 +17,7 @@ from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
 from rvdlib.attacks.vicinity import beside, cover, hubs, nearest
 from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
+from rvdlib.defenses.vicinal_regression import VicinalRegression
 from rvdlib.evaluation import evaluate
 from rvdlib.models import MF
 from rvdlib.seeding import stream
@@ -115,7 +116,9 @@ def test_target_users_come_first_then_their_nearest_in_turn_each_once():
 
 def test_target_users_are_cloned_in_place_of_hubs(threat):
     """The clones of two users, until both and their nearest have served."""
-    profiles = craft("vicinity", threat, stream(0), target_users=[7, 30], k=1).toarray()
+    profiles = craft(
+        "vicinity", threat, stream(0), target_users=[7, 30], k=1, lowered=0.0
+    ).toarray()
     visible = threat.visible.toarray()
     surrogate = train_like_the_attack(threat)
     nearest_of = Defense(1, "euclidean", "none", 0.1, 1.0, 50).neighbors(surrogate)[:, 0]
@@ -128,8 +131,8 @@ def test_target_users_are_cloned_in_place_of_hubs(threat):
         assert rated.sum() == min(N_FILLERS, len(own))
 
 
-def test_its_lists_are_those_of_the_neighbours_that_were_assumed(threat):
-    """The most frequent neighbour by brute force is cloned, for each assumption."""
+def test_neighbours_are_the_nearest_in_the_surrogate(threat):
+    """By brute force over all pairs of visible users."""
     surrogate = train(threat, 0.0, np.float32)
     points = surrogate.users[:, 1:-1].astype(float)
     for k in (3, 20):
@@ -153,8 +156,7 @@ def test_a_clone_holds_ratings_of_one_visible_user_lowered(threat, fillers, lowe
     for profile in profiles:
         items = np.setdiff1d(np.flatnonzero(profile), TARGETS)
         same = (visible[:, items] > 0) & (lowest[:, items] == profile[items])
-        enough = np.delete(visible, TARGETS, axis=1).astype(bool).sum(axis=1) >= N_FILLERS
-        assert (same.all(axis=1) | (same.any(axis=1) & ~enough)).any()
+        assert same.all(axis=1).any()
 
 
 def ridge(surrogate, items, ratings, n_ratings):
@@ -201,7 +203,7 @@ def test_clones_of_one_source_differ(threat):
 def test_short_sources_are_filled_up_at_the_visible_mean():
     visible = sp.csr_matrix(np.array([[5, 0, 0, 0], [2, 4, 0, 1]], dtype=np.float32))
     threat = ThreatModel(visible, np.array([0]), 1, 3, np.arange(1, 6, dtype=np.float32))
-    profiles = craft("vicinity", threat, stream(0), target_users=[0], k=1)
+    profiles = craft("vicinity", threat, stream(0), target_users=[0], k=1, lowered=0.0)
     assert profiles.toarray()[0].tolist() == [5, 4, 3, 1]
 
 
@@ -257,6 +259,28 @@ def test_scores_and_thresholds_are_those_of_the_defence(threat, omega):
     scores[:, TARGETS] = -np.inf
     thresholds = objective.thresholds(surrogate, neighbors)
     assert np.allclose(thresholds, np.sort(scores, axis=1)[:, -10], atol=2e-6)
+
+
+def test_silence_means_zero_in_the_ranking_regime_whatever_the_users_bias(threat):
+    objective, surrogate, _, _ = attacked(threat, 0.1)
+    neighbors, everybody = objective.defense.neighbors(surrogate), np.arange(N_VISIBLE)
+    assert np.abs(surrogate.users[:, 0]).max() > 0.01
+    scores = VicinalRegression(
+        user_factors=surrogate.users[:, 1:-1],
+        offsets=surrogate.users[:, 0],
+        item_factors=surrogate.items[:, 1:-1],
+        item_bias=surrogate.items[:, -1],
+        ratings=surrogate.ratings,
+        unobserved_target=np.zeros(len(surrogate.users)),
+        unobserved_weight=0.1,
+        proximal_weight=1.0,
+    ).score(everybody, neighbors)
+    users, items = torch.from_numpy(surrogate.users), torch.from_numpy(surrogate.items)
+    ours = objective.scores(surrogate, users, items, neighbors, torch.from_numpy(everybody))
+    assert np.allclose(ours, scores[:, TARGETS], atol=1e-9)
+    scores[threat.visible.nonzero()] = scores[:, TARGETS] = -np.inf
+    expected = np.sort(scores, axis=1)[:, -10]
+    assert np.allclose(objective.thresholds(surrogate, neighbors), expected, atol=1e-9)
 
 
 def test_the_loss_counts_users_who_have_not_rated_the_target(threat):
@@ -379,6 +403,7 @@ def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
         ({"lowered": -0.1}, "lowered must be at least 0"),
         ({"sweeps": 0}, "sweeps must be at least 1"),
         ({"gradient_steps": -1}, "gradient_steps must be at least 0"),
+        ({"list_length": 0}, "list_length must be at least 1"),
         ({"target_users": []}, "must be rows of the 90 visible"),
         ({"target_users": [90]}, "must be rows of the 90 visible"),
         ({"target_users": [-1]}, "must be rows of the 90 visible"),

@@ -269,9 +269,9 @@ def test_an_interrupt_in_the_middle_leaves_no_trace(victim, optimizer, place, mo
             method = getattr(torch.optim, optimizer)
             patch.setattr(method, "step", third_time(method.step))
         else:
-            counted, objective = third_time(lambda loss: loss), victim.objective
+            counted, objective = third_time(lambda loss: loss), defense.victim.objective
             patch.setattr(
-                victim,
+                defense.victim,
                 "objective",
                 lambda *asked: lambda given: counted(objective(*asked)(given)),
             )

@@ -185,7 +185,8 @@ def _hear_ratings(
     """Step 2, added to ``scores`` (and taken from ``variance``, where it has rows) in place.
 
     The items are sorted by how many neighbours rated them and solved in groups of that order, one
-    item a lane. Lanes with fewer raters than the last are filled up with one who says nothing.
+    item a lane. Lanes with fewer raters than the last are filled up with one who says nothing. Where
+    there are more raters than lanes, a system has work enough of its own.
     """
     n_items, size = decoder.shape
     k, rest = vicinities.shape[1], 1 - omega
@@ -194,9 +195,11 @@ def _hear_ratings(
     touched, order = np.empty(n_items + 1, dtype=np.int32), np.empty(n_items, dtype=np.int32)
     kernel, own = np.zeros((k + 1, k + 1)), np.zeros(k + 1)
     raters, residuals = np.empty(0, dtype=np.int32), np.empty(0)
-    lower, scaled = np.empty((k, k, _LANES)), np.empty((k, _LANES))
-    x, y, inverse = np.empty((k, _LANES)), np.empty((k, _LANES)), np.empty((k, _LANES))
+    lower, scaled = np.empty((_LANES, _LANES, _LANES)), np.empty((_LANES, _LANES))
+    x, y = np.empty((_LANES, _LANES)), np.empty((_LANES, _LANES))
+    inverse = np.empty((_LANES, _LANES))
     moved, heard = np.empty(_LANES), np.empty(_LANES)
+    system, pivots = np.empty((k, k + 2)), np.empty(k)
     for b in range(len(vicinities)):
         n_touched = 0
         for v in vicinities[b]:
@@ -228,10 +231,17 @@ def _hear_ratings(
         for first in range(0, n_touched, _LANES):
             last = min(first + _LANES, n_touched)
             n_raters = raters_of[order[last - 1]]
-            _solve_group(
-                kernel, own, raters, residuals, start, n_raters,
-                lower, scaled, inverse, x, y, moved, heard,
-            )  # fmt: skip
+            if n_raters <= _LANES:
+                _solve_group(
+                    kernel, own, raters, residuals, start, n_raters,
+                    lower, scaled, inverse, x, y, moved, heard,
+                )  # fmt: skip
+            else:
+                for lane in range(last - first):
+                    moved[lane], heard[lane] = _solve_large(
+                        kernel, own, raters, residuals, start + lane,
+                        raters_of[order[first + lane]], system, pivots,
+                    )  # fmt: skip
             start += n_raters * _LANES
             for place in range(first, last):
                 scores[b, order[place]] += moved[place - first]
@@ -297,6 +307,41 @@ def _solve_group(
             weighted = x[c, lane] * inverse[c, lane]
             moved[lane] += weighted * y[c, lane]
             heard[lane] += weighted * x[c, lane]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _solve_large(kernel, own, raters, residuals, start, n_raters, system, inverse):
+    """The same for the item whose lane begins at ``start``, its upper half row by row.
+
+    R_Ou and the residuals are two columns more. Rows above are taken from one four at a time, or it
+    would be written as often as they are read.
+    """
+    n, moved, heard = np.uintp(n_raters), 0.0, 0.0
+    for c in range(n):
+        o = np.uintp(raters[start + c * _LANES])
+        for q in range(c, n):
+            system[c, q] = kernel[o, np.uintp(raters[start + q * _LANES])]
+        system[c, c] += 1
+        system[c, n], system[c, n + 1] = own[o], residuals[start + c * _LANES]
+        for p in range(0, c - c % 4, 4):
+            f0, f1 = system[p, c] * inverse[p], system[p + 1, c] * inverse[p + 1]
+            f2, f3 = system[p + 2, c] * inverse[p + 2], system[p + 3, c] * inverse[p + 3]
+            for q in range(c, n + 2):
+                system[c, q] -= (
+                    f0 * system[p, q]
+                    + f1 * system[p + 1, q]
+                    + f2 * system[p + 2, q]
+                    + f3 * system[p + 3, q]
+                )
+        for p in range(c - c % 4, c):
+            factor = system[p, c] * inverse[p]
+            for q in range(c, n + 2):
+                system[c, q] -= factor * system[p, q]
+        inverse[c] = 1 / system[c, c]
+        weighted = system[c, n] * inverse[c]
+        moved += weighted * system[c, n + 1]
+        heard += weighted * system[c, n]
+    return moved, heard
 
 
 def _check(arrays, ratings, unobserved_weight, proximal_weight):

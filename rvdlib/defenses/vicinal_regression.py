@@ -37,7 +37,7 @@ from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
 _BLOCKS_AT_ONCE = 16  # for the threads to share, and for one product with the catalogue
-_LANES = 8  # items whose systems are solved side by side: one vector register of float64
+_LANES = 8  # items whose systems are solved side by side: their sums do not wait for each other
 
 
 class VicinalRegression:

@@ -123,3 +123,38 @@ def latent_maps(people: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
     figure.supxlabel("t-SNE of the latent vectors (no units)", fontsize="medium")
     shared_legend(figure, grid[0, 0])
     return figure
+
+
+def cures(table: pd.DataFrame) -> Figure:
+    """Defences along y: THR under the worst attacker, and what each costs in accuracy.
+
+    Two panels a regime, bars are intervals. Columns: as from :func:`rvdlib.study.adaptive.cures`.
+    """
+    measures = {"rating": "RMSE", "ranking": "NDCG@50"}
+    regimes, defenses = (list(dict.fromkeys(table[name])) for name in ("regime", "defense"))
+    figure, panels = plt.subplots(
+        1,
+        2 * len(regimes),
+        figsize=(COLUMN_WIDTH * 1.35, 0.27 * len(defenses) + 1.1),
+        sharey=True,
+        squeeze=False,
+    )
+    places = np.arange(len(defenses))
+    for number, regime in enumerate(regimes):
+        here = table[table["regime"] == regime].set_index("defense").loc[defenses]
+        for axes, column, scale in zip(
+            panels[0, 2 * number : 2 * number + 2], ("thr", "change"), (1, 100), strict=True
+        ):
+            bounds = here[[f"{column}_low", f"{column}_high"]].to_numpy().T
+            reach = np.nan_to_num(np.abs(bounds - here[column].to_numpy()))
+            axes.errorbar(
+                scale * here[column], places, xerr=scale * reach, fmt="o", color=BLUE, markersize=4
+            )
+        worst, change = panels[0, 2 * number : 2 * number + 2]
+        worst.set_xlim(0, 1.08 * here["thr_high"].fillna(here["thr"]).max())
+        worst.set_xlabel(f"{REGIME_TITLES[regime]}\nTHR@50 under the\nworst attacker")
+        change.axvline(0, color=GREY, linewidth=0.8)
+        change.set_xlabel(f"{REGIME_TITLES[regime]}\nunattacked {measures[regime]},\n% better")
+    panels[0, 0].set_yticks(places, ["undefended" if d == "none" else d for d in defenses])
+    panels[0, 0].invert_yaxis()
+    return figure

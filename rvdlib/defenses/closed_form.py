@@ -9,10 +9,11 @@ The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
 """
 
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rvdlib.defenses.vicinal_regression import VicinalRegression
 from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
@@ -28,21 +29,45 @@ class ClosedFormConfig(VicinityConfig):
     proximal_weight: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="λ, the pull back to the trained victim"
     )
+    groups: int = Field(
+        1, ge=1, description="into which neighbours are dealt; the median of their scores is served"
+    )
+
+    @model_validator(mode="after")
+    def _everybody_has_a_group(self) -> Self:
+        if self.groups > self.k:
+            raise ValueError(f"groups must be at most k = {self.k}, got {self.groups}")
+        return self
 
 
 class ClosedFormRVD(VicinalDefense):
-    """A victim defended by closed-form RVD, as it is trained now: scores like one, never changes it."""
+    """A victim defended by closed-form RVD, as it is trained now: scores like one, never changes it.
+
+    With several ``groups`` no neighbour has the last word: neighbours are dealt in turn, nearest
+    first, each group has its own regression with its share of λ, and an item's score is the median
+    of theirs (the median of means of Nemirovsky and Yudin 1983). Fakes move it only if they are in
+    half of the groups.
+    """
 
     Config = ClosedFormConfig
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
-        scores = self._regression.score(users, self.vicinity(users))
+        rows, groups = self.vicinity(users), self.config.groups
+        dealt = [rows[:, first::groups] for first in range(groups)]
+        scores = [self._regression.score(users, group) for group in dealt]
+        scores = scores[0] if groups == 1 else np.median(scores, axis=0).astype(scores[0].dtype)
         scores *= np.float32(self.victim.max_rating)
         return scores
 
     def posterior_variance(self, users: np.ndarray) -> np.ndarray:
-        """How unsure the vicinity leaves each score: (B, items), in units of one rating's noise."""
+        """How unsure the vicinity leaves each score: (B, items), in units of one rating's noise.
+
+        Raises:
+            ValueError: with several groups: a median has no such variance.
+        """
+        if self.config.groups > 1:
+            raise ValueError(f"the variance is that of one group, there are {self.config.groups}")
         return self._regression.score(users, self.vicinity(users), return_variance=True)[1]
 
     @cached_property
@@ -60,5 +85,5 @@ class ClosedFormRVD(VicinalDefense):
             ratings=victim.train,
             unobserved_target=silence.numpy(),
             unobserved_weight=self.config.unobserved_weight,
-            proximal_weight=self.config.proximal_weight,
+            proximal_weight=self.config.proximal_weight / self.config.groups,
         )

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conformance import KINDS, USERS, DefenseConformance, trained
+from conformance import KINDS, N_USERS, USERS, DefenseConformance, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -36,6 +36,13 @@ class TestThePapersLoss(DefenseConformance):
         return ClosedFormRVD(
             victim, k=5, unobserved_weight=0, proximal_weight=0.3, include_user=True
         )
+
+
+class TestMedianOfGroups(DefenseConformance):
+    tolerance = 1e-5
+
+    def defend(self, victim):
+        return ClosedFormRVD(victim, k=9, groups=3)
 
 
 def vicinal_scores(users, vicinities, *, return_variance=False, **arrays):
@@ -343,6 +350,7 @@ def test_lists_and_integers_are_arrays_too():
         {"unobserved_weight": 2},
         {"distance": "manhattan"},
         {"steps": 3},
+        {"groups": 31},
     ],
 )
 def test_choices_out_of_range_are_refused(choice):
@@ -356,3 +364,48 @@ def test_it_serves_the_same_vicinity_as_the_plain_form():
         make = partial(RVD, victim), partial(ClosedFormRVD, victim)
         plain, exact = (form(**choices).vicinity(USERS) for form in make)
         assert np.array_equal(plain, exact)
+
+
+@pytest.mark.parametrize("groups", [3, 4])
+def test_groups_are_dealt_neighbours_and_what_is_served_is_their_median(groups):
+    victim = trained("MF", "rating")
+    defense = ClosedFormRVD(victim, k=8, groups=groups, proximal_weight=0.6)
+    everyone = np.arange(N_USERS)
+    offsets, factors = victim.encode(victim.parameters, everyone)
+    regression = VicinalRegression(
+        user_factors=factors,
+        offsets=offsets,
+        item_factors=victim.parameters["item_factors"],
+        item_bias=victim.parameters["item_bias"],
+        ratings=victim.train,
+        unobserved_target=victim.unobserved_target(everyone),
+        unobserved_weight=0.1,
+        proximal_weight=0.6 / groups,
+    )
+    rows = defense.vicinity(USERS)
+    alone = [regression.score(USERS, rows[:, first::groups]) for first in range(groups)]
+    assert defense.score(USERS) == pytest.approx(5 * np.median(alone, axis=0), abs=1e-5)
+
+
+def test_one_neighbour_s_rating_moves_no_score_past_what_other_groups_say():
+    victim = trained("MF", "rating")
+    users, item = USERS[[0, 2]], 5
+    before = ClosedFormRVD(victim, k=9, groups=3)
+    liar = before.vicinity(users)[0, 0]
+    lied = copy.copy(victim)
+    lied.train = victim.train.tolil()
+    lied.train[liar, item] = 1000
+    lied.train = lied.train.tocsr()
+    bounds = [
+        before._regression.score(users[:1], before.vicinity(users[:1])[:, g::3]) for g in (1, 2)
+    ]
+    after = ClosedFormRVD(lied, k=9, groups=3).score(users[:1])[0, item] / 5
+    alone = ClosedFormRVD(lied, k=9).score(users[:1])[0, item] / 5
+    low, high = sorted(bound[0, item] for bound in bounds)
+    assert low - 1e-6 <= after <= high + 1e-6
+    assert alone > high + 1
+
+
+def test_a_median_has_no_posterior_variance():
+    with pytest.raises(ValueError, match="one group, there are 2"):
+        ClosedFormRVD(trained("MF", "rating"), groups=2).posterior_variance(USERS)

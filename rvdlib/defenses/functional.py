@@ -83,6 +83,10 @@ class FunctionalRVD:
     now: after further training, make another. A chunk takes chunk_size × (4 × the moving parameters,
     or what is touched of them, + what one step on k rows takes) numbers.
 
+    Attributes:
+        predicts_stars: what the model's attribute of this name says; False if it has none, and
+            :func:`rvdlib.evaluation.evaluate` then gives no RMSE.
+
     Raises:
         ValueError: for impossible choices, ``parameters`` that the model lacks, or a k that is not
             below ``n_users``.
@@ -90,6 +94,7 @@ class FunctionalRVD:
 
     def __init__(self, model: torch.nn.Module, n_users: int, **choices):
         self.model = model
+        self.predicts_stars = getattr(model, "predicts_stars", False)
         self.config = FunctionalRVDConfig(**choices)
         self.moving = moving_parameters(model, self.config.parameters)
         size = sum(model.get_parameter(name).numel() for name in self.moving)

@@ -26,6 +26,8 @@ class VictimModule(torch.nn.Module):
         ValueError: for a victim whose encoder is not described, or a weight out of range.
     """
 
+    predicts_stars = True
+
     def __init__(self, victim: Victim, unobserved_weight: float = 0.0):
         if type(victim) not in ENCODERS:
             raise ValueError(

@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, FunctionalRVD, FunctionalRVDConfig, RVDConfig, VictimModule
+from rvdlib.evaluation import evaluate
 from rvdlib.models import MF
 from rvdlib.models.base import DECODER
+from rvdlib.seeding import stream
 
 N_ROWS, N_COLUMNS, SIZE = 24, 13, 4
 everyone = torch.arange(N_USERS)
@@ -262,6 +265,17 @@ def test_victims_that_it_does_not_know_and_impossible_weights_are_refused():
     another = Another()
     with pytest.raises(ValueError, match=r"encoder of Another is not described.*latent, row_loss"):
         VictimModule(another)
+
+
+def test_only_a_model_that_says_it_predicts_stars_has_an_rmse():
+    split = leave_one_out(synthetic_ratings(N_ROWS, N_COLUMNS, 120, rng=stream(0)), stream(1))
+    _, no_stars, stars = models = Net(), Net(), Net()
+    no_stars.predicts_stars, stars.predicts_stars = False, True
+    found = [evaluate(FunctionalRVD(each, N_ROWS, steps=1), split, []) for each in models]
+    assert np.isnan([found[0].rmse, found[1].rmse]).all()
+    assert found[2].rmse > 0
+    assert found[0].ndcg == found[1].ndcg == found[2].ndcg > 0
+    assert VictimModule(trained("MF", "rating")).predicts_stars
 
 
 class OfAVictim(FunctionalRVD):

@@ -64,7 +64,7 @@ def check_defender(
         model: a ``torch.nn.Module`` with ``latent``, ``row_loss`` and ``forward``, or a recommender
             whose ``score`` takes (B,) row numbers and gives (B, items).
         n_users: number of training users, at least 3; None: 8 are asked for, and nothing is said
-            of row numbers out of range.
+            of the others, nor of a k that is too large.
         choices: of :class:`FunctionalRVD`, as the model will be served; with ``chunk_size=1`` it
             need not be mappable.
 
@@ -306,27 +306,19 @@ def _same_in_any_batch(subject: _Subject, name: str, remedy: str):
             raise _Problem(f"{name} depends on who else is in the batch; {remedy}")
 
 
-def rows_end_at_n_users(subject: _Subject):
-    """The last user is known, and there is none after her: the model does not wrap or clamp."""
+def last_user_is_known(subject: _Subject):
+    """There are n_users rows, or more: spare and padding rows are never asked for."""
     if subject.n_users is None or next(subject.model.parameters()).device.type != "cpu":
         return  # elsewhere a row out of range may end the process
-    n_users = subject.n_users
+    last = subject.n_users - 1
     for name in subject.names:
         try:
-            subject.ask(name, np.array([n_users - 1]))
+            subject.ask(name, np.array([last]))
         except Exception as error:
             raise _Problem(
-                f"{name} fails for user {n_users - 1}, the last of n_users = {n_users}: "
+                f"{name} fails for user {last}, the last of n_users = {subject.n_users}: "
                 f"{_named(error)}"
             ) from error
-        try:
-            subject.ask(name, np.array([n_users]))
-        except Exception:
-            continue
-        raise _Problem(
-            f"{name} answers for user {n_users}, where n_users = {n_users}: give the right n_users, "
-            "and let a row out of range be an error (no modulo, no clamp)"
-        )
 
 
 def gradient_reaches_what_moves(subject: _Subject):
@@ -370,6 +362,8 @@ def can_be_fine_tuned(subject: _Subject):
     """A few steps of the optimiser run."""
     try:
         subject.defended().score(subject.users[:2])
+    except ValueError as error:  # it diverges
+        raise _Problem(str(error)) from error
     except Exception as error:
         raise _Problem(
             "a step of the optimiser fails: keep no tensors from call to call, and let gradients "
@@ -429,6 +423,18 @@ def no_user_leaves_a_trace(subject: _Subject):
         )
 
 
+def serves_as_chosen(subject: _Subject):
+    """With all users, neighbours and steps that were chosen, its scores are finite."""
+    choices = subject.config.model_dump()
+    if subject.n_users is None:  # how many there are to choose from, nobody says
+        choices["k"] = min(choices["k"], len(subject.users) - 1)
+    n_users = subject.n_users or len(subject.users)
+    try:
+        FunctionalRVD(subject.model, n_users, **choices).score(subject.users)
+    except Exception as error:
+        raise _Problem(f"FunctionalRVD fails with these choices: {_named(error)}") from error
+
+
 def _state(thing: Any, path: str = "model", seen: set | None = None) -> Iterator[tuple]:
     """Path → fingerprint of every tensor, array and training mode that can be reached."""
     seen = set() if seen is None else seen
@@ -480,7 +486,7 @@ _MODULE_CHECKS = {
     order_does_not_matter: [answers_repeat],
     company_does_not_matter: [order_does_not_matter],
     row_losses_are_per_row: [company_does_not_matter],
-    rows_end_at_n_users: [runs],
+    last_user_is_known: [runs],
     gradient_reaches_what_moves: [shapes_fit],
     gradients_are_finite: [gradient_reaches_what_moves, values_are_finite],
     can_be_fine_tuned: [row_losses_are_per_row, gradients_are_finite],
@@ -488,4 +494,5 @@ _MODULE_CHECKS = {
     no_step_is_no_defence: [can_be_fine_tuned],
     fine_tuning_moves_the_scores: [no_step_is_no_defence],
     no_user_leaves_a_trace: [no_step_is_no_defence],
+    serves_as_chosen: [last_user_is_known, can_be_mapped],
 }

@@ -115,19 +115,35 @@ class FunctionalRVD:
 
     @torch.inference_mode(False)  # whatever the caller's mode: with gradients
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Defended scores (B, items), in the unit and dtype of the model's ``forward``."""
+        """Defended scores (B, items), in the unit and dtype of the model's ``forward``.
+
+        Raises:
+            ValueError: for users out of range, or if fine-tuning diverges.
+        """
         rows = torch.tensor(self.vicinity(users), device=self._device)
         users = torch.tensor(np.array(users), dtype=torch.int64, device=self._device)
         if not len(users):
             with torch.no_grad():
                 return _private(self.model)(users).cpu().numpy()
         chunks = zip(users.split(self.chunk_size), rows.split(self.chunk_size), strict=True)
-        return np.concatenate([self._score_chunk(*chunk).cpu().numpy() for chunk in chunks])
+        return np.concatenate([self._finite_scores(*chunk).cpu().numpy() for chunk in chunks])
 
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
         rows = self._neighbors(users)
         return np.column_stack([rows, users]) if self.config.include_user else rows
+
+    def _finite_scores(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        scores = self._score_chunk(users, rows)
+        finite = scores.isfinite().all(1)
+        if not finite.all():
+            config = self.config
+            remedy = f"lower learning_rate (now {config.learning_rate}) or steps ({config.steps})"
+            raise ValueError(
+                f"the scores of user {users[~finite][0]} are not finite: if the model's own are, "
+                f"fine-tuning diverges, so {remedy}"
+            )
+        return scores
 
     def _score_chunk(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         model, places, data = _Methods(_private(self.model)), {}, rows

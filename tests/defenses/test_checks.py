@@ -248,13 +248,7 @@ class NegativesFromTheBatch(Good):
         return super().row_loss(users) + (self(users) @ self(users).T).exp().sum(1).log()
 
 
-@breaks("rows_end_at_n_users", "latent answers for user 12, where n_users = 12.*no modulo")
-class Wraps(Good):
-    def latent(self, users):
-        return super().latent(users % N_USERS)
-
-
-@breaks("rows_end_at_n_users", "latent fails for user 39, the last of n_users = 40", n_users=40)
+@breaks("last_user_is_known", "latent fails for user 39, the last of n_users = 40", n_users=40)
 class FewerThanSaid(Good):
     """Those that are asked for first are there."""
 
@@ -262,11 +256,6 @@ class FewerThanSaid(Good):
         super().__init__()
         self.ratings = self.ratings.repeat(3, 1)
         self.own = torch.nn.Parameter(self.own.detach().repeat(3, 1))
-
-
-@breaks("rows_end_at_n_users", "give the right n_users", n_users=11)
-class MoreThanSaid(Good):
-    pass
 
 
 @breaks("gradient_reaches_what_moves", "no gradient of row_loss reaches a parameter: no detach")
@@ -477,6 +466,30 @@ class Remembers(Good):
         return super().forward(users) * (1 + len(self.log))
 
 
+@breaks("serves_as_chosen", r"k must be between 1 and 4 \(the other users\), got 10", n_users=5)
+@breaks("serves_as_chosen", "k must be between 1 and 11 .*got 12", k=12)
+class FewUsers(Good):
+    pass
+
+
+STEEP = {"optimizer": "sgd", "learning_rate": 10.0}
+
+
+@breaks(
+    "can_be_fine_tuned",
+    r"^the scores of user 7 .* lower learning_rate \(now 1e\+30\)",
+    **{**STEEP, "learning_rate": 1e30},
+)
+@breaks(
+    "serves_as_chosen",
+    r"user 7 are not finite: .*lower learning_rate \(now 10.0\) or steps \(20\)",
+    **STEEP,
+)
+@breaks("serves_as_chosen", "fine-tuning diverges", n_users=None, **STEEP)
+class Diverges(Good):
+    """Not in two steps."""
+
+
 def failed(results):
     return [result.name for result in results if result.status == "failed"]
 
@@ -579,15 +592,23 @@ def test_what_needs_a_broken_part_is_skipped_and_says_so():
     results = {r.name: r for r in check_defender(MeanLoss(), N_USERS, raise_on_failure=False)}
     assert results["can_be_mapped"].status == "skipped"
     assert results["values_are_finite"].message == "needs shapes_fit"
-    assert results["rows_end_at_n_users"].status == "passed"
+    assert results["last_user_is_known"].status == "passed"
 
 
 def test_independent_problems_are_told_at_once():
-    class Both(Wraps, Detaches):
+    class Both(FewerThanSaid, Detaches):
         pass
 
-    with pytest.raises(ValueError, match=r"(?s)rows_end_at_n_users.*gradient_reaches_what_moves"):
-        check_defender(Both(), N_USERS)
+    with pytest.raises(ValueError, match=r"(?s)last_user_is_known.*gradient_reaches_what_moves"):
+        check_defender(Both(), 40)
+
+
+def test_spare_rows_do_no_harm_and_are_nobodys_neighbours():
+    """As of a padding index, or of users yet to come."""
+    model = Good()
+    assert passed(check_defender(model, N_USERS - 2, k=N_USERS - 3))
+    rows = FunctionalRVD(model, N_USERS - 2, k=3).vicinity(np.arange(N_USERS - 2))
+    assert rows.max() == N_USERS - 3
 
 
 class Scorer:

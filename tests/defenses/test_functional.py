@@ -380,6 +380,18 @@ def test_single_precision_stays_single():
     assert FunctionalRVD(Net(torch.float32), N_ROWS).score(users[:0]).shape == (0, N_COLUMNS)
 
 
+@pytest.mark.parametrize("chunk_size", [1, 2])
+def test_fine_tuning_that_diverges_is_an_error_that_names_the_choice(chunk_size):
+    choices = {"optimizer": "sgd", "learning_rate": 1e6, "steps": 30, "chunk_size": chunk_size}
+    users = np.array([5, 3, 4])
+    defense = FunctionalRVD(Net(), N_ROWS, **choices)
+    message = r"user 5 are not finite.*lower learning_rate \(now 1000000.0\) or steps \(30\)"
+    with pytest.raises(ValueError, match=message):
+        defense.score(users)
+    lower = {**choices, "learning_rate": 0.01}
+    assert np.isfinite(FunctionalRVD(Net(), N_ROWS, **lower).score(users)).all()
+
+
 def test_hooks_of_the_model_are_heard():
     model = Net()
     model.register_forward_hook(lambda module, arguments, scores: 2 * scores)

@@ -45,7 +45,10 @@ _VMAP_ADVICE = {
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of one check; ``message`` says what is wrong and how to mend it."""
+    """What came of one check; ``message`` says what is wrong and how to mend it.
+
+    Of a check that passed, it may say what could be better.
+    """
 
     name: str
     status: Literal["passed", "failed", "skipped"]
@@ -61,8 +64,8 @@ def check_defender(
     such as a finished defence, is asked as it is.
 
     Args:
-        model: a ``torch.nn.Module`` with ``latent``, ``row_loss`` and ``forward``, or a recommender
-            whose ``score`` takes (B,) row numbers and gives (B, items).
+        model: a ``torch.nn.Module`` with ``latent``, ``row_loss`` and ``forward``, and perhaps
+            ``touched``; or a recommender whose ``score`` takes (B,) row numbers and gives (B, items).
         n_users: number of training users, at least 3; None: 8 are asked for, and nothing is said
             of the others, nor of a k that is too large.
         choices: of :class:`FunctionalRVD`, as the model will be served; with ``chunk_size=1`` it
@@ -107,12 +110,12 @@ def _result(check: Callable, subject: "_Subject", blocked: list[str]) -> CheckRe
     if blocked:
         return CheckResult(check.__name__, "skipped", f"needs {', '.join(blocked)}")
     try:
-        check(subject)
+        note = check(subject)
     except _Problem as problem:
         return CheckResult(check.__name__, "failed", str(problem))
     except Exception as error:
         return CheckResult(check.__name__, "failed", f"stops unexpectedly: {_named(error)}")
-    return CheckResult(check.__name__, "passed")
+    return CheckResult(check.__name__, "passed", note or "")
 
 
 def _named(error: Exception) -> str:
@@ -146,9 +149,35 @@ class _Subject:
 
     def defended(self, **choices) -> FunctionalRVD:
         """A small defence over the users that are asked for."""
+        return self._small_defence(self.model, **choices)
+
+    def defended_whole(self) -> FunctionalRVD:
+        """The same without what ``touched`` saves."""
+        moving = moving_parameters(self.model, self.config.parameters)
+        parameters = tuple(f"model.{name}" for name in moving)
+        return self._small_defence(_Whole(self.model), parameters=parameters)
+
+    def _small_defence(self, model: torch.nn.Module, **choices) -> FunctionalRVD:
         small = {"k": 2, "steps": 2, "chunk_size": 1}
         choices = {**self.config.model_dump(), **small, **choices}
-        return FunctionalRVD(self.model, len(self.users), **choices)
+        return FunctionalRVD(model, len(self.users), **choices)
+
+
+class _Whole(torch.nn.Module):
+    """A model that does not say what is touched."""
+
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.model = model
+
+    def latent(self, users: torch.Tensor) -> torch.Tensor:
+        return self.model.latent(users)
+
+    def row_loss(self, users: torch.Tensor) -> torch.Tensor:
+        return self.model.row_loss(users)
+
+    def forward(self, users: torch.Tensor) -> torch.Tensor:
+        return self.model(users)
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
@@ -323,7 +352,7 @@ def last_user_is_known(subject: _Subject):
 
 def gradient_reaches_what_moves(subject: _Subject):
     """row_loss moves every parameter that shall move."""
-    gradients = _gradients(subject)
+    gradients = _gradients(subject, subject.users)
     never = [name for name, value in gradients.items() if value is None]
     if len(never) == len(gradients):
         raise _Problem(
@@ -339,7 +368,7 @@ def gradient_reaches_what_moves(subject: _Subject):
 
 def gradients_are_finite(subject: _Subject):
     """No NaN, no infinity."""
-    for name, value in _gradients(subject).items():
+    for name, value in _gradients(subject, subject.users).items():
         if not torch.isfinite(value.to_dense()).all():
             raise _Problem(
                 f"the gradient of row_loss for {name} is not finite, though the loss is: sqrt, norm "
@@ -347,12 +376,13 @@ def gradients_are_finite(subject: _Subject):
             )
 
 
-def _gradients(subject: _Subject) -> dict[str, torch.Tensor | None]:
+def _gradients(subject: _Subject, users: np.ndarray) -> dict[str, torch.Tensor | None]:
+    """Of the sum of the users' losses."""
     names = moving_parameters(subject.model, subject.config.parameters)
     model = copy.deepcopy(subject.model)
     values = [model.get_parameter(name).requires_grad_() for name in names]
     with torch.enable_grad():
-        loss = model.row_loss(torch.from_numpy(subject.users).to(values[0].device)).sum()
+        loss = model.row_loss(torch.from_numpy(users).to(values[0].device)).sum()
         if not loss.requires_grad:
             return dict.fromkeys(names)
         return dict(zip(names, torch.autograd.grad(loss, values, allow_unused=True), strict=True))
@@ -361,7 +391,7 @@ def _gradients(subject: _Subject) -> dict[str, torch.Tensor | None]:
 def can_be_fine_tuned(subject: _Subject):
     """A few steps of the optimiser run."""
     try:
-        subject.defended().score(subject.users[:2])
+        subject.defended_whole().score(subject.users[:2])
     except ValueError as error:  # it diverges
         raise _Problem(str(error)) from error
     except Exception as error:
@@ -369,6 +399,90 @@ def can_be_fine_tuned(subject: _Subject):
             "a step of the optimiser fails: keep no tensors from call to call, and let gradients "
             f"be dense (torch.nn.Embedding without sparse=True) ({_named(error)})"
         ) from error
+
+
+def touched_gives_rows(subject: _Subject) -> str | None:
+    """Row numbers (B, R) of parameters by name, none twice for one vicinity, and data (B, ...)."""
+    if not hasattr(subject.model, "touched"):
+        return (
+            "has no touched(vicinities), and needs none: all that moves is copied for every user, "
+            "which is slower the larger it is, see rvdlib.defenses.functional"
+        )
+    known, (_, places, data) = dict(subject.model.named_parameters()), _touched(subject)
+    n_vicinities = len(subject.users)
+    for name, rows in places.items():
+        if name not in known:
+            raise _Problem(f"touched names {name}, which is none of {', '.join(known)}")
+        if rows.dtype != torch.int64 or rows.ndim != 2 or len(rows) != n_vicinities:
+            raise _Problem(
+                f"touched must give {name} int64 rows (B, R), lists filled up to the longest; for "
+                f"B = {n_vicinities} they are {rows.dtype} {tuple(rows.shape)}"
+            )
+        if rows.numel() and not 0 <= rows.min() <= rows.max() < len(known[name]):
+            raise _Problem(f"touched must give {name} rows from 0 to {len(known[name]) - 1}")
+        if (rows.sort().values.diff() == 0).any():
+            raise _Problem(
+                f"touched gives {name} a row twice for one vicinity: its copies would part"
+            )
+    for name, tensor in data.items():
+        if not tensor.ndim or len(tensor) != n_vicinities:
+            raise _Problem(
+                f"touched must give data (B, ...); for B = {n_vicinities}, {name} has "
+                f"{tuple(tensor.shape)}"
+            )
+    return None
+
+
+def nothing_else_is_touched(subject: _Subject):
+    """The gradient of a vicinity's loss is 0 in every row that ``touched`` leaves out."""
+    if not hasattr(subject.model, "touched"):
+        return
+    vicinities, places, _ = _touched(subject)
+    for at, vicinity in enumerate(vicinities):
+        for name, gradient in _gradients(subject, vicinity).items():
+            if name not in places or gradient is None:
+                continue
+            elsewhere = gradient.index_fill(0, places[name][at], 0)
+            elsewhere = elsewhere.reshape(len(gradient), -1).any(1)
+            if elsewhere.any():
+                raise _Problem(
+                    f"the loss of users {vicinity.tolist()} depends on row "
+                    f"{int(elsewhere.nonzero()[0])} of {name}, which touched leaves out: it would "
+                    "stay as trained"
+                )
+
+
+def _touched(subject: _Subject) -> tuple[np.ndarray, dict, dict]:
+    """Vicinities (B, k) of the users, and what the model says of them."""
+    vicinities = subject.defended().vicinity(subject.users)
+    device = next(subject.model.parameters()).device
+    try:
+        places, data = map(dict, subject.model.touched(torch.from_numpy(vicinities).to(device)))
+    except Exception as error:
+        raise _Problem(
+            "touched fails for a LongTensor (B, k) of users, or does not give two dicts: "
+            f"{_named(error)}"
+        ) from error
+    return vicinities, places, data
+
+
+def touched_changes_no_score(subject: _Subject):
+    """Fine-tuning what is touched gives the scores of fine-tuning all."""
+    if not hasattr(subject.model, "touched"):
+        return
+    whole = subject.defended_whole().score(subject.users)
+    try:
+        scores = subject.defended().score(subject.users)
+    except Exception as error:
+        raise _Problem(
+            "row_loss must take what touched has for one vicinity, a dict, in the place of users, "
+            f"and find only the touched rows in these parameters ({_named(error)})"
+        ) from error
+    if not _alike(whole, scores):
+        raise _Problem(
+            "touched changes the scores: row_loss of its data must be that of the vicinity, row r of "
+            "a parameter being the one that stands r-th in places"
+        )
 
 
 def can_be_mapped(subject: _Subject):
@@ -490,8 +604,11 @@ _MODULE_CHECKS = {
     gradient_reaches_what_moves: [shapes_fit],
     gradients_are_finite: [gradient_reaches_what_moves, values_are_finite],
     can_be_fine_tuned: [row_losses_are_per_row, gradients_are_finite],
-    can_be_mapped: [can_be_fine_tuned],
-    no_step_is_no_defence: [can_be_fine_tuned],
+    touched_gives_rows: [can_be_fine_tuned],
+    nothing_else_is_touched: [touched_gives_rows],
+    touched_changes_no_score: [nothing_else_is_touched],
+    can_be_mapped: [touched_changes_no_score],
+    no_step_is_no_defence: [touched_changes_no_score],
     fine_tuning_moves_the_scores: [no_step_is_no_defence],
     no_user_leaves_a_trace: [no_step_is_no_defence],
     serves_as_chosen: [last_user_is_known, can_be_mapped],

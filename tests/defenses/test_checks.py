@@ -466,6 +466,113 @@ class Remembers(Good):
         return super().forward(users) * (1 + len(self.log))
 
 
+class Touched(Good):
+    """Its loss knows a vector per user, and of the decoder's rows those that were rated."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = torch.nn.Parameter(self.decoder.detach().T.contiguous())
+        self.ratings[:, 5:] = 0
+        self.ratings[3, 7] = 0.4
+
+    def forward(self, users):
+        return self.latent(users) @ self.decoder.T
+
+    def row_loss(self, users):
+        if isinstance(users, dict):
+            ratings, inputs, users = users["ratings"], users["inputs"], users["own"]
+        else:
+            ratings = inputs = self.ratings[users]
+        scores = torch.tanh(inputs @ self.encoder + self.own[users]) @ self.decoder.T
+        return ((ratings > 0) * (ratings - scores) ** 2).sum(1)
+
+    def touched(self, vicinities):
+        rated = (self.ratings[vicinities] > 0).any(1)
+        items = rated.byte().topk(int(rated.sum(1).max())).indices
+        data = {
+            "ratings": self.ratings[vicinities[:, :, None], items[:, None]],
+            "inputs": self.ratings[vicinities],
+            "own": torch.arange(vicinities.shape[1]).expand_as(vicinities),
+        }
+        return {"own": vicinities, "decoder": items}, data
+
+
+def places_as(change):
+    """A class of models whose places are changed."""
+
+    class Changed(Touched):
+        def touched(self, vicinities):
+            places, data = super().touched(vicinities)
+            return change(places), data
+
+    return Changed
+
+
+@breaks("touched_gives_rows", r"touched fails for a LongTensor \(B, k\).*two dicts: TypeError")
+class TouchesOneByOne(Touched):
+    def touched(self, vicinities):
+        return super().touched(vicinities)[0], None
+
+
+@breaks("touched_gives_rows", r"data \(B, \.\.\.\); for B = 8, own has \(2,\)")
+class SharedData(Touched):
+    def touched(self, vicinities):
+        places, data = super().touched(vicinities)
+        return places, data | {"own": data["own"][0]}
+
+
+for case, change, message in [
+    ("Misnamed", lambda p: p | {"users": p["own"]}, "names users, which is none of own, encoder"),
+    ("Int32", lambda p: p | {"own": p["own"].int()}, r"give own int64 rows.*torch.int32 \(8, 2\)"),
+    ("OneList", lambda p: p | {"own": p["own"][:1]}, r"rows \(B, R\).*torch.int64 \(1, 2\)"),
+    ("Negative", lambda p: p | {"own": p["own"] - N_USERS}, "own rows from 0 to 11"),
+    ("Beyond", lambda p: p | {"own": p["own"] + N_USERS}, "own rows from 0 to 11"),
+    ("Twice", lambda p: p | {"own": p["own"][:, [0, 0]]}, "own a row twice for one vicinity"),
+]:
+    model = places_as(change)
+    model.__name__ = case
+    breaks("touched_gives_rows", message)(model)
+
+
+@breaks(
+    "nothing_else_is_touched", r"the loss of users \[\d+, \d+\] depends on row \d+ of own, which"
+)
+class OthersRows(Touched):
+    def touched(self, vicinities):
+        places, data = super().touched(vicinities)
+        return places | {"own": (vicinities + 1) % N_USERS}, data
+
+
+@breaks("nothing_else_is_touched", "depends on row 7 of decoder, which touched leaves out")
+class OnlyTheFirstItems(Touched):
+    def touched(self, vicinities):
+        places, data = super().touched(vicinities)
+        items = torch.arange(5).expand(len(vicinities), 5)
+        ratings = self.ratings[vicinities[:, :, None], items[:, None]]
+        return places | {"decoder": items}, data | {"ratings": ratings}
+
+
+@breaks("nothing_else_is_touched", "of own, which touched leaves out")
+class Regularised(Touched):
+    """Every user's vector is in every user's loss."""
+
+    def row_loss(self, users):
+        return super().row_loss(users) + (self.own**2).sum()
+
+
+@breaks("touched_changes_no_score", "touched changes the scores: row_loss of its data")
+class OthersRatings(Touched):
+    def touched(self, vicinities):
+        places, data = super().touched(vicinities)
+        return places, data | {"ratings": data["ratings"].flip(1)}
+
+
+@breaks("touched_changes_no_score", "row_loss must take what touched has .*a dict.*TypeError")
+class KnowsNoDict(Touched):
+    def row_loss(self, users):
+        return super().row_loss(users + 0)
+
+
 @breaks("serves_as_chosen", r"k must be between 1 and 4 \(the other users\), got 10", n_users=5)
 @breaks("serves_as_chosen", "k must be between 1 and 11 .*got 12", k=12)
 class FewUsers(Good):
@@ -546,7 +653,7 @@ class WithModules(torch.nn.Module):
         return torch.nn.functional.mse_loss(scores, self.ratings[users], reduction="none").sum(1)
 
 
-@pytest.mark.parametrize("model", [Good, WithModules])
+@pytest.mark.parametrize("model", [Good, WithModules, Touched])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_good_model_passes_and_stays_as_it_was(model, dtype):
     model = model().to(dtype)
@@ -581,6 +688,23 @@ def test_the_functional_defence_and_reference_recommenders_pass():
 @pytest.mark.parametrize("model", [Clamps, Decides, Lists, Masks, SparseData, OwnFunction])
 def test_what_is_served_one_by_one_need_not_be_mappable(model):
     assert passed(check_defender(model(), N_USERS, chunk_size=1))
+
+
+def test_a_model_that_says_what_it_touches_need_not_be_mappable():
+    class Both(Touched):
+        def row_loss(self, users):
+            return super().row_loss(users) * min(self.encoder.norm().item(), 1)
+
+    assert passed(check_defender(Both(), N_USERS, chunk_size=1, include_user=True))
+
+
+def test_a_model_that_says_nothing_of_what_it_touches_is_told_that_it_could():
+    said, unsaid = (
+        {result.name: result.message for result in check_defender(model(), N_USERS)}
+        for model in (Touched, Good)
+    )
+    assert re.search(r"no touched\(vicinities\).*slower", unsaid["touched_gives_rows"])
+    assert set(said.values()) == {""}
 
 
 def test_parameters_that_stay_need_no_gradient():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import aslinearoperator, svds
 from sklearn.metrics import roc_auc_score
 
 N_COMPONENTS = 3
@@ -13,9 +13,9 @@ def pca_suspicion(ratings: sp.csr_matrix) -> np.ndarray:
 
     Mehta and Nejdl 2009, "Unsupervised strategies for shilling detection" (PCA-VarSelect): profiles
     made by one recipe agree with each other so well, and vary so little, that they hardly load on
-    the main components of what users have in common. Rows are standardised over what they rate (a
-    cell that is not rated is 0, the mean), and suspicion is − Σ_j p_uj² over the first three
-    principal components p_j of the users' covariance.
+    the main components of what users have in common. Rows are standardised (z-scores, an unrated
+    cell is a 0 like any other), and suspicion is − Σ_j p_uj² over the first three principal
+    components p_j of the users' covariance.
 
     Args:
         ratings: (users, items) CSR, what is stored is rated.
@@ -28,18 +28,15 @@ def pca_suspicion(ratings: sp.csr_matrix) -> np.ndarray:
             f"{N_COMPONENTS} components need more than {N_COMPONENTS} users and items, "
             f"got {ratings.shape}"
         )
-    counts = np.diff(ratings.indptr)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    values = ratings.data.astype(np.float64)
-
-    def row_means(of):
-        sums = np.bincount(rows, weights=of, minlength=len(counts))
-        return sums / np.maximum(counts, 1)
-
-    values = values - row_means(values)[rows]
-    deviations = np.sqrt(row_means(values**2))[rows]
-    np.divide(values, deviations, out=values, where=deviations > 0)
-    standardised = sp.csr_matrix((values, ratings.indices, ratings.indptr), shape=ratings.shape)
+    ratings = ratings.astype(np.float64)
+    means = np.asarray(ratings.mean(axis=1)).ravel()
+    squares = np.asarray(ratings.power(2).mean(axis=1)).ravel()
+    deviations = np.sqrt(squares - means**2)
+    scales = np.divide(1, deviations, out=np.zeros_like(means), where=deviations > 0)
+    everywhere = aslinearoperator((means * scales)[:, None]) @ aslinearoperator(
+        np.ones((1, ratings.shape[1]))
+    )
+    standardised = aslinearoperator(sp.diags_array(scales) @ ratings) - everywhere
     start = np.full(min(ratings.shape), 1 / np.sqrt(min(ratings.shape)))
     loadings = svds(standardised, k=N_COMPONENTS, v0=start, return_singular_vectors="u")[0]
     return -(loadings**2).sum(axis=1)

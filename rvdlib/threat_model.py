@@ -112,14 +112,19 @@ def build_threat_model(
 def draw_targets(
     split: Split, target_set: str, rng: np.random.Generator, n_targets: int = 5
 ) -> np.ndarray:
-    """Target items by the protocol: ``unpopular`` (1 to 5 training ratings) or ``random`` items.
+    """Target items by the protocol.
+
+    ``unpopular`` have 1 to 5 training ratings; ``middling`` stand between the 40th and the 60th
+    percentile of the rated items by training ratings; ``random`` are any that are rated.
 
     Raises:
         ValueError: for an unknown ``target_set`` or one with too few items.
     """
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
+    low, high = np.quantile(counts[counts > 0], [0.4, 0.6]) if counts.any() else (0, 0)
     candidates = {
         "unpopular": np.flatnonzero((counts >= 1) & (counts <= 5)),
+        "middling": np.flatnonzero((counts >= 1) & (counts >= low) & (counts <= high)),
         "random": np.flatnonzero(counts >= 1),
     }
     if target_set not in candidates:

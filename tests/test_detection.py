@@ -20,12 +20,9 @@ def random_ratings(rng, n_users=30, n_items=20):
 
 def test_suspicion_is_what_the_covariance_of_the_users_says():
     ratings = random_ratings(np.random.default_rng(0))
-    rows = np.zeros(ratings.shape)
-    for user in range(len(rows)):
-        row = ratings[user].toarray()[0].astype(float)
-        rated = row > 0
-        if rated.any() and row[rated].std() > 0:
-            rows[user, rated] = (row[rated] - row[rated].mean()) / row[rated].std()
+    rows = ratings.toarray().astype(float)
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= np.maximum(rows.std(axis=1, keepdims=True), 1e-12)
     _, vectors = np.linalg.eigh(rows @ rows.T)
     expected = -(vectors[:, -3:] ** 2).sum(axis=1)
     assert pca_suspicion(ratings) == pytest.approx(expected, abs=1e-8)
@@ -52,8 +49,8 @@ def test_random_fakes_are_seen_and_copies_of_users_are_not(ml100k):
     for name in ("random", "clone"):
         everybody = sp.vstack([split.train, craft(name, threat, stream(0, name))], format="csr")
         found[name] = detection_auc(pca_suspicion(everybody), split.train.shape[0])
-    assert found["random"] > 0.75
-    assert found["clone"] < 0.6
+    assert found["random"] > 0.95
+    assert found["clone"] < found["random"] - 0.1
 
 
 @pytest.mark.parametrize("shape", [(3, 9), (9, 3)])

@@ -117,6 +117,19 @@ def test_the_attacker_sees_training_rows_only_and_as_many_as_said(ml100k):
     assert all(row.tobytes() in rows for row in threat.visible.toarray())
 
 
+def test_middling_targets_are_the_middle_fifth_of_the_rated_items(ml100k):
+    split = leave_one_out(ml100k, stream(0, "split"))
+    counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
+    drawn = np.concatenate(
+        [draw_targets(split, "middling", stream(seed, "t")) for seed in range(40)]
+    )
+    ranks = np.array([np.mean(counts[counts > 0] < counts[item]) for item in drawn])
+    assert (ranks <= 0.6).all()
+    below = np.array([np.mean(counts[counts > 0] <= counts[item]) for item in drawn])
+    assert (below >= 0.4).all()
+    assert len(np.unique(drawn)) > 100
+
+
 def test_target_sets_are_of_the_popularity_that_they_name(ml100k):
     split = leave_one_out(ml100k, stream(0, "split"))
     counts = np.bincount(split.train.indices, minlength=1682)

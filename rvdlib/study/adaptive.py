@@ -16,8 +16,14 @@ from rvdlib.study.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.study.hyperparameters import attack_options, chosen_defenses
 from rvdlib.tables import format_interval
 
-# What the knowing attacker takes over into his own search for neighbours.
-KNOWABLE = ("k", "distance", "hubness_reduction")
+# Choice of the closed form → option of the vicinity attack by which the attacker knows it.
+KNOWABLE = {
+    "k": "k",
+    "distance": "distance",
+    "hubness_reduction": "hubness_reduction",
+    "unobserved_weight": "vicinal_weight",
+    "proximal_weight": "proximal_weight",
+}
 KNOWS = "vicinity, knows "
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
@@ -30,6 +36,7 @@ def cells(
     attacks: Sequence[str],
     guesses: Mapping[str, Mapping],
     cures: Mapping[str, Mapping],
+    evasions: Mapping[str, Mapping],
     seeds: Sequence[int],
     n_users: int | None = None,
 ) -> list[tuple[Cell, str]]:
@@ -41,7 +48,8 @@ def cells(
         guesses: name → choices of RVD that the knowing attacker believes in; an empty guess is the
             truth.
         cures: name → what a cure changes in the choices of closed-form RVD. Each is also attacked
-            by whoever knows what it changes of :data:`KNOWABLE`.
+            by whoever knows it: what it changes of :data:`KNOWABLE`, and his evasion of it.
+        evasions: cure → what the attacker who knows it does otherwise.
         n_users: size of the sample of users that is evaluated; None: every user.
     """
     found = []
@@ -74,14 +82,15 @@ def cells(
             for name, guess in guesses.items():
                 add(seed, "vicinity", name, defended, knows(closed["choices"]) | guess)
             for name, choices in cured.items():
-                if knows(choices) != knows(closed["choices"]):
-                    add(seed, "vicinity", KNOWS + name, {name: defended[name]}, knows(choices))
+                told = knows(choices) | evasions.get(name, {})
+                if told != knows(closed["choices"]):
+                    add(seed, "vicinity", KNOWS + name, {name: defended[name]}, told)
     return found
 
 
 def knows(choices: Mapping) -> dict:
     """What an attacker who knows these choices of RVD tells the vicinity attack."""
-    return {name: choices[name] for name in KNOWABLE if name in choices}
+    return {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -136,15 +145,14 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
     """What the tables say, in sentences; ``knowing`` is the attacker who guesses right."""
     sentences = []
     for regime, here in rows.groupby("regime", sort=False):
-        for defense in (UNDEFENDED, PAPER, WEIGHTED):
+        for defense in (PAPER, WEIGHTED):
             under = here[here["defense"] == defense]
             thr = under.pivot(index="seed", columns="attacker", values="target_hit_ratio")
             oblivious = [a for a in thr if a != "none" and not a.startswith("vicinity")]
             best = thr[oblivious].mean().idxmax()
             gained = bootstrap_interval(thr[knowing] - thr[best])
-            name = "undefended" if defense == UNDEFENDED else defense
             sentences.append(
-                f"**{regime.capitalize()} regime, {name}.** THR@50 is {_shown(thr['random'])} under "
+                f"**{regime.capitalize()} regime, {defense}.** THR@50 is {_shown(thr['random'])} under "
                 f"random fakes, {_shown(thr[best])} under the best attacker who knows nothing of RVD "
                 f"({best}), {_shown(thr[knowing])} under the one who does. He adds "
                 f"{format_interval(*gained[:3])} (C15: {_judge(gained)})."

@@ -13,8 +13,7 @@ from rvdlib.tables import format_interval
 HEURISTIC = ["random", "average", "bandwagon", "segment", "clone"]
 OPTIMISING = ["aush", "mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity"]
 SETTING = ["regime", "target_set"]
-MOST_REAL = 0.5  # C7: most of a fake's nearest users are real
-FEW = 0.1  # C8: fewer than one of a user's ten nearest is fake
+FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake
 
 
 def scenarios(
@@ -97,11 +96,11 @@ def latent_claims(rows: pd.DataFrame) -> pd.DataFrame:
     """
     attacked = rows[rows["attack"] != "none"]
     claims = {
-        "C7": ("fakes_near_fakes", MOST_REAL, f"less than {MOST_REAL:.0%} near fakes are fakes"),
-        "C8": ("fake_neighbor_share", FEW, f"less than {FEW:.0%} near real users are fakes"),
+        "C7": ("fakes_near_fakes", f"less than {FEW:.0%} near fakes are fakes"),
+        "C8": ("fake_neighbor_share", f"less than {FEW:.0%} near real users are fakes"),
     }
     found = []
-    for claim, (column, limit, what) in claims.items():
+    for claim, (column, what) in claims.items():
         for key, here in attacked.groupby(["regime", "victim"], sort=False):
             by_seed = here.groupby(["attack", "seed"], sort=False)[column].mean()
             intervals = {
@@ -109,7 +108,7 @@ def latent_claims(rows: pd.DataFrame) -> pd.DataFrame:
                 for attack, values in by_seed.groupby("attack", sort=False)
             }
             verdicts = {
-                judge(i._replace(mean=-i.mean, low=-i.high, high=-i.low), -limit)
+                judge(i._replace(mean=-i.mean, low=-i.high, high=-i.low), -FEW)
                 for i in intervals.values()
             }
             verdict = verdicts.pop() if len(verdicts) == 1 else "partly"

@@ -61,7 +61,7 @@ class Scenario(BaseModel):
     )
     visible_share: float = Field(0.4, gt=0, le=1, description="of the users, to the attacker")
     filler_size: int | None = Field(None, ge=0, description="None: the mean profile size")
-    target_set: Literal["unpopular", "random"] = "unpopular"
+    target_set: Literal["unpopular", "middling", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
     evaluated_on: Literal["test", "validation"] = "test"
 

@@ -31,6 +31,8 @@ def aim(
 ) -> tuple[Split, ThreatModel, np.random.Generator]:
     """The split, what the attacker knows and may do, and his random stream: those of the study.
 
+    Whom he sees does not depend on his attack, so that attacks are compared on the same users.
+
     Raises:
         ValueError: for an unknown attack, data set or target set, or a value out of range.
     """
@@ -38,16 +40,15 @@ def aim(
         raise ValueError(f"attack must be one of {', '.join(attacks.ATTACKS)}, got {attack!r}")
     split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
     targets = draw_targets(split, target_set, stream(seed, "targets", target_set))
-    rng = stream(seed, "attack", attack)
     threat = build_threat_model(
         split,
         targets,
-        rng,
+        stream(seed, "visible"),
         attack_size=attack_size,
         filler_size=filler_size,
         visible_share=visible_share,
     )
-    return split, threat, rng
+    return split, threat, stream(seed, "attack", attack)
 
 
 def craft(

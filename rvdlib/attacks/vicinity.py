@@ -7,9 +7,11 @@ nearest there, and clones m of them:
 - ``hubs``: those who stand in most lists;
 - ``cover``: one after the other, whoever stands in most lists that hold no fake so far, her own
   among them; when all hold one, from the start again;
+- ``random``: anybody, the neighbourhoods unknown. This is the control: what it does less than the
+  others is owed to where clones stand, and what it does, to how they rate;
 - or, beside chosen ``target_users``, those users and then their neighbours.
 
-Hubs are looked for among users with F ratings at least, if there are any. A clone keeps F ratings of
+Sources are looked for among users with F ratings at least, if there are any. A clone keeps F ratings of
 its source, ``random`` ones or the ``nearest``: those that, together with the targets at the top
 rating, place it nearest to the source in the surrogate, taken greedily. Where the source has fewer,
 random items fill up, at their visible mean. A source that must serve again gives random ones.
@@ -69,7 +71,7 @@ def vicinity(
 
     Args:
         k, distance, hubness_reduction: what the attacker believes of the defence's neighbours.
-        sources: whom to clone, ``hubs`` or ``cover``.
+        sources: whom to clone, ``hubs``, ``cover`` or, as the control, ``random`` users.
         target_users: rows of ``threat.visible`` to stand beside, in place of ``sources``.
         fillers: ``nearest`` or ``random``.
         lowered: by how much, as a share of the scale's range.
@@ -97,10 +99,12 @@ def vicinity(
         sweeps=4 * sweeps,
     )
     neighbors = defense.neighbors(surrogate)
-    if target_users is None:
-        order = SOURCES[sources](neighbors, _long_enough(threat), threat.n_fakes)
-    else:
+    if target_users is not None:
         order = beside(neighbors, np.asarray(target_users))
+    elif sources == "random":
+        order = rng.permutation(_long_enough(threat))[: threat.n_fakes]
+    else:
+        order = RANKED_SOURCES[sources](neighbors, _long_enough(threat), threat.n_fakes)
     chosen = np.resize(order, threat.n_fakes)
     drop = lowered * float(threat.levels[-1] - threat.levels[0])
     items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
@@ -152,7 +156,7 @@ def beside(neighbors: np.ndarray, users: np.ndarray) -> np.ndarray:
     return ranked[np.sort(np.unique(ranked, return_index=True)[1])]
 
 
-SOURCES = {"hubs": hubs, "cover": cover}
+RANKED_SOURCES = {"hubs": hubs, "cover": cover}
 
 
 def clone_sources(
@@ -239,7 +243,8 @@ def _descend(
 
 
 def _check_choices(sources, fillers, n_users, target_users):
-    for name, value, known in (("sources", sources, SOURCES), ("fillers", fillers, FILLERS)):
+    known_sources = (*RANKED_SOURCES, "random")
+    for name, value, known in (("sources", sources, known_sources), ("fillers", fillers, FILLERS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if target_users is not None:

@@ -131,6 +131,38 @@ def test_target_users_are_cloned_in_place_of_hubs(threat):
         assert rated.sum() == min(N_FILLERS, len(own))
 
 
+def sources_of(profiles, threat):
+    """Which visible user each unlowered profile is a part of."""
+    visible, profiles = threat.visible.toarray(), profiles.toarray()
+    profiles[:, TARGETS] = 0
+    parts = ((profiles[:, None] == 0) | (profiles[:, None] == visible)).all(axis=2)
+    assert np.array_equal(parts.sum(axis=1), np.ones(len(profiles)))
+    return parts.argmax(axis=1)
+
+
+def test_random_sources_are_different_long_enough_users_that_the_stream_alone_decides(threat):
+    def chosen(seed, **options):
+        options = {"sources": "random", "lowered": 0.0, **options}
+        return sources_of(craft("vicinity", threat, stream(seed), **options), threat)
+
+    here = chosen(0)
+    assert len(set(here.tolist())) == N_FAKES
+    dense = threat.visible.toarray()
+    dense[:, TARGETS] = 0
+    assert ((dense[here] > 0).sum(axis=1) >= N_FILLERS).all()
+    assert set(here.tolist()) != set(chosen(1).tolist())
+    for belief in ({"k": 3}, {"distance": "cosine"}, {"hubness_reduction": "mutual"}):
+        assert np.array_equal(chosen(0, **belief), here), "they know of no neighbourhood"
+
+
+def test_random_sources_serve_again_when_all_have_served(threat):
+    few = ThreatModel(threat.visible[:4], TARGETS, 10, 3, threat.levels)
+    options = {"sources": "random", "lowered": 0.0, "k": 2}
+    here = sources_of(craft("vicinity", few, stream(0), **options), few)
+    assert sorted(here[:4].tolist()) == [0, 1, 2, 3]
+    assert np.array_equal(here, np.resize(here[:4], 10))
+
+
 def test_neighbours_are_the_nearest_in_the_surrogate(threat):
     """By brute force over all pairs of visible users."""
     surrogate = train(threat, 0.0, np.float32)
@@ -396,7 +428,7 @@ def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sources": "target_users"}, "sources must be one of hubs, cover"),
+        ({"sources": "target_users"}, "sources must be one of hubs, cover, random"),
         ({"fillers": "all"}, "fillers must be one of nearest, random"),
         ({"distance": "manhattan"}, "distance must be one of"),
         ({"k": 0}, "k must be at least 1, got 0"),

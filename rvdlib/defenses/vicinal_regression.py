@@ -26,7 +26,8 @@ A Gaussian process may hear its evidence in parts, and here only the second depe
 
 No system here has an eigenvalue below 1 (or λ), whatever the rank of K: neighbours may be
 identical or more than d + 1, and ω may be 0 (the paper's loss: step 1 changes nothing) or 1
-(step 2 uses no score).
+(step 2 uses no score). K itself is rounded, to about 10⁻¹⁶ max ‖z‖², and that must stay small
+beside λ: hence a least λ.
 """
 
 import numba
@@ -37,6 +38,7 @@ from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
 _BLOCKS_AT_ONCE = 16  # for the threads to share, and for one product with the catalogue
+_LEAST_PULL = 1e-8  # λ over max ‖z‖²: scores are then off by about 10⁻⁶ of the largest at worst
 _LANES = 8  # items whose systems are solved side by side: their sums do not wait for each other
 
 
@@ -52,10 +54,12 @@ class VicinalRegression:
         ratings: (users, items) CSR; what is stored is observed, zeros too.
         unobserved_target: (users,) y⁰, what an unobserved cell is taken to be.
         unobserved_weight: ω in [0, 1].
-        proximal_weight: λ > 0; the larger, the nearer to the undefended scores.
+        proximal_weight: λ, at least 10⁻⁸ (1 + max ‖h_v‖²); the larger, the nearer to the
+            undefended scores.
 
     Raises:
-        ValueError: for weights or shapes out of range, or repeated cells in ``ratings``.
+        ValueError: for weights or shapes out of range, numbers that are not finite, or repeated
+            cells in ``ratings``.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class VicinalRegression:
                 of the noise variance of one rating.
 
         Raises:
-            ValueError: for row numbers out of range.
+            ValueError: for row numbers out of range, or that are not integers.
         """
         users, vicinities = np.asarray(users), np.asarray(vicinities)
         _check_rows(users, vicinities, len(self._latent))
@@ -347,11 +351,6 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
 def _check(arrays, ratings, unobserved_weight, proximal_weight):
     if not 0 <= unobserved_weight <= 1:
         raise ValueError(f"unobserved_weight must be between 0 and 1, got {unobserved_weight}")
-    if not 0 < proximal_weight < np.inf:
-        raise ValueError(
-            f"proximal_weight must be above 0 and finite, got {proximal_weight}: without it the "
-            "fit to fewer neighbours than parameters has no single answer"
-        )
     if getattr(ratings, "format", "dense") != "csr":
         raise ValueError("ratings must be a CSR matrix, see scipy.sparse.csr_matrix")
     n_users, n_items = ratings.shape
@@ -366,6 +365,15 @@ def _check(arrays, ratings, unobserved_weight, proximal_weight):
     for name, array in arrays.items():
         if array.shape != expected[name]:
             raise ValueError(f"{name} must have the shape {expected[name]}, got {array.shape}")
+    for name, numbers in {**arrays, "ratings": ratings.data}.items():
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} must be finite: there is a NaN or an infinity")
+    longest = (1 + (arrays["user_factors"].astype(np.float64) ** 2).sum(1)).max(initial=1)
+    if not _LEAST_PULL * longest <= proximal_weight < np.inf:
+        raise ValueError(
+            f"proximal_weight must be finite and at least {_LEAST_PULL * longest:.3g} for these "
+            f"user_factors, got {proximal_weight}: below, rounding decides"
+        )
     if not (ratings.has_canonical_format or ratings.sorted_indices().has_canonical_format):
         raise ValueError("ratings hold the same cell twice; sum_duplicates() would add them up")
 
@@ -377,5 +385,7 @@ def _check_rows(users, vicinities, n_users):
             f"got {users.shape} and {vicinities.shape}"
         )
     for name, rows in {"users": users, "vicinities": vicinities}.items():
+        if rows.size and rows.dtype.kind not in "iu":
+            raise ValueError(f"{name} must be row numbers, integers, got {rows.dtype}")
         if rows.size and not 0 <= rows.min() <= rows.max() < n_users:
             raise ValueError(f"{name} must be row numbers below {n_users}")

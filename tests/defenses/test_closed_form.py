@@ -94,6 +94,23 @@ def brute_force(users, vicinities, arrays, items=slice(None)):
     return scores
 
 
+def least_squares(users, vicinities, arrays):
+    """The same by QR of the cells' equations and those of the pull: no square is formed."""
+    z = np.column_stack([arrays["user_factors"], np.ones(len(arrays["offsets"]))])
+    base, pull = undefended(arrays), np.sqrt(arrays["proximal_weight"]) * np.eye(z.shape[1])
+    scores = base[users]
+    for b, rows in enumerate(vicinities):
+        for item in range(scores.shape[1]):
+            rated = {v: arrays["ratings"][v, item] for v in rows if arrays["ratings"][v, item]}
+            weight = np.sqrt([1 if v in rated else arrays["unobserved_weight"] for v in rows])
+            target = np.array([rated.get(v, arrays["unobserved_target"][v]) for v in rows])
+            system = np.vstack([weight[:, None] * z[rows], pull])
+            residuals = np.append(weight * (target - base[rows, item]), np.zeros(len(pull)))
+            q, r = np.linalg.qr(system)
+            scores[b, item] += z[users[b]] @ np.linalg.solve(r, q.T @ residuals)
+    return scores
+
+
 def random_vicinities(seed, n, k, n_users=60):
     rng = np.random.default_rng(seed)
     return rng.integers(n_users, size=n), np.array([rng.permutation(n_users)[:k] for _ in range(n)])
@@ -126,6 +143,39 @@ def test_it_is_the_ridge_regression_of_each_item(seed, k, size, omega, proximal,
     single = vicinal_scores(users, vicinities, **arrays)
     assert single.dtype == np.float32
     assert np.abs(single - expected).max() < 1e-4
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    k=st.integers(2, 20),
+    omega=st.sampled_from(OMEGAS),
+    scale=st.sampled_from([1e-3, 1, 1e3]),
+    above=st.sampled_from([1, 1e3]),
+)
+def test_it_stays_so_down_to_the_least_pull_whatever_the_rank(seed, k, omega, scale, above):
+    """Of the first user's neighbours two are alike, of the second's all, of the third's nearly."""
+    arrays = problem(seed, omega=omega)
+    arrays["ratings"].data += 1.0  # no rating looks like silence
+    users, vicinities = random_vicinities(seed, 3, k)
+    factors = arrays["user_factors"] = scale * arrays["user_factors"]
+    factors[vicinities[2]] = factors[vicinities[2, 0]] + 1e-5 * factors[vicinities[2]]
+    factors[vicinities[0, 1]] = factors[vicinities[0, 0]]
+    vicinities[1] = vicinities[1, 0]
+    arrays["proximal_weight"] = above * (1e-8 + 1e-20) * (1 + (factors**2).sum(1).max())
+    expected = least_squares(users, vicinities, arrays)
+    scores = vicinal_scores(users, vicinities, **arrays)
+    assert np.abs(scores - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("share", [0.99, 1e-7, 1e-292])
+def test_a_pull_that_rounding_would_drown_is_refused_and_the_least_is_told(share):
+    arrays = problem(0)
+    arrays["user_factors"][7] = 30, 40, 0, 0
+    arrays["proximal_weight"] = share * 2501e-8
+    with pytest.raises(ValueError, match=r"proximal_weight must be finite and at least 2\.5e-05"):
+        VicinalRegression(**arrays)
+    VicinalRegression(**{**arrays, "proximal_weight": 2502e-8})
 
 
 @pytest.mark.parametrize("omega", OMEGAS[1:])
@@ -292,10 +342,10 @@ def test_the_posterior_is_surer_of_what_neighbours_rated(kind):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("proximal_weight", 0, "proximal_weight must be above 0"),
-        ("proximal_weight", -1, "proximal_weight must be above 0"),
-        ("proximal_weight", float("nan"), "proximal_weight must be above 0"),
-        ("proximal_weight", float("inf"), "proximal_weight must be above 0 and finite"),
+        ("proximal_weight", 0, "proximal_weight must be finite and at least"),
+        ("proximal_weight", -1, "proximal_weight must be finite and at least"),
+        ("proximal_weight", float("nan"), "proximal_weight must be finite"),
+        ("proximal_weight", float("inf"), "proximal_weight must be finite"),
         ("unobserved_weight", -0.1, "unobserved_weight must be between 0 and 1"),
         ("unobserved_weight", 1.1, "unobserved_weight must be between 0 and 1"),
         ("unobserved_weight", float("nan"), "unobserved_weight must be between 0 and 1"),
@@ -307,6 +357,15 @@ def test_the_posterior_is_surer_of_what_neighbours_rated(kind):
         ("item_bias", 0.0, r"item_bias must have the shape \(12,\), got \(\)"),
         ("ratings", np.ones((60, 12)), "ratings must be a CSR matrix"),
         ("ratings", sp.coo_matrix((60, 12)), "ratings must be a CSR matrix"),
+        ("user_factors", np.full((60, 4), np.inf), "user_factors must be finite"),
+        ("item_factors", np.full((12, 4), np.nan), "item_factors must be finite"),
+        ("item_bias", np.full(12, -np.inf), "item_bias must be finite"),
+        ("offsets", np.full(60, np.nan), "offsets must be finite"),
+        ("unobserved_target", np.full(60, np.nan), "unobserved_target must be finite"),
+        ("ratings", sp.csr_matrix(np.diag([1, np.nan] + 58 * [0])[:, :12]), "ratings must be fin"),
+        ("users", np.array([0.0, 1.0]), "users must be row numbers, integers, got float64"),
+        ("users", np.array([False, True]), "users must be row numbers, integers, got bool"),
+        ("vicinities", np.array([[1.0], [2.0]]), "vicinities must be row numbers, integers"),
         ("users", np.array([0, 60]), "users must be row numbers below 60"),
         ("users", np.array([0]), "users must be"),
         ("vicinities", np.array([[1], [-1]]), "vicinities must be row numbers below 60"),

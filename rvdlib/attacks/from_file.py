@@ -2,7 +2,8 @@
 
 - ``.npy``: a dense (profiles, items) array, 0 where there is no rating.
 - ``.npz``: the same under any one name, or a CSR matrix as ``scipy.sparse.save_npz`` writes it, or
-  as :mod:`rvdlib.attacks.frozen` does, whose SHA-256 it must fit then.
+  as :mod:`rvdlib.attacks.frozen` does, whose SHA-256 it must fit then. Its ``item_ids`` are not
+  asked: whose columns stand for other items must reorder them first.
 - ``.csv``: a header with the columns user, item and rating in any order, one rating a line.
 
 Items are columns of the ratings matrix, counted from 0; ``np.searchsorted(ratings.item_ids, raw)``

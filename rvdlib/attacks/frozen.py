@@ -5,6 +5,8 @@ A ``.npz`` without pickles that holds
 - ``data``, ``indices``, ``indptr``, ``shape``, ``format``: the profiles, (m, items) CSR of stars, under
   the names of ``scipy.sparse.save_npz``, so that SciPy and :func:`~rvdlib.attacks.from_file.from_file`
   read them, too;
+- ``item_ids``: by column, the data set's own name of the item, so that a program that numbers items
+  otherwise can tell which are meant;
 - ``targets`` and ``levels`` of the :class:`~rvdlib.threat_model.ThreatModel` they were made for;
 - ``origin``: a JSON text, what made them;
 - ``sha256``: of all the others, name, type, shape and bytes, in the order of their names.
@@ -26,7 +28,7 @@ from rvdlib.attacks.profiles import check_profiles
 from rvdlib.paths import write_atomically
 from rvdlib.threat_model import ThreatModel
 
-_NAMES = (*CSR, "targets", "levels", "origin", "sha256")
+_NAMES = (*CSR, "item_ids", "targets", "levels", "origin", "sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class FrozenPoison:
 
     Attributes:
         profiles: (m, items) CSR of stars, float32.
+        item_ids: (items,) raw ids by column, as text.
         targets: (T,) item indices that they promote.
         levels: the rating scale, ascending.
         origin: names → what JSON can hold. ``rvd attack`` writes attack, options, dataset,
@@ -42,17 +45,24 @@ class FrozenPoison:
             rvdlib_version and objectives.
 
     Raises:
-        ValueError: if the profiles do not promote all targets, on the scale and with one number of
-            fillers, or ``origin`` is nothing that JSON can hold.
+        ValueError: if ``item_ids`` are not one text a column, all different; if the profiles do not
+            promote all targets, on the scale and with one number of fillers; or ``origin`` is
+            nothing that JSON can hold.
     """
 
     profiles: sp.csr_matrix
+    item_ids: np.ndarray
     targets: np.ndarray
     levels: np.ndarray
     origin: Mapping
 
     def __post_init__(self):
         shape = self.profiles.shape
+        ids = self.item_ids
+        if ids.dtype.kind != "U" or ids.shape != shape[1:] or len(np.unique(ids)) < len(ids):
+            raise ValueError(
+                f"item_ids must be {shape[1]} different texts, got {ids.dtype} of {ids.shape}"
+            )
         per_profile = np.diff(self.profiles.indptr)
         filler_size = int(per_profile[0]) - len(self.targets) if shape[0] else 0
         nobody = sp.csr_matrix((1, shape[1]), dtype=np.float32)
@@ -81,6 +91,8 @@ class FrozenPoison:
             "indptr": self.profiles.indptr.astype("<i4"),
             "shape": np.array(self.profiles.shape, dtype="<i8"),
             "format": np.array(b"csr"),
+            # As wide as the longest, whatever they were stored in.
+            "item_ids": np.array(self.item_ids.tolist(), dtype="<U"),
             "targets": self.targets.astype("<i8"),
             "levels": self.levels.astype("<f4"),
             "origin": np.array(origin),
@@ -104,7 +116,7 @@ class FrozenPoison:
                     raise ValueError(f"no frozen profiles, it has no {missing[0]}")
                 profiles = read_csr(arrays)
                 origin = json.loads(str(arrays["origin"]))
-                targets, levels = np.array(arrays["targets"]), np.array(arrays["levels"])
-            return cls(profiles, targets, levels, origin)
+                ids, targets, levels = (arrays[name] for name in ("item_ids", "targets", "levels"))
+            return cls(profiles, ids, targets, levels, origin)
         except Exception as error:  # what a damaged archive makes NumPy and zlib raise has no end
             raise ValueError(f"{path}: {error}") from error

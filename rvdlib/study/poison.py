@@ -119,4 +119,5 @@ def _made(attack: str, dataset: str, options: dict, aimed: dict) -> tuple[Frozen
         "rvdlib_version": rvdlib.__version__,
         "objectives": history.objectives,
     }
-    return FrozenPoison(profiles, threat.targets, threat.levels, origin), seconds
+    item_ids = split.ratings.item_ids.astype(str)
+    return FrozenPoison(profiles, item_ids, threat.targets, threat.levels, origin), seconds

@@ -13,13 +13,13 @@ from rvdlib.threat_model import ThreatModel
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
 PROFILES = np.array([[0, 5, 3, 0, 1, 0], [2, 5, 0, 0, 0, 4], [0, 5, 1, 1, 0, 0]], dtype=np.float32)
+ITEM_IDS = np.array(["50", "7", "é", "B00X", "a b", "1682"])
 ORIGIN = {"attack": "random", "options": {"b": 1, "a": [0.1]}, "seed": 3, "objectives": [2.0, 1.5]}
 
 
-def poison_of(profiles=PROFILES, targets=(1,), levels=LEVELS, origin=ORIGIN):
-    return FrozenPoison(
-        sp.csr_matrix(np.asarray(profiles, dtype=np.float32)), np.array(targets), levels, origin
-    )
+def poison_of(profiles=PROFILES, item_ids=ITEM_IDS, targets=(1,), levels=LEVELS, origin=ORIGIN):
+    profiles = sp.csr_matrix(np.asarray(profiles, dtype=np.float32))
+    return FrozenPoison(profiles, item_ids, np.array(targets), levels, origin)
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_what_is_saved_comes_back(path):
     loaded = FrozenPoison.load(path)
     assert np.array_equal(loaded.profiles.toarray(), PROFILES)
     assert loaded.profiles.dtype == np.float32
+    assert loaded.item_ids.tolist() == ITEM_IDS.tolist()
     assert loaded.targets.tolist() == [1]
     assert loaded.levels.tolist() == LEVELS.tolist()
     assert loaded.origin == ORIGIN
@@ -55,6 +56,8 @@ def test_scipy_and_the_attack_from_file_read_it_too(path):
 def test_the_same_poison_gives_the_same_bytes_whatever_the_order_of_its_origin(path, tmp_path):
     poison_of(origin=dict(reversed(ORIGIN.items()))).save(tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    poison_of(item_ids=ITEM_IDS.astype(">U40")).save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
 def test_nothing_in_it_is_pickled(path):
@@ -75,6 +78,7 @@ CHANGES = {
     "indices": np.array([1, 2, 5, 0, 1, 5, 1, 2, 3], dtype="<i4"),
     "indptr": np.array([0, 3, 6, 6], dtype="<i4"),
     "shape": np.array([3, 7]),
+    "item_ids": ITEM_IDS[::-1],
     "targets": np.array([2]),
     "levels": np.arange(1, 7, dtype="<f4"),
     "origin": np.array(json.dumps(ORIGIN | {"seed": 4})),
@@ -100,7 +104,7 @@ def test_the_same_numbers_in_another_shape_or_type_are_a_change(path):
         FrozenPoison.load(path)
 
 
-@pytest.mark.parametrize("name", ["sha256", "targets"])
+@pytest.mark.parametrize("name", ["sha256", "targets", "item_ids"])
 def test_somebody_elses_profiles_are_not_frozen_poison(path, name):
     rewritten(path, **{name: None} | ({} if name == "sha256" else {"sha256": None}))
     with pytest.raises(ValueError, match=rf"no frozen profiles, it has no sha256|no {name}"):
@@ -131,6 +135,11 @@ def test_an_unreadable_origin_is_refused(path):
     ("changes", "message"),
     [
         ({"profiles": [[0, 5, 3, 0, 1, 0], [2, 5, 0, 0, 0, 0]]}, "profile 1 has 1 filler ratings"),
+        ({"item_ids": ITEM_IDS[:5]}, "item_ids must be 6 different texts"),
+        ({"item_ids": ITEM_IDS[[0, 1, 2, 3, 4, 0]]}, "item_ids must be 6 different texts"),
+        ({"item_ids": np.arange(6)}, "item_ids must be 6 different texts, got int64"),
+        ({"item_ids": ITEM_IDS.astype(object)}, "item_ids must be 6 different texts, got object"),
+        ({"item_ids": ITEM_IDS[None]}, "item_ids must be 6 different texts"),
         ({"targets": [0]}, "does not have all targets"),
         ({"targets": [6]}, "targets must be item indices below 6"),
         ({"levels": LEVELS[:4]}, "is outside 1 to 4"),
@@ -160,5 +169,5 @@ def test_the_file_is_a_plain_archive_of_arrays(path):
     with zipfile.ZipFile(path) as archive:
         assert {name.removesuffix(".npy") for name in archive.namelist()} == {
             *("data", "indices", "indptr", "shape", "format"),
-            *("targets", "levels", "origin", "sha256"),
+            *("item_ids", "targets", "levels", "origin", "sha256"),
         }

@@ -82,6 +82,7 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
         "target_set": "random",
         "rvdlib_version": rvdlib.__version__,
     }
+    assert poison.item_ids.tolist() == [str(item) for item in range(23)]
     assert result.output.splitlines() == [
         f"{out}: 4 aush profiles of 4 fillers, targets {poison.targets.tolist()}"
     ]
@@ -89,6 +90,16 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     chosen = {key: value for key, value in poison.origin.items() if key not in made}
     again = freeze("aush", dataset, **chosen)
     assert (again.profiles != poison.profiles).nnz == 0
+
+
+def test_items_are_named_as_in_the_data_whatever_their_columns(tmp_path):
+    names = [f"item {(5 * i) % 23}" for i in range(23)]
+    lines = [line.split(",") for line in RATINGS.splitlines()]
+    path = tmp_path / "named.csv"
+    rows = [f"{user},{names[int(item)]},{stars}" for user, item, stars in lines[1:]]
+    path.write_text("\n".join([",".join(lines[0]), *rows]))
+    poison = freeze("clone", str(path), attack_size=0.1, target_set="random")
+    assert poison.item_ids.tolist() == sorted(names)
 
 
 def test_kept_poison_is_crafted_once_and_again_if_it_was_aimed_or_made_otherwise(

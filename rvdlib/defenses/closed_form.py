@@ -45,8 +45,8 @@ class ClosedFormRVD(VicinalDefense):
 
     With several ``groups`` no neighbour has the last word: neighbours are dealt in turn, nearest
     first, each group has its own regression with its share of λ, and an item's score is the median
-    of theirs (the median of means of Nemirovsky and Yudin 1983). Fakes move it only if they are in
-    half of the groups.
+    of theirs (the median of means of Nemirovsky and Yudin 1983). Fakes shift it within what the
+    other groups say, and carry it arbitrarily far only if they are in half of the groups.
     """
 
     Config = ClosedFormConfig

@@ -9,6 +9,8 @@ import torch
 
 from rvdlib import paths
 from rvdlib.data import synthetic_ratings
+from rvdlib.defenses import FunctionalRVD
+from rvdlib.evaluation import evaluate
 from rvdlib.seeding import stream
 
 README = (paths.PROJECT / "README.md").read_text()
@@ -59,21 +61,32 @@ def test_its_example_runs_on_a_ratings_file(run, capsys):
     assert 0.2 < undefended["hit_ratio"] <= 1  # fifty of at most 150 items by chance: a third
 
 
+def test_its_arrays_are_defended(run, capsys):
+    names = run("Defend your own arrays")
+    assert "[[" in capsys.readouterr().out
+    users, undefended = names["users"], (names["left"] * names["values"]) @ names["right"]
+    scores = names["regression"].score(users, names["neighbors"](users))
+    moved = np.abs(scores - undefended[users]).mean()
+    assert 0.01 < moved < undefended.std()
+
+
 def test_its_model_of_ones_own_is_defended(run, capsys):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         names = run("Defend your own model")
-    model, ratings, everyone = names["model"], names["ratings"], torch.arange(names["n_users"])
+        untrained = names["Factors"]()
+    model, n_users = names["model"], names["n_users"]
+    everyone = torch.arange(n_users)
     assert "[[" in capsys.readouterr().out
     with torch.no_grad():
-        undefended = model(everyone)
-        untrained = names["Autoencoder"]().row_loss(everyone).mean()
-        assert model.row_loss(everyone).mean() < untrained / 3
-    defended = names["defended"].score(everyone.numpy())
-    assert defended.shape == ratings.shape
-    moved = np.abs(defended - undefended.numpy()).mean()
-    assert 0.01 < moved < np.abs(undefended.numpy()).std()
+        undefended = model(everyone).numpy()
+        loss, before = (each.row_loss(everyone).mean() for each in (model, untrained))
+    assert loss < before / 3
+    defended = FunctionalRVD(model, n_users)
+    moved = np.abs(defended.score(everyone.numpy()) - undefended).mean()
+    assert 0.01 < moved < undefended.std()
+    assert np.isnan(evaluate(defended, names["split"], []).rmse)
 
 
 def test_every_block_of_python_is_run():
-    assert README.count("```python") == 2
+    assert README.count("```python") == 3

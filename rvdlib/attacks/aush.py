@@ -27,6 +27,7 @@ import torch
 from torch.nn.functional import softplus
 
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import check_counts, check_not_negative, check_shares
 from rvdlib.attacks.profiles import assemble, by_popularity, filler_candidates, templates
 from rvdlib.models.fitting import normal
 from rvdlib.threat_model import ThreatModel
@@ -64,10 +65,11 @@ def aush(
         ValueError: if ``selected`` are not distinct items other than the targets, or another option
             is out of its range.
     """
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-    if not 0 <= zero_share <= 1:
-        raise ValueError(f"zero_share must be between 0 and 1, got {zero_share}")
+    check_counts(1, n_selected=n_selected, pool_size=pool_size)
+    check_counts(1, epochs=epochs, batch_size=batch_size)
+    check_not_negative(generator_rate=generator_rate, discriminator_rate=discriminator_rate)
+    check_not_negative(reg=reg)
+    check_shares(zero_share=zero_share)
     if selected is None:
         selected = select_items(threat, n_selected, pool_size)
     allowed = np.isin(selected, filler_candidates(threat)).all()

@@ -39,6 +39,7 @@ import scipy.sparse as sp
 from scipy.special import expit, log_expit
 
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import check_counts, check_positive, check_shares
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments, templates
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import round_to_levels
@@ -73,14 +74,10 @@ def mixinf(
     Raises:
         ValueError: if an option is out of its range.
     """
-    for name, value in (
-        ("n_candidates", n_candidates),
-        ("n_probes", n_probes),
-        ("list_length", list_length),
-        ("sweeps", sweeps),
-    ):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(1, n_candidates=n_candidates, n_probes=n_probes, list_length=list_length)
+    check_counts(1, embedding_size=embedding_size, sweeps=sweeps)
+    check_positive(reg=reg)
+    check_shares(unobserved_weight=unobserved_weight)
     surrogate = Surrogate.train(
         threat,
         rng,

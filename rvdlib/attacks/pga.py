@@ -23,6 +23,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import (
+    check_counts,
+    check_not_negative,
+    check_positive,
+    check_shares,
+)
 from rvdlib.attacks.profiles import assemble, draw_fillers, filler_candidates, global_moments
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.threat_model import ThreatModel
@@ -56,12 +62,11 @@ def pga(
     Raises:
         ValueError: if an option is out of its range.
     """
-    if not step_size > 0:
-        raise ValueError(f"step_size must be above 0, got {step_size}")
-    if availability_weight < 0:
-        raise ValueError(f"availability_weight must not be negative, got {availability_weight}")
-    if min(sweeps, gradient_sweeps) < 1:
-        raise ValueError(f"sweeps must be at least 1, got {sweeps} and {gradient_sweeps}")
+    check_counts(0, steps=steps)
+    check_counts(1, embedding_size=embedding_size, sweeps=sweeps, gradient_sweeps=gradient_sweeps)
+    check_positive(step_size=step_size, reg=reg)
+    check_not_negative(availability_weight=availability_weight)
+    check_shares(unobserved_weight=unobserved_weight)
     candidates, shape = filler_candidates(threat), (threat.n_fakes, threat.filler_size)
     mean, deviation = global_moments(threat)
     fillers = draw_fillers(rng, candidates, *shape)

@@ -44,6 +44,7 @@ from scipy.special import expit
 
 from rvdlib.attacks.heuristic import segment
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import check_counts, check_positive, check_shares
 from rvdlib.attacks.profiles import assemble
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.threat_model import ThreatModel
@@ -82,19 +83,12 @@ def revadv(
     Raises:
         ValueError: if an option is out of its range.
     """
-    for name, value in (
-        ("steps", steps),
-        ("list_length", list_length),
-        ("copies", copies),
-        ("sweeps", sweeps),
-        ("gradient_sweeps", gradient_sweeps),
-    ):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_counts(1, steps=steps, list_length=list_length, copies=copies)
+    check_counts(1, embedding_size=embedding_size, sweeps=sweeps, gradient_sweeps=gradient_sweeps)
+    check_positive(width=width, reg=reg)
+    check_shares(unobserved_weight=unobserved_weight)
     if not 0 < exchanged_share <= 1:
         raise ValueError(f"exchanged_share must be above 0, up to 1, got {exchanged_share}")
-    if not width > 0:
-        raise ValueError(f"width must be above 0, got {width}")
     whole = replace(threat, visible=sp.vstack([threat.visible] * copies, format="csr"))
     clean = Surrogate.train(
         whole,

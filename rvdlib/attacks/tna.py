@@ -36,6 +36,12 @@ import scipy.sparse as sp
 import torch
 
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import (
+    check_counts,
+    check_not_negative,
+    check_positive,
+    check_shares,
+)
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
 from rvdlib.attacks.surrogate import ITEM, USER, Surrogate
 from rvdlib.threat_model import ThreatModel
@@ -80,12 +86,11 @@ def tna(
     """
     if not 0 < influential_share <= 1:
         raise ValueError(f"influential_share must be above 0, up to 1, got {influential_share}")
-    for name, value in (("list_length", list_length), ("sweeps", sweeps)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    for name, value in (("width", width), ("step_size", step_size)):
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value}")
+    check_counts(0, steps=steps)
+    check_counts(1, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
+    check_positive(width=width, step_size=step_size, reg=reg)
+    check_not_negative(l1_weight=l1_weight)
+    check_shares(unobserved_weight=unobserved_weight)
     surrogate = Surrogate.train(
         threat,
         rng,

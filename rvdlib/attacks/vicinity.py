@@ -33,6 +33,12 @@ import scipy.sparse as sp
 import torch
 
 from rvdlib.attacks.history import History
+from rvdlib.attacks.options import (
+    check_counts,
+    check_not_negative,
+    check_positive,
+    check_shares,
+)
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
 from rvdlib.attacks.surrogate import USER, Surrogate
 from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
@@ -87,8 +93,11 @@ def vicinity(
             users.
     """
     _check_choices(sources, fillers, threat.visible.shape[0], target_users)
-    _check_least(k=(k, 1), lowered=(lowered, 0), sweeps=(sweeps, 1))
-    _check_least(gradient_steps=(gradient_steps, 0), list_length=(list_length, 1))
+    check_counts(0, gradient_steps=gradient_steps)
+    check_counts(1, k=k, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
+    check_positive(reg=reg, step_size=step_size, proximal_weight=proximal_weight)
+    check_not_negative(lowered=lowered)
+    check_shares(unobserved_weight=unobserved_weight, vicinal_weight=vicinal_weight)
     defense = Defense(k, distance, hubness_reduction, vicinal_weight, proximal_weight, list_length)
     surrogate = Surrogate.train(
         threat,
@@ -254,9 +263,3 @@ def _check_choices(sources, fillers, n_users, target_users):
             raise ValueError(
                 f"target_users must be rows of the {n_users} visible users, got {target_users}"
             )
-
-
-def _check_least(**options):
-    for name, (value, least) in options.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")

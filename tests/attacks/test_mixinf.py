@@ -291,15 +291,6 @@ def test_a_history_changes_nothing(threat):
     assert (watched != craft("mixinf", threat, stream(0, "attack"), **QUICK)).nnz == 0
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["n_candidates", "n_probes", "list_length", "sweeps", "embedding_size"],
-)
-def test_options_below_one_are_refused(threat, option):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
-        craft("mixinf", threat, stream(0, "attack"), **{option: 0})
-
-
 def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k):
     split = leave_one_out(ml100k, stream(2, "split"))
     targets, others = np.split(draw_targets(split, "random", stream(2, "targets"), 10), 2)

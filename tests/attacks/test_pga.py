@@ -137,21 +137,6 @@ def test_a_history_changes_nothing(threat):
     assert (watched != craft("pga", threat, stream(0, "attack"), steps=3)).nnz == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"step_size": 0}, "step_size must be above 0"),
-        ({"availability_weight": -1}, "availability_weight must not be negative"),
-        ({"sweeps": 0}, "sweeps must be at least 1"),
-        ({"gradient_sweeps": 0}, "sweeps must be at least 1"),
-        ({"embedding_size": 0}, "embedding_size must be at least 1"),
-    ],
-)
-def test_options_out_of_range_are_refused(threat, options, message):
-    with pytest.raises(ValueError, match=message):
-        craft("pga", threat, stream(0, "attack"), **options)
-
-
 def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k):
     split = leave_one_out(ml100k, stream(2, "split"))
     targets, others = np.split(draw_targets(split, "random", stream(2, "targets"), 10), 2)

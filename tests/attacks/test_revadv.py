@@ -165,26 +165,6 @@ def test_a_history_changes_nothing(threat):
     assert (watched != revadv(threat, stream(0, "attack"), steps=3, **SMALL)).nnz == 0
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"list_length": 0}, "list_length must be at least 1"),
-        ({"copies": 0}, "copies must be at least 1"),
-        ({"sweeps": 0}, "sweeps must be at least 1"),
-        ({"gradient_sweeps": 0}, "gradient_sweeps must be at least 1"),
-        ({"exchanged_share": 0}, "exchanged_share must be above 0"),
-        ({"exchanged_share": 1.1}, "exchanged_share must be above 0"),
-        ({"width": 0}, "width must be above 0"),
-        ({"width": np.nan}, "width must be above 0"),
-        ({"embedding_size": 0}, "embedding_size must be at least 1"),
-    ],
-)
-def test_options_out_of_range_are_refused(threat, option, message):
-    with pytest.raises(ValueError, match=message):
-        revadv(threat, stream(0, "attack"), **option)
-
-
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
 def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime):
     split = leave_one_out(ml100k, stream(2, "split"))

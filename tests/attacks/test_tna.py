@@ -247,23 +247,6 @@ def test_a_history_changes_nothing(threat, name):
     assert (watched != craft(name, threat, stream(0, "attack"))).nnz == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"influential_share": 0}, "influential_share must be above 0"),
-        ({"influential_share": 1.1}, "influential_share must be above 0"),
-        ({"list_length": 0}, "list_length must be at least 1"),
-        ({"sweeps": 0}, "sweeps must be at least 1"),
-        ({"width": 0}, "width must be above 0"),
-        ({"step_size": 0}, "step_size must be above 0"),
-        ({"unobserved_weight": 2}, "unobserved_weight must be between 0 and 1"),
-    ],
-)
-def test_options_out_of_range_are_refused(threat, options, message):
-    with pytest.raises(ValueError, match=message):
-        craft("u_tna", threat, stream(0, "attack"), **options)
-
-
 @BOTH
 def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, name):
     split = leave_one_out(ml100k, stream(2, "split"))

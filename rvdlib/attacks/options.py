@@ -1,0 +1,34 @@
+"""Ranges that numeric options of the attacks must keep; a NaN keeps none."""
+
+import math
+from numbers import Integral
+
+
+def check_counts(least: int, /, **options: int) -> None:
+    """Raise ``ValueError`` unless each is a whole number of at least ``least``."""
+    for name, value in options.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_positive(**options: float) -> None:
+    """Raise ``ValueError`` unless each is finite and above 0."""
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite, got {value}")
+
+
+def check_shares(**options: float) -> None:
+    """Raise ``ValueError`` unless each is between 0 and 1."""
+    for name, value in options.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be between 0 and 1, got {value}")
+
+
+def check_not_negative(**options: float) -> None:
+    """Raise ``ValueError`` unless each is finite and at least 0."""
+    for name, value in options.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be at least 0 and finite, got {value}")

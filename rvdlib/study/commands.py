@@ -68,27 +68,40 @@ def bench(context: click.Context, dataset: str, model: str, as_json: bool, **opt
 @click.option(
     "--visible-share", type=float, default=0.4, show_default=True, help="Of users, to the attacker."
 )
-@click.option("--target-set", default="unpopular", show_default=True, help="unpopular or random.")
+@click.option(
+    "--target-set", default="unpopular", show_default=True, help="unpopular, middling or random."
+)
+@click.option(
+    "--regime",
+    type=click.Choice(["rating", "ranking"]),
+    default="rating",
+    show_default=True,
+    help="Of the victims aimed at; sets options as params/attacks.yml has them for it.",
+)
 @click.option(
     "--option",
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the attack, the value as in YAML; repeatable.",
+    help="Of the attack, over what --regime sets; the value as in YAML; repeatable.",
 )
-def attack(name: str, dataset: str, out: str, options: tuple[str, ...], **budget) -> None:
+def attack(
+    name: str, dataset: str, out: str, regime: str, options: tuple[str, ...], **budget
+) -> None:
     """Craft the fake profiles of attack NAME on DATASET and freeze them in FILE.
 
-    FILE is an npz without pickles: the profiles as scipy.sparse.save_npz writes them, and what made
-    them, sealed by a hash. The attack from_file reads it again, as scipy.sparse.load_npz does.
+    FILE is an npz without pickles: the profiles as scipy.sparse.save_npz writes them, the raw ids of
+    the items, and what made them, sealed by a hash. The attack from_file reads it again, as
+    scipy.sparse.load_npz does.
     """
     import yaml
 
+    from rvdlib.study.hyperparameters import attack_options
     from rvdlib.study.poison import freeze
 
     try:
-        chosen = dict(_parse_option(option, yaml.safe_load) for option in options)
-        poison = freeze(name, dataset, options=chosen, **budget)
+        given = dict(_parse_option(option, yaml.safe_load) for option in options)
+        poison = freeze(name, dataset, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise BadInput(str(error)) from None

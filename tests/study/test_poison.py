@@ -12,6 +12,7 @@ from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.cli import main
 from rvdlib.data import load_dataset
 from rvdlib.study import cells, poison
+from rvdlib.study.hyperparameters import attack_options
 from rvdlib.study.poison import freeze
 
 RATINGS = "user,item,rating\n" + "".join(
@@ -90,6 +91,27 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     chosen = {key: value for key, value in poison.origin.items() if key not in made}
     again = freeze("aush", dataset, **chosen)
     assert (again.profiles != poison.profiles).nnz == 0
+
+
+@pytest.mark.parametrize("regime", [None, "rating", "ranking"])
+@pytest.mark.parametrize("name", ["revadv", "mixinf"])
+def test_options_are_the_regimes_and_then_those_given(dataset, tmp_path, regime, name):
+    out = tmp_path / "fakes.npz"
+    given = {"sweeps": 1, "embedding_size": 2, "reg": 0.5}
+    told = [part for key, value in given.items() for part in ("--option", f"{key}={value}")]
+    told += ["--regime", regime] if regime else []
+    aimed = {"attack_size": 0.1, "target_set": "random"}
+    result = attack(
+        *(name, "--dataset", dataset, "--out", out),
+        *("--attack-size", aimed["attack_size"], "--target-set", aimed["target_set"], *told),
+    )
+    assert result.exit_code == 0, result.output
+    written = FrozenPoison.load(out)
+    expected = attack_options(regime or "rating", name) | given
+    assert written.origin["options"] == expected
+    again = freeze(name, dataset, options=expected, **aimed)
+    assert (written.profiles != again.profiles).nnz == 0
+    assert attack_options("rating", name) != attack_options("ranking", name)
 
 
 def test_items_are_named_as_in_the_data_whatever_their_columns(tmp_path):

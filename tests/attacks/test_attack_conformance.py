@@ -1,6 +1,7 @@
 """What every attack in the registry must keep, on real data and on the most awkward small data."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from rvdlib.attacks import ATTACKS, craft
 from rvdlib.attacks.profiles import assemble, filler_candidates
-from rvdlib.data import Ratings, leave_one_out
+from rvdlib.data import HeldOut, Ratings, Split, leave_one_out
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
@@ -149,27 +150,48 @@ def test_inputs_are_not_changed_and_outputs_share_no_memory_with_them(attack, ml
     assert np.array_equal(threat.levels, ml100k.levels)
 
 
+def _otherwise_unseen(split: Split, visible: np.ndarray) -> Split:
+    """Other rows of all users but ``visible``, other held-out ratings of all; as many of each."""
+    rng, (n_users, n_items) = np.random.default_rng(5), split.train.shape
+    hidden = np.setdiff1d(np.arange(n_users), visible)
+    train = split.train.toarray()
+    train[hidden] = train[hidden][:, rng.permutation(n_items)]
+    train[hidden] = np.where(train[hidden] > 0, 6 - train[hidden], 0)
+    free = np.argsort((train > 0) + rng.random(train.shape), axis=1)
+    whole, held_out = train.copy(), []
+    for place, (users, _, stars) in enumerate([split.validation, split.test]):
+        held_out.append(HeldOut(users, free[users, place], 6 - stars))
+        whole[users, free[users, place]] = 6 - stars
+    names = {"name": "another", "sha256": "", "source": ""}
+    ratings = replace(split.ratings, matrix=sp.csr_matrix(whole), **names)
+    return Split(ratings, sp.csr_matrix(train), *held_out)
+
+
 def test_what_the_attacker_does_not_see_changes_nothing(attack, ml100k):
-    rng = np.random.default_rng(5)
     split = leave_one_out(ml100k, stream(0, "split"))
     targets = draw_targets(split, "unpopular", stream(0, "targets"))
-    seen = build_threat_model(split, targets, stream(0, "attack"), visible_share=0.4).visible
+    n_users = split.train.shape[0]
+    visible = stream(0, "threat").choice(n_users, round(0.4 * n_users), replace=False)
+    changed = _otherwise_unseen(split, visible)
+    here, there = (build_threat_model(s, targets, stream(0, "threat")) for s in (split, changed))
+    assert (attack(here) != attack(there)).nnz == 0
 
-    # Every hidden user gets other items and other stars; visible rows stay.
-    train = split.train.tolil()
-    n_visible = seen.shape[0]
-    visible_users = np.sort(stream(0, "attack").choice(train.shape[0], n_visible, replace=False))
-    assert (train[visible_users].tocsr() != seen).nnz == 0
-    for user in np.setdiff1d(np.arange(train.shape[0]), visible_users):
-        train.rows[user] = sorted(rng.choice(train.shape[1], 30, replace=False).tolist())
-        train.data[user] = rng.choice(ml100k.levels, 30).tolist()
-    changed = type(split)(ml100k, train.tocsr(), split.validation, split.test)
+    for ours, other in ((split.validation, changed.validation), (split.test, changed.test)):
+        assert np.mean(ours.items != other.items) > 0.9
+    assert (split.train != changed.train).nnz > split.train.nnz / 2
+    assert changed.ratings.matrix.nnz == ml100k.matrix.nnz, "the mean profile size is public"
 
-    before, after = (
-        attack(build_threat_model(each, targets, stream(0, "attack"))) for each in (split, changed)
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != "from_file"])
+def test_what_the_attacker_sees_matters(name, ml100k):
+    threat = _real_threat(ml100k)
+    reversed_stars = threat.visible.copy()
+    reversed_stars.data = 6 - reversed_stars.data
+    here, there = (
+        craft(name, replace(threat, visible=visible), stream(0, "attack"), **QUICK.get(name, {}))
+        for visible in (threat.visible, reversed_stars)
     )
-    assert (split.train != changed.train).nnz > 10_000
-    assert (before != after).nnz == 0
+    assert (here != there).nnz > 0
 
 
 def test_targets_are_the_given_ones_wherever_they_stand(attack, ml100k):

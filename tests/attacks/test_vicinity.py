@@ -409,6 +409,27 @@ def test_the_loss_falls_and_the_best_step_is_kept(threat, omega):
         assert np.array_equal(ended.indices, last.indices), "fillers are chosen before the descent"
 
 
+@pytest.mark.parametrize("losses", [[1, 2, 3, 4], [4, 2, 1, 3], [3, 4, 2, 1], [2, 1, 4, 3]])
+def test_the_step_of_least_loss_is_returned_wherever_it_stands(threat, losses, monkeypatch):
+    tried, refit, real = [], Surrogate.refit, VicinalObjective.value_and_gradient
+
+    def watched(surrogate, fakes, sweeps):
+        tried.append(fakes.toarray())
+        return refit(surrogate, fakes, sweeps)
+
+    def scripted(objective, surrogate):
+        return (losses[len(tried) - 1], *real(objective, surrogate)[1:])
+
+    monkeypatch.setattr(Surrogate, "refit", watched)
+    monkeypatch.setattr(VicinalObjective, "value_and_gradient", scripted)
+    history = History()
+    options = {**QUICK, "gradient_steps": 3, "step_size": 0.3, "history": history}
+    fakes = craft("vicinity", threat, stream(0), **options).toarray()
+    assert history.objectives == losses
+    same = [np.array_equal(fakes, each) for each in tried]
+    assert same == [loss == 1 for loss in losses]
+
+
 def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
     """What was made for these items lifts them, and not others that were named in their place."""
     lifts = {}
@@ -442,10 +463,61 @@ def test_bad_options_are_refused(threat, options, message):
         craft("vicinity", threat, stream(0), **options)
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "cosine", "inner_product", "profile_overlap"])
-@pytest.mark.parametrize("reduction", ["none", "mutual"])
-def test_every_kind_of_neighbour_can_be_assumed(threat, distance, reduction):
-    options = {**QUICK, "distance": distance, "hubness_reduction": reduction, "gradient_steps": 1}
+BELIEFS = [
+    (distance, reduction)
+    for distance in ("euclidean", "cosine", "inner_product", "profile_overlap")
+    for reduction in ("none", "mutual", "local_scaling")
+    if (distance, reduction) != ("inner_product", "local_scaling")
+]
+
+
+@pytest.mark.parametrize(("distance", "reduction"), BELIEFS)
+def test_every_kind_of_neighbour_can_be_assumed_and_its_best_step_is_kept(
+    threat, distance, reduction
+):
+    options = {**QUICK, "distance": distance, "hubness_reduction": reduction}
     history = History()
-    craft("vicinity", threat, stream(0), history=history, **options)
-    assert len(history.objectives) == 2
+    last = craft("vicinity", threat, stream(0), gradient_steps=4, history=history, **options)
+    assert len(history.objectives) == 5
+    best = int(np.argmin(history.objectives))
+    ended = craft("vicinity", threat, stream(0), gradient_steps=best, **options)
+    assert (ended != last).nnz == 0
+
+
+def test_every_kind_of_neighbour_is_another_loss_and_other_sources(threat):
+    losses, fakes = set(), set()
+    for distance, reduction in BELIEFS:
+        options = {**QUICK, "distance": distance, "hubness_reduction": reduction}
+        history = History()
+        craft("vicinity", threat, stream(0), gradient_steps=1, history=history, **options)
+        losses.add(history.objectives[0])
+        fakes.add(craft("vicinity", threat, stream(0), **options).toarray().tobytes())
+    assert len(losses) == len(fakes) == len(BELIEFS)
+
+
+@pytest.mark.parametrize(
+    ("option", "other"),
+    [
+        ("k", 6),
+        ("list_length", 11),
+        ("vicinal_weight", 0.2),
+        ("proximal_weight", 2.0),
+        ("step_size", 0.1),
+        ("sources", "hubs"),
+        ("sources", "random"),
+        ("target_users", [7, 30]),
+        ("fillers", "random"),
+        ("lowered", 0.25),
+        ("embedding_size", 5),
+        ("unobserved_weight", 0.1),
+        ("reg", 0.05),
+        ("sweeps", 6),
+    ],
+)
+def test_every_option_matters(threat, option, other):
+    found = []
+    for options in (QUICK, {**QUICK, option: other}):
+        history = History()
+        craft("vicinity", threat, stream(0), gradient_steps=2, history=history, **options)
+        found.append(history.objectives)
+    assert found[0] != found[1]

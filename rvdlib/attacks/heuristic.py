@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.attacks.options import check_counts
 from rvdlib.attacks.profiles import (
     assemble,
     by_popularity,
@@ -46,7 +47,7 @@ def bandwagon(
     Args:
         n_popular: how many of the F fillers are popular items; all of them if F is smaller.
     """
-    _at_least_one("n_popular", n_popular)
+    check_counts(1, n_popular=n_popular)
     ranked = by_popularity(threat)
     mean, deviation = global_moments(threat)
     popular, others = np.split(ranked, [min(n_popular, threat.filler_size)])
@@ -70,7 +71,7 @@ def segment(
     Args:
         segment_size: |S|; all of the F fillers if F is smaller.
     """
-    _at_least_one("segment_size", segment_size)
+    check_counts(1, segment_size=segment_size, pool_size=pool_size)
     if pool_size < segment_size:
         raise ValueError(f"pool_size must be at least segment_size ({segment_size})")
     ranked = by_popularity(threat)
@@ -103,8 +104,3 @@ def _with_selected(
         np.hstack([selected, fillers]),
         np.hstack([np.full(selected.shape, threat.max_rating), stars]),
     )
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")

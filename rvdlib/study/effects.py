@@ -1,7 +1,7 @@
 """What RVD does to an attack and to accuracy: which cells to run, and what to derive from them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -28,21 +28,21 @@ IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on",
 def effect_cells(
     dataset: str,
     victims: Sequence[str],
-    regimes: Sequence[str],
+    target_sets: Mapping[str, Sequence[str]],
     attacks: Sequence[str],
-    target_sets: Sequence[str],
     seeds: Sequence[int],
     plain: bool = False,
 ) -> list[Cell]:
     """Each scenario undefended and under each chosen form of RVD, on every user.
 
-    ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
+    ``target_sets``: regime → what is promoted in it. ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
-    for scenario in scenarios(dataset, victims, regimes, attacks, target_sets, seeds):
-        cells.append(Cell(scenario=scenario))
-        for name, form in chosen_defenses(scenario.regime, scenario.victim, plain).items():
-            cells.append(Cell(scenario=scenario, defense=name, **form))
+    for regime, promoted in target_sets.items():
+        for scenario in scenarios(dataset, victims, [regime], attacks, promoted, seeds):
+            cells.append(Cell(scenario=scenario))
+            for name, form in chosen_defenses(regime, scenario.victim, plain).items():
+                cells.append(Cell(scenario=scenario, defense=name, **form))
     return cells
 
 

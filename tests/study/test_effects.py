@@ -225,18 +225,17 @@ def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(att
 
 def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch):
     monkeypatch.setattr(effects, "chosen_defenses", lambda regime, victim, plain: FORMS)
-    both = ["unpopular", "random"]
-    cells = effects.effect_cells(
-        "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["none", "clone"], both, [0, 1]
-    )
-    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 2 * 2 * 2 * 2 * 2 * 3
+    sets = {"rating": ["unpopular", "random"], "ranking": ["random"]}
+    cells = effects.effect_cells("ml-100k", ["MF", "CDAE"], sets, ["none", "clone"], [0, 1])
+    assert len(cells) == len({cell.model_dump_json() for cell in cells}) == 3 * 2 * 2 * 2 * 3
     for cell in cells:
         scenario = cell.scenario
         size = {"rating": 0.03, "ranking": 0.1}[scenario.regime]
         assert scenario.attack_size == (size if scenario.attack != "none" else 0)
         assert scenario.evaluated_on == "test"
         assert cell.n_users is None
-    assert {cell.scenario.target_set for cell in cells} == set(both)
+    found = {(cell.scenario.regime, cell.scenario.target_set) for cell in cells}
+    assert found == {(regime, name) for regime, names in sets.items() for name in names}
 
 
 def test_the_same_attacks_meet_the_ranking_regime_at_the_rating_regimes_size():
@@ -246,7 +245,8 @@ def test_the_same_attacks_meet_the_ranking_regime_at_the_rating_regimes_size():
 
 
 def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
-    arguments = "ml-100k", ["MF"], ["rating", "ranking"], ["clone"], ["random"], [0]
+    sets = {"rating": ["random"], "ranking": ["random"]}
+    arguments = "ml-100k", ["MF"], sets, ["clone"], [0]
     fast, plain = (effects.effect_cells(*arguments, plain=plain) for plain in (False, True))
     changed = [(a.method, b.method) for a, b in zip(fast, plain, strict=True) if a != b]
     assert changed == [("fast_rvd", "rvd")] * 2

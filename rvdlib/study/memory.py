@@ -1,9 +1,6 @@
 """What serving takes of memory: the peak of a process of its own, which does nothing else."""
 
-import json
-import pickle
-import subprocess
-import sys
+import multiprocessing
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,10 +24,8 @@ def of_one_call(
         In MiB, the most that the process had held: ``before``, with libraries and victim loaded
         and nothing prepared, and ``peak``, with everybody's first 50 items found.
     """
-    order = pickle.dumps((victim, users, seen, threads, choices))
-    command = [sys.executable, "-m", __spec__.name]
-    answer = subprocess.run(command, input=order, stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(answer)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_serve, (victim, users, seen, threads, choices))
 
 
 def _serve(victim, users, seen, threads, choices) -> dict[str, float]:
@@ -38,7 +33,3 @@ def _serve(victim, users, seen, threads, choices) -> dict[str, float]:
     with on_threads(threads):
         lists(ClosedFormRVD(victim, **choices), users, seen, block_size=len(users))
     return {"before": before, "peak": peak_mib()}
-
-
-if __name__ == "__main__":
-    print(json.dumps(_serve(*pickle.load(sys.stdin.buffer))))

@@ -105,7 +105,7 @@ def brute_order(vectors, k, hubness_reduction):
 @pytest.mark.parametrize("hubness_reduction", ["none", "local_scaling", "mutual"])
 def test_however_long_the_search_hubs_are_those_of_k(hubness_reduction, k, max_overlap):
     """Profiles are so few that a list of MUTUAL_REACH times k may not be enough."""
-    rng, n_users = np.random.default_rng(0), 200
+    rng, n_users = np.random.default_rng(0), 90
     vectors = rng.standard_normal((n_users, 4))
     profiles = [{item} for item in np.minimum(rng.zipf(3, n_users), 9).tolist()]
     choices = {"hubness_reduction": hubness_reduction, "ratings": csr(profiles, 10)}

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rvdlib.statistics import Interval, bootstrap_interval, summarise
-from rvdlib.study.cells import UNDEFENDED, Cell, Scenario
-from rvdlib.study.effects import ATTACK_SIZE, PAPER, WEIGHTED
+from rvdlib.statistics import bootstrap_interval, summarise
+from rvdlib.study.cells import UNDEFENDED, Cell
+from rvdlib.study.effects import METRICS, PAPER, WEIGHTED, scenarios
 from rvdlib.study.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.study.hyperparameters import attack_options, chosen_defenses
+from rvdlib.study.verdicts import ABOVE_ZERO, judge
 from rvdlib.tables import format_interval
 
 # Choice of the closed form → option of the vicinity attack by which the attacker knows it.
@@ -25,7 +26,6 @@ KNOWABLE = {
     "proximal_weight": "proximal_weight",
 }
 KNOWS = "vicinity, knows "
-METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
 
@@ -61,15 +61,9 @@ def cells(
         defended |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
 
         def add(seed, attack, label, defenses, options=None, regime=regime, target_set=target_set):
-            scenario = Scenario(
-                dataset=dataset,
-                victim=victim,
-                regime=regime,
-                attack=attack,
-                attack_size=0.0 if attack == "none" else ATTACK_SIZE[regime],
-                attack_options=attack_options(regime, attack) | (options or {}),
-                target_set=target_set,
-                seed=seed,
+            told = attack_options(regime, attack) | (options or {})
+            (scenario,) = scenarios(
+                dataset, [victim], [regime], [attack], [target_set], [seed], attack_options=told
             )
             found.append((Cell(scenario=scenario, n_users=n_users), label))
             for name, form in defenses.items():
@@ -102,16 +96,14 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def by_fakes(rows: pd.DataFrame, defenses: Sequence[str] = (PAPER, WEIGHTED)) -> pd.DataFrame:
     """Of users with 0, 1, 2, 3 or more fakes among their neighbours: ``share: THR``, means."""
     rows = rows[rows["defense"].isin(defenses) & (rows["attacker"] != "none")]
-    means = rows.groupby(["regime", "defense", "attacker"], sort=False)
-    columns = {}
+    columns = ["fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
+    means = rows.groupby(["regime", "defense", "attacker"], sort=False)[columns].mean()
+    table = {"fake neighbours": [f"{share:.1%}" for share in means["fake_neighbor_share"]]}
     for n, (share, ratio) in enumerate(zip(SHARES, TARGET_HIT_RATIOS, strict=True)):
-        pairs = zip(means[share].mean(), means[ratio].mean(), strict=True)
         title = f"{n} or more" if n == len(SHARES) - 1 else str(n)
-        columns[title] = [f"{s:.0%}: {'–' if pd.isna(t) else f'{t:.3f}'}" for s, t in pairs]
-    table = pd.DataFrame(columns, index=means.ngroups and means[SHARES[0]].mean().index)
-    shares = means["fake_neighbor_share"].mean()
-    table.insert(0, "fake neighbours", [f"{share:.1%}" for share in shares])
-    return table
+        pairs = zip(means[share], means[ratio], strict=True)
+        table[title] = [f"{s:.0%}: {'–' if pd.isna(t) else f'{t:.3f}'}" for s, t in pairs]
+    return pd.DataFrame(table, index=means.index)
 
 
 def cures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +147,7 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
                 f"**{regime.capitalize()} regime, {defense}.** THR@50 is {_shown(thr['random'])} under "
                 f"random fakes, {_shown(thr[best])} under the best attacker who knows nothing of RVD "
                 f"({best}), {_shown(thr[knowing])} under the one who does. He adds "
-                f"{format_interval(*gained[:3])} (C15: {_judge(gained)})."
+                f"{format_interval(*gained[:3])} (C15: {judge(gained, ABOVE_ZERO)})."
             )
         closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, PAPER])]
         best = closed.loc[closed["thr"].idxmin()]
@@ -170,9 +162,3 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
 
 def _shown(values: pd.Series) -> str:
     return format_interval(*bootstrap_interval(values)[:3])
-
-
-def _judge(gained: Interval) -> str:
-    if gained.low > 0:
-        return "reproduced"
-    return "partly" if gained.mean > 0 else "not reproduced"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rvdlib.statistics import bootstrap_interval, summarise
+from rvdlib.study import effects
 from rvdlib.study.cells import Cell, Scenario, carry_out
 from rvdlib.study.story import plane
 from rvdlib.study.verdicts import judge
@@ -25,22 +26,10 @@ def scenarios(
     seeds: Sequence[int],
 ) -> list[Scenario]:
     """Every attack, and none, on every victim in every setting."""
-    return [
-        Scenario(
-            dataset=dataset,
-            victim=victim,
-            regime=regime,
-            attack=attack,
-            attack_size=attack_size if attack != "none" else 0.0,
-            target_set=target_set,
-            seed=seed,
-        )
-        for regime in regimes
-        for target_set in target_sets
-        for victim in victims
-        for attack in ("none", *HEURISTIC, *OPTIMISING)
-        for seed in seeds
-    ]
+    attacks = ("none", *HEURISTIC, *OPTIMISING)
+    return effects.scenarios(
+        dataset, victims, regimes, attacks, target_sets, seeds, attack_size=attack_size
+    )
 
 
 def cells(scenarios: Sequence[Scenario]) -> list[Cell]:

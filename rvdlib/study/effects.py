@@ -35,7 +35,8 @@ def effect_cells(
 ) -> list[Cell]:
     """Each scenario undefended and under each chosen form of RVD, on every user.
 
-    ``target_sets``: regime → what is promoted in it. ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
+    ``target_sets``: regime → what is promoted in it. ``plain`` takes the plain form in place of the
+    compiled engine, which gives the same scores.
     """
     cells = []
     for regime, promoted in target_sets.items():
@@ -73,8 +74,14 @@ def popularity(dataset: str, seeds: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scenarios(dataset, victims, regimes, attacks, target_sets, seeds) -> list[Scenario]:
-    """Every combination, each regime attacked as hard as :data:`ATTACK_SIZE` says."""
+def scenarios(
+    dataset, victims, regimes, attacks, target_sets, seeds, attack_size=None, **known
+) -> list[Scenario]:
+    """Every combination, each regime attacked as hard as :data:`ATTACK_SIZE` says, unless said.
+
+    ``known``: what the attacker knows besides, as :class:`Scenario` has it.
+    """
+    sizes = ATTACK_SIZE if attack_size is None else dict.fromkeys(regimes, attack_size)
     return [
         Scenario(
             dataset=dataset,
@@ -83,7 +90,8 @@ def scenarios(dataset, victims, regimes, attacks, target_sets, seeds) -> list[Sc
             attack=attack,
             seed=seed,
             target_set=target_set,
-            attack_size=0.0 if attack == "none" else ATTACK_SIZE[regime],
+            attack_size=0.0 if attack == "none" else sizes[regime],
+            **known,
         )
         for regime in regimes
         for target_set in target_sets

@@ -1,6 +1,5 @@
 """One dial of the paper's RVD turned at a time: which cells, and what the claims say of them."""
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,11 +8,10 @@ from rvdlib.statistics import bootstrap_interval, summarise
 from rvdlib.study.cells import Cell
 from rvdlib.study.effects import METRICS, PAPER, scenarios
 from rvdlib.study.hyperparameters import chosen_defenses
-from rvdlib.study.verdicts import judge
+from rvdlib.study.verdicts import ABOVE_ZERO, judge
 from rvdlib.tables import format_interval
 
 LABEL = "sweep of "
-ABOVE_ZERO = sys.float_info.min  # no fall at all is no fall
 
 
 def sweep_cells(

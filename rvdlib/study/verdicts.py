@@ -6,6 +6,8 @@ A claim that something reaches a threshold is *reproduced* where the whole inter
 victim or of a hit to reduce.
 """
 
+import sys
+
 import pandas as pd
 
 from rvdlib.statistics import Interval, bootstrap_interval
@@ -14,6 +16,7 @@ from rvdlib.tables import format_interval
 
 DEEP = ["AutoRec", "CDAE"]
 LEAST_REDUCTION = 0.2  # C1: "20 to 60 %"
+ABOVE_ZERO = sys.float_info.min  # a threshold: no fall at all is no fall
 MAINTAINED = 0.05  # C2 gives no figure: a loss of at most 5 %
 
 

@@ -31,7 +31,8 @@ test: $(READY) ## Test the library, then every executed tiny notebook
 	$(VENV_PYTHON) -m pytest tests || status=$$?; \
 	if ls results/tiny/*.ipynb >/dev/null 2>&1; then \
 		RVD_PROGRESS=/dev/null RVD_OUTPUT_DIR="$(CURDIR)/.cache/nbval" \
-			$(VENV_PYTHON) -m pytest --nbval --nbval-current-env results/tiny || status=$$?; \
+			$(VENV_PYTHON) -m pytest -p tests.nbval_within --nbval --nbval-current-env \
+			results/tiny || status=$$?; \
 	fi; \
 	exit $$status
 

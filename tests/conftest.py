@@ -4,7 +4,7 @@ import pytest
 
 from rvdlib import paths
 from rvdlib.data import Ratings, load_dataset
-from rvdlib.runner.parallel import single_thread
+from rvdlib.threads import on_threads
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def ml100k() -> Ratings:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Small products gain nothing from more, and on a busy machine wait for each other."""
-    with single_thread():
+    with on_threads(1):
         yield
 
 

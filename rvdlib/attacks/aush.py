@@ -15,7 +15,8 @@ scale that ends at 5: others are stretched to that. D judges S and the kept rati
 template left whole would be known by its length.
 
 The budget is exactly F fillers, and S counts among them: F − |S| ratings of the template are kept.
-G's ratings are rounded to the scale, too, which the original omits.
+G's ratings are rounded to the scale, too, which the original omits. The networks are in float64, so
+that the fakes come out the same on every machine.
 """
 
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ def aush(
     n_kept = threat.filler_size - len(selected)
 
     rows = templates(threat, threat.filler_size)
-    own = rows[:, selected].toarray() * np.float32(TOP / threat.max_rating)
+    own = rows[:, selected].toarray().astype(float) * (TOP / threat.max_rating)
     rows.data[np.isin(rows.indices, selected)] = 0
     rows.eliminate_zeros()
     rates = generator_rate, discriminator_rate
@@ -132,8 +133,8 @@ def keep(rows: sp.csr_matrix, size: int, rng: np.random.Generator) -> tuple[np.n
 
 def _dense(items: np.ndarray, stars: np.ndarray, threat: ThreatModel) -> torch.Tensor:
     """(B, items) on a scale that ends at TOP."""
-    dense = torch.zeros(len(items), threat.n_items)
-    scaled = torch.from_numpy(stars * np.float32(TOP / threat.max_rating))
+    dense = torch.zeros(len(items), threat.n_items, dtype=torch.float64)
+    scaled = torch.from_numpy(stars * (TOP / threat.max_rating)).double()
     return dense.scatter_(1, torch.from_numpy(items.astype(np.int64)), scaled)
 
 
@@ -202,8 +203,8 @@ def _perceptron(rng: np.random.Generator, *sizes: int) -> list[torch.Tensor]:
     """Weights and biases in turn, after Glorot and Bengio 2010."""
     layers = []
     for fan_in, fan_out in pairwise(sizes):
-        weight = normal(rng, fan_in, fan_out, std=(2 / (fan_in + fan_out)) ** 0.5)
-        layers += [weight.requires_grad_(), torch.zeros(fan_out, requires_grad=True)]
+        weight = normal(rng, fan_in, fan_out, std=(2 / (fan_in + fan_out)) ** 0.5).double()
+        layers += [weight.requires_grad_(), weight.new_zeros(fan_out, requires_grad=True)]
     return layers
 
 

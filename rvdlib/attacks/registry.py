@@ -23,6 +23,7 @@ from rvdlib.attacks.revadv import revadv
 from rvdlib.attacks.tna import tna
 from rvdlib.attacks.vicinity import vicinity
 from rvdlib.data import Split
+from rvdlib.threads import single_thread
 from rvdlib.threat_model import ThreatModel
 
 Attack = Callable[..., sp.csr_matrix]
@@ -44,6 +45,7 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+@single_thread()
 def craft(
     name: str, threat_model: ThreatModel, rng: np.random.Generator, **options
 ) -> sp.csr_matrix:

@@ -23,6 +23,9 @@ such sweeps a is the exact gradient through n sweeps of training. One sweep is t
 al. 2016 in a chain, ∂y_i/∂r_ui = A_i⁻¹ x_u and ∂x_u/∂r_ui = A_u⁻¹ y_i, real users held fixed; by the
 first formula alone, as printed, no filler would move a target. Many sweeps are the whole H⁻¹, which
 says more about the last digits of this minimum than about another training of a victim.
+
+Everything is in float64: which filler is best is often a matter of the sixth digit, and the fakes
+should be the same on every machine.
 """
 
 from dataclasses import dataclass, replace
@@ -72,7 +75,6 @@ class Surrogate:
         unobserved_weight: float,
         reg: float,
         sweeps: int,
-        dtype: type = np.float32,
     ) -> Self:
         """Without fakes, from small random factors.
 
@@ -87,12 +89,19 @@ class Surrogate:
             raise ValueError(f"reg must be above 0, got {reg}")
         mean = 0.0 if unobserved_weight else float(global_moments(threat)[0]) / threat.max_rating
         n_visible, n_items = threat.visible.shape
-        items = np.zeros((n_items, embedding_size + 2), dtype=dtype)
+        items = np.zeros((n_items, embedding_size + 2))
         items[:, 0] = 1
         items[:, 1:-1] = 0.1 * rng.standard_normal((n_items, embedding_size))
-        empty = sp.csr_matrix((n_visible, n_items), dtype=dtype)
+        empty = sp.csr_matrix((n_visible, n_items))
         surrogate = cls(
-            empty, n_visible, items[:0], items, mean, threat.max_rating, unobserved_weight, reg
+            empty,
+            n_visible,
+            items[:0],
+            items,
+            mean,
+            threat.max_rating,
+            float(unobserved_weight),
+            float(reg),
         )
         real = surrogate._scaled(threat.visible)
         return replace(surrogate, ratings=real)._sweep(sweeps)
@@ -196,13 +205,13 @@ class Surrogate:
         return sp.csr_matrix((values, rated.indices, rated.indptr), shape=rated.shape)
 
     def _scaled(self, stars: sp.csr_matrix) -> sp.csr_matrix:
-        scaled = stars.astype(self.items.dtype)
+        scaled = stars.astype(np.float64)
         scaled.data = scaled.data / self.max_rating - self.baseline
         return scaled
 
     def _sweep(self, sweeps: int) -> Self:
         """Users, then items, ``sweeps`` times."""
-        users = np.zeros((self.ratings.shape[0], self.items.shape[1]), dtype=self.items.dtype)
+        users = np.zeros((self.ratings.shape[0], self.items.shape[1]))
         users[:, -1] = 1
         items = self.items.copy()
         by_item = self.ratings.T.tocsr()
@@ -212,23 +221,21 @@ class Surrogate:
         return replace(self, users=users, items=items)
 
     def _regress(self, ratings, fixed, fixed_bias):
-        omega, reg = fixed.dtype.type(self.unobserved_weight), fixed.dtype.type(self.reg)
-        solved = np.zeros((ratings.shape[0], fixed.shape[1]), dtype=fixed.dtype)
+        omega, solved = self.unobserved_weight, np.zeros((ratings.shape[0], fixed.shape[1]))
         # Without a cell there is nothing to regress on: such a row stays zero.
         rows = np.flatnonzero(np.diff(ratings.indptr) + omega > 0)
         chosen = ratings[rows]
-        values = np.empty((len(rows), fixed.shape[1]), dtype=fixed.dtype)
+        values = np.empty((len(rows), fixed.shape[1]))
         fixed, fixed_bias = np.ascontiguousarray(fixed), np.ascontiguousarray(fixed_bias)
         _solve_rows(
-            chosen.indptr, chosen.indices, chosen.data, fixed, fixed_bias, omega, reg, values
+            chosen.indptr, chosen.indices, chosen.data, fixed, fixed_bias, omega, self.reg, values
         )
         solved[rows] = values
         return solved
 
     def _normal_matrices(self, ratings, fixed):
-        omega, reg = fixed.dtype.type(self.unobserved_weight), fixed.dtype.type(self.reg)
-        fixed = np.ascontiguousarray(fixed)
-        return _normal_matrices(ratings.indptr, ratings.indices, fixed, omega, reg)
+        fixed, omega = np.ascontiguousarray(fixed), self.unobserved_weight
+        return _normal_matrices(ratings.indptr, ratings.indices, fixed, omega, self.reg)
 
     def _cross(self, residuals, own, other, step):
         """The block of H off the diagonal, times a ``step`` of the other side's vectors."""
@@ -250,13 +257,12 @@ def _normal_matrices(indptr, indices, fixed, omega, reg):
     """What :func:`rvdlib.models.mf._solve_rows` solves; reg · 1 for a row without a cell."""
     n_columns, size = fixed.shape
     gram = omega * (fixed.T @ fixed)
-    rest = np.float32(1) - omega
-    matrices = np.empty((len(indptr) - 1, size, size), dtype=fixed.dtype)
+    matrices = np.empty((len(indptr) - 1, size, size))
     for row in range(len(indptr) - 1):
         first, last = indptr[row], indptr[row + 1]
         chosen = fixed[indices[first:last]]
-        matrices[row] = gram + rest * (chosen.T @ chosen)
-        cells = np.float32(last - first) + omega * np.float32(n_columns)
+        matrices[row] = gram + (1 - omega) * (chosen.T @ chosen)
+        cells = last - first + omega * n_columns
         for f in range(size):
-            matrices[row, f, f] += reg * (cells if cells > 0 else np.float32(1))
+            matrices[row, f, f] += reg * (cells if cells > 0 else 1.0)
     return matrices

@@ -6,7 +6,7 @@ them get no gradient. This form copies what the vicinity can move, descends on i
 as the undefended victim does, one matrix product for many users.
 
 Users are spread over as many threads as torch has (``torch.get_num_threads()``). Neither that
-number nor who else is served changes a score beyond rounding.
+number changes a score by a bit, nor who else is served by more than rounding.
 """
 
 import itertools
@@ -28,6 +28,7 @@ from rvdlib.seeding import stream
 from rvdlib.threads import for_blocks
 
 _USERS_AT_ONCE = 8  # in one call of a kernel
+_PRODUCT_USERS = 128  # in one product with the catalogue
 
 
 class EncoderParts(NamedTuple):
@@ -113,6 +114,9 @@ class FastRVD(RVD):
                     n_moved[block], moved_items[block], moved_scores[block],
                 )  # fmt: skip
 
+        def decode(block):
+            np.matmul(factors[block], decoder.factors.T, out=scores[block])
+
         def finish(block):
             kernels.finish(
                 decoder.bias, offsets[block], n_moved[block], moved_items[block],
@@ -120,7 +124,7 @@ class FastRVD(RVD):
             )  # fmt: skip
 
         for_blocks(fine_tune, len(users), _USERS_AT_ONCE)
-        np.matmul(factors, decoder.factors.T, out=scores)
+        for_blocks(decode, len(users), _PRODUCT_USERS)
         for_blocks(finish, len(users), _USERS_AT_ONCE)
         return scores
 

@@ -41,6 +41,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch.func import functional_call, vmap
 
 from rvdlib.neighbors import NeighborSearch
+from rvdlib.threads import single_thread
 
 _CHUNK_NUMBERS = 2**21  # moving parameters of a chunk: more of them leave the cache
 _CHUNK_USERS = 64
@@ -103,7 +104,7 @@ class FunctionalRVD:
             fitting = _CHUNK_VICINITIES
         self.chunk_size = self.config.chunk_size or fitting
         everyone = torch.arange(n_users, device=self._device)
-        with torch.no_grad():
+        with torch.no_grad(), single_thread():
             latent = _private(model).latent
             factors = torch.cat([latent(block) for block in everyone.split(_BLOCK)])
         self._neighbors = NeighborSearch(
@@ -113,6 +114,7 @@ class FunctionalRVD:
             hubness_reduction=self.config.hubness_reduction,
         )
 
+    @single_thread()
     @torch.inference_mode(False)  # whatever the caller's mode: with gradients
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items), in the unit and dtype of the model's ``forward``.

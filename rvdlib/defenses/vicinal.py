@@ -4,8 +4,7 @@ To serve user u: find her k nearest neighbours, fine-tune a private copy of the 
 training loss of their rows, recommend with the copy, and let it go. The paper restores the shared
 weights instead; a copy per call is the same specification, and safe with threads and interrupts.
 
-This is the plain form, one user after the other: the reference that faster forms are held to. Its
-tensors are small: serve with one torch thread a process (``torch.set_num_threads(1)``).
+This is the plain form, one user after the other: the reference that faster forms are held to.
 """
 
 import itertools
@@ -19,6 +18,7 @@ from pydantic import Field, model_validator
 from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
 from rvdlib.models.base import DECODER, Objective
 from rvdlib.seeding import stream
+from rvdlib.threads import single_thread
 
 
 class RVDConfig(VicinityConfig):
@@ -48,12 +48,14 @@ class RVD(VicinalDefense):
 
     Config = RVDConfig
 
+    @single_thread()
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
         vicinities = self.vicinity(users)
         scores = [self._score_one(u, rows) for u, rows in zip(users, vicinities, strict=True)]
         return np.stack(scores) if scores else self.victim.score(np.asarray(users))
 
+    @single_thread()
     def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The victim's parameters after fine-tuning a private copy on ``rows``.
 

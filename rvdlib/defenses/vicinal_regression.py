@@ -37,7 +37,8 @@ import scipy.sparse as sp
 from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
-_BLOCKS_AT_ONCE = 16  # for the threads to share, and for one product with the catalogue
+_BLOCKS_AT_ONCE = 16  # for the threads to share
+_PRODUCT_USERS = 128  # at least, in one product with the catalogue: fewer run below its speed
 _LEAST_PULL = 1e-8  # λ over max ‖z‖²: scores are then off by about 10⁻⁶ of the largest at worst
 _LANES = 8  # items whose systems are solved side by side: their sums do not wait for each other
 
@@ -137,6 +138,9 @@ class VicinalRegression:
                 left = np.einsum("bd,bd->b", latent[:, -1], heard[:, -1])
                 variance[block] = left[:, None] / self._lambda
 
+        def decode(block):
+            np.matmul(factors[block, -1], self._decoder.T, out=scores[block])
+
         def hear_ratings(block):
             _hear_ratings(
                 vicinities[block],
@@ -154,7 +158,7 @@ class VicinalRegression:
             )
 
         for_blocks(hear_silence, len(users), step)
-        np.matmul(factors[:, -1], self._decoder.T, out=scores)
+        for_blocks(decode, len(users), max(step, _PRODUCT_USERS))
         for_blocks(hear_ratings, len(users), step)
 
 

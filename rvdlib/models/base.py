@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from rvdlib.data import HeldOut
+from rvdlib.threads import single_thread
 
 Parameters = Mapping[str, torch.Tensor]
 Encoder = Callable[[Parameters], tuple[torch.Tensor, torch.Tensor]]
@@ -80,6 +81,7 @@ class Victim(ABC):
     def max_rating(self) -> float:
         return float(self.levels[-1])
 
+    @single_thread()
     def fit(
         self,
         train: sp.csr_matrix,
@@ -115,6 +117,7 @@ class Victim(ABC):
         What does not depend on the parameters is prepared here, once.
         """
 
+    @single_thread()
     def encode(
         self, parameters: Parameters, users: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,6 +158,7 @@ class Victim(ABC):
         """Scores (B, items) in stars, float32."""
         return self.score_with(self.parameters, users)
 
+    @single_thread()
     def score_with(self, parameters: Parameters, users: np.ndarray) -> np.ndarray:
         """The same with other parameters than the trained ones."""
         with torch.no_grad():

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from rvdlib.threads import single_thread
+
 
 class Popularity:
     """The most popular items: s_ui is the number of training ratings of i, for every user."""
@@ -44,6 +46,7 @@ class EASE:
             raise ValueError(f"reg must be above 0, got {reg}")
         self.reg = reg
 
+    @single_thread()
     def fit(self, train: sp.csr_matrix) -> Self:
         ones = np.ones(train.nnz)
         self.rated = sp.csr_matrix((ones, train.indices, train.indptr), shape=train.shape)

@@ -7,11 +7,18 @@ fingerprints mean that a computation would give the same again; from two differe
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+
+import llvmlite.binding
+import numba
+import scipy.linalg  # noqa: F401  brings a BLAS of its own
+import torch
+from threadpoolctl import ThreadpoolController
 
 Fingerprint = dict[str, dict[str, str]]
 
@@ -55,7 +62,20 @@ def code_digests(package: Path = PACKAGE, without: frozenset[str] = frozenset())
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
-    return {"python": python_version()} | {name: version(name) for name in NUMERIC_PACKAGES}
+    packages = {name: version(name) for name in NUMERIC_PACKAGES}
+    return {"python": python_version()} | packages | processor_kernels()
+
+
+@cache
+def processor_kernels() -> dict[str, str]:
+    """What the libraries that multiply take this processor for, on which last digits depend."""
+    found = ThreadpoolController().select(internal_api="openblas").info()
+    return {
+        "numpy kernels": ", ".join(sorted({library["architecture"] for library in found})),
+        "numba kernels": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "torch kernels": torch.backends.cpu.get_cpu_capability(),
+        "mkl kernels": os.environ.get("MKL_CBWR", "its choice"),
+    }
 
 
 def imported_by(name: str, package: Path = PACKAGE) -> frozenset[str]:

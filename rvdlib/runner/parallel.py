@@ -4,16 +4,14 @@ each, and is put on record as soon as it is there."""
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import joblib
-import torch
-from threadpoolctl import threadpool_limits
 
 from rvdlib.runner.fingerprint import Fingerprint
 from rvdlib.runner.progress import progress
 from rvdlib.runner.store import CellStore, Row
+from rvdlib.threads import single_thread
 
 
 class Task(NamedTuple):
@@ -78,20 +76,3 @@ def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> di
             store.save(task.spec, task.fingerprint, [row])
             done[key] = row
     return done
-
-
-@contextmanager
-def on_threads(threads: int):
-    """torch, BLAS and the compiled kernels on so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def single_thread():
-    """Numbers must not depend on how many cores there are, nor cores be asked for twice over."""
-    return on_threads(1)

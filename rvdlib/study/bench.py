@@ -32,7 +32,6 @@ from rvdlib.defenses import ClosedFormConfig
 from rvdlib.defenses.vicinal import RVDConfig
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.runner.fingerprint import library_versions
-from rvdlib.runner.parallel import on_threads, single_thread
 from rvdlib.runner.progress import progress
 from rvdlib.study import machine, memory
 from rvdlib.study.agreement import closed_form_error, compare, in_double
@@ -50,6 +49,7 @@ from rvdlib.study.serving import (
     one_by_one,
     prepare,
 )
+from rvdlib.threads import on_threads, single_thread
 
 LEAST_VISITS = 10_000
 SAMPLE_VISITS = 20

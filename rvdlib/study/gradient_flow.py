@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.defenses import ClosedFormRVD, FastRVD
-from rvdlib.runner.parallel import single_thread
 from rvdlib.study.cells import Scenario, carry_out, sample_users
+from rvdlib.threads import single_thread
 
 
 def equivalent_proximal_weight(k: int, learning_rate: float, steps: int) -> float:

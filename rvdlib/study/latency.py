@@ -10,11 +10,11 @@ import scipy.sparse as sp
 
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.models import VICTIMS, Victim
-from rvdlib.runner.parallel import single_thread
 from rvdlib.seeding import stream
 from rvdlib.study import memory
 from rvdlib.study.cells import Scenario, carry_out, sample_users
 from rvdlib.study.serving import again, forms, hubs, in_turn, lists, prepare
+from rvdlib.threads import single_thread
 
 # What is timed in turn, on the same users: many, whom the quick forms serve, and few, whom the loops
 # serve too. Form → how many visits at least: batches are full then, and the clock moves.

@@ -7,9 +7,9 @@ import scipy.sparse as sp
 
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.models import Victim
-from rvdlib.runner.parallel import on_threads
 from rvdlib.study.machine import peak_mib
 from rvdlib.study.serving import lists
+from rvdlib.threads import on_threads
 
 
 def of_one_call(

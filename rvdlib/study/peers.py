@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 from rvdlib import evaluation, paths
 from rvdlib.data import Split, leave_one_out, load_dataset, random_holdout
-from rvdlib.runner.parallel import single_thread
 from rvdlib.seeding import stream
 from rvdlib.study.quality import judge
+from rvdlib.threads import single_thread
 
 PEERS_FILE = paths.RESULTS / "peers.csv"
 SPACES = yaml.safe_load((paths.PARAMS / "peers.yml").read_text())

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset, random_holdout
 from rvdlib.models import VICTIMS
-from rvdlib.runner.parallel import single_thread
 from rvdlib.seeding import stream
 from rvdlib.study.hyperparameters import VICTIMS_FILE
+from rvdlib.threads import single_thread
 
 SPLITS = {"rating": random_holdout, "ranking": leave_one_out}
 FIRST_SEED = 1001  # this one and those after it stand in no table

@@ -10,9 +10,9 @@ from rvdlib.evaluation import Recommender
 from rvdlib.metrics import top_k
 from rvdlib.models import Victim
 from rvdlib.neighbors import NeighborSearch
-from rvdlib.runner.parallel import single_thread
 from rvdlib.study.cells import Attacked, Cell, Scenario, carry_out
 from rvdlib.study.hyperparameters import chosen_defenses
+from rvdlib.threads import single_thread
 
 LIST_LENGTH = 10
 

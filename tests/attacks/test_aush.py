@@ -38,7 +38,7 @@ def batch(rng, n_items=12, size=8):
     kept[:, S] = 0
     own = rng.integers(0, 6, (size, len(S)))
     weight = rng.random((size, len(S))) < 0.6
-    return torch.from_numpy(kept.astype(np.float32)), own.astype(np.float32), weight
+    return torch.from_numpy(kept.astype(float)), own.astype(float), weight
 
 
 def test_one_step_moves_every_weight_of_both_networks():

@@ -37,7 +37,6 @@ def trained(threat, omega, *, sweeps=150, reg=0.05):
         unobserved_weight=omega,
         reg=reg,
         sweeps=sweeps,
-        dtype=np.float64,
     )
     probe = craft("random", replace(threat, n_fakes=1), stream(0, "probe")).astype(np.float64)
     return surrogate.refit(probe, sweeps), probe

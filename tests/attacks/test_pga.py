@@ -30,8 +30,8 @@ def threat():
     return build_threat_model(split, TARGETS, stream(0, "threat"), attack_size=0.1)
 
 
-def surrogate_of(threat, omega=0.0, fakes=None, dtype=np.float64):
-    options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05, "dtype": dtype}
+def surrogate_of(threat, omega=0.0, fakes=None):
+    options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05}
     surrogate = Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
     return surrogate if fakes is None else surrogate.refit(fakes, 200)
 

@@ -36,7 +36,7 @@ def threat():
 
 
 def surrogate_of(threat, omega, fakes, sweeps=200):
-    options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05, "dtype": np.float64}
+    options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05}
     clean = Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
     return clean.refit(fakes.astype(np.float64), sweeps)
 

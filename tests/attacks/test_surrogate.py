@@ -38,7 +38,6 @@ def small(omega, size=2, sweeps=2000):
         unobserved_weight=omega,
         reg=REG,
         sweeps=100,
-        dtype=np.float64,
     )
     return surrogate.refit(sp.csr_matrix(profiles), sweeps)
 
@@ -207,7 +206,7 @@ def test_removal_effects_foretell_what_removal_does(omega):
         synthetic_ratings(60, 30, 700, rng=stream(0, "ratings")), stream(0, "split")
     )
     threat = build_threat_model(split, TARGETS, stream(0, "threat"), visible_share=1)
-    options = {"embedding_size": 2, "unobserved_weight": omega, "reg": REG, "dtype": np.float64}
+    options = {"embedding_size": 2, "unobserved_weight": omega, "reg": REG}
     whole = Surrogate.train(threat, stream(0, "factors"), sweeps=300, **options)
     effect = whole.removal_effect(*whole.mean_score_gradient(TARGETS), 50)
     gained = []

@@ -33,7 +33,7 @@ def threat():
 def surrogate_of(threat, omega=0.0, size=3, sweeps=200):
     options = {"embedding_size": size, "unobserved_weight": omega, "reg": REG}
     rng = stream(0, "surrogate")
-    return Surrogate.train(threat, rng, sweeps=sweeps, dtype=np.float64, **options)
+    return Surrogate.train(threat, rng, sweeps=sweeps, **options)
 
 
 def ridge(design, target, weight, penalty):

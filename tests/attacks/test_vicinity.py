@@ -46,7 +46,7 @@ def threat(split):
     )
 
 
-def train(threat, omega, dtype=np.float64):
+def train(threat, omega):
     return Surrogate.train(
         threat,
         stream(0, "surrogate"),
@@ -54,7 +54,6 @@ def train(threat, omega, dtype=np.float64):
         unobserved_weight=omega,
         reg=0.04,
         sweeps=20,
-        dtype=dtype,
     )
 
 
@@ -165,7 +164,7 @@ def test_random_sources_serve_again_when_all_have_served(threat):
 
 def test_neighbours_are_the_nearest_in_the_surrogate(threat):
     """By brute force over all pairs of visible users."""
-    surrogate = train(threat, 0.0, np.float32)
+    surrogate = train(threat, 0.0)
     points = surrogate.users[:, 1:-1].astype(float)
     for k in (3, 20):
         distances = np.linalg.norm(points[:, None] - points, axis=-1)

@@ -1,3 +1,8 @@
+import ast
+import os
+import subprocess
+import sys
+
 import pytest
 
 from rvdlib.runner.fingerprint import (
@@ -7,6 +12,7 @@ from rvdlib.runner.fingerprint import (
     code_digests,
     difference,
     imported_by,
+    processor_kernels,
 )
 
 
@@ -50,6 +56,27 @@ def test_files_that_came_and_went_are_named_and_long_lists_cut(package):
     after = package(b="", c="", d="", e="", f="", g="")
     changed = "rvdlib/a.py, rvdlib/c.py, rvdlib/d.py, rvdlib/e.py and 2 more"
     assert difference(before, after) == f"code changed: {changed}"
+
+
+def test_what_another_processor_computed_is_computed_again():
+    other = {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "ATEN_CPU_CAPABILITY": "default",
+        "NUMBA_CPU_NAME": "generic",
+        "MKL_CBWR": "COMPATIBLE",
+    }
+    program = "from rvdlib.runner.fingerprint import *; print(processor_kernels())"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **other},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, there = processor_kernels(), ast.literal_eval(run.stdout)
+    assert {name for name in here if here[name] != there[name]} == set(here)
+    changed = difference({"versions": here}, {"versions": there})
+    assert f"torch kernels {here['torch kernels']} -> DEFAULT" in changed
 
 
 def test_files_left_out_do_not_count(package):

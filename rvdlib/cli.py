@@ -11,6 +11,10 @@ from rvdlib.study.commands import attack, bench
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Real-time Vicinal Defense for recommender systems: the open reference study."""
+    try:
+        import rvdlib.paths  # noqa: F401
+    except ValueError as error:  # a variable that names no folder
+        raise BadInput(str(error)) from None
 
 
 @main.group()

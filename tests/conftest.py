@@ -24,3 +24,11 @@ def one_thread():
 def poison_of_its_own(tmp_path, monkeypatch):
     """Fakes that a test crafts are kept for that test alone."""
     monkeypatch.setattr(paths, "POISON_STORE", tmp_path / "poison")
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary folders, this test's own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    return tmp_path / "tmp"

@@ -11,12 +11,12 @@ import io
 import os
 import warnings
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from rvdlib import paths
 from rvdlib.data import fetching
@@ -98,30 +98,32 @@ def _find(name: str) -> tuple[bytes, str]:
     published = CATALOGUE[name]
     failures = [] if paths.data_dir() else ["the folder RVD_DATA_DIR: not set"]
     for label, path in _local_files(name):
-        was_there = path.exists()  # another process may be just about to place it
         try:
             return _read_local(path, published), label
         except Unusable as problem:
             failures.append(f"{label}: {problem}")
-            if was_there:
+            if not isinstance(problem.__cause__, FileNotFoundError):
                 warnings.warn(f"{label} is passed over: {problem}", stacklevel=4)
 
     cached = _cached_file(name)
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(cached.with_suffix(".lock"), timeout=LOCK_SECONDS):
-            with suppress(Unusable):  # another process may have been faster
-                return _read_local(cached, published), f"cache ({cached})"
-            for label, download in _downloads(published):
-                try:
-                    content = download()
-                except Unusable as problem:
-                    failures.append(f"{label}: {problem}")
-                else:
-                    paths.write_atomically(cached, gzip.compress(content, mtime=0))
-                    return content, label
-    except (OSError, Timeout) as error:
-        failures.append(f"the cache (RVD_CACHE_DIR names another folder): {error}")
+    with _lock(cached):
+        with suppress(Unusable):  # another process may have been faster
+            return _read_local(cached, published), f"cache ({cached})"
+        for label, download in _downloads(published):
+            try:
+                content = download()
+            except (Unusable, OSError) as problem:
+                failures.append(f"{label}: {problem}")
+                continue
+            try:
+                paths.write_atomically(cached, gzip.compress(content, mtime=0))
+            except OSError as error:
+                warnings.warn(
+                    f"{name} is not kept, and will be downloaded again: {cached.parent} cannot be "
+                    f"written: {error.strerror}. RVD_CACHE_DIR names another folder",
+                    stacklevel=4,
+                )
+            return content, label
     raise DataError(
         f"{name} was not found. Tried in this order:\n"
         + "".join(f"  - {failure}\n" for failure in failures)
@@ -129,6 +131,18 @@ def _find(name: str) -> tuple[bytes, str]:
         "gzipped lines of user, item and rating with tabs between, without a header "
         "(further columns and any order are fine)."
     )
+
+
+@contextmanager
+def _lock(cached: Path) -> Iterator[None]:
+    """Of those who come together, one downloads; everybody, where no lock can be had."""
+    lock = FileLock(cached.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    with ExitStack() as stack:
+        # A Timeout is an OSError; file systems without locks raise NotImplementedError.
+        with suppress(OSError, NotImplementedError):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock)
+        yield
 
 
 def _cached_file(name: str) -> Path:
@@ -164,8 +178,8 @@ def _read_local(path: Path, published: Published) -> bytes:
     try:
         with gzip.open(path) as file:
             return _canonical(fetching.read_capped(file), published)
-    except FileNotFoundError:
-        raise Unusable("no such file") from None
+    except FileNotFoundError as error:
+        raise Unusable("no such file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise Unusable(str(error)) from error
 

@@ -15,12 +15,15 @@ class BadInput(click.ClickException):
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
 def study(profile: str, only: tuple[str, ...], force: bool) -> None:
     """Run the study's notebooks; those that nothing has changed for are left as they are."""
+    from rvdlib.runner.environment import writable_home
     from rvdlib.runner.parameters import StudyError
-    from rvdlib.runner.run import run_study
 
     try:
-        run_study(profile, only, force)
-    except StudyError as error:
+        with writable_home():
+            from rvdlib.runner.run import run_study  # Jupyter looks for a home when it is imported
+
+            run_study(profile, only, force)
+    except (StudyError, OSError) as error:  # such as a disk that is full
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo(

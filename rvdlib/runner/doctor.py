@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 import rvdlib
 from rvdlib import paths
 from rvdlib.data.sources import available
+from rvdlib.writable import known_home, writing_problem
 
 GIB = 2**30
 
@@ -101,24 +102,21 @@ def _datasets() -> Iterator[Check]:
 
 
 def _folders() -> Iterator[Check]:
+    written = {
+        "results": (paths.RESULTS, "RVD_OUTPUT_DIR names another folder"),
+        "figures": (paths.FIGURES, "RVD_OUTPUT_DIR names another folder"),
+        "cell store": (paths.CELL_STORE, "make room there, or make it writable"),
+        "data cache": (paths.user_cache(), "RVD_CACHE_DIR names another folder"),
+    }
     if not paths.NOTEBOOKS.is_dir():
-        remedy = "clone the project and install it with `pip install -e .`"
-        yield Check("notebooks", False, f"there is no {paths.NOTEBOOKS}", remedy)
-    for subject, folder in (
-        ("results", paths.RESULTS),
-        ("figures", paths.FIGURES),
-        ("cell store", paths.CELL_STORE),
-        ("data cache", paths.user_cache()),
-    ):
-        problem = _unwritable(folder)
-        yield Check(subject, not problem, problem or str(folder))
-
-
-def _unwritable(folder: Path) -> str:
-    """What keeps a file from being written there, found out by writing one; empty if nothing."""
-    try:
-        paths.write_atomically(folder / ".doctor", "")
-        (folder / ".doctor").unlink()
-    except OSError as error:
-        return f"{folder} cannot be written: {error.strerror}"
-    return ""
+        yield Check("notebooks", False, f"there is no {paths.NOTEBOOKS}", paths.NEEDS_CLONE)
+        del written["results"], written["figures"]
+    for subject, (folder, remedy) in written.items():
+        problem = writing_problem(folder)
+        found = f"{folder} cannot be written: {problem}" if problem else str(folder)
+        yield Check(subject, not problem, found, remedy if problem else "")
+    home = known_home()
+    problem = writing_problem(home) if home else "nobody knows where it is"
+    if problem:
+        found = f"{home or 'none'} cannot be written: {problem}"
+        yield Check("home", None, found, "the study runs with a temporary one")

@@ -26,7 +26,9 @@ from PIL import Image
 
 from rvdlib import paths
 from rvdlib.runner import progress
+from rvdlib.runner.environment import variables
 from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.writable import known_home
 
 
 class ThisInterpreter(AsyncKernelManager):
@@ -69,7 +71,8 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     notebook = read_notebook(source)
     check_parameters(declared_parameters(notebook, source.name), parameters, source.name)
     failed = output.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory() as folder:
+    # In the notebook's folder, a relative variable would mean another one.
+    with tempfile.TemporaryDirectory() as folder, variables(paths.as_variables()):
         partial = Path(folder) / "partial.ipynb"
         try:
             executed = papermill.execute_notebook(
@@ -91,11 +94,12 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
             executed = read_notebook(partial)
             problem = _place_of_death(executed, error)
     if problem:
-        paths.write_atomically(failed, nbformat.writes(executed))
-        raise StudyError(
-            f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n"
-            f"what was executed is kept in {failed}"
-        )
+        try:
+            paths.write_atomically(failed, nbformat.writes(executed))
+            kept = f"what was executed is kept in {failed}"
+        except OSError as error:
+            kept = f"what was executed could not be kept: {error}"
+        raise StudyError(f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n{kept}")
     paths.write_atomically(output, nbformat.writes(_without_circumstances(executed, notebook)))
     failed.unlink(missing_ok=True)
 
@@ -171,7 +175,17 @@ def _without_circumstances(executed: NotebookNode, source: NotebookNode) -> Note
 
 
 def _anonymous(text: str) -> str:
-    text = text.replace(f"{paths.PROJECT}/", "").replace(str(Path.home()), "~")
+    """Paths in the project made relative, the home folder ``~``, addresses in memory ``0x…``.
+
+    Only whole names at the beginning of a path count: ``</td>`` is none where HOME is ``/td``, and
+    nothing is shortened where it is ``/``.
+    """
+    shorter = {f"{paths.PROJECT}/": "", str(known_home()): "~"}
+    for prefix in sorted(shorter, key=len, reverse=True):
+        if prefix.startswith("/") and prefix.strip("/"):
+            end = r"(?=[\w.~@%+{-])" if prefix.endswith("/") else r"(?![\w@%+~=#-]|\.[\w-])"
+            whole = rf"(?<![\w.~<@%+/)\]}}-]){re.escape(prefix)}{end}"
+            text = re.sub(whole, shorter[prefix], text)
     return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x…", text)
 
 

@@ -23,6 +23,8 @@ def load_profile(profile: str) -> Plan:
     """
     if profile not in PROFILES:
         raise StudyError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    if not paths.NOTEBOOKS.is_dir():
+        raise StudyError(paths.NEEDS_CLONE)
     path = paths.PARAMS / f"{profile}.yml"
     try:
         content = yaml.safe_load(path.read_text())

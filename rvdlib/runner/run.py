@@ -12,6 +12,7 @@ from rvdlib.runner.parameters import StudyError
 from rvdlib.runner.profiles import Plan, choose, load_profile
 from rvdlib.runner.records import StudyRecords
 from rvdlib.runner.report import write_page
+from rvdlib.writable import writing_problem
 
 
 def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> None:
@@ -31,6 +32,12 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
     """
     plan = load_profile(profile)
     chosen = choose(list(plan), only)
+    for folder in (paths.RESULTS, paths.FIGURES, paths.STUDY_RECORDS, paths.CELL_STORE):
+        if problem := writing_problem(folder):
+            raise StudyError(
+                f"{folder} cannot be written: {problem}. RVD_OUTPUT_DIR names another folder for "
+                "results and figures, RVD_CACHE_DIR one for caches outside the project"
+            )
     paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):

@@ -69,6 +69,7 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
 
 
 def main(dataset: str = "ml-100k") -> None:
+    paths.require_clone()
     search = yaml.safe_load(SEARCH_FILE.read_text())
     rule, forms = search["rule"], search["forms"]
     cells = trial_cells(search, dataset)

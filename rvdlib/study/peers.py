@@ -159,6 +159,7 @@ def _flow(chosen: dict) -> str:
 )
 @click.option("--seeds", default=3, show_default=True, help="Splits measured, from seed 0 on.")
 def main(datasets, seeds):
+    paths.require_clone()
     for dataset in datasets:
         with single_thread():
             rows = measure(dataset, seeds)

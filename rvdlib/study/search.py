@@ -83,6 +83,7 @@ def _chosen_elsewhere(dataset: str, regime: str, victim: str) -> list[dict]:
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
 @click.option("--epochs", default=100, show_default=True)
 def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
+    paths.require_clone()
     spaces = yaml.safe_load((paths.PARAMS / "search.yml").read_text())
     tasks = []
     for regime in regimes or SPLITS:

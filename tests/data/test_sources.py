@@ -4,6 +4,7 @@ The data set here is made up and small; its publisher is a server on this machin
 index a folder, so that everything but the addresses is the real thing.
 """
 
+import errno
 import gzip
 import hashlib
 import http.server
@@ -14,9 +15,11 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from rvdlib import paths
 from rvdlib.data import DataError, available, fetching, load_dataset, synthetic_ratings
@@ -378,13 +381,66 @@ def test_an_archive_writes_nowhere_but_to_the_cache(publisher, tmp_path):
     assert {str(file) for file in files} == {"cache/tiny.tsv.gz", "cache/tiny.tsv.lock"}
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def no_locks(*_, **__):
+    raise NotImplementedError("FileSystem does not appear to support flock")
+
+
+@pytest.mark.parametrize("step", [(Path, "mkdir"), (FileLock, "acquire"), (os, "fsync")])
+def test_a_download_that_cannot_be_kept_is_served_with_a_warning(monkeypatch, publisher, step):
+    cached().parent.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(*step, no_room)
+        if step[1] == "acquire":
+            patch.setattr(os, "fsync", no_room)
+        with pytest.warns(UserWarning, match="tiny is not kept.* No space left.*RVD_CACHE_DIR"):
+            ratings = load_dataset("tiny")
+    assert canonical_bytes(ratings) == CONTENT
+    assert ratings.source == publisher.address
+    assert not cached().exists()
+    assert load_dataset("tiny").source == publisher.address  # and with room again it is kept
+    assert load_dataset("tiny").source == f"cache ({cached()})"
+
+
+def test_a_cache_that_can_be_no_folder_is_named_and_the_download_served(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("RVD_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    with pytest.raises(
-        DataError, match=r"the cache \(RVD_CACHE_DIR names another folder\): .*Not a"
+    with (
+        pytest.warns(UserWarning, match="is passed over: .*Not a directory"),
+        pytest.warns(UserWarning, match="file/cache cannot be written: Not a directory"),
     ):
+        assert canonical_bytes(load_dataset("tiny")) == CONTENT
+
+
+def test_a_cache_without_locks_is_used_without_them(monkeypatch, publisher):
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    load_dataset("tiny")
+    assert load_dataset("tiny").source == f"cache ({cached()})"
+
+
+def test_a_disk_too_full_to_download_to_is_one_failure_among_the_others(publisher, monkeypatch):
+    publisher.served.clear()
+    monkeypatch.setattr(fetching.tempfile, "TemporaryDirectory", no_room)
+    with pytest.raises(DataError) as caught:
         load_dataset("tiny")
+    assert "HTTPError: 404" in str(caught.value)
+    assert "from the package index: [Errno 28] No space left on device" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_passed_over(data_dir, monkeypatch):
+    opened = gzip.open
+
+    def forbidden(path):
+        if path.parent == data_dir:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(gzip, "open", forbidden)
+    with pytest.warns(UserWarning, match=r"RVD_DATA_DIR .* is passed over: .*Permission denied"):
+        assert canonical_bytes(load_dataset("tiny")) == CONTENT
 
 
 def test_another_wheel_than_the_one_expected_is_refused(publisher, index):

@@ -1,3 +1,7 @@
+import errno
+import io
+import os
+import tempfile
 from importlib.metadata import version
 
 import pytest
@@ -87,6 +91,31 @@ def test_a_folder_that_cannot_be_written_fails(sound, monkeypatch):
     assert check.fine is False
     assert "cannot be written" in check.found
     assert run_doctor().exit_code == 1
+
+
+@pytest.mark.parametrize("subject", ["results", "figures", "cell store", "data cache"])
+def test_a_full_disk_fails_though_files_can_be_made(sound, monkeypatch, subject):
+    def full(self, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full(io.BytesIO):
+        write = full
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Full())
+    check = found(subject)
+    assert check.fine is False
+    assert check.found.endswith("cannot be written: No space left on device")
+    assert check.remedy
+    assert run_doctor().exit_code == 1
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/home"])
+def test_a_home_that_cannot_be_written_is_a_note(sound, monkeypatch, home):
+    monkeypatch.setenv("HOME", home)
+    check = found("home")
+    assert check.fine is None
+    assert "temporary" in check.remedy
+    assert run_doctor().exit_code == 0
 
 
 def test_looking_whether_a_folder_can_be_written_leaves_nothing_in_it(sound):

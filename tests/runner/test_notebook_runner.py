@@ -1,17 +1,23 @@
 import base64
+import errno
 import io
 import os
 import pty
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from nbformat.v4 import new_output
 from PIL import Image
 
+from rvdlib import paths
 from rvdlib.runner.notebook_runner import (
+    _anonymous,
     read_notebook,
     run_notebook,
     terminal,
@@ -213,3 +219,92 @@ def test_a_failure_names_notebook_cell_and_parameters_and_leaves_the_old_output(
     assert sorted(output.parent.iterdir()) == [failed, output]
     with pytest.raises(StudyError):
         validate_executed(failed)
+
+
+def test_why_a_notebook_failed_is_told_even_if_it_cannot_be_kept(
+    tmp_path, make_notebook, monkeypatch
+):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source = make_notebook(tmp_path / "x.ipynb", "1 / 0")
+    monkeypatch.setattr(paths, "write_atomically", no_room)
+    with pytest.raises(StudyError) as caught:
+        run_notebook(source, tmp_path / "out.ipynb", {})
+    assert "cell 2 raised ZeroDivisionError" in str(caught.value)
+    assert "could not be kept: [Errno 28] No space left on device" in str(caught.value)
+
+
+def test_the_kernel_means_the_folders_that_the_runner_means(tmp_path, make_notebook, monkeypatch):
+    """The runner stands in ``here``, the kernel in ``notebooks``."""
+    for name in ("here", "notebooks", "home"):
+        (tmp_path / name).mkdir()
+    source = make_notebook(
+        tmp_path / "notebooks" / "x.ipynb",
+        "from rvdlib import paths\n"
+        "print(paths.data_dir(), paths.user_cache(), paths.RESULTS, sep='\\n')",
+    )
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("RVD_DATA_DIR", "mydata")
+    monkeypatch.setenv("RVD_CACHE_DIR", "~/cache")
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path / "here" / "myout")
+    run_notebook(source, tmp_path / "out.ipynb", {})
+    (printed,) = outputs_of(tmp_path / "out.ipynb")[-1]
+    assert printed.text.splitlines() == [
+        str(tmp_path / "here" / "mydata"),
+        "~/cache",
+        str(tmp_path / "here" / "myout" / "results"),
+    ]
+    assert not list(tmp_path.rglob("~"))
+
+
+@pytest.mark.parametrize(
+    ("home", "project", "text", "shown"),
+    [
+        ("/", "/work", "<td>a</td> <br/> / // /x", "<td>a</td> <br/> / // /x"),
+        ("", "/work", "<td>a</td> / /x", "<td>a</td> / /x"),
+        ("relative", "/work", "relative/x", "relative/x"),
+        ("/root", "/", "/x </td>", "/x </td>"),
+        ("/td", "/tr", "<td>/td/a</td><tr></tr>", "<td>~/a</td><tr></tr>"),
+        ("/td", "/td", "</td>", "</td>"),
+        ("/root", "/work", "/rootless /root2/x /root-x /root.d /root_", None),
+        ("/root", "/work", "/mnt/root/x x/root ./root ~/root http://host/root", None),
+        ("/root", "/work", "/root /root/ '/root/x' \"/root\" (/root), a=/root:/root/b; /root.", 1),
+        ("/root", "/work", "/work/x /workshop/x /mnt/work/x", "x /workshop/x /mnt/work/x"),
+        ("/root", "/work", "in /work/ and /work", "in /work/ and /work"),
+        ("/work/home", "/work", "/work/home/x /work/homely/x /work/x", "~/x homely/x x"),
+        ("/root", "/root/work", "/root/work/x /root/working/x /root/work", "x ~/working/x ~/work"),
+        ("/work", "/work", "/work/x /work", "x ~"),
+        ("/r.o+t", "/w(k", "/r.o+t/x /rxoot/x /w(k/x", "~/x /rxoot/x x"),
+    ],
+)
+def test_only_whole_prefixes_of_paths_are_shortened(monkeypatch, home, project, text, shown):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(paths, "PROJECT", Path(project))
+    expected = text.replace(home, "~") if shown == 1 else shown or text
+    assert _anonymous(text) == expected
+
+
+FOLDERS = st.lists(st.sampled_from(["td", "tr", "a", "root", "b"]), max_size=3).map(
+    lambda names: "/" + "/".join(names)
+)
+
+
+@given(
+    home=FOLDERS,
+    project=FOLDERS,
+    around=st.lists(st.tuples(FOLDERS, st.sampled_from("'\" ,;(\n")), max_size=5),
+)
+def test_markup_stays_and_every_path_means_what_it_did(home, project, around):
+    """Read back, with ``~`` the home and all else in the project, the paths are the same."""
+    marked = "".join(f"<td>{path}</td>{mark}<br/>" for path, mark in around)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", home)
+        patch.setattr(paths, "PROJECT", Path(project))
+        shown = _anonymous(marked)
+    cells = re.findall(r"<td>(.*?)</td>(.)<br/>", shown, flags=re.DOTALL)
+    assert "".join(f"<td>{path}</td>{mark}<br/>" for path, mark in cells) == shown
+    for (path, mark), (found, after) in zip(around, cells, strict=True):
+        back = home + found[1:] if found.startswith("~") else str(Path(project) / found)
+        assert (back, after) == (path, mark)

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from filelock import FileLock
 
 from rvdlib import paths
 from rvdlib.runner.commands import study
-from rvdlib.runner.notebook_runner import validate_executed
+from rvdlib.runner.notebook_runner import read_notebook, validate_executed
 from rvdlib.runner.parameters import StudyError
 from rvdlib.runner.profiles import load_profile
 from rvdlib.runner.records import StudyRecords
@@ -235,6 +236,45 @@ while not Path("../go").exists():
     time.sleep(0.05)
 print("done")
 """
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/home"])
+def test_a_study_runs_where_the_home_cannot_be_written(project, make_notebook, home):
+    code = "from pathlib import Path\nimport matplotlib.pyplot, rvdlib.paths\nprint(Path.home())"
+    make_notebook(project / "notebooks" / "01_home.ipynb", code)
+    (project / "params" / "tiny.yml").write_text("01_home: {}")
+    (project / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND],
+        cwd=project,
+        env=os.environ | {"HOME": home, "TMPDIR": str(project / "tmp")},
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (printed,) = read_notebook(project / "results" / "tiny" / "01_home.ipynb").cells[-1].outputs
+    assert printed.text == "~\n"
+
+
+@pytest.mark.parametrize("folder", ["RESULTS", "FIGURES", "STUDY_RECORDS"])
+@pytest.mark.usefixtures("no_kernel")
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(
+    two_notebooks, monkeypatch, folder
+):
+    monkeypatch.setattr(paths, folder, two_notebooks / "params" / "tiny.yml" / "folder")
+    told = r"folder cannot be written: Not a directory\. RVD_OUTPUT_DIR names another"
+    with pytest.raises(StudyError, match=told):
+        run_study("tiny")
+
+
+def test_a_disk_that_fills_up_is_one_message(two_notebooks, monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(paths, "write_atomically", no_room)
+    ended = CliRunner().invoke(study, ["--profile=tiny"])
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines()[-1] == "Error: [Errno 28] No space left on device"
 
 
 def alive(pid):

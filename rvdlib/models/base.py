@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from rvdlib.data import HeldOut
+from rvdlib.seeding import check_generator
 
 Parameters = Mapping[str, torch.Tensor]
 Encoder = Callable[[Parameters], tuple[torch.Tensor, torch.Tensor]]
@@ -94,6 +95,7 @@ class Victim(ABC):
         Raises:
             ValueError: if ``train`` or ``validation`` holds no rating, or training diverged.
         """
+        check_generator(rng)
         for name, size in (("train", train.nnz), ("validation", len(validation.users))):
             if not size:
                 raise ValueError(f"{name} holds no rating: a victim needs both to be trained")

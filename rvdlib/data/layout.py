@@ -27,7 +27,7 @@ class Layout:
 
     Attributes:
         user_column, item_column, rating_column: names; without a header line, numbers from 1.
-        implicit: there are no ratings: every row is an interaction and counts as a rating of 1.
+        implicit: whether there are no ratings: every row is an interaction, a rating of 1.
         separator: what stands between fields: ``,``, ``;``, ``::``, ``tab``, ``space`` (one or
             more) or any other character.
         header: whether the first line names the columns.
@@ -77,7 +77,9 @@ def named_positions(where: str, header: Sequence[str], layout: Layout) -> Positi
             at = [n for n, column in enumerate(plain) if column in COLUMN_NAMES[kind]]
         else:
             at = [n for n, column in enumerate(header) if column.strip() == str(wanted).strip()]
-        if kind == "rating" and (layout.implicit or (not at and _interactions(plain, found))):
+        if kind == "rating" and (
+            layout.implicit or (layout.implicit is None and not at and _interactions(plain, found))
+        ):
             found.append(None)
             continue
         if len(at) != 1:
@@ -98,7 +100,9 @@ def numbered_positions(where: str, n_fields: int, layout: Layout) -> Positions:
     """The same without names: columns by number from 1; else user, item and rating come first."""
     found = []
     for default, (kind, wanted) in enumerate(layout.columns.items(), start=1):
-        if kind == "rating" and (layout.implicit or (wanted is None and n_fields == 2)):
+        if kind == "rating" and (
+            layout.implicit or (layout.implicit is None and wanted is None and n_fields == 2)
+        ):
             found.append(None)
             continue
         text = str(default if wanted is None else wanted)

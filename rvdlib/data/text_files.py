@@ -112,7 +112,8 @@ def _under(separator: str, path: str, content: bytes, suffix: str, layout: Layou
     try:
         positions = named_positions(where, first, layout)
     except DataError as problem:
-        advice = ", or header=False (--no-header): it reads like a row" if like_a_row else ""
+        no_names = like_a_row or len(first) == 2
+        advice = ", or header=False (--no-header) if there is no header line" if no_names else ""
         raise DataError(f"{problem}{advice}") from None
     return replace(table, n_fields=len(first), positions=positions)
 

@@ -16,7 +16,9 @@ OPTIONS = (
     click.option("--user-column", help="Name of the column of user ids, in a file."),
     click.option("--item-column", help="Name of the column of item ids, in a file."),
     click.option("--rating-column", help="Name of the column of ratings, in a file."),
-    click.option("--implicit", flag_value=True, help="A file has no ratings: each row counts 1."),
+    click.option(
+        "--implicit", is_flag=True, default=None, help="A file has no ratings: a row counts as 1."
+    ),
     click.option(
         "--separator", help="Between a file's fields: tab, space, or characters such as ; or ::"
     ),

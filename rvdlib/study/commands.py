@@ -121,4 +121,4 @@ def _parse_option(text: str, parse) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ValueError(f"--option must be KEY=VALUE, got {text!r}")
-    return key, parse(value)
+    return key, parse(value, f"--option {text}")

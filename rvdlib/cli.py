@@ -1,10 +1,9 @@
 """The command line. What a command needs is imported when it runs: help is instant."""
 
-import warnings
-
 import click
 
 from rvdlib.runner.commands import BadInput, doctor, study
+from rvdlib.runner.layout_options import layout_options, read_dataset
 from rvdlib.study.commands import attack, bench
 
 
@@ -24,26 +23,21 @@ def data() -> None:
 
 @data.command()
 @click.argument("name_or_file")
-@click.option("--user-column", help="The column of user ids, in a file.")
-@click.option("--item-column", help="The column of item ids, in a file.")
-@click.option("--rating-column", help="The column of ratings, in a file.")
-def show(name_or_file: str, **columns: str | None) -> None:
+@layout_options
+def show(name_or_file: str, layout: dict) -> None:
     """Check NAME_OR_FILE and say what is in it.
 
-    NAME_OR_FILE is ml-100k, ml-1m, filmtrust, yelp, or a csv, tsv or parquet file.
+    NAME_OR_FILE is ml-100k, ml-1m, filmtrust, yelp, or a file: csv, tsv, txt, dat, data, inter
+    (also packed, .gz or .zip) or parquet. Without a header line, columns are named by numbers
+    from 1; user, item and rating come first unless said.
     """
-    from rvdlib.data import load_dataset
     from rvdlib.data.summary import summarize
 
+    ratings = read_dataset(name_or_file, layout)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            facts = summarize(load_dataset(name_or_file, **columns))
-    except ValueError as error:  # DataError, and a split that leaves nobody
+        facts = summarize(ratings)
+    except ValueError as error:  # a split that leaves nobody
         raise BadInput(str(error)) from None
-    finally:
-        for warning in caught:
-            click.echo(f"Warning: {warning.message}", err=True)
     for name, value in facts.items():
         click.echo(f"{name:<18} {value}")
 

@@ -32,7 +32,8 @@ class Evaluation:
         target_ranks: (U, T) rank of each target in each user's list, inf where she rated it.
         raters: (U, T) whether the user rated the target in training.
         test_ranks: (U,) rank of the test item, NaN for a user without one.
-        squared_errors: (U,) on the test item in stars², NaN for a user without one.
+        squared_errors: (U,) on the test item in stars², NaN for a user without one, and for all on
+            a scale of one level (implicit data).
     """
 
     k: int
@@ -115,7 +116,8 @@ def evaluate(
     test_items, stars = np.full(n_users, -1), np.full(n_users, np.nan)
     test_items[split.test.users] = split.test.items
     stars[split.test.users] = split.test.stars
-    predicts_stars = getattr(recommender, "predicts_stars", True)
+    # Clipped to a scale of one level, every prediction would be right.
+    predicts_stars = getattr(recommender, "predicts_stars", True) and len(split.ratings.levels) > 1
 
     all_ranks = np.empty((len(users), 1 + len(targets)))
     errors = np.full(len(users), np.nan)
@@ -176,9 +178,13 @@ def rmse(
 ) -> float:
     """RMSE in stars on any held-out ratings, several per user too; NaN if there are none.
 
+    NaN also on a scale of one level, where there is nothing to predict.
+
     Raises:
         ValueError: if a prediction is NaN.
     """
+    if len(levels) == 1:
+        return float("nan")
     order = np.argsort(held_out.users, kind="stable")
     users, items, stars = (column[order] for column in held_out)
     distinct, first = np.unique(users, return_index=True)

@@ -7,10 +7,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.data import Split
+from rvdlib.data.ratings import WriteProtected
+from rvdlib.seeding import check_generator
 
 
 @dataclass(frozen=True, eq=False)
-class ThreatModel:
+class ThreatModel(WriteProtected):
     """A promotion attack's knowledge and budget. The catalogue (how many items) is public.
 
     Attributes:
@@ -31,6 +33,7 @@ class ThreatModel:
     levels: np.ndarray
 
     def __post_init__(self):
+        super().__post_init__()
         n_items = self.visible.shape[1]
         if not self.visible.shape[0]:
             raise ValueError("visible has no rows: the attacker must see at least one user")
@@ -83,6 +86,7 @@ def build_threat_model(
     Raises:
         ValueError: if a share is out of range, or ``attack_size`` is above 0 and yet buys no fake.
     """
+    check_generator(rng)
     if not 0 <= attack_size <= 1:
         raise ValueError(f"attack_size must be between 0 and 1, got {attack_size}")
     if not 0 < visible_share <= 1:
@@ -98,8 +102,6 @@ def build_threat_model(
     n_visible = max(1, round(visible_share * n_users))
     seen = np.sort(rng.choice(n_users, size=n_visible, replace=False))
     visible, targets = split.train[seen], np.sort(np.asarray(targets))
-    for array in (visible.data, visible.indices, visible.indptr, targets):
-        array.setflags(write=False)
     return ThreatModel(
         visible=visible,
         targets=targets,
@@ -120,6 +122,7 @@ def draw_targets(
     Raises:
         ValueError: for an unknown ``target_set`` or one with too few items.
     """
+    check_generator(rng)
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
     low, high = np.quantile(counts[counts > 0], [0.4, 0.6]) if counts.any() else (0, 0)
     candidates = {

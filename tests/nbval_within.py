@@ -2,7 +2,6 @@
 notebook, and all else to the letter (``pytest -p tests.nbval_within --nbval``)."""
 
 from nbval.plugin import IPyNbCell
-
 from rvdlib.runner.unchanged import SHOWN, first_difference, tolerance_of
 
 

@@ -60,7 +60,7 @@ def test_shows_a_file_with_columns_of_any_name(tmp_path):
     [
         ([0.5, 1, 1.5], "0.5 to 1.5 by 0.5"),
         ([1, 2, 5], "1, 2, 5"),
-        ([3], "3"),
+        ([3], "3 alone: rankings can be learnt and measured, RMSE cannot"),
         (np.linspace(1, 9, 150), "1 to 9 in 1,001 levels"),
     ],
 )

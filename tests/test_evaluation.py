@@ -215,6 +215,16 @@ def test_scores_of_a_wrong_shape_or_with_nan_are_refused(split, recommender):
         rmse(recommender, HeldOut(np.array([59]), np.array([3]), np.array([4.0])), LEVELS)
 
 
+def test_implicit_data_have_rankings_and_no_rmse(split, recommender):
+    ratings = split.ratings.matrix.tocoo()
+    ones = Ratings.from_triples(ratings.row, ratings.col, np.ones(ratings.nnz), name="implicit")
+    implicit = leave_one_out(ones, stream(0, "split"), min_ratings=3)
+    evaluation = evaluate(recommender, implicit, [0, 1], k=3)
+    assert np.isnan(evaluation.rmse)
+    assert 0 <= evaluation.hit_ratio <= 1
+    assert np.isnan(rmse(recommender, implicit.test, ones.levels))
+
+
 def test_a_random_split_is_for_rmse_not_for_evaluate(split, recommender):
     holdout = random_holdout(split.ratings, stream(0, "split"))
     with pytest.raises(ValueError, match="leave-one-out"):

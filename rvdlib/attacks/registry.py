@@ -23,6 +23,7 @@ from rvdlib.attacks.revadv import revadv
 from rvdlib.attacks.tna import tna
 from rvdlib.attacks.vicinity import vicinity
 from rvdlib.data import Split
+from rvdlib.seeding import check_generator
 from rvdlib.threads import single_thread
 from rvdlib.threat_model import ThreatModel
 
@@ -54,6 +55,7 @@ def craft(
     Raises:
         ValueError: for an unknown attack or option, or an attack that breaks its budget.
     """
+    check_generator(rng)
     if name not in ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
     known = list(inspect.signature(ATTACKS[name]).parameters)[2:]

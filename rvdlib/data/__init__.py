@@ -1,7 +1,8 @@
 """Ratings: loading, checking, splitting, and making them up."""
 
+from rvdlib.data.layout import DataError
 from rvdlib.data.ratings import HeldOut, Ratings, round_to_levels
-from rvdlib.data.readers import DataError, read_ratings
+from rvdlib.data.readers import read_ratings
 from rvdlib.data.sources import available, load_dataset
 from rvdlib.data.splits import Split, leave_one_out, random_holdout
 from rvdlib.data.synthetic import synthetic_ratings

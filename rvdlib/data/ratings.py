@@ -1,12 +1,36 @@
 """The one data type: sparse ratings, immutable, with their raw ids, scale and hash."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+
+class WriteProtected:
+    """What a dataclass holds cannot be written to; nor can its copies, pickled or not.
+
+    Arrays and the arrays of CSR matrices are protected, also those inside of tuples.
+    """
+
+    def __post_init__(self):
+        _write_protect(vars(self).values())
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        _write_protect(state.values())
+
+
+def _write_protect(values: Iterable) -> None:
+    for value in values:
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        elif sp.issparse(value):
+            _write_protect([value.data, value.indices, value.indptr])
+        elif isinstance(value, tuple):
+            _write_protect(value)
 
 
 class HeldOut(NamedTuple):
@@ -18,7 +42,7 @@ class HeldOut(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Ratings:
+class Ratings(WriteProtected):
     """Ratings of users for items.
 
     Attributes:
@@ -52,12 +76,18 @@ class Ratings:
     ) -> "Ratings":
         """Build from parallel columns; memory grows with the rows, never with the largest id.
 
-        ``levels`` defaults to the distinct ratings present. Repeated pairs, and ratings that are
-        not finite and above 0 (0 is how "no rating" is stored), are the reader's business and
-        raise ``ValueError`` here.
+        ``levels`` defaults to the distinct ratings present. Ids of a column are all of one type.
+
+        Raises:
+            ValueError: for columns of unequal lengths or without rows, ids that are missing (None,
+                NaN, NaT) or of mixed types, repeated pairs, and ratings that are not finite and
+                above 0 (0 is how "no rating" is stored).
         """
-        rows, user_ids = pd.factorize(np.asarray(users), sort=True)
-        columns, item_ids = pd.factorize(np.asarray(items), sort=True)
+        lengths = {"users": len(users), "items": len(items), "stars": len(stars)}
+        if len(set(lengths.values())) > 1 or not len(users):
+            raise ValueError(f"{name}: one rating or more is needed, a row each, got {lengths}")
+        rows, user_ids = pd.factorize(_ids(users, f"{name}: users"), sort=True)
+        columns, item_ids = pd.factorize(_ids(items, f"{name}: items"), sort=True)
         values = np.asarray(stars, dtype=np.float32)
         if not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(f"{name}: ratings must be finite and above 0")
@@ -68,8 +98,6 @@ class Ratings:
             raise ValueError(f"{name}: {len(values) - matrix.nnz} (user, item) pairs are repeated")
         matrix.sort_indices()
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
-        for array in (matrix.data, matrix.indices, matrix.indptr, user_ids, item_ids, levels):
-            array.setflags(write=False)
         return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
 
     @property
@@ -103,6 +131,22 @@ class Ratings:
             f"Ratings({self.name!r}, {self.n_users:,} users × {self.n_items:,} items, "
             f"{self.n_ratings:,} ratings, {self.density:.2%} dense)"
         )
+
+
+def _ids(raw: Sequence, what: str) -> np.ndarray:
+    """Raw ids as an array; NumPy alone would make text of what is missing or of another type."""
+    ids = np.asarray(raw)
+    if ids.ndim != 1:
+        raise ValueError(f"{what}: ids must be one column, got the shape {ids.shape}")
+    missing = np.flatnonzero(pd.isna(pd.Series(raw)))
+    if len(missing):
+        raise ValueError(f"{what}: {len(missing)} ids are missing, the first in row {missing[0]}")
+    if not isinstance(raw, np.ndarray) or raw.dtype.hasobject:
+        kinds = {int if isinstance(each, np.integer) else type(each) for each in raw}
+        if len(kinds) > 1:
+            names = sorted(kind.__name__ for kind in kinds)
+            raise ValueError(f"{what}: ids must all be of one type, got {', '.join(names)}")
+    return ids
 
 
 def round_to_levels(stars: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -1,70 +1,68 @@
-"""A user's own ratings file, checked: every fault is one :class:`DataError` with file and line.
+"""A user's own ratings, checked: every fault is one :class:`DataError` with file and line.
 
-Nothing is guessed from the values. Ids are integers where every one of a column is, text otherwise;
-memory grows with the rows, never with the largest id.
+Ids are integers where every one of a column is, text otherwise; memory grows with the rows, never
+with the largest id.
 
 A sparse matrix cannot tell a rating of 0 from no rating, and a scale that reaches 0 or below
 cannot be divided by its top. Such a scale (0/1, −10 … 10) is shifted up as a whole, with a
 warning, until its lowest rating is one step above 0. Errors such as RMSE do not change by that.
 """
 
-import csv
-import gzip
 import hashlib
-import io
 import warnings
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
+from rvdlib.data.files import unpacked
+from rvdlib.data.layout import NUMBER, DataError, Layout
 from rvdlib.data.ratings import Ratings
+from rvdlib.data.text_files import read_text
+from rvdlib.data.typed_tables import read_frame, read_parquet
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None}
-COLUMN_NAMES = {
-    "user": ("user", "userid", "uid"),
-    "item": ("item", "itemid", "iid", "movie", "movieid", "business", "businessid"),
-    "rating": ("rating", "ratings", "stars", "score"),
-}
 MOST_LEVELS = 100
 CONTINUOUS_STEPS = 1000
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# What databases, Python, R and spreadsheets write where they have nothing.
+MISSING = ("", "NULL", "null", "None", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "\\N")
+_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 
 
-class DataError(ValueError):
-    """Ratings that cannot be used; the message names file, line and remedy."""
+def read_ratings(source: str | Path | pd.DataFrame, **layout) -> Ratings:
+    """Read ratings from a DataFrame, or from a csv, tsv, txt, dat, data, inter or parquet file.
 
+    Text may be packed: ``.gz``, or ``.zip`` with one member. Columns that are not named are found
+    by the usual names (``user``, ``userId``, ``movie_id``, ``rating``, ``stars``, …). Files as
+    MovieLens has them, ``u.data`` and ``ratings.dat``, need no header line. A table of users and
+    items alone, or with a time, is implicit data: every row counts as a rating of 1, and a warning
+    says so. Where a user rated an item more than once, the last rating counts and a warning says
+    how many went. A scale of more than ``MOST_LEVELS`` distinct ratings is taken to be continuous;
+    its ``levels`` are a grid of ``CONTINUOUS_STEPS`` even steps.
 
-def read_ratings(
-    path: str | Path,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
-) -> Ratings:
-    """Read ratings from a csv, tsv or parquet file; csv and tsv may be gzipped (``.gz``).
-
-    Columns that are not named are found by the usual names (``user``, ``userId``, ``movie_id``,
-    ``rating``, ``stars``, …). Where a user rated an item more than once, the last rating counts
-    and a warning says how many went. A scale of more than ``MOST_LEVELS`` distinct ratings is
-    taken to be continuous; its ``levels`` are a grid of ``CONTINUOUS_STEPS`` even steps.
+    Args:
+        layout: what is not usual about the table, see :class:`rvdlib.data.layout.Layout`:
+            ``user_column``, ``item_column``, ``rating_column``, ``implicit``, ``separator``,
+            ``header``, ``quotes``, ``decimal``.
 
     Raises:
-        DataError: for whatever makes the file unusable.
+        DataError: for whatever makes the table unusable.
     """
-    path = Path(path)
-    named = {"user": user_column, "item": item_column, "rating": rating_column}
+    said = Layout(**layout)
+    if isinstance(source, pd.DataFrame):
+        return _checked("the DataFrame", "DataFrame", *read_frame(source, said), said, exact=True)
+    path = Path(source)
     try:
-        return _read(path, _separator(path), named)
-    except (OSError, EOFError, zlib.error, csv.Error, UnicodeError, pa.ArrowException) as error:
+        if path.suffix.lower() == ".parquet":
+            return _checked(str(path), path.name, *read_parquet(path, said), said, exact=True)
+        content, suffix = unpacked(path, any_name=said.separator is not None)
+        return _checked(str(path), path.name, *read_text(str(path), content, suffix, said), said)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -78,140 +76,69 @@ def canonical_bytes(ratings: Ratings) -> bytes:
     return "".join(f"{users[u]}\t{items[i]}\t{texts[r]}\n" for u, i, r in rows).encode()
 
 
-def _separator(path: Path) -> str | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else path.suffix.lower()
-    if kind not in SEPARATORS or (kind == ".parquet" and suffixes[-1] == ".gz"):
-        raise DataError(f"{path}: the name must end in .csv, .tsv, .csv.gz, .tsv.gz or .parquet")
-    return SEPARATORS[kind]
+def _checked(
+    where: str,
+    name: str,
+    table: pa.Table,
+    place: Callable[[int], str],
+    layout: Layout,
+    exact: bool = False,
+) -> Ratings:
+    """Ratings from columns of text; ``exact`` ids keep the spaces around them."""
 
-
-def _read(path: Path, separator: str | None, named: dict[str, str | None]) -> Ratings:
-    def place(row: int) -> str:
-        if separator is None:
-            return f"row {row + 1}"
-        line, _ = next(islice(_lines(path, separator), row + 1, None), ("?", None))
-        return f"line {line}"
-
-    def check(good: pa.ChunkedArray | np.ndarray, problem: str) -> None:
+    def check(good: pa.ChunkedArray | np.ndarray, texts: pa.ChunkedArray, problem: str) -> None:
         for row in np.flatnonzero(~np.asarray(good))[:1]:
-            raise DataError(f"{path}, {place(row)}: {problem.format(texts[row])}")
+            raise DataError(f"{where}, {place(row)}: {problem.format(texts[row])}")
 
-    if separator is None:
-        table = _parquet_table(path, named)
-    else:
-        table = _text_table(path, separator, named)
     if not table.num_rows:
-        raise DataError(f"{path} names its columns but holds no ratings")
-
-    users, items, texts = (
-        pc.utf8_trim_whitespace(pc.fill_null(pc.cast(column, pa.string()), ""))
-        for column in table.columns
-    )
-    check(pc.not_equal(users, ""), "the user is missing")
-    check(pc.not_equal(items, ""), "the item is missing")
-    check(pc.match_substring_regex(texts, _NUMBER), "the rating '{}' is not a finite number")
-    with np.errstate(over="ignore"):
-        stars = pc.cast(texts, pa.float64()).to_numpy().astype(np.float32)
-    check(np.isfinite(stars), "the rating {} is too large")
-
-    users, items = _ids(users), _ids(items)
+        raise DataError(f"{where} names its columns but holds no ratings")
+    columns = [pc.fill_null(column, "") for column in table.columns]
+    trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
+    for kind, texts in zip(("user", "item"), trimmed, strict=False):
+        there = pc.invert(pc.is_in(texts, value_set=pa.array(MISSING)))
+        check(there, texts, f"the {kind} is missing, got '{{}}': leave the row out or give an id")
+    users, items = (_ids(texts) for texts in (columns if exact else trimmed)[:2])
     repeated = pd.DataFrame({"user": users, "item": items}).duplicated(keep="last").to_numpy()
-    if repeated.any():
-        warnings.warn(
-            f"{path}: {repeated.sum():,} ratings (the first in {place(repeated.argmax())}) are "
-            "repeated further down by the same user for the same item; the last one counts",
-            stacklevel=4,
-        )
-    stars, levels = _above_zero(stars[~repeated], path)
+    if len(columns) == 3:
+        stars = _stars(where, trimmed[2], layout.decimal, check)
+        if repeated.any():
+            _warn(
+                f"{where}: {repeated.sum():,} ratings (the first in {place(repeated.argmax())}) "
+                "are repeated further down by the same user for the same item; the last one counts"
+            )
+        stars, levels = _above_zero(stars[~repeated], where)
+    else:
+        stars, levels = np.ones((~repeated).sum(), np.float32), [1]
+        if not layout.implicit:
+            _warn(
+                f"{where} has no ratings: every user and item counts once, as a rating of 1. "
+                "Victims learn from these in the ranking regime, with unobserved_weight above 0; "
+                "an RMSE says nothing. implicit=True (--implicit) if this is meant"
+            )
     ratings = Ratings.from_triples(
-        users[~repeated], items[~repeated], stars, name=path.name, levels=levels, source=str(path)
+        users[~repeated], items[~repeated], stars, name=name, levels=levels, source=where
     )
     return replace(ratings, sha256=hashlib.sha256(canonical_bytes(ratings)).hexdigest())
 
 
-def _parquet_table(path: Path, named: dict[str, str | None]) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        columns = _find_columns(path, file.schema_arrow.names, named)
-        return file.read(columns=columns).select(columns)
-
-
-def _text_table(path: Path, separator: str, named: dict[str, str | None]) -> pa.Table:
-    with _open(path) as stream:
-        head = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not head:
-        raise DataError(f"{path} is empty")
-    if head.startswith(b"<"):
-        raise DataError(
-            f"{path} is a web page, not a table: the download answered with a log-in or error page"
-        )
-    if b"\0" in head:
-        raise DataError(f"{path} is not UTF-8 text but a binary file or UTF-16; save it as UTF-8")
-    _, header = next(_lines(path, separator))
-    columns = _find_columns(path, header, named)
-    try:
-        with _open(path) as stream:
-            return pa_csv.read_csv(
-                stream,
-                parse_options=pa_csv.ParseOptions(delimiter=separator),
-                convert_options=pa_csv.ConvertOptions(
-                    include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
-                ),
-            )
-    except pa.ArrowInvalid as error:
-        for line, fields in _lines(path, separator):
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{path}, line {line}: {len(fields)} fields where the first line has "
-                    f"{len(header)}"
-                ) from error
-            if any("\ufffd" in field for field in fields):
-                raise DataError(f"{path}, line {line} is not UTF-8; save it as UTF-8") from error
-        raise
-
-
-def _open(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _lines(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """First lines and fields of records, without blanks: slow, for headers and error messages."""
-    with (
-        _open(path) as binary,
-        io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="") as text,
-    ):
-        reader = csv.reader(text, delimiter=separator)
-        line = 1
-        for fields in reader:
-            if fields:
-                yield line, fields
-            line = reader.line_num + 1
-
-
-def _find_columns(path: Path, header: list[str], named: dict[str, str | None]) -> list[str]:
-    """The columns of user, item and rating, in this order."""
-
-    def plain(column: str) -> str:
-        # RecBole writes "user_id:token"; others "User ID", "user-id", "userId".
-        return "".join(filter(str.isalnum, column.partition(":")[0].lower()))
-
-    columns = []
-    for kind, wanted in named.items():
-        if wanted is None:
-            found = [column for column in header if plain(column) in COLUMN_NAMES[kind]]
-        else:
-            found = [column for column in header if column.strip() == wanted]
-        if len(found) != 1:
-            what = f"the {kind} column" if wanted is None else f"the column {wanted!r}"
-            problem = f"could be any of {found}" if found else f"is not among {header[:20]}"
-            raise DataError(
-                f"{path}, first line: {what} {problem}; say which one it is with {kind}_column "
-                f"(--{kind}-column)"
-            )
-        columns += found
-    if len(set(columns)) < len(columns):
-        raise DataError(f"{path}: user, item and rating need a column each, got {columns}")
-    return columns
+def _stars(where: str, texts: pa.ChunkedArray, decimal: str | None, check: Callable) -> np.ndarray:
+    """The numbers that the ratings spell; a comma is a decimal mark where no other one is used."""
+    commas = pc.match_substring(texts, ",")
+    if decimal != "." and pc.any(commas).as_py():
+        points = pc.match_substring(texts, ".")
+        if decimal is None:
+            either = pc.match_substring_regex(texts, _THOUSANDS)
+            decided = pc.any(pc.and_not(commas, either)).as_py()
+            problem = "the rating '{}' may have a decimal comma or thousands; say decimal=',' "
+            check(pc.invert(pc.and_(either, not decided)), texts, problem + "(--decimal ,) for one")
+            problem = "the rating '{}' has a decimal comma, others have a point"
+            check(pc.invert(pc.and_(commas, pc.any(points))), texts, problem)
+        texts = pc.if_else(points, texts, pc.replace_substring(texts, ",", "."))
+    check(pc.match_substring_regex(texts, NUMBER), texts, "the rating '{}' is not a finite number")
+    with np.errstate(over="ignore"):
+        stars = pc.cast(texts, pa.float64()).to_numpy().astype(np.float32)
+    check(np.isfinite(stars), texts, "the rating {} is too large")
+    return stars
 
 
 def _ids(texts: pa.ChunkedArray) -> np.ndarray:
@@ -224,7 +151,7 @@ def _ids(texts: pa.ChunkedArray) -> np.ndarray:
     return numbers.to_numpy() if plain else texts.to_numpy()
 
 
-def _above_zero(stars: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _above_zero(stars: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Ratings and levels, shifted up where the scale reaches 0 or below."""
 
     def scale(stars: np.ndarray) -> np.ndarray:
@@ -238,10 +165,13 @@ def _above_zero(stars: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
     if lowest > 0:
         return stars, levels
     step = np.diff(levels).min() if len(levels) > 1 else np.float32(1)
-    warnings.warn(
-        f"{path}: ratings from {lowest:g} to {levels[-1]:g} are shifted up by {step - lowest:g}, "
-        "so that 0 is free to mean that there is no rating",
-        stacklevel=5,
+    _warn(
+        f"{where}: ratings from {lowest:g} to {levels[-1]:g} are shifted up by {step - lowest:g}, "
+        "so that 0 is free to mean that there is no rating"
     )
     stars = stars - lowest + step
     return stars, scale(stars)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=5)

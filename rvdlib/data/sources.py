@@ -22,45 +22,41 @@ from rvdlib import paths
 from rvdlib.data import fetching
 from rvdlib.data.catalogue import CATALOGUE, Published
 from rvdlib.data.fetching import Unusable
+from rvdlib.data.layout import DataError
 from rvdlib.data.ratings import Ratings
-from rvdlib.data.readers import DataError, canonical_bytes, read_ratings
+from rvdlib.data.readers import canonical_bytes, read_ratings
 
 LOCK_SECONDS = 120
 
 
-def load_dataset(
-    name_or_path: str | Path,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
-) -> Ratings:
-    """Load a published data set (``ml-100k``, ``ml-1m``, ``filmtrust``, ``yelp``) or a file.
+def load_dataset(source: str | Path | pd.DataFrame | Ratings, **layout) -> Ratings:
+    """Load a published data set (``ml-100k``, ``ml-1m``, ``filmtrust``, ``yelp``) or your own.
 
     Args:
-        name_or_path: a name of the catalogue, or a csv, tsv or parquet file.
-        user_column, item_column, rating_column: a file's columns
-            (see :func:`rvdlib.data.readers.read_ratings`).
+        source: a name of the catalogue, a ratings file or a DataFrame; Ratings are handed back.
+        layout: of a file or DataFrame: ``user_column``, ``separator``, … (see
+            :func:`rvdlib.data.readers.read_ratings`).
 
     Raises:
-        DataError: if it is neither, no source has it, or the file is faulty.
+        DataError: if it is none of them, no source has it, or the table is faulty.
     """
-    name = str(name_or_path).lower()
-    if name in CATALOGUE:
-        if user_column or item_column or rating_column:
-            raise DataError(f"{name} is a published data set; columns are named for files only")
-        return _load_published(name)
-    if not os.path.exists(name_or_path):
+    if isinstance(source, pd.DataFrame):
+        return read_ratings(source, **layout)
+    if not isinstance(source, str | os.PathLike | Ratings):
         raise DataError(
-            f"{str(name_or_path)!r} is neither a file nor a data set; the data sets are "
+            f"a data set is a name, a file, a DataFrame or Ratings, got {type(source).__name__}"
+        )
+    known = source.name if isinstance(source, Ratings) else str(source).lower()
+    if isinstance(source, Ratings) or known in CATALOGUE:
+        if any(said is not None for said in layout.values()):
+            raise DataError(f"{known} is a published data set; columns are named for files only")
+        return source if isinstance(source, Ratings) else _load_published(known)
+    if not os.path.exists(source):
+        raise DataError(
+            f"{str(source)!r} is neither a file nor a data set; the data sets are "
             f"{', '.join(CATALOGUE)}"
         )
-    return read_ratings(
-        name_or_path,
-        user_column=user_column,
-        item_column=item_column,
-        rating_column=rating_column,
-    )
+    return read_ratings(source, **layout)
 
 
 def available() -> dict[str, str]:

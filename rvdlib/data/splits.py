@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib.data.ratings import HeldOut, Ratings
+from rvdlib.data.ratings import HeldOut, Ratings, WriteProtected
+from rvdlib.seeding import check_generator
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(WriteProtected):
     """One data set, divided.
 
     Attributes:
@@ -34,6 +35,7 @@ def leave_one_out(ratings: Ratings, rng: np.random.Generator, min_ratings: int =
         ValueError: if ``min_ratings`` is below 3 (a user would have nothing left to learn from),
             or no user has that many.
     """
+    check_generator(rng)
     if min_ratings < 3:
         raise ValueError(
             f"min_ratings must be at least 3, got {min_ratings}: a user needs a test item, "
@@ -44,7 +46,8 @@ def leave_one_out(ratings: Ratings, rng: np.random.Generator, min_ratings: int =
     if not len(users):
         raise ValueError(
             f"{ratings.name}: no user has {min_ratings} ratings or more, so nothing could be "
-            "tested; lower min_ratings or bring more ratings"
+            f"tested: bring more ratings of a user, the most are {(stop - start).max()} now "
+            "(or, in Python, lower min_ratings of leave_one_out)"
         )
     lengths = (stop - start)[users]
     first = rng.integers(lengths)
@@ -63,6 +66,7 @@ def random_holdout(
     Raises:
         ValueError: if a share is not inside (0, 1).
     """
+    check_generator(rng)
     for name, share in (("test_share", test_share), ("validation_share", validation_share)):
         if not 0 < share < 1:
             raise ValueError(f"{name} must be between 0 and 1, got {share}")
@@ -81,8 +85,6 @@ def _divide(ratings: Ratings, *, test: np.ndarray, validation: np.ndarray) -> Sp
         (matrix.data[keep], (matrix.row[keep], matrix.col[keep])), shape=matrix.shape
     )
     train.sort_indices()
-    for array in (train.data, train.indices, train.indptr):
-        array.setflags(write=False)
 
     def held_out(positions: np.ndarray) -> HeldOut:
         positions = np.sort(positions)

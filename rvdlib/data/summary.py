@@ -34,6 +34,8 @@ def summarize(ratings: Ratings, seed: int = 0) -> dict[str, str]:
 
 
 def _scale(levels: np.ndarray) -> str:
+    if len(levels) == 1:
+        return f"{levels[0]:g} alone: rankings can be learnt and measured, RMSE cannot"
     steps = np.diff(levels)
     if len(levels) > 20:
         return f"{levels[0]:g} to {levels[-1]:g} in {len(levels):,} levels"

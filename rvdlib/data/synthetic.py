@@ -3,6 +3,7 @@
 import numpy as np
 
 from rvdlib.data.ratings import Ratings
+from rvdlib.seeding import check_generator
 
 LEAST_PROFILE = 5
 # Shares of the ratings below 2, 3, 4 and 5 stars, near those of MovieLens-100K.
@@ -33,6 +34,7 @@ def synthetic_ratings(
     Raises:
         ValueError: if so many ratings do not fit the users and items.
     """
+    check_generator(rng)
     most = n_items // 2
     if n_users < 1 or most < LEAST_PROFILE:
         raise ValueError(

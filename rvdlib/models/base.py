@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from rvdlib.data import HeldOut
+from rvdlib.seeding import check_generator
 from rvdlib.threads import single_thread
 
 Parameters = Mapping[str, torch.Tensor]
@@ -96,6 +97,7 @@ class Victim(ABC):
         Raises:
             ValueError: if ``train`` or ``validation`` holds no rating, or training diverged.
         """
+        check_generator(rng)
         for name, size in (("train", train.nnz), ("validation", len(validation.users))):
             if not size:
                 raise ValueError(f"{name} holds no rating: a victim needs both to be trained")

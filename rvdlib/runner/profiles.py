@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from rvdlib import paths
 from rvdlib.runner.notebook_runner import read_notebook
 from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.strict_yaml import read_yaml
 
 PROFILES = ("tiny", "quick", "paper")
 Plan = dict[str, dict[str, Any]]
@@ -27,11 +26,11 @@ def load_profile(profile: str) -> Plan:
         raise StudyError(paths.NEEDS_CLONE)
     path = paths.PARAMS / f"{profile}.yml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing: the study runs in a clone of the project") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from None
+    except ValueError as error:
+        raise StudyError(str(error)) from None
     if not isinstance(content, dict) or not content:
         raise StudyError(f"{path} must map notebooks to their parameters")
     known = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("*.ipynb"))

@@ -27,12 +27,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from rvdlib.data import load_dataset
+from rvdlib.data import Ratings, leave_one_out, load_dataset
 from rvdlib.defenses import ClosedFormConfig
 from rvdlib.defenses.vicinal import RVDConfig
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.runner.fingerprint import library_versions
 from rvdlib.runner.progress import progress
+from rvdlib.seeding import stream
 from rvdlib.study import machine, memory
 from rvdlib.study.agreement import closed_form_error, compare, in_double
 from rvdlib.study.cells import Attacked, Scenario, carry_out, sample_users
@@ -60,7 +61,7 @@ FLOAT = 4  # bytes
 
 
 def benchmark(
-    dataset: str,
+    dataset: str | Ratings,
     model: str,
     *,
     regime: str = "rating",
@@ -77,7 +78,7 @@ def benchmark(
     """Train ``model`` as the study does, measure, and report, in JSON's types.
 
     Args:
-        dataset: a published one, or a ratings file.
+        dataset: a published one, a ratings file, or ratings.
         k: neighbours, in every form.
         unobserved_weight: ω of the closed form and the decoder loop, in [0, 1].
         proximal_weight: λ of the closed form, above 0.
@@ -99,24 +100,29 @@ def benchmark(
         found = chosen_defenses(regime, model).values()
         by_method = {form["method"]: form["choices"] for form in found}
         closed, iterative = by_method["closed_form_rvd"], by_method["fast_rvd"]
-    most, others = max(closed["k"], iterative["k"]), load_dataset(dataset).n_users - 1
+    ratings = load_dataset(dataset)
+    most, others = max(closed["k"], iterative["k"]), ratings.n_users - 1
+    if not others:
+        raise ValueError(f"{ratings.name} has one user only: there are no neighbours to defend by")
     if not 1 <= most <= others:
         raise ValueError(f"k must be between 1 and {others} (the other users), got {most}")
+    split = leave_one_out(ratings, stream(seed, "split"))
     made = choices(closed, iterative)
     complete = {
         name: (ClosedFormConfig if name == "closed_form" else RVDConfig)(**made[name]).model_dump()
         for name in ("closed_form", "plain_loop", "plain_decoder_loop")
     }
-    scenario = Scenario(dataset=dataset, victim=model, regime=regime, seed=seed)
-    description = f"training {model} on {dataset}"
+    scenario = Scenario(dataset=ratings.name, victim=model, regime=regime, seed=seed)
+    train = partial(carry_out, split=split)
+    description = f"training {model} on {ratings.name}"
     with single_thread():  # as the study trains it
-        (attacked,) = progress(map(carry_out, [scenario]), total=1, description=description)
+        (attacked,) = progress(map(train, [scenario]), total=1, description=description)
     with on_threads(threads):
         measured = _measure(attacked, closed, iterative, seed, pairs, sample, clock)
     asked = {"regime": regime, "k": closed["k"], "steps": iterative["steps"], "chosen": chosen}
     asked |= {"choices": complete, "seed": seed, "pairs": pairs}
     machinery = {"threads": threads, "cpu": machine.cpu_model(), "versions": library_versions()}
-    return {"dataset": dataset, "model": model} | asked | machinery | measured
+    return {"dataset": ratings.name, "model": model} | asked | machinery | measured
 
 
 def _measure(

@@ -106,10 +106,14 @@ class Attacked:
     train_seconds: float  # CPU time, so that other work on the machine does not count
 
 
-def carry_out(scenario: Scenario) -> Attacked:
-    """Split, draw the targets, poison the training data, train the victim."""
+def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
+    """Split, draw the targets, poison the training data, train the victim.
+
+    Whoever has read a data set already, as a file with its own columns, gives its ``split``; for
+    scenarios without an attack.
+    """
     seed = scenario.seed
-    split = _split(scenario.dataset, seed, scenario.evaluated_on)
+    split = split or _split(scenario.dataset, seed, scenario.evaluated_on)
     targets = draw_targets(split, scenario.target_set, stream(seed, "targets", scenario.target_set))
     train = split.train
     if scenario.attack != "none":

@@ -17,6 +17,7 @@ import yaml
 
 from rvdlib import paths
 from rvdlib.models import VICTIMS
+from rvdlib.strict_yaml import parse_yaml, read_yaml
 from rvdlib.study.cells import UNDEFENDED, Cell, Scenario, run_cells
 from rvdlib.study.hyperparameters import DEFENSES_FILE
 
@@ -70,7 +71,7 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
 
 def main(dataset: str = "ml-100k") -> None:
     paths.require_clone()
-    search = yaml.safe_load(SEARCH_FILE.read_text())
+    search = read_yaml(SEARCH_FILE)
     rule, forms = search["rule"], search["forms"]
     cells = trial_cells(search, dataset)
     rows = run_cells(cells)
@@ -93,7 +94,7 @@ def main(dataset: str = "ml-100k") -> None:
         best = choose(group, rule["accuracy"][regime], rule["budget"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
             "method": forms[form]["method"],
-            "choices": yaml.safe_load(best["choices"]),
+            "choices": parse_yaml(best["choices"]),
         }
     header = f"# Written by rvdlib.study.choose on {dataset}: see params/defense_search.yml.\n"
     paths.write_atomically(DEFENSES_FILE, header + yaml.safe_dump(chosen, sort_keys=False))

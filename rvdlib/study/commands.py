@@ -6,6 +6,7 @@ import click
 from click.core import ParameterSource
 
 from rvdlib.runner.commands import BadInput
+from rvdlib.runner.layout_options import layout_options, read_dataset
 
 AT_LEAST_ONE = click.IntRange(min=1)
 
@@ -37,8 +38,11 @@ AT_LEAST_ONE = click.IntRange(min=1)
     "--sample", type=AT_LEAST_ONE, default=50, show_default=True, help="Users for the loops."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every measured round.")
+@layout_options
 @click.pass_context
-def bench(context: click.Context, dataset: str, model: str, as_json: bool, **options) -> None:
+def bench(
+    context: click.Context, dataset: str, layout: dict, model: str, as_json: bool, **options
+) -> None:
     """Time serving every user of DATASET by MODEL: undefended, and in every form of RVD.
 
     Trains the model first. Run it on a quiet machine; ratios stand a busy one better than times.
@@ -50,7 +54,7 @@ def bench(context: click.Context, dataset: str, model: str, as_json: bool, **opt
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"--chosen brings a choice of its own: leave out {option}")
     try:
-        report = benchmark(dataset, model, **options)
+        report = benchmark(read_dataset(dataset, layout), model, **options)
     except ValueError as error:
         raise BadInput(str(error)) from None
     click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
@@ -85,8 +89,9 @@ def bench(context: click.Context, dataset: str, model: str, as_json: bool, **opt
     metavar="KEY=VALUE",
     help="Of the attack, over what --regime sets; the value as in YAML; repeatable.",
 )
+@layout_options
 def attack(
-    name: str, dataset: str, out: str, regime: str, options: tuple[str, ...], **budget
+    name: str, dataset: str, layout: dict, out: str, regime: str, options: tuple[str, ...], **budget
 ) -> None:
     """Craft the fake profiles of attack NAME on DATASET and freeze them in FILE.
 
@@ -94,16 +99,16 @@ def attack(
     the items, and what made them, sealed by a hash. The attack from_file reads it again, as
     scipy.sparse.load_npz does.
     """
-    import yaml
-
+    from rvdlib.strict_yaml import parse_yaml
     from rvdlib.study.hyperparameters import attack_options
     from rvdlib.study.poison import freeze
 
     try:
-        given = dict(_parse_option(option, yaml.safe_load) for option in options)
-        poison = freeze(name, dataset, options=attack_options(regime, name) | given, **budget)
+        given = dict(_parse_option(option, parse_yaml) for option in options)
+        ratings = read_dataset(dataset, layout)
+        poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError) as error:
         raise BadInput(str(error)) from None
     origin = poison.origin
     click.echo(
@@ -116,4 +121,4 @@ def _parse_option(text: str, parse) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ValueError(f"--option must be KEY=VALUE, got {text!r}")
-    return key, parse(value)
+    return key, parse(value, f"--option {text}")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from rvdlib import paths
 from rvdlib.models import VICTIMS
 from rvdlib.models.reference import Popularity
 from rvdlib.statistics import summarise
+from rvdlib.strict_yaml import read_yaml
 
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 PUBLISHED_FILE = paths.PARAMS / "published.yml"
@@ -48,7 +48,7 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
         asked) and whether the mean ``holds`` it (NA likewise). HR@50 must beat that of the most
         popular items, whatever else is asked; where this is the bound, it is ``strict``.
     """
-    asked = yaml.safe_load(DEMANDS_FILE.read_text())
+    asked = read_yaml(DEMANDS_FILE)
     judged = summary["metric"] == summary["regime"].map(JUDGED_BY)
     timed = summary["metric"] == "train_seconds"
     found = summary[(judged | timed) & (summary["kind"] == "victim")].reset_index(drop=True)
@@ -70,6 +70,6 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
 
 def published() -> pd.DataFrame:
     """Figures that others published: dataset, system, rmse, protocol, source."""
-    entries = yaml.safe_load(PUBLISHED_FILE.read_text())
+    entries = read_yaml(PUBLISHED_FILE)
     rows = [entry | {"system": s, "rmse": r} for entry in entries for s, r in entry["rmse"].items()]
     return pd.DataFrame(rows, columns=["dataset", "system", "rmse", "protocol", "source"])

@@ -3,9 +3,8 @@
 import functools
 from pathlib import Path
 
-import yaml
-
 from rvdlib import paths
+from rvdlib.strict_yaml import read_yaml
 
 VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
@@ -44,4 +43,4 @@ def chosen_defenses(regime: str, victim: str, plain: bool = False) -> dict[str, 
 
 @functools.cache
 def _read(file: Path) -> dict:
-    return yaml.safe_load(file.read_text())
+    return read_yaml(file)

@@ -26,11 +26,12 @@ from tqdm import tqdm
 from rvdlib import evaluation, paths
 from rvdlib.data import Split, leave_one_out, load_dataset, random_holdout
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
 from rvdlib.study.quality import judge
 from rvdlib.threads import single_thread
 
 PEERS_FILE = paths.RESULTS / "peers.csv"
-SPACES = yaml.safe_load((paths.PARAMS / "peers.yml").read_text())
+SPACES = read_yaml(paths.PARAMS / "peers.yml")
 TUNING_SEED = 1001  # stands in no table
 
 

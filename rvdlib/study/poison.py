@@ -13,7 +13,7 @@ import rvdlib
 from rvdlib import attacks, paths
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.history import History
-from rvdlib.data import Split, leave_one_out, load_dataset
+from rvdlib.data import Ratings, Split, leave_one_out, load_dataset
 from rvdlib.runner.fingerprint import cell_fingerprint
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
@@ -21,7 +21,7 @@ from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 def aim(
     attack: str,
-    dataset: str,
+    dataset: str | Ratings,
     *,
     seed: int = 0,
     attack_size: float = 0.03,
@@ -72,7 +72,9 @@ def craft(
         ) from error
 
 
-def freeze(attack: str, dataset: str, *, options: dict | None = None, **aimed) -> FrozenPoison:
+def freeze(
+    attack: str, dataset: str | Ratings, *, options: dict | None = None, **aimed
+) -> FrozenPoison:
     """Craft ``attack`` on ``dataset``: split, targets and attack from the streams of the study.
 
     Args:
@@ -102,7 +104,9 @@ def kept_poison(attack: str, dataset: str, *, options: dict, **aimed) -> FrozenP
     return made
 
 
-def _made(attack: str, dataset: str, options: dict, aimed: dict) -> tuple[FrozenPoison, float]:
+def _made(
+    attack: str, dataset: str | Ratings, options: dict, aimed: dict
+) -> tuple[FrozenPoison, float]:
     split, threat, rng = aim(attack, dataset, **aimed)
     start = time.process_time()
     profiles, history = craft(attack, threat, rng, options)

@@ -23,6 +23,7 @@ from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset, random_holdout
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import parse_yaml, read_yaml
 from rvdlib.study.hyperparameters import VICTIMS_FILE
 from rvdlib.threads import single_thread
 
@@ -66,7 +67,7 @@ def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits
 
 def _chosen_elsewhere(dataset: str, regime: str, victim: str) -> list[dict]:
     """What other data sets chose, always tried first."""
-    chosen = yaml.safe_load(VICTIMS_FILE.read_text()) if VICTIMS_FILE.exists() else {}
+    chosen = read_yaml(VICTIMS_FILE) if VICTIMS_FILE.exists() else {}
     others = [
         regimes.get(regime, {}).get(victim) for name, regimes in chosen.items() if name != dataset
     ]
@@ -84,7 +85,7 @@ def _chosen_elsewhere(dataset: str, regime: str, victim: str) -> list[dict]:
 @click.option("--epochs", default=100, show_default=True)
 def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
     paths.require_clone()
-    spaces = yaml.safe_load((paths.PARAMS / "search.yml").read_text())
+    spaces = read_yaml(paths.PARAMS / "search.yml")
     tasks = []
     for regime in regimes or SPLITS:
         for victim in victims or VICTIMS:
@@ -114,7 +115,7 @@ def write_best():
     chosen: dict = {}
     for row in best.itertuples():
         regimes = chosen.setdefault(row.dataset, {})
-        regimes.setdefault(row.regime, {})[row.victim] = yaml.safe_load(row.hyperparameters)
+        regimes.setdefault(row.regime, {})[row.victim] = parse_yaml(row.hyperparameters)
     header = "# Written by rvdlib.study.search: chosen on validation data, see results/search/victims/.\n"
     paths.write_atomically(VICTIMS_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rvdlib.data import DataError, leave_one_out, load_dataset, read_ratings
-from rvdlib.data.readers import canonical_bytes
+from rvdlib.data.readers import MISSING, canonical_bytes
 from rvdlib.seeding import stream
 
 HEADER = "user,item,rating\n"
@@ -101,7 +101,7 @@ def test_every_format_gives_the_same_ratings_and_hash(write, tmp_path):
         (["007", "7", "8"], ["007", "7", "8"]),
         (["ann", "Бо", "李"], ["ann", "Бо", "李"]),
         (["1", "b", "2"], ["1", "2", "b"]),
-        (["nan", "null", "NA"], ["NA", "nan", "null"]),
+        (["nanna", "nullo", "Na"], ["Na", "nanna", "nullo"]),
     ],
 )
 def test_ids_may_be_negative_huge_or_text(write, ids, expected):
@@ -177,7 +177,9 @@ def test_one_user_and_constant_ratings_are_read(write):
 @given(
     st.dictionaries(
         st.tuples(
-            st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1),
+            st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1).filter(
+                lambda text: text not in MISSING
+            ),
             st.integers(-(2**63), 2**63 - 1),
         ),
         st.floats(0.015625, 1e6, width=32),
@@ -211,12 +213,12 @@ PACKED = gzip.compress((HEADER + "1,2,3\n1,3,4\n").encode(), mtime=0)
 FAULTY = {
     "no rating column": (
         "r.csv",
-        "user,item\n1,2\n",
+        "user,item,mark\n1,2,3\n",
         r"r\.csv, first line: the rating column is not among",
     ),
     "another separator": (
         "r.csv",
-        "user;item;rating\n1;2;3\n",
+        "user|item|rating\n1|2|3\n",
         r"first line: the user column is not among",
     ),
     "no header": (
@@ -238,7 +240,16 @@ FAULTY = {
     "NaN": ("r.csv", HEADER + "1,2,3\n\n1,3,NaN\n", r"r\.csv, line 4: .*'NaN' is not a finite"),
     "infinity": ("r.csv", HEADER + "1,2,inf\n", r"r\.csv, line 2: .*'inf' is not a finite"),
     "no rating": ("r.csv", HEADER + "1,2,\n", r"r\.csv, line 2: .*'' is not a finite"),
-    "a decimal comma": ("r.tsv", "user\titem\trating\n1\t2\t3,5\n", r"r\.tsv, line 2: .*'3,5'"),
+    "a decimal comma and points": (
+        "r.tsv",
+        "user\titem\trating\n1\t2\t3,5\n1\t3\t4.5\n",
+        r"r\.tsv, line 2: the rating '3,5' has a decimal comma, others have a point",
+    ),
+    "a decimal comma or thousands": (
+        "r.tsv",
+        "user\titem\trating\n1\t2\t3\n1\t3\t1,250\n",
+        r"r\.tsv, line 3: the rating '1,250' may have .*decimal=',' \(--decimal ,\)",
+    ),
     "too large": ("r.csv", HEADER + "1,2,1e300\n", r"r\.csv, line 2: .*1e300 is too large"),
     "no user": ("r.csv", HEADER + "1,2,3\n ,2,3\n", r"r\.csv, line 3: the user is missing"),
     "no item": ("r.csv", HEADER + "1,,3\n", r"r\.csv, line 2: the item is missing"),
@@ -264,7 +275,7 @@ FAULTY = {
     "a quote without end": (
         "r.csv",
         HEADER + '1,2,3\n"1,2,3\n1,3,3\n',
-        r"r\.csv, line 3: 1 fields",
+        r"r\.csv, line 3: a quote opens here, and none closes it",
     ),
 }
 
@@ -310,6 +321,103 @@ def test_parquet_ids_of_any_plain_type_are_the_same_ids(tmp_path, user):
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"user": user, "item": [1, 2], "rating": [1, 2]}), path)
     assert read_ratings(path).user_ids.tolist() == [7, 9]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("column", ["user", "item"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "quoted", "parquet", "frame"])
+def test_a_missing_id_never_becomes_an_id(tmp_path, missing, column, kind):
+    frame = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "rating": [1, 2]})
+    frame.loc[1, column] = missing
+    path, separator = tmp_path / "r.csv", ","
+    if kind == "frame":
+        path = frame
+    elif kind == "parquet":
+        path = tmp_path / "r.parquet"
+        frame.to_parquet(path)
+    else:
+        if kind == "tsv":
+            path, separator = tmp_path / "r.tsv", "\t"
+        frame.to_csv(path, index=False, sep=separator, quoting=1 if kind == "quoted" else 0)
+    place = "row 2" if kind in ("parquet", "frame") else "line 3"
+    with pytest.raises(DataError, match=f"{place}: the {column} is missing"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([1.0, float("nan")]),
+        pa.array([1.0, float("inf")]),
+        pa.array([1, None]),
+        pa.array(["a", None]),
+        pa.array(["a", None]).dictionary_encode(),
+        pa.array([b"a", None]),
+        pa.array([None, None], pa.null()),
+    ],
+)
+def test_a_typed_column_without_an_id_is_refused(tmp_path, ids):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"user": ids, "item": [1, 2], "rating": [1, 2]}), path)
+    with pytest.raises(DataError, match=r"row [12]: the user is missing"):
+        read_ratings(path)
+
+
+@given(st.sets(st.binary(min_size=1, max_size=3), min_size=1, max_size=20))
+@ANY_FILE
+def test_byte_ids_stay_as_many_as_they_are(tmp_path, ids):
+    ids = sorted(ids - {text.encode() for text in MISSING})
+    ids = [each for each in ids if each.strip()] or [b"a"]
+    table = pa.table({"user": pa.array(ids), "item": [1] * len(ids), "rating": [1] * len(ids)})
+    pq.write_table(table, tmp_path / "r.parquet")
+    assert read_ratings(tmp_path / "r.parquet").n_users == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([b"ann", b"bo"], ["ann", "bo"]),
+        ([b"a", b"a "], ["a", "a "]),
+        ([b"\x01", b"\x01\t"], ["01", "0109"]),
+        ([b"\xff\xfe", b"ab"], ["6162", "fffe"]),
+        (["a", " a"], [" a", "a"]),
+        ([1e15, 2.0], [2, 10**15]),
+    ],
+)
+def test_typed_ids_are_taken_as_they_are(tmp_path, ids, expected):
+    frame = pd.DataFrame({"user": ids, "item": [1, 2], "rating": [1, 2]})
+    frame.to_parquet(tmp_path / "r.parquet")
+    for source in (tmp_path / "r.parquet", frame):
+        assert load_dataset(source).user_ids.tolist() == expected
+
+
+def test_a_frame_is_a_data_set_too(write):
+    frame = pd.DataFrame({"who": ["b", "a"], "item": [1, 2], 7: [3.5, 4]}, index=[9, 9])
+    ratings = load_dataset(frame, user_column="who", rating_column=7)
+    assert triples(ratings) == [("a", 2, 4.0), ("b", 1, 3.5)]
+    assert ratings.sha256 == read_ratings(write("user,item,rating\na,2,4\nb,1,3.5\n")).sha256
+    assert load_dataset(ratings) is ratings
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"user": [1], "item": [2], "mark": [3]}), "DataFrame: the rating column is"),
+        (pd.DataFrame({"user": [1], "item": [2], "rating": ["x"]}), "row 1: the rating 'x'"),
+        (pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]}), "not all of one type"),
+        (pd.DataFrame({"user": [], "item": [], "rating": []}), "holds no ratings"),
+        (pd.DataFrame(), "the user column is not among"),
+    ],
+)
+def test_a_faulty_frame_is_refused_with_its_row(frame, message):
+    with pytest.raises(DataError, match=message):
+        load_dataset(frame)
+
+
+@pytest.mark.parametrize("source", [0, None, 1.5, ["r.csv"], b"r.csv"])
+def test_what_is_no_data_set_is_refused(source):
+    with pytest.raises(DataError, match="a data set is a name, a file, a DataFrame or Ratings"):
+        load_dataset(source)
 
 
 def test_a_folder_is_refused(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from rvdlib.cli import main
-from rvdlib.data import synthetic_ratings
+from rvdlib.data import Ratings, synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.models import VICTIMS
 from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
@@ -207,7 +207,7 @@ def test_the_table_says_what_the_json_says(dataset, regime):
     options = ("--dataset", dataset, "--model", "AutoRec", "--regime", regime)
     result = run(*options, "--k", 3, "--sample", 5, "--pairs", 1)
     assert result.exit_code == 0, result.output
-    assert f"AutoRec on {dataset}, {regime} regime: 90 users, 130 items" in result.stdout
+    assert f"AutoRec on own.csv, {regime} regime: 90 users, 130 items" in result.stdout
     for name in COSTS:
         assert name.replace("_", " ") in result.stdout
     for form in ("engine", "functional"):
@@ -490,6 +490,12 @@ def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, change
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr == f"Error: {message}\n"
+
+
+def test_a_data_set_of_one_user_is_refused_by_what_it_lacks():
+    lonely = Ratings.from_triples([1] * 6, range(6), [1, 2, 3] * 2, name="lonely")
+    with pytest.raises(ValueError, match="lonely has one user only: there are no neighbours"):
+        benchmark(lonely, "MF")
 
 
 @pytest.mark.parametrize(

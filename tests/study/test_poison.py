@@ -159,7 +159,7 @@ BAD = {
         ["aush", "--option", "reg=many"],
         "an option of 'aush' is of the wrong type, got {'reg",
     ),
-    "yaml": (["aush", "--option", "epochs=[1"], "while parsing"),
+    "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
     "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be at least 0 and"),
     "history": (["aush", "--option", "history=1"], "history is no option"),

@@ -1,18 +1,23 @@
 """Rows to tables: tidy frames in, what a reader sees out, and the csv beside it."""
 
-import io
-
 import numpy as np
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.runner.unchanged import kept_table, tolerance_of
 
 
 def save(frame: pd.DataFrame, profile: str, name: str) -> None:
-    """Write ``results/<profile>/<name>.csv``, whole or not at all."""
-    text = io.StringIO()
-    frame.to_csv(text, index=False, float_format="%.6g")
-    paths.write_atomically(paths.RESULTS / profile / f"{name}.csv", text.getvalue())
+    """Write ``results/<profile>/<name>.csv``, whole or not at all.
+
+    Rows that say what they said before, within :func:`rvdlib.runner.unchanged.tolerance_of` the
+    table, stay as they were, to the byte.
+    """
+    path = paths.RESULTS / profile / f"{name}.csv"
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if path.is_file():
+        text = kept_table(path.read_text(errors="replace"), text, tolerance_of(name))
+    paths.write_atomically(path, text)
 
 
 def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> str:

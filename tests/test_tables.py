@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from rvdlib import paths, tables
+from rvdlib.runner.unchanged import TABLE
 from rvdlib.study.datasets import describe, split_dataset
 
 
@@ -28,6 +29,22 @@ def test_saving_leaves_no_other_file_and_writes_the_same_bytes_again(results):
     tables.save(frame, "tiny", "table")
     assert [path.name for path in (results / "tiny").iterdir()] == ["table.csv"]
     assert (results / "tiny" / "table.csv").read_bytes() == before
+
+
+def test_saving_keeps_the_rows_that_say_the_same_within_the_tables_tolerance(results):
+    kept = {}
+    for name in ("03_summary", "06_summary"):
+        for value in (0.5, 0.501):
+            tables.save(pd.DataFrame({"value": [0.25, value]}), "tiny", name)
+        kept[name] = (results / "tiny" / f"{name}.csv").read_text()
+    assert kept == {"03_summary": "value\n0.25\n0.501\n", "06_summary": "value\n0.25\n0.5\n"}
+
+
+def test_small_changes_do_not_add_up(results):
+    for n in range(100):
+        tables.save(pd.DataFrame({"value": [0.5 + n * TABLE / 2]}), "tiny", "03_summary")
+        value = pd.read_csv(results / "tiny" / "03_summary.csv")["value"].item()
+        assert value == pytest.approx(0.5 + n * TABLE / 2, abs=1.01 * TABLE)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,39 @@
-"""Whether two texts say the same, numbers compared as numbers.
+"""Whether what a study writes says the same as what is kept: then the kept bytes stay.
 
-Processors round differently, so what a study writes may differ in the last digits though nothing
-has changed. It is always held against what is kept, a committed file or executed notebook, and not
-against the run before: small changes cannot add up unseen, and whatever is taken for unchanged is
-within one tolerance of what anybody reads.
+Processors round differently, so tables and figures may differ in the last digits though nothing has
+changed. What is new is always held against what is kept, a committed file, and not against the run
+before: small changes cannot add up unseen, and whatever is taken for unchanged is within one
+tolerance of what anybody reads. How wide that is stands here, for tables and notebooks alike.
 """
 
+import csv
+import io
 import math
 import re
 from decimal import Decimal
 from itertools import zip_longest
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
+
+TABLE = 1e-4  # float32 sums differ by less, and nobody reads more
+SHOWN = 1e-3  # a notebook shows three decimals, the last of which may be rounded the other way
+# An attack that optimises takes another path on another processor, and ends about as far.
+OPTIMISED = 0.02
+TOLERANCES = {
+    "05_gradient_flow": 1e-6,  # two forms that agree to this
+    "06": OPTIMISED,
+    "07": OPTIMISED,
+    "cells": OPTIMISED,
+    "headline": SHOWN,
+}
+
+
+def tolerance_of(name: str, default: float = TABLE) -> float:
+    """What :data:`TOLERANCES` states for a table or notebook, by its name or else its number."""
+    return TOLERANCES.get(name, TOLERANCES.get(name.partition("_")[0], default))
+
 
 # Digits in a word (C12, #1f77b4) or a version (2.4.5) are text; a hyphen after a word is no sign.
 _NUMBER = re.compile(
@@ -92,3 +116,51 @@ def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
         return f"{old[start : start + most]!r} became {new[start : start + most]!r}"
     shown = [each[:most] if isinstance(each, str) else each["number"] for each in (old, new)]
     return f"{shown[0] or 'nothing'} became {shown[1] or 'nothing'}"
+
+
+def kept_table(old: str, new: str, tolerance: float) -> str:
+    """The new csv text, but each row as the old text has it where the two say the same.
+
+    Nothing is kept of a table that is damaged, or has another header or length.
+    """
+    try:
+        before, after = (list(csv.reader(io.StringIO(text))) for text in (old, new))
+    except csv.Error:
+        return new
+    if before[:1] != after[:1] or len(before) != len(after):
+        return new
+    kept = io.StringIO()
+    writer = csv.writer(kept, lineterminator="\n")
+    for row, other in zip(before, after, strict=True):
+        cells = zip_longest(row, other, fillvalue="")
+        same = not any(first_difference(*pair, tolerance) for pair in cells)
+        writer.writerow(row if same else other)
+    return kept.getvalue()
+
+
+def same_picture(old: bytes, new: bytes, reach: int, most: int = 48) -> bool:
+    """Whether two PNG images show the same, nothing moved by more than ``reach`` pixels.
+
+    Each pixel of the one must be, by ``most`` of 255 levels, within what the other has around it. A
+    damaged image is the same as none.
+    """
+    try:
+        first, second = (_pixels(content) for content in (old, new))
+    except (OSError, SyntaxError):  # Pillow's, for what is no image
+        return False
+    if first.shape != second.shape:
+        return False
+    size = (2 * reach + 1, 2 * reach + 1, 1)
+    return all(
+        (one >= minimum_filter(other, size) - most).all()
+        and (one <= maximum_filter(other, size) + most).all()
+        for one, other in ((first, second), (second, first))
+    )
+
+
+def _pixels(content: bytes) -> np.ndarray:
+    """(height, width, 3), on white."""
+    figure = Image.open(io.BytesIO(content)).convert("RGBA")
+    page = Image.new("RGBA", figure.size, "white")
+    page.alpha_composite(figure)
+    return np.asarray(page.convert("RGB"), dtype=np.int16)

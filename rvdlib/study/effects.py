@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rvdlib import evaluation, paths
+from rvdlib import evaluation, paths, tables
 from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.models.reference import Popularity
 from rvdlib.seeding import stream
@@ -228,4 +228,4 @@ def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
         own = pd.MultiIndex.from_frame(rows[OWNED])
         rows = pd.concat([old[~pd.MultiIndex.from_frame(old[OWNED]).isin(own)], rows])
     rows = rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")
-    paths.write_atomically(file, rows.to_csv(index=False, float_format="%.6g"))
+    tables.save(rows, profile, "cells")

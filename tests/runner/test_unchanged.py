@@ -1,8 +1,22 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from rvdlib.runner.unchanged import first_difference
+from rvdlib.runner.unchanged import (
+    OPTIMISED,
+    SHOWN,
+    TABLE,
+    first_difference,
+    kept_table,
+    same_picture,
+    tolerance_of,
+)
 
 TOLERANCE = 0.01
 
@@ -139,3 +153,134 @@ def test_one_number_of_many_decides(values, data, tolerance, beyond):
     changed[place] += (2.5 if beyond else 0.5) * tolerance * max(1, abs(values[place]))
     old, new = (", ".join(f"{value:.12f}" for value in each) for each in (values, changed))
     assert bool(first_difference(old, new, tolerance)) is beyond
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [
+        ("01_targets", TABLE),
+        ("03_summary", TABLE),
+        ("05_gradient_flow", 1e-6),
+        ("05_trade_off", TABLE),
+        ("06_profiles", OPTIMISED),
+        ("07_adaptive_attack", OPTIMISED),
+        ("headline", SHOWN),
+        ("cells", OPTIMISED),
+        ("scratch", TABLE),
+    ],
+)
+def test_a_tolerance_is_stated_by_name_or_else_by_number(name, tolerance):
+    assert tolerance_of(name) == tolerance
+
+
+def test_a_notebook_without_a_tolerance_of_its_own_has_that_of_what_is_shown():
+    assert tolerance_of("03_rvd_in_five_minutes", SHOWN) == SHOWN
+    assert tolerance_of("06_attacks", SHOWN) == OPTIMISED
+
+
+OLD = 'attack,options,n,thr\nnone,"{""k"": 3}",7,0.5\nclone,"a, b",7,\npga,,7,1e-05\n'
+
+
+def test_the_rows_of_a_table_that_say_the_same_keep_their_bytes():
+    new = OLD.replace("0.5", "0.500049").replace("1e-05", "0.00201")
+    assert kept_table(OLD, new, TABLE) == OLD.replace("1e-05", "0.00201")
+    assert kept_table(OLD, OLD.replace("0.5", "0.5002"), TABLE) == OLD.replace("0.5", "0.5002")
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        OLD.replace("0.5", ""),
+        OLD.replace(",7,0.5", ",8,0.5"),
+        OLD.replace("none", "random"),
+        OLD.replace("thr", "ndcg").replace("0.5", "0.50001"),
+        OLD.replace("0.5", "0.50001") + "aush,,7,0.5\n",
+        "\n".join(OLD.splitlines()[:2]) + "\n",
+        "attack\nnone\n",
+    ],
+)
+def test_what_a_table_says_anew_is_as_it_says_it(new):
+    assert kept_table(OLD, new, TABLE) == new
+
+
+@pytest.mark.parametrize("old", ["", "\0\0", "attack,thr", '"', "<<<<<<< HEAD\n" + OLD])
+def test_nothing_is_kept_of_a_damaged_table(old):
+    assert kept_table(old, OLD, TABLE) == OLD
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+
+
+@given(st.lists(st.tuples(WORDS, st.floats(-10, 10), st.integers(0, 9)), min_size=1))
+def test_a_table_written_twice_is_the_same_to_the_byte(rows):
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    noise = pd.DataFrame(rows)
+    noise[1] += 1e-6
+    new = noise.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    assert kept_table(text, text, 0) == text
+    assert kept_table(text, new, TABLE) == text
+
+
+def drawn(y=0.5, label="0.3", colour="tab:blue", transparent=False, dpi=200, height=2.0) -> bytes:
+    figure, axes = plt.subplots(figsize=(3, height), layout="constrained")
+    axes.plot([0, 1, 2], [0.1, y, 0.9], "o-", color=colour)
+    axes.set(xlabel=f"k = {label}", ylim=(0, 1))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, transparent=transparent)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_a_picture_is_the_same_where_nothing_moved_further_than_its_reach(reach):
+    dpi = 100 * reach
+    half_a_pixel = 0.5 / (2.0 * dpi * 0.77)
+    old = drawn(dpi=dpi)
+    assert same_picture(old, old, 0)
+    assert same_picture(old, drawn(0.5 + half_a_pixel * reach, dpi=dpi), reach)
+    assert not same_picture(old, drawn(0.5 + 8 * half_a_pixel * reach, dpi=dpi), reach)
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"label": "0.8"},
+        {"label": "0.5"},
+        {"label": "–0.3"},
+        {"label": ""},
+        {"colour": "tab:orange"},
+        {"colour": "none"},
+        {"height": 2.1},
+    ],
+)
+def test_another_label_colour_or_size_is_another_picture(changed, reach):
+    old, new = drawn(dpi=100 * reach), drawn(dpi=100 * reach, **changed)
+    assert not same_picture(old, new, reach)
+    assert not same_picture(new, old, reach)
+
+
+def test_a_picture_is_looked_at_on_white():
+    assert same_picture(drawn(), drawn(transparent=True), 0)
+
+
+def test_a_picture_in_a_palette_is_the_same():
+    page = Image.open(io.BytesIO(drawn())).convert("RGB").quantize(256)
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    assert same_picture(drawn(), buffer.getvalue(), 0)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no image", drawn()[:1000]])
+def test_a_damaged_picture_is_the_same_as_none(damaged):
+    assert not same_picture(damaged, drawn(), 2)
+    assert not same_picture(damaged, damaged, 2)
+
+
+def test_noise_below_the_threshold_is_no_change():
+    noise = np.random.default_rng(0).integers(-4, 5, (50, 50, 3))
+    images = [Image.fromarray(np.uint8(128 + n)) for n in (0 * noise, noise)]
+    old, new = io.BytesIO(), io.BytesIO()
+    for image, buffer in zip(images, (old, new), strict=True):
+        image.save(buffer, "PNG")
+    assert same_picture(old.getvalue(), new.getvalue(), 0)

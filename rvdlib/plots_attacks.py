@@ -1,6 +1,5 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
-from collections.abc import Mapping
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -97,9 +96,12 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     return figure
 
 
-def latent_maps(people: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
-    """Everybody on a plane: a row a victim, a column an attack; columns x, y and kind."""
-    victims, attacks = (list(dict.fromkeys(names)) for names in zip(*people, strict=True))
+def latent_maps(people: pd.DataFrame) -> Figure:
+    """Everybody on a plane: a row a victim, a column an attack.
+
+    Columns: victim, attack, x, y, kind.
+    """
+    victims, attacks = (list(people[name].unique()) for name in ("victim", "attack"))
     size = COLUMN_WIDTH * 1.25 / len(attacks)
     figure, grid = plt.subplots(
         len(victims),
@@ -108,7 +110,8 @@ def latent_maps(people: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
         squeeze=False,
     )
     for (i, victim), (j, attack) in product(enumerate(victims), enumerate(attacks)):
-        axes, here = grid[i, j], people[victim, attack]
+        axes = grid[i, j]
+        here = people[(people["victim"] == victim) & (people["attack"] == attack)]
         for kind, look in (
             ("user", {"c": "#C8C8C8", "s": 4, "label": "real users"}),
             ("fake", {"c": RED, "s": 14, "marker": "x", "linewidths": 0.9, "label": "fakes"}),

@@ -78,7 +78,8 @@ def test_profiles_are_stacked_to_one_and_reach_from_least_to_most():
 def test_maps_show_everybody_a_row_a_victim_and_a_column_an_attack():
     people = pd.DataFrame({"x": range(5), "y": range(5), "kind": ["user"] * 3 + ["fake"] * 2})
     keys = [(victim, attack) for victim in ("MF", "CDAE") for attack in ATTACKS[1:]]
-    figure = plots_attacks.latent_maps(dict.fromkeys(keys, people))
+    maps = [people.assign(victim=victim, attack=attack) for victim, attack in keys]
+    figure = plots_attacks.latent_maps(pd.concat(maps))
     assert len(figure.axes) == 4
     for axes in figure.axes:
         assert [len(drawn.get_offsets()) for drawn in axes.collections] == [3, 2]

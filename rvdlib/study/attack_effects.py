@@ -37,17 +37,18 @@ def cells(scenarios: Sequence[Scenario]) -> list[Cell]:
     return [Cell(scenario=scenario) for scenario in scenarios]
 
 
-def latent_maps(
-    scenarios: Sequence[Scenario], attacks: Sequence[str]
-) -> dict[tuple[str, str], pd.DataFrame]:
-    """(victim, attack) → everybody on a plane, of the first scenario that has both."""
+def latent_maps(scenarios: Sequence[Scenario], attacks: Sequence[str]) -> pd.DataFrame:
+    """Everybody on a plane (:func:`rvdlib.study.story.plane`), for each victim and attack.
+
+    Of the first scenario that has both, named in the columns ``victim`` and ``attack``.
+    """
     found = {}
     for scenario in scenarios:
         key = scenario.victim, scenario.attack
         if scenario.attack in attacks and key not in found:
             attacked = carry_out(scenario)
             found[key] = plane(attacked.victim, attacked.split.train.shape[0])
-    return found
+    return pd.concat(found, names=["victim", "attack"]).reset_index(["victim", "attack"])
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

@@ -96,10 +96,13 @@ def test_the_maps_are_of_the_first_scenario_of_each_victim_and_attack(monkeypatc
         return Attacked
 
     monkeypatch.setattr(attack_effects, "carry_out", carry_out)
-    monkeypatch.setattr(attack_effects, "plane", lambda victim, n_real: n_real)
+    monkeypatch.setattr(
+        attack_effects, "plane", lambda victim, n_real: pd.DataFrame({"x": [n_real]})
+    )
     scenarios = attack_effects.scenarios(
         "ml-100k", ["MF"], ["rating", "ranking"], ["random"], 0.03, [4, 5]
     )
     maps = attack_effects.latent_maps(scenarios, ["clone", "pga"])
-    assert maps == {("MF", "clone"): 7, ("MF", "pga"): 7}
+    assert maps.to_numpy().tolist() == [["MF", "clone", 7], ["MF", "pga", 7]]
+    assert maps.columns.tolist() == ["victim", "attack", "x"]
     assert carried_out == [("clone", 4, "rating"), ("pga", 4, "rating")]

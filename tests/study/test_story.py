@@ -115,3 +115,5 @@ def test_the_map_shows_everybody_and_her_neighbours(tale):
     assert set(neighbours) == set(nearest)
     assert people["kind"].str.startswith("fake").tolist() == [False] * n_real + [True] * 24
     assert np.isfinite(people[["x", "y"]]).all().all()
+    factors = tale.attacked.victim.user_factors().astype(float)
+    assert (people["radius"] ** 2).mean() == pytest.approx(factors.var(axis=0).sum(), rel=1e-5)

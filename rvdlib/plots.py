@@ -170,21 +170,17 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
 
 
 def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
-    """THR, accuracy and cost against each swept choice; one colour a victim, dashes an ω above 0.
+    """THR and accuracy against each swept choice; one colour a victim, dashes an ω above 0.
 
     Columns: victim, swept, value, unobserved_weight, metric, mean, low, high.
     """
-    rows = {
-        "target_hit_ratio": "THR@50",
-        accuracy: accuracy_label,
-        "defense_ms_per_user": "ms per user",
-    }
+    rows = {"target_hit_ratio": "THR@50", accuracy: accuracy_label}
     labels = {"k": "neighbours k", "steps": "steps", "unobserved_weight": "unobserved weight ω"}
     swept = [name for name in labels if name in set(summary["swept"])]
     figure, grid = plt.subplots(
         len(rows),
         len(swept),
-        figsize=(COLUMN_WIDTH * 1.2, 5.6),
+        figsize=(COLUMN_WIDTH * 1.2, 4.0),
         sharex="col",
         sharey="row",
         squeeze=False,
@@ -217,8 +213,6 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
         axes.set_xscale("symlog", linthresh=next(v for v in values if v > 0), linscale=0.5)
         axes.set_xticks(values, [f"{v:g}".lstrip("0") or "0" for v in values])
         axes.set_xticks([], minor=True)
-        if metric == "defense_ms_per_user":
-            axes.set_yscale("log")
         if i == len(rows) - 1:
             axes.set_xlabel(labels[name])
         if j == 0:

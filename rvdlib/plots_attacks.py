@@ -48,17 +48,16 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
 
 
 def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
-    """Attacks along y: how fillers are rated, how popular they are, whom a fake is like, the cost.
+    """Attacks along y: how fillers are rated, how popular they are, whom a fake is like.
 
-    Columns: attack, rating_shares, filler_popularity, similarity, detection_auc, seconds; one row
-    a seed and setting. Dots are means, bars reach from the least to the most.
+    Columns: attack, rating_shares, filler_popularity, similarity, detection_auc; one row a
+    seed and setting. Dots are means, bars reach from the least to the most.
     """
     attacks = list(dict.fromkeys(rows["attack"]))
     titles = {
         "filler_popularity": "a filler's raters\n(share of users)",
         "similarity": "cosine to the most\nsimilar real user",
         "detection_auc": "PCA detector\n(ROC AUC)",
-        "seconds": "CPU time (s)",
     }
     figure, (stacked, *others) = plt.subplots(
         1,
@@ -89,9 +88,6 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
         axes.set_xlabel(title)
     others[2].axvline(0.5, color=GREY, linewidth=0.8)
     others[2].set_xlim(-0.05, 1.05)
-    others[3].set_xscale("symlog", linthresh=1)
-    others[3].set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-    others[3].set_xticks([], minor=True)
     figure.legend(*stacked.get_legend_handles_labels(), loc="outside upper left", ncols=len(levels))
     return figure
 

@@ -112,8 +112,8 @@ def latent_claims(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["claim", "what", "regime", "victim", "measured", "verdict"])
 
 
-def reading(rows: pd.DataFrame, looks: pd.DataFrame) -> list[str]:
-    """What the figures say, in sentences; ``looks`` from ``attack_profiles.profile_rows``."""
+def reading(rows: pd.DataFrame) -> list[str]:
+    """What the figure says, in sentences."""
     sentences = []
     for (regime, target_set), here in rows.groupby(SETTING, sort=False):
         by_attack = here.pivot_table(
@@ -136,6 +136,4 @@ def reading(rows: pd.DataFrame, looks: pd.DataFrame) -> list[str]:
             f"the heuristics by {best}, {shown[best]}. Above it in every resample: "
             f"{', '.join(above) or 'none'}."
         )
-    costs = looks.groupby("attack")["seconds"].max()
-    sentences.append(f"**Cost.** The dearest is {costs.idxmax()}: {costs.max():.0f} s of CPU time.")
     return sentences

@@ -138,7 +138,7 @@ def _joined(rows, partners, on: list[str], suffix: str) -> pd.DataFrame:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
-    measured = [*METRICS, "lift", "lift_removed", "reduction", "defense_ms_per_user"]
+    measured = [*METRICS, "lift", "lift_removed", "reduction"]
     return summarise(rows, [*SCENARIO, "defense"], measured)
 
 

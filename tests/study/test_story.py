@@ -63,7 +63,7 @@ def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monke
 
     def carry_out(scenario):
         victim = SimpleNamespace(score=lambda users: scores[scenario.attack][users])
-        return Attacked(split, targets, victim, 0.0)
+        return Attacked(split, targets, victim)
 
     monkeypatch.setattr(story, "carry_out", carry_out)
     assert story.tell(scenario).user == both

@@ -40,6 +40,14 @@ def test_a_table_that_says_the_same_within_its_tolerance_keeps_its_bytes(results
     assert kept == {"03_summary": "value\n0.25\n0.501\n", "06_summary": "value\n0.25\n0.5\n"}
 
 
+def test_a_table_that_stays_is_written_all_the_same_for_the_records_of_the_run(results):
+    frame = pd.DataFrame({"value": [0.5]})
+    tables.save(frame, "tiny", "03_summary")
+    before = (results / "tiny" / "03_summary.csv").stat()
+    tables.save(frame + 1e-6, "tiny", "03_summary")
+    assert (results / "tiny" / "03_summary.csv").stat().st_ino != before.st_ino
+
+
 def test_a_map_is_drawn_as_it_was_where_the_victim_is_the_same(results):
     people = pd.DataFrame({"kind": ["she", "none"], "x": [1.5, 2.0], "radius": [0.5, math.nan]})
     elsewhere = people.assign(x=-people["x"])

@@ -1,6 +1,5 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
-from collections.abc import Mapping
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -49,17 +48,16 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
 
 
 def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
-    """Attacks along y: how fillers are rated, how popular they are, whom a fake is like, the cost.
+    """Attacks along y: how fillers are rated, how popular they are, whom a fake is like.
 
-    Columns: attack, rating_shares, filler_popularity, similarity, detection_auc, seconds; one row
-    a seed and setting. Dots are means, bars reach from the least to the most.
+    Columns: attack, rating_shares, filler_popularity, similarity, detection_auc; one row a
+    seed and setting. Dots are means, bars reach from the least to the most.
     """
     attacks = list(dict.fromkeys(rows["attack"]))
     titles = {
         "filler_popularity": "a filler's raters\n(share of users)",
         "similarity": "cosine to the most\nsimilar real user",
         "detection_auc": "PCA detector\n(ROC AUC)",
-        "seconds": "CPU time (s)",
     }
     figure, (stacked, *others) = plt.subplots(
         1,
@@ -90,16 +88,16 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
         axes.set_xlabel(title)
     others[2].axvline(0.5, color=GREY, linewidth=0.8)
     others[2].set_xlim(-0.05, 1.05)
-    others[3].set_xscale("symlog", linthresh=1)
-    others[3].set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-    others[3].set_xticks([], minor=True)
     figure.legend(*stacked.get_legend_handles_labels(), loc="outside upper left", ncols=len(levels))
     return figure
 
 
-def latent_maps(people: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
-    """Everybody on a plane: a row a victim, a column an attack; columns x, y and kind."""
-    victims, attacks = (list(dict.fromkeys(names)) for names in zip(*people, strict=True))
+def latent_maps(people: pd.DataFrame) -> Figure:
+    """Everybody on a plane: a row a victim, a column an attack.
+
+    Columns: victim, attack, x, y, kind.
+    """
+    victims, attacks = (list(people[name].unique()) for name in ("victim", "attack"))
     size = COLUMN_WIDTH * 1.25 / len(attacks)
     figure, grid = plt.subplots(
         len(victims),
@@ -108,7 +106,8 @@ def latent_maps(people: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
         squeeze=False,
     )
     for (i, victim), (j, attack) in product(enumerate(victims), enumerate(attacks)):
-        axes, here = grid[i, j], people[victim, attack]
+        axes = grid[i, j]
+        here = people[(people["victim"] == victim) & (people["attack"] == attack)]
         for kind, look in (
             ("user", {"c": "#C8C8C8", "s": 4, "label": "real users"}),
             ("fake", {"c": RED, "s": 14, "marker": "x", "linewidths": 0.9, "label": "fakes"}),

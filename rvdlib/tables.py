@@ -1,18 +1,31 @@
 """Rows to tables: tidy frames in, what a reader sees out, and the csv beside it."""
 
-import io
-
 import numpy as np
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.runner.unchanged import same_table, tolerance_of
 
 
 def save(frame: pd.DataFrame, profile: str, name: str) -> None:
-    """Write ``results/<profile>/<name>.csv``, whole or not at all."""
-    text = io.StringIO()
-    frame.to_csv(text, index=False, float_format="%.6g")
-    paths.write_atomically(paths.RESULTS / profile / f"{name}.csv", text.getvalue())
+    """Write ``results/<profile>/<name>.csv``, whole or not at all.
+
+    A table that says what it said before, within what :mod:`rvdlib.runner.unchanged` states for it,
+    stays as it was, to the byte.
+    """
+    path = paths.RESULTS / profile / f"{name}.csv"
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if path.is_file():
+        old = path.read_text(errors="replace")
+        text = old if same_table(old, text, tolerance_of(name)) else text
+    paths.write_atomically(path, text)
+
+
+def kept(frame: pd.DataFrame, profile: str, name: str) -> pd.DataFrame:
+    """:func:`save`, and the table as it is kept: what a figure must be drawn from to stay, too."""
+    save(frame, profile, name)
+    path = paths.RESULTS / profile / f"{name}.csv"
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> str:

@@ -12,6 +12,7 @@ from rvdlib import paths
 from rvdlib.runner.notebook_runner import read_notebook, validate_executed
 from rvdlib.runner.parameters import declared_parameters
 from rvdlib.runner.profiles import PROFILES, load_profile
+from rvdlib.runner.report import TIMINGS
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]
@@ -148,7 +149,24 @@ def test_an_executed_notebook_tells_nothing_of_the_machine(profile, name):
     assert str(paths.PROJECT) not in (paths.RESULTS / profile / f"{name}.ipynb").read_text()
 
 
-@pytest.mark.parametrize("name", load_profile("tiny"))
+@every_notebook
+def test_what_differs_from_run_to_run_stands_in_the_notebook_of_timings(path):
+    ignored = [cell for cell in code_cells(read_notebook(path)) if tags(cell) & NBVAL_SKIPS]
+    assert bool(ignored) is path.stem.endswith(TIMINGS)
+    for cell in ignored:
+        saved = re.findall(r"\bsave\(.*?\"(\w+)\"\)", cell.source)
+        assert all(name.startswith(path.stem) for name in saved)
+
+
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_no_committed_table_has_timings_but_those_that_are_named_so(profile):
+    timed = re.compile(r"seconds|per_user|MiB|_mib")
+    found = {f.name for f in (paths.RESULTS / profile).glob("*.csv") if timed.search(f.read_text())}
+    assert found
+    assert all(TIMINGS in name for name in found)
+
+
+@pytest.mark.parametrize("name", [n for n in load_profile("tiny") if not n.endswith(TIMINGS)])
 def test_nbval_has_enough_to_check(name):
     checked = [
         cell

@@ -81,6 +81,29 @@ def test_saving_writes_pdf_and_png_the_same_bytes_for_the_same_figure(figures):
         assert one.read_bytes().startswith(start)
 
 
+def test_a_figure_that_looks_the_same_keeps_its_bytes(figures):
+    def saved(y):
+        figure, axes = plt.subplots()
+        axes.plot([0, 1, 2], [0, y, 1], "o")
+        plots.save(figure, "tiny", "figure")
+        return [(figures / "tiny" / f"figure.{kind}").read_bytes() for kind in ("pdf", "png")]
+
+    first = saved(0.5)
+    assert saved(0.5001) == first
+    assert all(new != old for new, old in zip(saved(0.6), first, strict=True))
+    assert saved(0.5) == first
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"no image"])
+def test_a_figure_that_is_missing_or_damaged_is_written_anew(figures, damage):
+    files = [figures / "tiny" / f"figure.{kind}" for kind in ("pdf", "png")]
+    plots.save(plt.figure(), "tiny", "figure")
+    whole = [file.read_bytes() for file in files]
+    files[0].unlink() if damage is None else files[1].write_bytes(damage)
+    plots.save(plt.figure(), "tiny", "figure")
+    assert [file.read_bytes() for file in files] == whole
+
+
 def test_a_saved_figure_does_not_stay_open(figures):
     plots.save(plt.figure(), "tiny", "figure")
     assert plt.get_fignums() == []

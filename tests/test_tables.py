@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from rvdlib import paths, tables
+from rvdlib.runner.unchanged import TABLE
 from rvdlib.study.datasets import describe, split_dataset
 
 
@@ -28,6 +29,42 @@ def test_saving_leaves_no_other_file_and_writes_the_same_bytes_again(results):
     tables.save(frame, "tiny", "table")
     assert [path.name for path in (results / "tiny").iterdir()] == ["table.csv"]
     assert (results / "tiny" / "table.csv").read_bytes() == before
+
+
+def test_a_table_that_says_the_same_within_its_tolerance_keeps_its_bytes(results):
+    kept = {}
+    for name in ("03_summary", "06_summary"):
+        for value in (0.5, 0.501):
+            tables.save(pd.DataFrame({"value": [0.25, value]}), "tiny", name)
+        kept[name] = (results / "tiny" / f"{name}.csv").read_text()
+    assert kept == {"03_summary": "value\n0.25\n0.501\n", "06_summary": "value\n0.25\n0.5\n"}
+
+
+def test_a_table_that_stays_is_written_all_the_same_for_the_records_of_the_run(results):
+    frame = pd.DataFrame({"value": [0.5]})
+    tables.save(frame, "tiny", "03_summary")
+    before = (results / "tiny" / "03_summary.csv").stat()
+    tables.save(frame + 1e-6, "tiny", "03_summary")
+    assert (results / "tiny" / "03_summary.csv").stat().st_ino != before.st_ino
+
+
+def test_a_map_is_drawn_as_it_was_where_the_victim_is_the_same(results):
+    people = pd.DataFrame({"kind": ["she", "none"], "x": [1.5, 2.0], "radius": [0.5, math.nan]})
+    elsewhere = people.assign(x=-people["x"])
+    for new, kept in (
+        (people, people),
+        (elsewhere, people),
+        (elsewhere.assign(radius=[0.50001, math.nan]), people),
+        (elsewhere.assign(radius=[0.51, math.nan]), elsewhere.assign(radius=[0.51, math.nan])),
+    ):
+        pd.testing.assert_frame_equal(tables.kept(new, "tiny", "03_user_map"), kept)
+
+
+def test_small_changes_do_not_add_up(results):
+    for n in range(100):
+        tables.save(pd.DataFrame({"value": [0.5 + n * TABLE / 2]}), "tiny", "03_summary")
+        value = pd.read_csv(results / "tiny" / "03_summary.csv")["value"].item()
+        assert value == pytest.approx(0.5 + n * TABLE / 2, abs=1.01 * TABLE)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """One notebook, executed by papermill, with what papermill lets pass made an error.
 
 An executed notebook is written only when it ran to its end without an error or a warning, and it
-holds nothing of when and where it ran, so that the same results give the same bytes.
+holds nothing of when and where it ran, so that the same results give the same bytes, and results
+that are the same within their tolerance leave it as it was.
 """
 
 import base64
@@ -28,6 +29,7 @@ from rvdlib import paths
 from rvdlib.runner import progress
 from rvdlib.runner.environment import variables
 from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
+from rvdlib.runner.unchanged import SHOWN, first_difference, same_picture, tolerance_of
 from rvdlib.writable import known_home
 
 
@@ -70,6 +72,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     """
     notebook = read_notebook(source)
     check_parameters(declared_parameters(notebook, source.name), parameters, source.name)
+    before = _executed_before(output)
     failed = output.with_suffix(".failed.ipynb")
     # In the notebook's folder, a relative variable would mean another one.
     with tempfile.TemporaryDirectory() as folder, variables(paths.as_variables()):
@@ -100,7 +103,10 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
         except OSError as error:
             kept = f"what was executed could not be kept: {error}"
         raise StudyError(f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n{kept}")
-    paths.write_atomically(output, nbformat.writes(_without_circumstances(executed, notebook)))
+    executed = _without_circumstances(executed, notebook)
+    if before:
+        keep_outputs(executed, before, tolerance_of(source.stem, SHOWN))
+    paths.write_atomically(output, nbformat.writes(executed))
     failed.unlink(missing_ok=True)
 
 
@@ -172,6 +178,45 @@ def _without_circumstances(executed: NotebookNode, source: NotebookNode) -> Note
                 elif isinstance(content, str):
                     output.data[kind] = _anonymous(content)
     return notebook
+
+
+def keep_outputs(executed: NotebookNode, before: NotebookNode, tolerance: float) -> None:
+    """Put back each output that says what it said ``before``, in a cell of the same source.
+
+    Texts and tables are compared by :func:`rvdlib.runner.unchanged.first_difference`, figures by
+    :func:`rvdlib.runner.unchanged.same_picture`.
+    """
+    known = {cell.get("id"): cell for cell in before.cells if cell.cell_type == "code"}
+    for cell in executed.cells:
+        old = known.get(cell.get("id"))
+        if cell.cell_type == "code" and old is not None and old.source == cell.source:
+            for place, pair in enumerate(zip(old.outputs, cell.outputs, strict=False)):
+                if _says_the_same(*pair, tolerance):
+                    cell.outputs[place] = old.outputs[place]
+
+
+def _says_the_same(old: NotebookNode, new: NotebookNode, tolerance: float) -> bool:
+    if old.output_type != new.output_type or old.get("name") != new.get("name"):
+        return False
+    before, after = ({"text": o.get("text", ""), **o.get("data", {})} for o in (old, new))
+    return before.keys() == after.keys() and all(
+        _same_content(kind, before[kind], after[kind], tolerance) for kind in before
+    )
+
+
+def _same_content(kind: str, old: Any, new: Any, tolerance: float) -> bool:
+    if kind == "image/png":
+        return same_picture(base64.b64decode(old), base64.b64decode(new), reach=1)
+    if isinstance(old, str) and isinstance(new, str):
+        return not first_difference(old, new, tolerance)
+    return old == new
+
+
+def _executed_before(output: Path) -> NotebookNode | None:
+    try:
+        return read_notebook(output)
+    except StudyError:  # none yet, or a damaged one
+        return None
 
 
 def _anonymous(text: str) -> str:

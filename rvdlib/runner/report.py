@@ -1,4 +1,4 @@
-"""One HTML page of a profile's executed notebooks: one file, no scripts, nothing fetched."""
+"""One HTML page of a profile's executed notebooks: no scripts, nothing fetched; timings apart."""
 
 import html
 import re
@@ -14,6 +14,7 @@ from pygments.formatters import HtmlFormatter
 from rvdlib import paths
 from rvdlib.runner.notebook_runner import read_notebook
 
+TIMINGS = "_timings"  # the end of the name of a notebook that differs from run to run
 SIZE_LIMIT = 2**20  # bytes of a committed file
 
 # nbconvert's plain cells, with the code folded away and without prompts and ids.
@@ -45,17 +46,31 @@ summary { color: #777; font-size: .8rem; cursor: pointer; }
 
 
 def write_page(profile: str, names: Iterable[str]) -> Path:
-    """Write ``results/<profile>/index.html`` from those of its notebooks that were executed."""
+    """Write ``results/<profile>/index.html`` from those of its notebooks that were executed.
+
+    Notebooks of timings have pages of their own: the others do not change from run to run.
+    """
     folder = paths.RESULTS / profile
     notebooks = {
         name: read_notebook(folder / f"{name}.ipynb")
         for name in names
         if (folder / f"{name}.ipynb").is_file()
     }
+    timings = {name for name in notebooks if name.endswith(TIMINGS)}
     contents = "\n".join(
-        f'<li><a href="#{name}">{html.escape(_title(notebook, name))}</a></li>'
+        f'<li><a href="{f"{name}.html" if name in timings else f"#{name}"}">'
+        f"{html.escape(_title(notebook, name))}</a></li>"
         for name, notebook in notebooks.items()
     )
+    for name in timings:
+        nav = '<nav><a href="index.html">all of the study</a></nav>'
+        _write(folder / f"{name}.html", profile, nav, {name: notebooks.pop(name)})
+    page = folder / "index.html"
+    _write(page, profile, f"<nav><ol>\n{contents}\n</ol></nav>", notebooks)
+    return page
+
+
+def _write(path: Path, profile: str, nav: str, notebooks: dict[str, NotebookNode]) -> None:
     sections = "\n".join(
         f'<section id="{name}">\n{_body(notebook, name)}\n'
         f'<p><a href="{name}.ipynb">{name}.ipynb</a></p>\n</section>'
@@ -67,17 +82,15 @@ def write_page(profile: str, names: Iterable[str]) -> Path:
         f"<title>Real-time Vicinal Defense: the {profile} study</title>\n"
         f"<style>{STYLE}{HtmlFormatter().get_style_defs('.highlight')}</style>\n</head>\n<body>\n"
         f"<h1>Real-time Vicinal Defense: the {profile} study</h1>\n"
-        f"<nav><ol>\n{contents}\n</ol></nav>\n{sections}\n</body>\n</html>\n"
+        f"{nav}\n{sections}\n</body>\n</html>\n"
     )
-    path = folder / "index.html"
     if len(page.encode()) > SIZE_LIMIT:
         warnings.warn(
             f"{path} weighs {len(page.encode()) / 2**20:.1f} MiB, more than the 1 MiB that a "
             "committed file may have: show fewer figures, or lower their dpi",
-            stacklevel=2,
+            stacklevel=3,
         )
     paths.write_atomically(path, page)
-    return path
 
 
 def _title(notebook: NotebookNode, name: str) -> str:

@@ -37,17 +37,18 @@ def cells(scenarios: Sequence[Scenario]) -> list[Cell]:
     return [Cell(scenario=scenario) for scenario in scenarios]
 
 
-def latent_maps(
-    scenarios: Sequence[Scenario], attacks: Sequence[str]
-) -> dict[tuple[str, str], pd.DataFrame]:
-    """(victim, attack) → everybody on a plane, of the first scenario that has both."""
+def latent_maps(scenarios: Sequence[Scenario], attacks: Sequence[str]) -> pd.DataFrame:
+    """Everybody on a plane (:func:`rvdlib.study.story.plane`), for each victim and attack.
+
+    Of the first scenario that has both, named in the columns ``victim`` and ``attack``.
+    """
     found = {}
     for scenario in scenarios:
         key = scenario.victim, scenario.attack
         if scenario.attack in attacks and key not in found:
             attacked = carry_out(scenario)
             found[key] = plane(attacked.victim, attacked.split.train.shape[0])
-    return found
+    return pd.concat(found, names=["victim", "attack"]).reset_index(["victim", "attack"])
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -111,8 +112,8 @@ def latent_claims(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["claim", "what", "regime", "victim", "measured", "verdict"])
 
 
-def reading(rows: pd.DataFrame, looks: pd.DataFrame) -> list[str]:
-    """What the figures say, in sentences; ``looks`` from ``attack_profiles.profile_rows``."""
+def reading(rows: pd.DataFrame) -> list[str]:
+    """What the figure says, in sentences."""
     sentences = []
     for (regime, target_set), here in rows.groupby(SETTING, sort=False):
         by_attack = here.pivot_table(
@@ -135,6 +136,4 @@ def reading(rows: pd.DataFrame, looks: pd.DataFrame) -> list[str]:
             f"the heuristics by {best}, {shown[best]}. Above it in every resample: "
             f"{', '.join(above) or 'none'}."
         )
-    costs = looks.groupby("attack")["seconds"].max()
-    sentences.append(f"**Cost.** The dearest is {costs.idxmax()}: {costs.max():.0f} s of CPU time.")
     return sentences

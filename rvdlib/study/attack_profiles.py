@@ -55,6 +55,12 @@ def descent(rows: pd.DataFrame) -> pd.DataFrame:
     return curves.groupby(["regime", "attack"], sort=False)[columns].mean()
 
 
+def crafting(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU seconds to craft the fakes of each attack over seeds and target sets: mean, min, max."""
+    attacked = rows[rows["attack"] != "none"]
+    return attacked.groupby(["regime", "attack"], sort=False)["seconds"].agg(["mean", "min", "max"])
+
+
 def _rows(scenarios: list[Scenario]) -> Iterator[dict]:
     return map(_row, scenarios)
 

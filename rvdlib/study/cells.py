@@ -6,7 +6,6 @@ thread each, and give the same numbers however many run at once.
 
 import functools
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,6 @@ from rvdlib.statistics import user_sample_interval
 from rvdlib.study.exposure import exposure, plain_vicinity
 from rvdlib.study.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.study.poison import kept_poison
-from rvdlib.study.warm_up import compile_victim
 from rvdlib.threat_model import draw_targets
 
 UNDEFENDED = "none"
@@ -103,7 +101,6 @@ class Attacked:
     split: Split
     targets: np.ndarray
     victim: Victim
-    train_seconds: float  # CPU time, so that other work on the machine does not count
 
 
 def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
@@ -120,13 +117,10 @@ def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
         made = kept_poison(**scenario.poison)
         train = attacks.poison(split, made.profiles)
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
-    compile_victim(scenario.victim, scenario.regime)
-    start = time.process_time()
     victim = VICTIMS[scenario.victim](**chosen).fit(
         train, split.validation, split.ratings.levels, stream(seed, "model", scenario.victim)
     )
-    seconds = time.process_time() - start
-    return Attacked(split, targets, victim, seconds)
+    return Attacked(split, targets, victim)
 
 
 def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
@@ -145,11 +139,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     n_real = split.train.shape[0]
     users = sample_users(n_real, cell.n_users, scenario.seed)
     recommender = cell.recommender(attacked.victim)
-    # Compile and warm up before the clock runs.
-    evaluate(recommender, split, attacked.targets, users=users[:1])
-    start = time.perf_counter()
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
-    milliseconds = 1000 * (time.perf_counter() - start) / len(users)
     sampled = user_sample_interval(
         evaluation,
         "target_hit_ratio",
@@ -167,8 +157,6 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "n_users": len(users),
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,
-        "train_seconds": attacked.train_seconds,
-        "defense_ms_per_user": milliseconds,
         **exposure(vicinity(users) >= n_real, evaluation),
         "fakes_near_fakes": metrics.mean((vicinity(fakes) >= n_real).astype(float)),
     }

@@ -1,4 +1,4 @@
-"""What is asked of the victims, and what others reach: the two yardsticks of 02_victims."""
+"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 08_timings."""
 
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,7 @@ from rvdlib.strict_yaml import read_yaml
 
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 PUBLISHED_FILE = paths.PARAMS / "published.yml"
-METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse", "train_seconds")
+METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse")
 JUDGED_BY = {"rating": "rmse_holdout", "ranking": "hit_ratio"}
 
 
@@ -43,25 +43,40 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
     """What ``params/good_victims.yml`` asks of the victims, beside what they reach.
 
     Returns:
-        The victims' rows of ``summary`` for the metric that their regime is judged by and for
-        ``train_seconds``, with the ``bound`` (for HR@50 at least, else at most; NaN if nothing is
-        asked) and whether the mean ``holds`` it (NA likewise). HR@50 must beat that of the most
-        popular items, whatever else is asked; where this is the bound, it is ``strict``.
+        The victims' rows of ``summary`` for the metric that their regime is judged by, with the
+        ``bound`` (for HR@50 at least, else at most; NaN if nothing is asked) and whether the mean
+        ``holds`` it (NA likewise). HR@50 must beat that of the most popular items, whatever else is
+        asked; where this is the bound, it is ``strict``.
     """
-    asked = read_yaml(DEMANDS_FILE)
     judged = summary["metric"] == summary["regime"].map(JUDGED_BY)
-    timed = summary["metric"] == "train_seconds"
-    found = summary[(judged | timed) & (summary["kind"] == "victim")].reset_index(drop=True)
+    found = summary[judged & (summary["kind"] == "victim")].reset_index(drop=True)
     popular = summary[(summary["system"] == Popularity.name) & (summary["metric"] == "hit_ratio")]
+    ranked = found["metric"] == "hit_ratio"
+    floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
+    return _held(found, floor)
+
+
+def training_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU seconds of training, of the victims in ``rows`` as from ``quality.run_trials``.
+
+    Returns:
+        Mean and interval over seeds, with the ``bound`` (at most) and ``holds`` of :func:`demands`.
+    """
+    victims = rows[rows["system"].isin(VICTIMS)]
+    found = summarise(victims, ["dataset", "regime", "system"], ["train_seconds"])
+    return _held(found, pd.Series(np.nan, index=found.index))
+
+
+def _held(found: pd.DataFrame, floor: pd.Series) -> pd.DataFrame:
+    """Add what is asked (of HR@50 also the ``floor``) and whether the means hold it."""
+    asked = read_yaml(DEMANDS_FILE)
     asked_for = pd.Series(
         [asked[row.metric].get(row.dataset, {}).get(row.system) for row in found.itertuples()],
         dtype=float,
     )
-    ranked = found["metric"] == "hit_ratio"
-    floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
     found["strict"] = floor >= asked_for.fillna(-np.inf)
     found["bound"] = np.fmax(asked_for, floor)
-    sign = np.where(ranked, -1, 1)
+    sign = np.where(found["metric"] == "hit_ratio", -1, 1)
     distance = sign * (found["mean"] - found["bound"])
     holds = (distance < 0) | ((distance == 0) & ~found["strict"])
     found["holds"] = holds.astype("boolean").mask(found["bound"].isna())

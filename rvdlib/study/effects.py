@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rvdlib import evaluation, paths
+from rvdlib import evaluation, paths, tables
 from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.models.reference import Popularity
 from rvdlib.seeding import stream
@@ -138,7 +138,7 @@ def _joined(rows, partners, on: list[str], suffix: str) -> pd.DataFrame:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
-    measured = [*METRICS, "lift", "lift_removed", "reduction", "defense_ms_per_user"]
+    measured = [*METRICS, "lift", "lift_removed", "reduction"]
     return summarise(rows, [*SCENARIO, "defense"], measured)
 
 
@@ -228,4 +228,4 @@ def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
         own = pd.MultiIndex.from_frame(rows[OWNED])
         rows = pd.concat([old[~pd.MultiIndex.from_frame(old[OWNED]).isin(own)], rows])
     rows = rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")
-    paths.write_atomically(file, rows.to_csv(index=False, float_format="%.6g"))
+    tables.save(rows, profile, "cells")

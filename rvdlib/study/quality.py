@@ -34,6 +34,7 @@ from rvdlib.study.hyperparameters import victim_hyperparameters
 from rvdlib.study.machine import peak_mib
 from rvdlib.study.warm_up import compile_victim
 
+TIMED = ["train_seconds", "peak_mib"]  # columns that differ from run to run
 REFERENCES = {model.name: model for model in (Biases, EASE, Popularity)}
 
 

@@ -47,7 +47,7 @@ class Story:
         return pd.DataFrame(columns, index=pd.RangeIndex(1, LIST_LENGTH + 1, name="rank"))
 
     def map(self, k: int, seed: int = 0) -> pd.DataFrame:
-        """Everybody's latent vector on a plane (t-SNE): x, y and kind, one row a user.
+        """:func:`plane` of everybody, one row a user.
 
         Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``she``.
         """
@@ -68,11 +68,18 @@ class Story:
 
 
 def plane(victim: Victim, n_real: int, seed: int = 0) -> pd.DataFrame:
-    """Everybody's latent vector on a plane (t-SNE): x, y and kind, ``user`` or ``fake``."""
+    """Everybody's latent vector on a plane (t-SNE): x, y and kind, ``user`` or ``fake``.
+
+    ``radius``, a vector's distance from the mean of all, tells whether the victim is the same. The
+    same victim has another map on another processor, for t-SNE makes much of the least difference.
+    """
+    factors = victim.user_factors()
     with single_thread():
-        xy = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(victim.user_factors())
+        xy = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(factors)
     kind = np.where(np.arange(len(xy)) < n_real, "user", "fake").astype(object)
-    return pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kind})
+    radius = np.linalg.norm(factors - factors.mean(axis=0), axis=1)
+    x, y = xy.T.astype(float).round(1)
+    return pd.DataFrame({"x": x, "y": y, "kind": kind, "radius": radius})
 
 
 def tell(scenario: Scenario) -> Story:

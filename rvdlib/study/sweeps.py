@@ -72,7 +72,7 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds: a row per regime, victim, dial, value, weight and metric."""
     by = ["regime", "victim", "attack", "swept", "unobserved_weight", "value"]
-    return summarise(labelled(rows), by, [*METRICS, "defense_ms_per_user"])
+    return summarise(labelled(rows), by, METRICS)
 
 
 def ends(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from rvdlib import paths
 from rvdlib.runner.notebook_runner import (
     _anonymous,
+    keep_outputs,
     read_notebook,
     run_notebook,
     terminal,
@@ -87,6 +88,74 @@ def test_progress_is_shown_on_the_terminal_if_there_is_one(monkeypatch):
 def test_the_same_results_give_the_same_bytes(run_twice):
     first, second = run_twice[1]
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_numbers_within_the_tolerance_leave_the_executed_notebook_as_it_was(
+    tmp_path, make_notebook
+):
+    value = tmp_path / "value.txt"
+    source = make_notebook(
+        tmp_path / "03_x.ipynb", "print(open('value.txt').read())", "print(0.2)", "print(k)"
+    )
+    output = tmp_path / "results" / "03_x.ipynb"
+    kept = []
+    for text in ("0.5000 MF", "0.5005 MF", "0.5020 MF"):
+        value.write_text(text)
+        run_notebook(source, output, {})
+        kept.append(output.read_bytes())
+    assert kept[0] == kept[1]
+    assert kept[2] == kept[0].replace(b"0.5000", b"0.5020")
+    output.write_text("damaged")
+    run_notebook(source, output, {})
+    assert output.read_bytes() == kept[2]
+
+
+def cell(*outputs, source="1"):
+    return new_notebook(cells=[new_code_cell(source, id="a", outputs=list(outputs))])
+
+
+def table(text, kind="text/html", output="execute_result"):
+    return new_output(output, data={kind: text, "text/plain": "-"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stays"),
+    [
+        (cell(table("<td>0.5</td>")), cell(table("<td>0.504</td>")), True),
+        (cell(table("<td>0.5</td>")), cell(table("<td>0.52</td>")), False),
+        (cell(table("0.5")), cell(table("0.504", "text/markdown")), False),
+        (cell(table("0.5")), cell(table("0.504", output="display_data")), False),
+        (cell(table("0.5")), cell(table("0.504"), source="2"), False),
+        (cell(table({"a": 0.5}, "application/json")), cell(table("0.5")), False),
+        (cell(), cell(table("0.504")), False),
+        (cell(table("0.5"), table("0.6")), cell(table("0.504")), True),
+        (cell(new_output("stream", name="stdout", text="0.5")), cell(table("0.504")), False),
+    ],
+)
+def test_an_output_stays_if_it_says_the_same_of_the_same_cell(old, new, stays):
+    wanted = (old if stays else new).cells[0].outputs[:1]
+    keep_outputs(new, old, tolerance=0.01)
+    assert new.cells[0].outputs == wanted
+
+
+def test_of_many_outputs_each_stays_for_itself():
+    new = cell(*map(table, ("0.504", "0.7", "0.901")))
+    keep_outputs(new, cell(*map(table, ("0.5", "0.6", "0.9"))), tolerance=0.01)
+    assert new.cells[0].outputs == [*map(table, ("0.5", "0.7", "0.9"))]
+
+
+def test_a_figure_stays_if_nothing_in_it_moved():
+    def figure(column, width=30):
+        page = np.full((20, width, 3), 255, dtype=np.uint8)
+        page[:, column] = 0
+        buffer = io.BytesIO()
+        Image.fromarray(page).save(buffer, "PNG")
+        return table(base64.b64encode(buffer.getvalue()).decode(), "image/png")
+
+    for moved, stays in ((figure(6), True), (figure(8), False), (figure(5, width=31), False)):
+        new = cell(moved)
+        keep_outputs(new, cell(figure(5)), tolerance=0.01)
+        assert (new.cells[0].outputs == [figure(5)]) is stays
 
 
 def test_nothing_of_when_and_where_it_ran_is_kept(run_twice):

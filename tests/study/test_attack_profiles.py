@@ -61,6 +61,22 @@ def test_real_users_are_no_fakes_and_not_similar_to_themselves(rows):
     assert 0 < found["similarity"] < 0.999
 
 
+def test_what_it_takes_to_craft_is_told_by_regime_and_attack():
+    columns = ["regime", "attack", "seconds"]
+    looks = pd.DataFrame(
+        [
+            ("rating", "none", 0.0),
+            ("rating", "aush", 1.0),
+            ("rating", "aush", 4.0),
+            ("ranking", "aush", 2.0),
+        ],
+        columns=columns,
+    )
+    found = attack_profiles.crafting(looks)
+    assert found.index.tolist() == [("rating", "aush"), ("ranking", "aush")]
+    assert found.to_numpy().tolist() == [[2.5, 1.0, 4.0], [2.0, 2.0, 2.0]]
+
+
 def test_an_optimising_attack_tells_its_curve_and_nothing_is_crafted_twice(rows, monkeypatch):
     first = rows("pga", attack_options={"steps": 3, "embedding_size": 2})
     assert len(first["objectives"][0]) == 3

@@ -9,9 +9,8 @@ from rvdlib.models.reference import Popularity
 from rvdlib.runner.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.study import quality
-from rvdlib.study.quality import Trial, judge, run_trials, trials
+from rvdlib.study.quality import TIMED, Trial, judge, run_trials, trials
 
-TIMED = ["train_seconds", "peak_mib"]
 POPULARITY = Trial(dataset="ml-100k", system="popularity", regime="ranking", seed=0)
 
 

@@ -63,7 +63,7 @@ def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monke
 
     def carry_out(scenario):
         victim = SimpleNamespace(score=lambda users: scores[scenario.attack][users])
-        return Attacked(split, targets, victim, 0.0)
+        return Attacked(split, targets, victim)
 
     monkeypatch.setattr(story, "carry_out", carry_out)
     assert story.tell(scenario).user == both
@@ -115,3 +115,5 @@ def test_the_map_shows_everybody_and_her_neighbours(tale):
     assert set(neighbours) == set(nearest)
     assert people["kind"].str.startswith("fake").tolist() == [False] * n_real + [True] * 24
     assert np.isfinite(people[["x", "y"]]).all().all()
+    factors = tale.attacked.victim.user_factors().astype(float)
+    assert (people["radius"] ** 2).mean() == pytest.approx(factors.var(axis=0).sum(), rel=1e-5)

@@ -56,13 +56,12 @@ def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
             "hit_ratio": 0.5,
             "ndcg": 0.2,
             "rmse": 1.0,
-            "defense_ms_per_user": 2.0,
         }
         for cell in cells
     )
     found = sweeps.summary(rows)
     assert (found["n"] == 2).all()  # both seeds, in every row
-    assert len(found) == len(cells) / 2 * 5
+    assert len(found) == len(cells) / 2 * 4
     weights = found[found["swept"] == "unobserved_weight"]
     assert set(weights["unobserved_weight"]) == {0.0}
     assert set(weights["value"]) == {0.0, 0.1, 1.0}
@@ -146,7 +145,7 @@ def test_without_one_neighbour_or_without_zero_steps_there_is_no_verdict(k, step
 def test_the_ends_of_a_dial_are_its_least_and_its_most_whatever_the_order():
     ratios = rows({30: 0.3, 1: 0.4, 10: 0.2}, FALLING, seeds=[0.0]).assign(attack="random")
     tenfold = 10 * ratios["target_hit_ratio"]
-    others = dict.fromkeys(("ndcg", "rmse", "defense_ms_per_user"), 1.0)
+    others = dict.fromkeys(("ndcg", "rmse"), 1.0)
     summary = sweeps.summary(ratios.assign(hit_ratio=tenfold, **others))
     found = sweeps.ends(summary, ["hit_ratio", "target_hit_ratio"])
     by_k = found.set_index("swept").loc["k"]

@@ -1,0 +1,167 @@
+"""Whether what a study writes says the same as what is kept: then the kept bytes stay.
+
+Processors round differently, so tables and figures may differ in the last digits though nothing has
+changed. What is new is always held against what is kept, a committed file, and not against the run
+before: small changes cannot add up unseen, and whatever is taken for unchanged is within one
+tolerance of what anybody reads. How wide that is stands here, for tables and notebooks alike.
+"""
+
+import csv
+import io
+import math
+import re
+from decimal import Decimal
+from itertools import repeat, zip_longest
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
+
+TABLE = 1e-4  # float32 sums differ by less, and nobody reads more
+SHOWN = 1e-3  # a notebook shows three decimals, the last of which may be rounded the other way
+# An attack that optimises takes another path on another processor, and ends about as far.
+OPTIMISED = 0.02
+TOLERANCES = {
+    "05_gradient_flow": 1e-6,  # two forms that agree to this
+    "06": OPTIMISED,
+    "07": OPTIMISED,
+    "cells": OPTIMISED,
+    "headline": SHOWN,
+}
+# Columns, or values of ``metric``, that follow from what stands beside them, and by leaps: a place on
+# a map of t-SNE, which each processor draws another way, and ratios among the few users who have
+# fakes among their neighbours.
+FOLLOWERS = {"x", "y", *(f"target_hit_ratio_with_{n}_fakes" for n in range(4))}
+
+
+def tolerance_of(name: str, default: float = TABLE) -> float:
+    """What :data:`TOLERANCES` states for a table or notebook, by its name or else its number."""
+    return TOLERANCES.get(name, TOLERANCES.get(name.partition("_")[0], default))
+
+
+# Digits in a word (C12, #1f77b4) or a version (2.4.5) are text; a hyphen after a word is no sign.
+_NUMBER = re.compile(
+    r"""
+    (?P<number>
+        (?: (?<![\w.)\]#]) [+\-−] )?  (?<![\w.#])
+        (?: \d{1,3} (?:,\d{3})+ | \d+ ) (?:\.\d+)? (?: [eE][+\-−]?\d{1,3} )?
+    )
+    (?! \.?\d )
+    (?P<percent> (?=[ \u00a0\u202f]?%) )?
+    """,
+    re.VERBOSE,
+)
+
+
+def first_difference(old: str, new: str, tolerance: float) -> str:
+    """What differs first between two texts, e.g. ``0.123 became 0.143``; empty if nothing does.
+
+    Numbers are equal within the tolerance: absolute up to 1, relative above; 12 % is 0.12. Whole
+    numbers (counts, years, settings) must be equal, unless they are percentages. All else must be
+    the same text, but for how many blanks stand in a row, which follows the width of numbers.
+
+    Numbers are read as the study prints them: ``0.5``, ``−0.5``, ``+0.5``, ``1,234.5``, ``1e-05``,
+    ``12 %``, and each of those in ``0.123 [0.110, 0.140]``. ``nan``, ``inf`` and ``–`` are text.
+
+    Raises:
+        ValueError: if the tolerance is not a number of at least 0.
+    """
+    if not (tolerance >= 0 and math.isfinite(tolerance)):
+        raise ValueError(f"tolerance must be a number of at least 0, got {tolerance!r}")
+    if old == new:
+        return ""
+    before, after = _parts(old), _parts(new)
+    for part, other in zip_longest(before, after, fillvalue=""):
+        if not _same(part, other, Decimal(str(tolerance))):
+            return _became(part, other)
+    return ""
+
+
+def _parts(text: str) -> list[str | re.Match]:
+    """Numbers, and the texts between them: the first, third, ... part is text."""
+    parts, end = [], 0
+    for match in _NUMBER.finditer(text):
+        parts += [_plain(text[end : match.start()]), match]
+        end = match.end()
+    return [*parts, _plain(text[end:])]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[ \t]+", " ", text)
+
+
+def _same(old: str | re.Match, new: str | re.Match, tolerance: Decimal) -> bool:
+    if isinstance(old, str) or isinstance(new, str):
+        return old == new
+    if _is_whole(old) and _is_whole(new):
+        return _value(old) == _value(new)
+    before, after = _value(old), _value(new)
+    return abs(before - after) <= tolerance * max(1, abs(before), abs(after))
+
+
+def _value(match: re.Match) -> Decimal:
+    value = Decimal(match["number"].replace(",", "").replace("−", "-"))
+    return value / 100 if _is_percentage(match) else value
+
+
+def _is_percentage(match: re.Match) -> bool:
+    return match["percent"] is not None
+
+
+def _is_whole(match: re.Match) -> bool:
+    return not _is_percentage(match) and not re.search(r"[.eE]", match["number"])
+
+
+def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
+    if isinstance(old, str) and isinstance(new, str):
+        pairs = enumerate(zip(old, new, strict=False))
+        place = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
+        start = max(0, place - most // 2)
+        return f"{old[start : start + most]!r} became {new[start : start + most]!r}"
+    shown = [each[:most] if isinstance(each, str) else each["number"] for each in (old, new)]
+    return f"{shown[0] or 'nothing'} became {shown[1] or 'nothing'}"
+
+
+def same_table(old: str, new: str, tolerance: float) -> bool:
+    """Whether two csv texts say the same, cell by cell; :data:`FOLLOWERS` are not looked at."""
+    try:
+        before, after = (list(csv.DictReader(io.StringIO(text))) for text in (old, new))
+    except csv.Error:
+        return False
+    return len(before) == len(after) and all(map(_same_row, before, after, repeat(tolerance)))
+
+
+def _same_row(old: dict[str, str], new: dict[str, str], tolerance: float) -> bool:
+    if list(old) != list(new) or None in (*new, *new.values(), *old.values()):
+        return False
+    numbers = {"mean", "low", "high", "n"} if new.get("metric") in FOLLOWERS else set()
+    looked_at = [name for name in new if name not in FOLLOWERS | numbers]
+    return not any(first_difference(old[name], new[name], tolerance) for name in looked_at)
+
+
+def same_picture(old: bytes, new: bytes, reach: int, most: int = 48) -> bool:
+    """Whether two PNG images show the same, nothing moved by more than ``reach`` pixels.
+
+    Each pixel of the one must be, by ``most`` of 255 levels, within what the other has around it. A
+    damaged image is the same as none.
+    """
+    try:
+        first, second = (_pixels(content) for content in (old, new))
+    except (OSError, SyntaxError):  # Pillow's, for what is no image
+        return False
+    if first.shape != second.shape:
+        return False
+    size = (2 * reach + 1, 2 * reach + 1, 1)
+    return all(
+        (one >= minimum_filter(other, size) - most).all()
+        and (one <= maximum_filter(other, size) + most).all()
+        for one, other in ((first, second), (second, first))
+    )
+
+
+def _pixels(content: bytes) -> np.ndarray:
+    """(height, width, 3), on white."""
+    figure = Image.open(io.BytesIO(content)).convert("RGBA")
+    page = Image.new("RGBA", figure.size, "white")
+    page.alpha_composite(figure)
+    return np.asarray(page.convert("RGB"), dtype=np.int16)

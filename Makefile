@@ -5,18 +5,28 @@
 .PHONY: help study test lint format peers lock clean
 
 PROFILE = quick
-IS_311 = -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
-PYTHON = $(shell for name in python3.11 python3 python; do \
-	if $$name $(IS_311) 2>/dev/null; then command -v $$name; break; fi; done)
+PYTHONS = 3.13 3.12 3.11
+IS_SUPPORTED = -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())'
+MAKES_VENVS = -c 'import ensurepip, venv'
+RELEASE = -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+# The newest that runs (a version manager's command may not) and can make virtual environments.
+PYTHON = $(shell for name in $(PYTHONS:%=python%) python3 python; do \
+	$$name $(IS_SUPPORTED) 2>/dev/null || continue; \
+	if $$name $(MAKES_VENVS) 2>/dev/null; then found=$$name; break; fi; \
+	found=$${found:-$$name}; done; command -v "$$found")
 VENV_PYTHON = .venv/bin/python
 # Written last, so that an interrupted set-up is never taken for a finished one.
 READY = .venv/.ready
 
 define check_python
-	@"$(PYTHON)" $(IS_311) 2>/dev/null || { echo "Python 3.11 was not found. Install it" \
-		"(Debian: apt install python3.11), or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
-		"environments: venv or ensurepip is missing (Debian: apt install python3-venv)." >&2; exit 1; }
+	@python="$(PYTHON)"; \
+	"$$python" $(IS_SUPPORTED) 2>/dev/null || { \
+		echo "$${python:+$$python will not do. }Python is needed, one of: $(PYTHONS). Install it" \
+		"(Debian, Ubuntu: apt install python3-venv), or name it:" \
+		"make PYTHON=/path/to/python$(firstword $(PYTHONS)) ..." >&2; exit 1; }; \
+	"$$python" $(MAKES_VENVS) 2>/dev/null || { \
+		echo "$$python cannot make virtual environments: venv or ensurepip is missing" \
+		"(Debian, Ubuntu: apt install python$$("$$python" $(RELEASE))-venv)." >&2; exit 1; }
 endef
 
 help: ## Show this list
@@ -48,6 +58,8 @@ peers: $(READY) ## Measure other people's recommenders, the peers of the victims
 	$(VENV_PYTHON) -m pip install --constraint requirements.lock --no-build-isolation -e ".[peers]"
 	$(VENV_PYTHON) -m rvdlib.study.peers
 
+# What the oldest Python takes, the newer ones take too; the tests hold the lock against each.
+lock: PYTHONS := $(lastword $(PYTHONS))
 lock: ## Resolve pyproject.toml anew and write requirements.lock
 	$(check_python)
 	"$(PYTHON)" -m venv --clear .cache/lock
@@ -63,17 +75,26 @@ clean: ## Remove .venv, the cell store and all caches; results and figures stay
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build dist rvdlib.egg-info
 	find rvdlib tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-# The .venv of a copied or moved checkout still points at the old one: set up again.
-ifneq "$(shell cat $(READY) 2>/dev/null)" "$(CURDIR)"
+# Set up again: the .venv of a copied or moved checkout, which still points at the old one; one whose
+# Python is gone or was replaced by another release; one of another release than PYTHON= names.
+NAMED = $(if $(filter-out file,$(origin PYTHON)),$(PYTHON))
+KEPT := $(shell { test "$$(cat $(READY))" = "$(CURDIR)" && \
+	$(VENV_PYTHON) $(IS_SUPPORTED) && $(VENV_PYTHON) -c 'import pip' && { test -z "$(NAMED)" || \
+	test "$$("$(NAMED)" $(RELEASE))" = "$$($(VENV_PYTHON) $(RELEASE))"; }; } 2>/dev/null && echo yes)
+ifneq "$(KEPT)" "yes"
 .PHONY: $(READY)
 endif
+
+define make_venv
+	$(check_python)
+	"$(PYTHON)" -m venv --clear .venv
+endef
 
 # Nothing unpinned is fetched: the package itself comes without dependencies and is built by the
 # setuptools of the lock. An unfinished or foreign .venv is cleared, a finished one brought up to date.
 $(READY): requirements.lock pyproject.toml
-	$(check_python)
-	@echo "Setting up .venv: once, a few minutes."
-	test "$$(cat $(READY) 2>/dev/null)" = "$(CURDIR)" || "$(PYTHON)" -m venv --clear .venv
+	$(if $(KEPT),,$(make_venv))
+	@echo "Setting up .venv with Python $$($(VENV_PYTHON) $(RELEASE)): once, a few minutes."
 	rm -f $(READY)
 	$(VENV_PYTHON) -m pip install -r requirements.lock
 	$(VENV_PYTHON) -m pip install --no-deps --no-build-isolation -e .

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,50 +13,73 @@ import pytest
 from rvdlib.paths import PROJECT
 
 # Stands in for Python, so that the recipes run in milliseconds and without a network: it keeps a
-# log of its calls, and `-m venv` puts itself into the environment. `broken` holds what shall fail.
+# log of its calls, and `-m venv` puts itself into the environment. What `-c` asks is answered as by
+# that release. `broken`, a file, holds what shall fail.
 PYTHON_THAT_LOGS = """#!/bin/sh
-case "$*" in
-*version_info*|*ensurepip*) ;;
-*) echo "$*" >> log ;;
-esac
-if [ -s broken ] && echo "$*" | grep -q -f broken; then exit 1; fi
+release=RELEASE
+if [ "$1" != -c ]; then echo "$release $*" >> log; fi
+if [ -s broken ] && echo "python$release $*" | grep -q -f broken; then
+    echo "$0: command not found" >&2
+    exit 127
+fi
+if [ "$*" = "-c import pip" ]; then exit 0; fi
+if [ "$1" = -c ]; then
+    exec "REAL" -I -S -c "import sys; sys.version_info = (${release%.*}, ${release#*.}, 0); $2"
+fi
 if [ "$2" = venv ]; then
-    rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/rvd
+    for folder; do :; done
+    rm -rf $folder && mkdir -p $folder/bin && cp "$0" $folder/bin/python && cp "$0" $folder/bin/rvd
 fi
 """
+TOOLS = ["make", "sh", "awk", "cat", "cp", "grep", "ls", "mkdir", "mv", "rm", "sed", "test"]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with spaces in its path, and a ``python`` beside it that only logs."""
+    """A checkout with spaces in its path; in ``bin`` beside it, all that PATH offers."""
     folder = tmp_path / "a check out"
     (folder / "tests").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(PROJECT / name, folder)
-    (tmp_path / "python").write_text(PYTHON_THAT_LOGS)
-    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    for tool in TOOLS:
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    provide(folder, "3.12")
     return folder
+
+
+def provide(checkout: Path, release: str, name: str = "") -> Path:
+    """Put a Python that only logs on the PATH, as ``python3.12`` unless another name is given."""
+    path = checkout.parent / "bin" / (name or f"python{release}")
+    path.unlink(missing_ok=True)
+    path.write_text(PYTHON_THAT_LOGS.replace("RELEASE", release).replace("REAL", sys.executable))
+    path.chmod(0o755)
+    return path
 
 
 class Made(NamedTuple):
     ok: bool
     error: str
     calls: list[str]
+    releases: set[str]
 
 
 def make(folder: Path, *arguments: str) -> Made:
-    """One ``make``: whether it succeeded, its standard error, its calls to Python."""
+    """One ``make``: whether it succeeded, its standard error, its calls to Python, and to which."""
     (folder / "log").write_text("")
+    outer = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        ["make", f"PYTHON={folder.parent / 'python'}", *arguments],
+        ["make", *arguments],
         cwd=folder,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
+        env=outer | {"PATH": str(folder.parent / "bin")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
     )
-    return Made(done.returncode == 0, done.stderr, (folder / "log").read_text().splitlines())
+    log = [line.split(" ", 1) for line in (folder / "log").read_text().splitlines()]
+    calls, releases = [call for _, call in log], {release for release, _ in log}
+    return Made(done.returncode == 0, done.stderr, calls, releases)
 
 
 INSTALL = [
@@ -72,7 +96,7 @@ def test_first_call_sets_up_and_the_second_does_not(checkout):
 
 
 def test_parallel_targets_share_one_set_up(checkout):
-    ok, _, calls = make(checkout, "-j2", "study", "test")
+    ok, _, calls, _ = make(checkout, "-j2", "study", "test")
     assert ok
     assert calls[:3] == CREATE + INSTALL
     assert sorted(calls[3:]) == ["-m pytest tests", "study --profile quick"]
@@ -81,7 +105,7 @@ def test_parallel_targets_share_one_set_up(checkout):
 @pytest.mark.parametrize("step", INSTALL)
 def test_interrupted_set_up_starts_over(checkout, step):
     (checkout / "broken").write_text(step)
-    ok, _, calls = make(checkout, "lint")
+    ok, _, calls, _ = make(checkout, "lint")
     assert not ok
     assert calls[-1] == step
     (checkout / "broken").write_text("")
@@ -94,7 +118,7 @@ def test_changed_dependencies_bring_the_environment_up_to_date(checkout, file):
     later = (checkout / ".venv/.ready").stat().st_mtime + 10
     os.utime(checkout / file, (later, later))
     (checkout / "broken").write_text("requirements.lock")
-    ok, _, calls = make(checkout, "lint")
+    ok, _, calls, _ = make(checkout, "lint")
     assert not ok
     assert calls == INSTALL[:1]
     (checkout / "broken").write_text("")
@@ -107,17 +131,117 @@ def test_moved_checkout_is_set_up_again(checkout):
     assert make(moved, "lint").calls == CREATE + INSTALL + LINT
 
 
+@pytest.fixture
+def bare(checkout):
+    """A checkout on a machine without Python."""
+    (checkout.parent / "bin/python3.12").unlink()
+    return checkout
+
+
+ALL = {"python3.11": "3.11", "python3.12": "3.12", "python3.13": "3.13"}
+
+
 @pytest.mark.parametrize(
-    ("broken", "remedy"),
-    [("version_info", "PYTHON=/path/to/python3.11"), ("ensurepip", "apt install python3-venv")],
+    ("found", "broken", "taken"),
+    [
+        ({"python3.11": "3.11"}, "", "3.11"),
+        (ALL, "", "3.13"),
+        (ALL, "python3.13 ", "3.12"),  # a version manager's command for what is not switched on
+        (ALL, "python3.13 .*ensurepip", "3.12"),
+        (ALL, "python3.13 \npython3.12 .*venv", "3.11"),
+        ({"python3": "3.12"}, "", "3.12"),
+        ({"python3": "3.10", "python": "3.11"}, "", "3.11"),
+        ({"python3": "3.14", "python3.14": "3.14", "python3.12": "3.12"}, "", "3.12"),
+    ],
 )
-def test_unfit_python_is_refused_with_the_remedy(checkout, broken, remedy):
-    (checkout / "broken").write_text(broken)
-    ok, error, calls = make(checkout, "study")
+def test_the_newest_python_that_can_be_used_is_taken(bare, found, broken, taken):
+    for name, release in found.items():
+        provide(bare, release, name)
+    (bare / "broken").write_text(broken)
+    ok, error, _, releases = make(bare, "lint")
+    assert (ok, error) == (True, "")
+    assert releases == {taken}
+
+
+@pytest.mark.parametrize(
+    ("found", "broken", "arguments", "told"),
+    [
+        ({}, "", [], ["one of: 3.13 3.12 3.11", "PYTHON=/path/to/python3.13"]),
+        ({"python3": "3.10"}, "", [], ["one of: 3.13 3.12 3.11", "apt install python3-venv"]),
+        ({"python3": "3.10"}, "", ["PYTHON=python3"], ["python3 will not do", "3.11"]),
+        ({"python3.12": "3.12"}, "", ["PYTHON=no/where"], ["no/where will not do", "3.11"]),
+        ({"python3": "3.12"}, "ensurepip", [], ["apt install python3.12-venv"]),
+        (ALL, "3.11 .*ensurepip", ["PYTHON=python3.11"], ["apt install python3.11-venv"]),
+    ],
+)
+@pytest.mark.parametrize("had", [False, True])
+def test_unfit_python_is_refused_with_the_remedy_and_nothing_is_lost(
+    bare, found, broken, arguments, told, had
+):
+    """Also beside a finished .venv of a Python that has since been removed, or is another."""
+    if had:
+        provide(bare, "3.13")
+        make(bare, "lint")
+        (bare.parent / "bin/python3.13").unlink()
+        (bare / ".venv/kept").touch()
+        if not arguments:
+            (bare / ".venv/bin/python").unlink()
+    for name, release in found.items():
+        provide(bare, release, name)
+    (bare / "broken").write_text(broken)
+    ok, error, calls, _ = make(bare, "study", *arguments)
     assert not ok
-    assert remedy in error
+    assert all(text in error for text in told), error
+    assert "command not found" not in error
     assert calls == []
-    assert not (checkout / ".venv").exists()
+    assert (bare / ".venv/kept").is_file() == had
+
+
+def test_a_python_that_is_installed_later_leaves_the_environment_alone(checkout):
+    make(checkout, "lint")
+    provide(checkout, "3.13")
+    assert make(checkout, "lint") == (True, "", LINT, {"3.12"})
+    (checkout.parent / "bin/python3.12").unlink()
+    assert make(checkout, "lint") == (True, "", LINT, {"3.12"})
+
+
+@pytest.mark.parametrize("now", ["removed", "replaced", "unsupported"])
+def test_an_environment_whose_python_is_gone_is_set_up_again(checkout, now):
+    make(checkout, "lint")
+    provide(checkout, "3.13")
+    inside = checkout / ".venv/bin/python"
+    if now == "removed":
+        inside.unlink()
+        inside.symlink_to(checkout.parent / "bin/python3.9")
+    elif now == "replaced":  # by a release that does not see what is installed for another
+        (checkout / "broken").write_text("import pip")
+    else:
+        shutil.copy(provide(checkout, "3.10"), inside)
+    assert make(checkout, "lint") == (True, "", CREATE + INSTALL + LINT, {"3.13"})
+
+
+def test_the_python_that_is_named_is_used_and_then_kept(checkout):
+    for release in ALL.values():
+        provide(checkout, release)
+    assert make(checkout, "lint").releases == {"3.13"}
+    named = "PYTHON=python3.11"
+    assert make(checkout, "lint", named) == (True, "", CREATE + INSTALL + LINT, {"3.11"})
+    assert make(checkout, "lint", named) == (True, "", LINT, {"3.11"})
+    assert make(checkout, "lint") == (True, "", LINT, {"3.11"})
+
+
+def test_the_lock_is_resolved_by_the_oldest_python(checkout):
+    for release in ALL.values():
+        provide(checkout, release)
+    before = (checkout / "requirements.lock").read_text()
+    ok, error, calls, _ = make(checkout, "lock", "PYTHON=python3.13")
+    assert not ok
+    assert calls == []
+    assert "python3.13 will not do. Python is needed, one of: 3.11." in error
+    assert (checkout / "requirements.lock").read_text() == before
+    assert make(checkout, "lock").releases == {"3.11"}
+    head = [line for line in before.splitlines() if line.startswith("#")]
+    assert (checkout / "requirements.lock").read_text().splitlines() == head
 
 
 @pytest.mark.parametrize("failing", ["pytest tests", "nbval"])
@@ -126,7 +250,7 @@ def test_both_suites_run_and_either_failure_counts(checkout, failing):
     (checkout / "results/tiny/a.ipynb").touch()
     make(checkout, "lint")
     (checkout / "broken").write_text(failing)
-    ok, _, calls = make(checkout, "test")
+    ok, _, calls, _ = make(checkout, "test")
     assert not ok
     suites = ["-m pytest tests", "-m pytest --nbval --nbval-current-env results/tiny"]
     assert calls == suites

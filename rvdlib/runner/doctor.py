@@ -20,6 +20,7 @@ from rvdlib.data.sources import available
 from rvdlib.writable import known_home, writing_problem
 
 GIB = 2**30
+PYTHONS = ("3.11", "3.12", "3.13")
 
 
 class Check(NamedTuple):
@@ -42,8 +43,9 @@ def diagnose() -> list[Check]:
 
 
 def _software() -> Iterator[Check]:
-    right = platform.python_version_tuple()[:2] == ("3", "11")
-    yield Check("python", right, platform.python_version(), "" if right else "use Python 3.11")
+    right = ".".join(platform.python_version_tuple()[:2]) in PYTHONS
+    remedy = "" if right else f"use Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}"
+    yield Check("python", right, platform.python_version(), remedy)
     yield Check("rvdlib", True, rvdlib.__version__)
     for name in ("torch", "numpy", "scipy", "numba", "pandas", "papermill"):
         yield Check(name, True, version(name))

@@ -8,11 +8,12 @@ fingerprints mean that a computation would give the same again; from two differe
 import ast
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
+from typing import Any
 
 import llvmlite.binding
 import numba
@@ -46,8 +47,20 @@ def file_digest(path: Path) -> str:
 
 
 def source_digest(path: Path) -> str:
-    """SHA-256 of what a Python file does: comments and layout do not count."""
-    return hashlib.sha256(ast.dump(ast.parse(path.read_bytes())).encode()).hexdigest()
+    """SHA-256 of what a Python file does: comments and layout do not count.
+
+    Every supported Python gives the same: what only newer ones have in a tree (``type_params``)
+    are lists that are empty in this package, and empty lists are left out.
+    """
+    tree = _without_empty_lists(ast.parse(path.read_bytes()))
+    return hashlib.sha256(repr(tree).encode()).hexdigest()
+
+
+def _without_empty_lists(node: Any) -> Any:
+    if isinstance(node, ast.AST):
+        fields = [(name, _without_empty_lists(value)) for name, value in ast.iter_fields(node)]
+        return type(node).__name__, [field for field in fields if field[1] != []]
+    return [_without_empty_lists(item) for item in node] if isinstance(node, list) else node
 
 
 @cache  # the code as it was when the process began to use it
@@ -61,9 +74,13 @@ def code_digests(package: Path = PACKAGE, without: frozenset[str] = frozenset())
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute."""
+    """Versions of Python and of the packages that compute.
+
+    Python's without its third number: a patch release does not compute otherwise.
+    """
+    python = "{}.{}".format(*sys.version_info)
     packages = {name: version(name) for name in NUMERIC_PACKAGES}
-    return {"python": python_version()} | packages | processor_kernels()
+    return {"python": python} | packages | processor_kernels()
 
 
 @cache

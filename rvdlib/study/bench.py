@@ -22,6 +22,7 @@ serve everybody in one call (:mod:`rvdlib.study.memory`); of larger crowds as ma
 
 import time
 from functools import partial
+from platform import python_version
 
 import numpy as np
 import scipy.sparse as sp
@@ -121,7 +122,8 @@ def benchmark(
         measured = _measure(attacked, closed, iterative, seed, pairs, sample, clock)
     asked = {"regime": regime, "k": closed["k"], "steps": iterative["steps"], "chosen": chosen}
     asked |= {"choices": complete, "seed": seed, "pairs": pairs}
-    machinery = {"threads": threads, "cpu": machine.cpu_model(), "versions": library_versions()}
+    versions = library_versions() | {"python": python_version()}
+    machinery = {"threads": threads, "cpu": machine.cpu_model(), "versions": versions}
     return {"dataset": ratings.name, "model": model} | asked | machinery | measured
 
 

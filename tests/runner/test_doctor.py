@@ -78,6 +78,26 @@ def test_pins_that_do_not_concern_this_machine_are_passed_over(sound, lock):
     assert found("lock").fine is True
 
 
+@pytest.mark.parametrize(
+    ("python", "fine"),
+    [
+        ("3.10.13", False),
+        ("3.11.2", True),
+        ("3.12.0rc1", True),
+        ("3.13.5+", True),
+        ("3.14.0", False),
+    ],
+)
+def test_a_python_that_is_not_supported_fails_and_the_supported_ones_are_named(
+    monkeypatch, python, fine
+):
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: python)
+    monkeypatch.setattr(doctor.platform, "python_version_tuple", lambda: tuple(python.split(".")))
+    check = found("python")
+    assert (check.fine, check.found) == (fine, python)
+    assert check.remedy == ("" if fine else "use Python 3.11, 3.12 or 3.13")
+
+
 def test_without_a_lock_versions_are_shown_and_not_compared(sound):
     paths.LOCK.unlink()
     assert found("lock").fine is None

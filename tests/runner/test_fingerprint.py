@@ -12,7 +12,9 @@ from rvdlib.runner.fingerprint import (
     code_digests,
     difference,
     imported_by,
+    library_versions,
     processor_kernels,
+    source_digest,
 )
 
 
@@ -104,6 +106,37 @@ def test_a_cell_depends_on_the_code_that_makes_its_numbers_and_not_on_what_shows
     assert {f"rvdlib/{name}" for name in shown} & code.keys() == set()
     assert fingerprint["data"] == {"ml-100k": "abc"}
     assert fingerprint["versions"].keys() >= {"python", "numpy", "torch", "numba"}
+
+
+def test_only_another_release_of_python_not_another_patch_is_a_reason_to_compute_again(
+    monkeypatch,
+):
+    def versions(*python):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "version_info", (*python, "final", 0))
+            return {"versions": library_versions()}
+
+    assert difference(versions(3, 11, 2), versions(3, 11, 9)) == ""
+    assert difference(versions(3, 11, 2), versions(3, 13, 2)) == "python 3.11 -> 3.13"
+
+
+def test_every_python_gives_a_file_the_same_digest(tmp_path):
+    source = """
+class Model(Base, name="m"):
+    async def f(self, x: int = 1, *y, **z) -> list[str]:
+        match x:
+            case {"a": [*rest], **others} | None:
+                return [f"{x!r:>8} {'a' + 'b'}" for x in y if (n := len(z)) > 1.5e3]
+        try:
+            lambda: (yield)
+        except* ValueError:
+            print((), [], b"", ..., None, True, 1, 1.0)
+"""
+    (tmp_path / "model.py").write_text(source)
+    assert (
+        source_digest(tmp_path / "model.py")
+        == "5d3e34765bc136c1f14f313207fe78459d0eb54a7d9e89a195808a64f0a90746"
+    )
 
 
 def test_imports_are_followed_through_packages_functions_and_circles(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from platform import python_version
 
 import numpy as np
 import pandas as pd
@@ -199,7 +200,8 @@ def test_json_has_all_that_is_asked_for(dataset, small):
         assert alone["calls"] == (5 if "loop" in name or name == "functional" else N_USERS)
         assert report["preparation_ms"][name] > 0
     assert report["cpu"]
-    assert {"python", "numpy", "numba", "torch"} <= report["versions"].keys()
+    assert {"numpy", "numba", "torch"} <= report["versions"].keys()
+    assert report["versions"]["python"] == python_version()
 
 
 @pytest.mark.parametrize("regime", ["rating", "ranking"])

@@ -166,7 +166,7 @@ def test_damaged_records_make_everything_run_again(ran, content):
         ("tiny", "01_table: 3", r"tiny\.yml: 01_table must map parameters to values, got 3"),
         ("tiny", "01_table: {kk: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter 'kk': .* k\?"),
         ("tiny", "01_table: {1: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter '1'"),
-        ("tiny", "01_table: {k: x}", r"'k' expects int, got 'x'"),
+        ("tiny", "01_table: {k: x}", r"'k' should be a valid integer, got 'x'"),
         # The second notebook's mistake is found before the first one runs.
         ("tiny", "01_table: {k: 3}\n02_headline: {k: 0.5}", r"02_headline\.ipynb: .* got 0\.5"),
     ],
@@ -185,7 +185,7 @@ def test_a_profile_that_does_not_fit_is_refused_before_anything_runs(
 
 
 def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_notebooks, make_notebook):
-    make_notebook(two_notebooks / "notebooks" / "03_plain.ipynb", "k", parameters="k = 1")
+    make_notebook(two_notebooks / "notebooks" / "03_plain.ipynb", "k", parameters="k: int = 1")
     (two_notebooks / "params" / "tiny.yml").write_text("03_plain:\n01_table: {k: 3}\n")
     assert load_profile("tiny") == {"01_table": {"k": 3, "profile": "tiny"}, "03_plain": {}}
 

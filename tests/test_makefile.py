@@ -53,7 +53,7 @@ def make(folder: Path, *arguments: str) -> Made:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     return Made(done.returncode == 0, done.stderr, (folder / "log").read_text().splitlines())
 

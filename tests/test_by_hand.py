@@ -84,6 +84,19 @@ def test_papermill_runs_it_from_another_folder_into_scratch(tmp_path, output, na
     assert {path.split("/")[1] for path in written(output)} == {"scratch"}
 
 
+def test_text_for_a_list_is_one_sentence_that_names_y(tmp_path, output):
+    source = paths.NOTEBOOKS / "01_datasets.ipynb"
+    done = papermill(source, tmp_path, "-p", "seeds", "[0]")
+    sentence = (
+        "parameter 'seeds' should be a valid list, got '[0]': "
+        "with papermill, give it as YAML, -y 'seeds: [0]', not -p"
+    )
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(f"\nStudyError: {sentence}")
+    assert errors(read_notebook(tmp_path / "executed.ipynb")) == [sentence]
+    assert written(output) == set()
+
+
 @every_notebook
 def test_jupyter_runs_it_in_its_own_folder_into_scratch(output, name):
     notebook = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")

@@ -75,7 +75,7 @@ def make(folder: Path, *arguments: str) -> Made:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     log = [line.split(" ", 1) for line in (folder / "log").read_text().splitlines()]
     calls, releases = [call for _, call in log], {release for release, _ in log}

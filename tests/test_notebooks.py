@@ -7,12 +7,14 @@ from functools import cache
 
 import pytest
 from nbformat import NotebookNode
+from papermill import inspect_notebook
 
 from rvdlib import paths
 from rvdlib.runner.notebook_runner import read_notebook, validate_executed
-from rvdlib.runner.parameters import declared_parameters
+from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
 from rvdlib.runner.profiles import PROFILES, load_profile
 from rvdlib.runner.report import TIMINGS
+from rvdlib.study import parameters as parameter_types
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]
@@ -75,6 +77,60 @@ def test_a_notebook_declares_its_parameters_first_and_the_profile_among_them(pat
     notebook = read_notebook(path)
     assert "profile" in declared_parameters(notebook, path.name)  # in exactly one cell
     assert "parameters" in tags(code_cells(notebook)[0])
+
+
+@every_notebook
+def test_papermills_help_shows_the_type_the_default_and_a_description_of_each_parameter(path):
+    shown = inspect_notebook(path)
+    assert list(shown) == list(declared_parameters(read_notebook(path), path.name))
+    for parameter in shown.values():
+        assert parameter["inferred_type_name"] != "None", parameter
+        assert len(parameter["help"]) > 5, parameter
+        ast.literal_eval(parameter["default"])  # whole
+
+
+@every_notebook
+def test_a_run_with_the_defaults_writes_where_git_looks_away(path):
+    assert inspect_notebook(path)["profile"]["default"] == '"scratch"'
+    for folder in (paths.RESULTS, paths.FIGURES):
+        ignored = ["git", "check-ignore", "-q", f"{folder.name}/scratch/x.csv"]
+        assert subprocess.run(ignored, cwd=paths.PROJECT).returncode == 0
+
+
+@every_notebook
+def test_a_notebook_checks_its_parameters_before_it_does_anything(path):
+    statements = ast.parse(code_cells(read_notebook(path))[1].source).body
+    imports = (ast.Import, ast.ImportFrom)
+    begun = [s for s in statements if not isinstance(s, imports)]
+    assert ast.unparse(begun[0]) == "check(globals())"
+
+
+def spoilt(value):
+    """Values of another type than this one, or empty, or out of range, or of no name."""
+    if isinstance(value, list):
+        yield from ([], str(value), value[0], [*value, value[0]], [object()])
+        yield from ([bad, *value[1:]] for bad in spoilt(value[0]))
+    elif isinstance(value, dict):
+        yield from (str(value), list(value))
+        yield from ({**value, key: bad} for key in value for bad in spoilt(value[key]))
+    elif isinstance(value, str):
+        yield from ("", "of no name", 7)
+    else:
+        yield from (str(value), [value], -1)
+
+
+@every_notebook
+def test_what_no_cell_could_use_is_refused_before_any_runs(path):
+    declared = declared_parameters(read_notebook(path), path.name)
+    free = (dict[str, dict], parameter_types.Changes, parameter_types.Guesses)
+    for name, shown in inspect_notebook(path).items():
+        value = ast.literal_eval(shown["default"])
+        check_parameters(declared, {name: value}, path.name)
+        for bad in (str(value), [value]) if declared[name] in free else spoilt(value):
+            if name in ("profile", "plain") and bad in ("of no name", -1):
+                continue
+            with pytest.raises(StudyError, match=f"parameter '{name}"):
+                check_parameters(declared, {name: bad}, path.name)
 
 
 @every_notebook

@@ -1,5 +1,7 @@
 """``rvd study`` and ``rvd doctor``. What they need is imported when they run: help is instant."""
 
+import os
+
 import click
 
 
@@ -13,11 +15,24 @@ class BadInput(click.ClickException):
 @click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
-def study(profile: str, only: tuple[str, ...], force: bool) -> None:
-    """Run the study's notebooks; those that nothing has changed for are left as they are."""
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    envvar="RVD_JOBS",
+    show_envvar=True,
+    help="Poisoned sets computed at once; as many as there are cores unless said.",
+)
+def study(profile: str, only: tuple[str, ...], force: bool, jobs: int | None) -> None:
+    """Run the study's notebooks; those that nothing has changed for are left as they are.
+
+    Ctrl-C (SIGINT) interrupts it and loses only what is being computed. A study that was started
+    with SIGINT ignored, as by a shell's `nohup rvd study &`, keeps ignoring it.
+    """
     from rvdlib.runner.environment import writable_home
     from rvdlib.runner.parameters import StudyError
 
+    if jobs:
+        os.environ["RVD_JOBS"] = str(jobs)  # the kernels inherit it
     try:
         with writable_home():
             from rvdlib.runner.run import run_study  # Jupyter looks for a home when it is imported

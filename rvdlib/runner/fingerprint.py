@@ -33,6 +33,7 @@ MACHINERY = frozenset(
         "study/bench.py",
         "study/choose.py",
         "study/commands.py",
+        "study/parameters.py",
         "study/peers.py",
         "study/search.py",
     }

@@ -1,6 +1,7 @@
 """Many independent computations: what is on record is taken, the rest runs in parallel, one thread
 each, and is put on record as soon as it is there."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -9,9 +10,13 @@ from typing import Any, NamedTuple
 import joblib
 
 from rvdlib.runner.fingerprint import Fingerprint
+from rvdlib.runner.parameters import StudyError
 from rvdlib.runner.progress import progress
 from rvdlib.runner.store import CellStore, Row
 from rvdlib.threads import single_thread
+
+# How many groups to work on at once, for whoever starts kernels: `rvd study --jobs`.
+JOBS = "RVD_JOBS"
 
 
 class Task(NamedTuple):
@@ -41,9 +46,13 @@ def rows_of(
     Args:
         compute: items of one group → their rows, one by one; each is kept before the next is begun,
             so that an interrupted run loses only what it was at.
-        jobs: groups at once; -1: as many as there are cores.
+        jobs: groups at once; -1: as many as ``RVD_JOBS`` says, or else as there are cores.
         unit: what a group is called in the progress bar.
+
+    Raises:
+        StudyError: if ``RVD_JOBS`` is no whole number of at least 1.
     """
+    jobs = _jobs_asked_for() if jobs == -1 else jobs
     store = store or CellStore()
     rows: dict[str, Row] = {}
     missing: dict[Hashable, dict[str, Task]] = {}
@@ -66,6 +75,15 @@ def rows_of(
         for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
             rows |= computed
     return [rows[key] for key in keys]
+
+
+def _jobs_asked_for() -> int:
+    asked = os.environ.get(JOBS)
+    if not asked:
+        return -1
+    if not asked.isdecimal() or int(asked) < 1:
+        raise StudyError(f"{JOBS} should be a whole number of at least 1, got {asked!r}")
+    return int(asked)
 
 
 def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> dict[str, Row]:

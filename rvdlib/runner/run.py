@@ -19,7 +19,8 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
     """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
 
     A notebook runs again only when something that it depends on, or a file that it wrote, has
-    changed since it last ran here; which, is said.
+    changed since it last ran here; which, is said. SIGINT interrupts it, unless the process ignores
+    that signal, as one started by ``nohup ... &`` does: no handler is set here.
 
     Args:
         profile: one of :data:`rvdlib.runner.profiles.PROFILES`.

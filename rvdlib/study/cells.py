@@ -169,7 +169,8 @@ def run_cells(
 
     Args:
         store: where finished cells are kept and looked for first.
-        jobs: poisoned training sets worked on at once, one thread each; -1: as many as there are cores.
+        jobs: poisoned training sets worked on at once, one thread each; -1: as many as
+            ``RVD_JOBS`` says, or else as there are cores.
     """
     tasks = [
         Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), str(cell.scenario.poison))

@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rvdlib import paths
 from rvdlib.runner.notebook_runner import ThisInterpreter
 
-PARAMETERS = "k = 30\nprofile = 'tiny'"
+PARAMETERS = "k: int = 30\nprofile: str = 'tiny'"
 
 
 @pytest.fixture

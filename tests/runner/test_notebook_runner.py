@@ -238,7 +238,7 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path, content):
     ("parameters", "message"),
     [
         ({"kk": 1}, r"^x\.ipynb has no parameter 'kk': did you mean k\?$"),
-        ({"k": "30"}, r"^x\.ipynb: parameter 'k' expects int, got '30'"),
+        ({"k": "30"}, r"^x\.ipynb: parameter 'k' should be a valid integer, got '30'"),
     ],
 )
 @pytest.mark.usefixtures("no_kernel")

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
@@ -167,7 +169,7 @@ def test_damaged_records_make_everything_run_again(ran, content):
         ("tiny", "01_table: 3", r"tiny\.yml: 01_table must map parameters to values, got 3"),
         ("tiny", "01_table: {kk: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter 'kk': .* k\?"),
         ("tiny", "01_table: {1: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter '1'"),
-        ("tiny", "01_table: {k: x}", r"'k' expects int, got 'x'"),
+        ("tiny", "01_table: {k: x}", r"'k' should be a valid integer, got 'x'"),
         # The second notebook's mistake is found before the first one runs.
         ("tiny", "01_table: {k: 3}\n02_headline: {k: 0.5}", r"02_headline\.ipynb: .* got 0\.5"),
     ],
@@ -186,7 +188,7 @@ def test_a_profile_that_does_not_fit_is_refused_before_anything_runs(
 
 
 def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_notebooks, make_notebook):
-    make_notebook(two_notebooks / "notebooks" / "03_plain.ipynb", "k", parameters="k = 1")
+    make_notebook(two_notebooks / "notebooks" / "03_plain.ipynb", "k", parameters="k: int = 1")
     (two_notebooks / "params" / "tiny.yml").write_text("03_plain:\n01_table: {k: 3}\n")
     assert load_profile("tiny") == {"01_table": {"k": 3, "profile": "tiny"}, "03_plain": {}}
 
@@ -218,6 +220,9 @@ def test_two_runs_of_one_profile_at_once_are_refused(two_notebooks):
 
 
 COMMAND = """
+import signal, sys
+# Whoever started the tests may ignore it, as `nohup ... &` does, and children inherit that.
+signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
 from pathlib import Path
 from rvdlib import paths
 paths.PROJECT = paths.OUTPUT = Path.cwd()
@@ -231,11 +236,48 @@ WAIT = """
 import os, time
 from pathlib import Path
 (Path("../results") / profile / "half.csv").write_text("k\\n1\\n")
-Path("../kernel.pid").write_text(str(os.getpid()))
+pid = Path("../kernel.pid.tmp")
+pid.write_text(str(os.getpid()))
+pid.rename("../kernel.pid")
 while not Path("../go").exists():
     time.sleep(0.05)
 print("done")
 """
+SECONDS = 300  # until a test gives up; no more than a busy machine may need
+
+
+def end(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def two_slow(project, make_notebook):
+    """A project whose second notebook waits for the file ``go``, and the way to start its study.
+
+    Whatever becomes of the test, the study and the notebook's kernel have ended after it.
+    """
+    for name, code in (("01_quick", "print(k)"), ("02_slow", textwrap.dedent(WAIT))):
+        make_notebook(project / "notebooks" / f"{name}.ipynb", code)
+    (project / "params" / "tiny.yml").write_text("{01_quick: {}, 02_slow: {}}")
+    started = []
+
+    def start(interrupts):
+        command = [sys.executable, "-c", COMMAND, interrupts]
+        with (project / "told").open("w") as told:
+            started.append(
+                subprocess.Popen(
+                    command, cwd=project, stdin=subprocess.DEVNULL, stdout=told, stderr=told
+                )
+            )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    if (project / "kernel.pid").exists():
+        end(int((project / "kernel.pid").read_text()))
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/dev/null/home"])
@@ -282,28 +324,24 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
+def wait_until(condition, process=None):
+    """Until it holds, or the process that is to bring it about has ended without."""
+    deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
+        assert process is None or process.poll() is None, "it has ended"
         time.sleep(0.05)
 
 
-def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(project, make_notebook):
-    for name, code in (("01_quick", "print(k)"), ("02_slow", textwrap.dedent(WAIT))):
-        make_notebook(project / "notebooks" / f"{name}.ipynb", code)
-    (project / "params" / "tiny.yml").write_text("{01_quick: {}, 02_slow: {}}")
-    command = [sys.executable, "-c", COMMAND]
-    process = subprocess.Popen(
-        command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    wait_until((project / "kernel.pid").exists)
+def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(project, two_slow):
+    process = two_slow("default_int_handler")
+    wait_until((project / "kernel.pid").exists, process)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.wait(SECONDS) == 130
+    told = (project / "told").read_text()
     assert "Interrupted." in told
     assert "Traceback" not in told, told
     wait_until(lambda: not alive(int((project / "kernel.pid").read_text())))
@@ -311,7 +349,16 @@ def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(proje
     assert {path.name for path in results.iterdir()} == {"01_quick.ipynb", "half.csv"}
 
     (project / "go").touch()
-    done = subprocess.run(command, cwd=project, text=True, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "01_quick: unchanged\n02_slow: running (new)\n" in done.stdout
+    assert two_slow("default_int_handler").wait(SECONDS) == 0
+    assert "01_quick: unchanged\n02_slow: running (new)\n" in (project / "told").read_text()
     validate_executed(results / "02_slow.ipynb")
+
+
+def test_a_study_started_with_the_interrupt_ignored_goes_on_ignoring_it(project, two_slow):
+    process = two_slow("SIG_IGN")
+    wait_until((project / "kernel.pid").exists, process)
+    process.send_signal(signal.SIGINT)
+    (project / "go").touch()
+    assert process.wait(SECONDS) == 0
+    assert "Interrupted." not in (project / "told").read_text()
+    validate_executed(project / "results" / "tiny" / "02_slow.ipynb")

@@ -216,7 +216,7 @@ def test_what_differs_from_run_to_run_stands_in_the_notebook_of_timings(path):
 
 @pytest.mark.parametrize("profile", COMMITTED)
 def test_no_committed_table_has_timings_but_those_that_are_named_so(profile):
-    timed = re.compile(r"seconds|per_user|MiB|_mib")
+    timed = re.compile(r"seconds|[mu]s_per_user|MiB|_mib")
     found = {f.name for f in (paths.RESULTS / profile).glob("*.csv") if timed.search(f.read_text())}
     assert found
     assert all(TIMINGS in name for name in found)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices, check_one_of
 from rvdlib.data import Split
 
 
@@ -36,14 +37,8 @@ class ThreatModel:
             raise ValueError("visible has no rows: the attacker must see at least one user")
         if not self.visible.has_canonical_format:
             raise ValueError("visible must have sorted indices and no repeated entries")
-        if not len(self.targets) or not np.issubdtype(self.targets.dtype, np.integer):
-            raise ValueError(f"targets must be one item index or more, got {self.targets!r}")
-        if len(np.unique(self.targets)) != len(self.targets):
-            raise ValueError(f"targets repeat: {sorted(self.targets.tolist())}")
-        if not 0 <= self.targets.min() <= self.targets.max() < n_items:
-            raise ValueError(
-                f"targets must be item indices below {n_items}, got {sorted(self.targets.tolist())}"
-            )
+        if not as_indices("targets", self.targets, n_items, of="items", distinct=True).size:
+            raise ValueError("targets must be one item index or more, got none")
         if not 0 <= self.filler_size <= n_items - len(self.targets):
             raise ValueError(
                 f"filler_size must be between 0 and {n_items - len(self.targets)} "
@@ -97,7 +92,8 @@ def build_threat_model(
         )
     n_visible = max(1, round(visible_share * n_users))
     seen = np.sort(rng.choice(n_users, size=n_visible, replace=False))
-    visible, targets = split.train[seen], np.sort(np.asarray(targets))
+    targets = np.sort(as_indices("targets", targets, split.train.shape[1], of="items"))
+    visible = split.train[seen]
     for array in (visible.data, visible.indices, visible.indptr, targets):
         array.setflags(write=False)
     return ThreatModel(
@@ -127,8 +123,7 @@ def draw_targets(
         "middling": np.flatnonzero((counts >= 1) & (counts >= low) & (counts <= high)),
         "random": np.flatnonzero(counts >= 1),
     }
-    if target_set not in candidates:
-        raise ValueError(f"target_set must be one of {sorted(candidates)}, got {target_set!r}")
+    check_one_of("target_set", target_set, candidates)
     if len(candidates[target_set]) < n_targets:
         raise ValueError(
             f"{split.ratings.name} has only {len(candidates[target_set])} {target_set} items, "

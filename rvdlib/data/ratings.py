@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+from rvdlib.data.ids import Ids
 
 
 class HeldOut(NamedTuple):
@@ -71,6 +74,27 @@ class Ratings:
         for array in (matrix.data, matrix.indices, matrix.indptr, user_ids, item_ids, levels):
             array.setflags(write=False)
         return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
+
+    def user_index(self, raw: object) -> int | np.ndarray:
+        """The row of a raw user id; of a list, tuple, array or Series of ids the rows (B,).
+
+        Raises:
+            ValueError: for an id that there is not, with what may have been meant. The text "3" is
+                not the number 3.
+        """
+        return self._users.index(raw)
+
+    def item_index(self, raw: object) -> int | np.ndarray:
+        """The column of a raw item id, or of several, as :meth:`user_index` has it for users."""
+        return self._items.index(raw)
+
+    @cached_property
+    def _users(self) -> Ids:
+        return Ids(self.name, "user", self.user_ids)
+
+    @cached_property
+    def _items(self) -> Ids:
+        return Ids(self.name, "item", self.item_ids)
 
     @property
     def n_users(self) -> int:

@@ -17,8 +17,10 @@ from typing import ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
+from rvdlib.arguments import as_indices
 from rvdlib.data import HeldOut
 
 Parameters = Mapping[str, torch.Tensor]
@@ -118,8 +120,16 @@ class Victim(ABC):
     def encode(
         self, parameters: Parameters, users: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable."""
-        return self.encoder(users)(parameters)
+        """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
+        return self.encoder(self.rows(users))(parameters)
+
+    def rows(self, users: ArrayLike) -> np.ndarray:
+        """``users`` (B,) as int64, if they are row numbers of training users; else ValueError."""
+        return as_indices("users", users, self.train.shape[0])
 
     def forward(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
         """Scores (B, items) on ratings divided by the top of the scale; differentiable."""
@@ -140,6 +150,7 @@ class Victim(ABC):
         (1/B) Σ_v Σ_i c_vi (y_vi − s_vi)², with c = 1 and y the rating where there is one, and
         c = ω (``unobserved_weight``), y = y⁰_v elsewhere.
         """
+        users = self.rows(users)
         rows = self.train[users]
         ratings = torch.from_numpy(rows.toarray())
         rows.data = np.ones_like(rows.data)
@@ -152,7 +163,14 @@ class Victim(ABC):
         ).sum()
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items) in stars, float32."""
+        """Scores (B, items) in stars, float32.
+
+        Args:
+            users: (B,) row numbers.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
         return self.score_with(self.parameters, users)
 
     def score_with(self, parameters: Parameters, users: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +11,17 @@ from rvdlib.arguments import as_indices, check_one_of
 from rvdlib.data import Split
 
 
+class Catalogue(NamedTuple):
+    """What is public of a data set: its name, its SHA-256, and (items,) raw ids by column."""
+
+    name: str
+    sha256: str
+    item_ids: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class ThreatModel:
-    """A promotion attack's knowledge and budget. The catalogue (how many items) is public.
+    """A promotion attack's knowledge and budget. The catalogue is public.
 
     Attributes:
         visible: (visible users, items) CSR of stars: the training rows that the attacker sees.
@@ -20,6 +29,8 @@ class ThreatModel:
         n_fakes: m = ⌊attack_size · real users⌋ profiles.
         filler_size: F, further ratings in each fake profile.
         levels: the rating scale, ascending.
+        catalogue: which data set and which items these are; None if that does not matter, and then
+            no frozen profiles are taken for it (:mod:`rvdlib.attacks.from_file`).
 
     Raises:
         ValueError: if any of them does not fit the others; the message names which.
@@ -30,6 +41,7 @@ class ThreatModel:
     n_fakes: int
     filler_size: int
     levels: np.ndarray
+    catalogue: Catalogue | None = None
 
     def __post_init__(self):
         n_items = self.visible.shape[1]
@@ -48,6 +60,11 @@ class ThreatModel:
             raise ValueError(f"n_fakes must not be negative, got {self.n_fakes}")
         if not len(self.levels) or (np.diff(self.levels, prepend=0) <= 0).any():
             raise ValueError(f"levels must be above 0 and ascending, got {self.levels}")
+
+        if self.catalogue is not None and len(self.catalogue.item_ids) != n_items:
+            raise ValueError(
+                f"catalogue must name the {n_items} items, got {len(self.catalogue.item_ids)}"
+            )
 
     @property
     def n_items(self) -> int:
@@ -102,6 +119,7 @@ def build_threat_model(
         n_fakes=n_fakes,
         filler_size=split.ratings.mean_profile_size if filler_size is None else filler_size,
         levels=split.ratings.levels,
+        catalogue=Catalogue(split.ratings.name, split.ratings.sha256, split.ratings.item_ids),
     )
 
 

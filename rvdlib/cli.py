@@ -2,11 +2,13 @@
 
 import click
 
+import rvdlib
 from rvdlib.runner.commands import BadInput, doctor, study
 from rvdlib.runner.layout_options import layout_options, read_dataset
 from rvdlib.study.commands import attack, bench
 
 
+@click.version_option(rvdlib.__version__, prog_name="rvd")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Real-time Vicinal Defense for recommender systems: the open reference study."""

@@ -3,6 +3,7 @@
 The metrics themselves are specified in :mod:`rvdlib.metrics`.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,7 +12,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from rvdlib import metrics
-from rvdlib.data import HeldOut, Split
+from rvdlib.arguments import as_indices
+from rvdlib.data import HeldOut, Ratings, Split
 
 
 class Recommender(Protocol):
@@ -90,26 +92,27 @@ def evaluate(
 
     Args:
         recommender: may have been trained with fakes below the real rows; they are never scored.
-        targets: (T,) item indices; may be empty.
-        k: length of the list, at least 1.
+        targets: (T,) item indices (``split.ratings.item_index`` finds those of raw ids); may be
+            empty.
+        k: length of the list, below the number of items that a user has left to rank.
         users: evaluate these real users only; by default all.
         block_size: users scored at once; memory is about block_size × items scores.
 
     Raises:
-        ValueError: for users, targets or k out of range, repeated users, several test items for
-            one user (see :func:`rmse` for those splits), or scores of a wrong shape or with NaN.
+        ValueError: for users or targets that are none or repeat, a list that holds all that anybody
+            has left to rank, several test items for one user (see :func:`rmse` for those splits),
+            or scores of a wrong shape or with NaN.
+
+    Warns:
+        UserWarning: if some users, not all, have no more than ``k`` items left to rank.
     """
     n_users, n_items = split.train.shape
-    targets = np.asarray(targets, dtype=np.intp)
-    users = np.arange(n_users) if users is None else np.asarray(users)
-    if not len(users) or users.min() < 0 or users.max() >= n_users:
-        raise ValueError(f"users must be one or more real users, rows below {n_users}")
-    if len(np.unique(users)) != len(users):
-        raise ValueError("users repeat")
-    if len(targets) and not 0 <= targets.min() <= targets.max() < n_items:
-        raise ValueError(f"targets must be item indices below {n_items}, got {targets.tolist()}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    targets = as_indices("targets", targets, n_items, of="items", distinct=True)
+    users = np.arange(n_users) if users is None else users
+    users = as_indices("users", users, n_users, distinct=True)
+    if not len(users):
+        raise ValueError("users must be one real user or more, got none")
+    _check_left_to_rank(split.train, users, k)
     if len(np.unique(split.test.users)) != len(split.test.users):
         raise ValueError("a user has several test items: evaluate needs a leave-one-out split")
 
@@ -139,6 +142,25 @@ def evaluate(
     return Evaluation(k, users, targets, all_ranks[:, 1:], raters, all_ranks[:, 0], errors)
 
 
+def _check_left_to_rank(train: sp.csr_matrix, users: np.ndarray, k: int) -> None:
+    """Refuse a k with which all of anybody's unseen items are hits, whatever their scores."""
+    metrics.check_list_length(k, train.shape[1])
+    left = train.shape[1] - np.diff(train.indptr)
+    if k >= left.max():
+        raise ValueError(
+            f"k = {k} of {train.shape[1]} items: nobody has more than {left.max()} left to rank, so "
+            "that every item would be a hit, whatever its score; take a smaller k"
+        )
+    n_whole, least = int((left[users] <= k).sum()), left[users].min()
+    if n_whole:
+        remedy = f"a k below {least} avoids it" if least > 1 else "leave them out by users="
+        warnings.warn(
+            f"k = {k} of {train.shape[1]} items: {n_whole} of {len(users)} users have no more than "
+            f"that left to rank, so that every item is a hit for them, whatever its score; {remedy}",
+            stacklevel=3,
+        )
+
+
 def recommend(
     recommender: Recommender,
     users: ArrayLike,
@@ -150,27 +172,55 @@ def recommend(
     """Each user's list: (U, k) item indices, best first, -1 where a list is shorter.
 
     Args:
-        users: (U,) row numbers; who stands there twice is served twice.
+        users: (U,) row numbers; who stands there twice is served twice. Raw ids:
+            :func:`recommend_by_id`.
         seen: (users, items) CSR; what is stored in a user's row is out of her list.
         k: length of the list.
         block_size: users scored at once; memory is about block_size × items scores.
 
     Raises:
-        ValueError: for users without a row in ``seen``, k out of range, or scores of a wrong shape
+        ValueError: for what are not rows of ``seen``, k out of range, or scores of a wrong shape
             or with NaN.
     """
-    users = np.asarray(users, dtype=np.intp)
     n_rows, n_items = seen.shape
-    if len(users) and not 0 <= users.min() <= users.max() < n_rows:
-        raise ValueError(f"users must be rows of seen, below {n_rows}")
-    if not 1 <= k <= n_items:
-        raise ValueError(f"k must be between 1 and {n_items} (the items), got {k}")
+    users = as_indices("users", users, n_rows)
+    metrics.check_list_length(k, n_items)
     lists = np.empty((len(users), k), dtype=np.int64)
     for start in range(0, len(users), block_size):
         block = users[start : start + block_size]
         scores = _score(recommender, block, n_items)
         lists[start : start + len(block)] = metrics.top_k(scores, seen[block], k)
     return lists
+
+
+def recommend_by_id(
+    recommender: Recommender,
+    user_ids: object,
+    ratings: Ratings,
+    *,
+    seen: sp.csr_matrix | None = None,
+    k: int = 50,
+    block_size: int = 512,
+) -> list:
+    """The raw ids of the items in a user's list, best first; of several users a list of lists.
+
+    A list is shorter than ``k`` where less is left to recommend.
+
+    Args:
+        user_ids: one raw id, or a list, tuple, array or Series of them.
+        ratings: whose ids these are, and whose rows the recommender was trained on (fakes may
+            follow below).
+        seen: as of :func:`recommend`; by default all of ``ratings``.
+
+    Raises:
+        ValueError: for an unknown id (:meth:`rvdlib.data.Ratings.user_index`), and as
+            :func:`recommend` does.
+    """
+    users = ratings.user_index(user_ids)
+    seen = ratings.matrix if seen is None else seen
+    lists = recommend(recommender, np.atleast_1d(users), seen, k=k, block_size=block_size)
+    named = [ratings.item_ids[items[items >= 0]].tolist() for items in lists]
+    return named if np.ndim(users) else named[0]
 
 
 def rmse(
@@ -181,7 +231,7 @@ def rmse(
     NaN also on a scale of one level, where there is nothing to predict.
 
     Raises:
-        ValueError: if a prediction is NaN.
+        ValueError: if a prediction is NaN, or there is none for an item of ``held_out``.
     """
     if len(levels) == 1:
         return float("nan")
@@ -193,9 +243,9 @@ def rmse(
     for start in range(0, len(distinct), block_size):
         block = distinct[start : start + block_size]
         here = slice(bounds[start], bounds[start + len(block)])
-        predictions = np.asarray(recommender.score(block))[
-            np.searchsorted(block, users[here]), items[here]
-        ]
+        scores = np.asarray(recommender.score(block))
+        columns = as_indices("held_out.items", items[here], scores.shape[1], of="items")
+        predictions = scores[np.searchsorted(block, users[here]), columns]
         errors[here] = metrics.squared_errors(predictions, stars[here], levels)
     return float(np.sqrt(metrics.mean(errors)))
 

@@ -18,11 +18,14 @@ Two pitfalls. Scores masked by multiplication (s · unseen) lift seen items with
 0, above unseen ones. A partial sort (``argpartition``) picks any of the items tied at the border.
 """
 
+from numbers import Integral
+
 import numba
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices
 from rvdlib.threads import for_blocks
 
 
@@ -35,12 +38,11 @@ def ranks(scores: np.ndarray, seen: sp.csr_matrix, items: np.ndarray) -> np.ndar
         items: (B, J) item indices, or (J,) for the same items in every list.
 
     Raises:
-        ValueError: if a score is NaN, or shapes do not agree.
+        ValueError: if a score is NaN, shapes do not agree, or ``items`` are none.
     """
     scores = _checked(scores, seen)
-    items = np.broadcast_to(np.asarray(items, dtype=np.intp), (len(scores), np.shape(items)[-1]))
-    if items.size and not 0 <= items.min() <= items.max() < scores.shape[1]:
-        raise ValueError(f"items must be indices below {scores.shape[1]}")
+    items = as_indices("items", items, scores.shape[1], of="items", ndim=None)
+    items = np.broadcast_to(items, (len(scores), items.shape[-1]))
     result, nan_row = _ranks(scores, seen.indptr, seen.indices, np.ascontiguousarray(items))
     if nan_row >= 0:
         raise _nan_error(nan_row)
@@ -82,8 +84,7 @@ def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
     """
     scores = _checked(scores, seen)
     n_rows, n_items = scores.shape
-    if not 1 <= k <= n_items:
-        raise ValueError(f"k must be between 1 and {n_items} (the items), got {k}")
+    check_list_length(k, n_items)
     items = np.empty((n_rows, k), dtype=np.int64)
     has_nan = np.zeros(n_rows, dtype=bool)
 
@@ -96,6 +97,12 @@ def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
     if has_nan.any():
         raise _nan_error(has_nan.argmax())
     return items
+
+
+def check_list_length(k: int, n_items: int) -> None:
+    """Raise ``ValueError`` unless ``k`` is a whole number of items that there are."""
+    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= n_items:
+        raise ValueError(f"k must be a whole number between 1 and {n_items} (the items), got {k!r}")
 
 
 _CHUNK = 16

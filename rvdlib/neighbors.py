@@ -34,6 +34,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices, check_one_of
 from rvdlib.threads import for_blocks
 
 DISTANCES = ("euclidean", "cosine", "inner_product", "profile_overlap")
@@ -76,11 +77,8 @@ class NeighborSearch:
         hubness_reduction: str = "none",
         ratings: sp.csr_matrix | None = None,
     ):
-        if distance not in DISTANCES:
-            raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
-        if hubness_reduction not in HUBNESS_REDUCTIONS:
-            known = ", ".join(HUBNESS_REDUCTIONS)
-            raise ValueError(f"hubness_reduction must be one of {known}, got {hubness_reduction!r}")
+        check_one_of("distance", distance, DISTANCES)
+        check_one_of("hubness_reduction", hubness_reduction, HUBNESS_REDUCTIONS)
         if (distance, hubness_reduction) == ("inner_product", "local_scaling"):
             raise ValueError(
                 "hubness_reduction local_scaling needs a distance, and inner_product is none (it "
@@ -105,14 +103,7 @@ class NeighborSearch:
         Raises:
             ValueError: for ``users`` that are not row numbers.
         """
-        users, n_users = np.asarray(users), len(self._space)
-        if users.ndim != 1 or (users.size and users.dtype.kind not in "iu"):
-            raise ValueError(f"users must be (B,) row numbers, got {users.dtype} {users.shape}")
-        if users.size and not 0 <= users.min() <= users.max() < n_users:
-            raise ValueError(
-                f"users must be rows below {n_users}, got {users.min()} to {users.max()}"
-            )
-        users = users.astype(np.int64)
+        users = as_indices("users", users, len(self._space))
         if self.hubness_reduction == "mutual":
             return self._mutual[users]
         return self._searched.nearest(users, self.k)[0]
@@ -133,7 +124,8 @@ class NeighborSearch:
 
 def k_occurrence(neighbors: np.ndarray, n_users: int) -> np.ndarray:
     """N_k (n_users,): in how many of the lists ``neighbors`` (B, k) each user stands."""
-    return np.bincount(np.ravel(neighbors), minlength=n_users)
+    lists = as_indices("neighbors", np.ravel(neighbors), n_users)
+    return np.bincount(lists, minlength=n_users)
 
 
 def hubness_skewness(neighbors: np.ndarray, n_users: int) -> float:

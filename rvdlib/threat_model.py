@@ -2,18 +2,28 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices, check_one_of
 from rvdlib.data import Split
 from rvdlib.data.ratings import WriteProtected
 from rvdlib.seeding import check_generator
 
 
+class Catalogue(NamedTuple):
+    """What is public of a data set: its name, its SHA-256, and (items,) raw ids by column."""
+
+    name: str
+    sha256: str
+    item_ids: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class ThreatModel(WriteProtected):
-    """A promotion attack's knowledge and budget. The catalogue (how many items) is public.
+    """A promotion attack's knowledge and budget. The catalogue is public.
 
     Attributes:
         visible: (visible users, items) CSR of stars: the training rows that the attacker sees.
@@ -21,6 +31,8 @@ class ThreatModel(WriteProtected):
         n_fakes: m = ⌊attack_size · real users⌋ profiles.
         filler_size: F, further ratings in each fake profile.
         levels: the rating scale, ascending.
+        catalogue: which data set and which items these are; None if that does not matter, and then
+            no frozen profiles are taken for it (:mod:`rvdlib.attacks.from_file`).
 
     Raises:
         ValueError: if any of them does not fit the others; the message names which.
@@ -31,6 +43,7 @@ class ThreatModel(WriteProtected):
     n_fakes: int
     filler_size: int
     levels: np.ndarray
+    catalogue: Catalogue | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,14 +52,8 @@ class ThreatModel(WriteProtected):
             raise ValueError("visible has no rows: the attacker must see at least one user")
         if not self.visible.has_canonical_format:
             raise ValueError("visible must have sorted indices and no repeated entries")
-        if not len(self.targets) or not np.issubdtype(self.targets.dtype, np.integer):
-            raise ValueError(f"targets must be one item index or more, got {self.targets!r}")
-        if len(np.unique(self.targets)) != len(self.targets):
-            raise ValueError(f"targets repeat: {sorted(self.targets.tolist())}")
-        if not 0 <= self.targets.min() <= self.targets.max() < n_items:
-            raise ValueError(
-                f"targets must be item indices below {n_items}, got {sorted(self.targets.tolist())}"
-            )
+        if not as_indices("targets", self.targets, n_items, of="items", distinct=True).size:
+            raise ValueError("targets must be one item index or more, got none")
         if not 0 <= self.filler_size <= n_items - len(self.targets):
             raise ValueError(
                 f"filler_size must be between 0 and {n_items - len(self.targets)} "
@@ -56,6 +63,11 @@ class ThreatModel(WriteProtected):
             raise ValueError(f"n_fakes must not be negative, got {self.n_fakes}")
         if not len(self.levels) or (np.diff(self.levels, prepend=0) <= 0).any():
             raise ValueError(f"levels must be above 0 and ascending, got {self.levels}")
+
+        if self.catalogue is not None and len(self.catalogue.item_ids) != n_items:
+            raise ValueError(
+                f"catalogue must name the {n_items} items, got {len(self.catalogue.item_ids)}"
+            )
 
     @property
     def n_items(self) -> int:
@@ -101,13 +113,15 @@ def build_threat_model(
         )
     n_visible = max(1, round(visible_share * n_users))
     seen = np.sort(rng.choice(n_users, size=n_visible, replace=False))
-    visible, targets = split.train[seen], np.sort(np.asarray(targets))
+    targets = np.sort(as_indices("targets", targets, split.train.shape[1], of="items"))
+    visible = split.train[seen]
     return ThreatModel(
         visible=visible,
         targets=targets,
         n_fakes=n_fakes,
         filler_size=split.ratings.mean_profile_size if filler_size is None else filler_size,
         levels=split.ratings.levels,
+        catalogue=Catalogue(split.ratings.name, split.ratings.sha256, split.ratings.item_ids),
     )
 
 
@@ -130,8 +144,7 @@ def draw_targets(
         "middling": np.flatnonzero((counts >= 1) & (counts >= low) & (counts <= high)),
         "random": np.flatnonzero(counts >= 1),
     }
-    if target_set not in candidates:
-        raise ValueError(f"target_set must be one of {sorted(candidates)}, got {target_set!r}")
+    check_one_of("target_set", target_set, candidates)
     if len(candidates[target_set]) < n_targets:
         raise ValueError(
             f"{split.ratings.name} has only {len(candidates[target_set])} {target_set} items, "

@@ -111,10 +111,13 @@ def test_nobody_gets_no_list(split, recommender):
 @pytest.mark.parametrize(
     ("users", "k", "message"),
     [
-        ([0, 60], 7, "users must be rows of seen, below 60"),
-        ([-1], 7, "users must be rows of seen, below 60"),
-        ([0], 51, r"k must be between 1 and 50 \(the items\), got 51"),
-        ([0], 0, "k must be between 1 and 50"),
+        ([0, 60], 7, "users must be row numbers from 0 to 59, got 60"),
+        ([-1], 7, "users must be row numbers from 0 to 59, got -1"),
+        ([0], 51, r"k must be a whole number between 1 and 50 \(the items\), got 51"),
+        ([0], 0, "k must be a whole number between 1 and 50"),
+        ([0], True, "k must be a whole number"),
+        ([0], 7.0, "k must be a whole number"),
+        ([0], "7", "k must be a whole number"),
     ],
 )
 def test_lists_that_cannot_be_made_are_refused_before_anyone_is_scored(
@@ -129,7 +132,7 @@ def test_a_recommender_of_another_catalogue_is_named(split):
     with pytest.raises(
         ValueError, match=r"Fixed.score gave the shape \(2, 49\), expected \(2, 50\)"
     ):
-        recommend(Fixed(np.zeros((60, 49))), [0, 1], split.train)
+        recommend(Fixed(np.zeros((60, 49))), [0, 1], split.train, k=20)
 
 
 def test_fake_users_are_never_scored_and_never_count(split, recommender):
@@ -140,8 +143,8 @@ def test_fake_users_are_never_scored_and_never_count(split, recommender):
     result = evaluate(poisoned, split, TARGETS, k=5)
     assert np.concatenate(poisoned.asked).tolist() == list(range(60))
     assert result.summary() == evaluate(recommender, split, TARGETS, k=5).summary()
-    with pytest.raises(ValueError, match="real users, rows below 60"):
-        evaluate(poisoned, split, TARGETS, users=[3, 60])
+    with pytest.raises(ValueError, match="users must be row numbers from 0 to 59, got 60"):
+        evaluate(poisoned, split, TARGETS, k=5, users=[3, 60])
 
 
 def test_a_rater_of_a_target_cannot_hit_it_however_high_it_scores(split, recommender):
@@ -156,10 +159,10 @@ def test_a_rater_of_a_target_cannot_hit_it_however_high_it_scores(split, recomme
 
 
 def test_users_without_a_test_item_count_for_targets_only(split, recommender):
-    result = evaluate(recommender, split, TARGETS)
+    result = evaluate(recommender, split, TARGETS, k=20)
     assert np.flatnonzero(np.isnan(result.test_ranks)).tolist() == list(range(10))
     assert np.flatnonzero(np.isnan(result.squared_errors)).tolist() == list(range(10))
-    only = evaluate(recommender, split, TARGETS, users=np.arange(10)).summary()
+    only = evaluate(recommender, split, TARGETS, k=20, users=np.arange(10)).summary()
     assert {name for name, value in only.items() if np.isnan(value)} == {
         "hit_ratio",
         "ndcg",
@@ -176,15 +179,15 @@ def test_a_sample_of_users_is_the_part_of_the_whole(split, recommender):
 
 
 def test_no_targets_leave_accuracy_alone(split, recommender):
-    without = evaluate(recommender, split, []).summary()
+    without = evaluate(recommender, split, [], k=20).summary()
     assert np.isnan(without.pop("target_hit_ratio"))
     assert np.isnan(without.pop("target_hit_ratio_with_raters"))
-    assert without.items() <= evaluate(recommender, split, TARGETS).summary().items()
+    assert without.items() <= evaluate(recommender, split, TARGETS, k=20).summary().items()
 
 
 def test_a_recommender_that_does_not_predict_stars_has_no_rmse(split, recommender):
     recommender.predicts_stars = False
-    summary = evaluate(recommender, split, TARGETS).summary()
+    summary = evaluate(recommender, split, TARGETS, k=20).summary()
     assert np.isnan(summary["rmse"])
     assert summary["hit_ratio"] > 0
 
@@ -192,25 +195,27 @@ def test_a_recommender_that_does_not_predict_stars_has_no_rmse(split, recommende
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"users": []}, "one or more real users"),
-        ({"users": [-1]}, "one or more real users"),
-        ({"users": [4, 4]}, "users repeat"),
-        ({"targets": [50]}, "targets must be item indices below 50"),
-        ({"targets": [-1]}, "targets must be item indices below 50"),
-        ({"k": 0}, "k must be at least 1"),
+        ({"users": []}, "one real user or more, got none"),
+        ({"users": [-1]}, "users must be row numbers from 0 to 59, got -1"),
+        ({"users": [4, 4]}, "users repeat: 4 stands there twice"),
+        ({"targets": [50]}, "targets must be item indices from 0 to 49, got 50"),
+        ({"targets": [3, 3]}, "targets repeat: 3 stands there twice"),
+        ({"targets": 3}, r"targets must be item indices in one dimension, got 3 \(of one: \[3\]\)"),
+        ({"targets": [-1]}, "targets must be item indices from 0 to 49, got -1"),
+        ({"k": 0}, "k must be a whole number between 1 and 50"),
     ],
 )
 def test_arguments_out_of_range_are_refused(split, recommender, arguments, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(recommender, split, **({"targets": TARGETS} | arguments))
+        evaluate(recommender, split, **({"targets": TARGETS, "k": 20} | arguments))
 
 
 def test_scores_of_a_wrong_shape_or_with_nan_are_refused(split, recommender):
     with pytest.raises(ValueError, match=r"Fixed\.score gave the shape \(60, 49\)"):
-        evaluate(Fixed(recommender.table[:, :49]), split, TARGETS)
+        evaluate(Fixed(recommender.table[:, :49]), split, TARGETS, k=20)
     recommender.table[59, 3] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        evaluate(recommender, split, TARGETS, block_size=7)
+        evaluate(recommender, split, TARGETS, k=20, block_size=7)
     with pytest.raises(ValueError, match="NaN"):
         rmse(recommender, HeldOut(np.array([59]), np.array([3]), np.array([4.0])), LEVELS)
 
@@ -228,7 +233,7 @@ def test_implicit_data_have_rankings_and_no_rmse(split, recommender):
 def test_a_random_split_is_for_rmse_not_for_evaluate(split, recommender):
     holdout = random_holdout(split.ratings, stream(0, "split"))
     with pytest.raises(ValueError, match="leave-one-out"):
-        evaluate(recommender, holdout, TARGETS)
+        evaluate(recommender, holdout, TARGETS, k=20)
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 512])
@@ -245,7 +250,7 @@ def test_rmse_on_a_random_split_in_any_order_agrees_with_numpy(split, recommende
 
 def test_rmse_on_the_test_items_is_that_of_evaluate(split, recommender):
     assert rmse(recommender, split.test, LEVELS) == pytest.approx(
-        evaluate(recommender, split, TARGETS).rmse
+        evaluate(recommender, split, TARGETS, k=20).rmse
     )
 
 
@@ -261,3 +266,35 @@ def test_lift_and_what_a_defence_removes_of_it():
     )
     assert reduction(0.2, 0.8) == pytest.approx(0.75)
     assert np.isnan(reduction(0.2, 0.0))
+
+
+def of_sizes(n_items, *sizes):
+    """A split of users with these numbers of ratings, of which evaluation holds out two."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        (user, item)
+        for user, size in enumerate(sizes)
+        for item in rng.choice(n_items, size, replace=False)
+    ] + [(len(sizes), item) for item in range(3)]
+    extra = [(len(sizes) + 1, item) for item in range(n_items)]  # so that every item is there
+    users, items = zip(*pairs, *extra, strict=True)
+    ratings = Ratings.from_triples(users, items, np.ones(len(users)), name="s", levels=LEVELS)
+    return leave_one_out(ratings, stream(0, "split"))
+
+
+@pytest.mark.parametrize("k", [17, 20, 50])
+def test_a_list_that_holds_all_that_is_left_to_rank_is_refused(k):
+    split = of_sizes(20, 5, 6, 7)  # the least active of all has 17 items left
+    with pytest.raises(ValueError, match=rf"k .*{k}.*20|k must be .* 1 and 20 .*, got {k}"):
+        evaluate(Fixed(np.zeros((5, 20))), split, [], k=k)
+
+
+def test_a_list_that_holds_all_that_some_have_left_is_a_warning_and_names_the_remedy():
+    split = of_sizes(20, 5, 6, 16)
+    recommender = Fixed(np.random.default_rng(0).random((5, 20)))
+    message = r"k = 6 of 20 items: 1 of 3 users have no more than that left .*; a k below 6 avoids"
+    with pytest.warns(UserWarning, match=message):
+        whole = evaluate(recommender, split, [], k=6, users=[0, 1, 2])
+    assert whole.test_ranks[2] <= 6
+    evaluate(recommender, split, [], k=5, users=[0, 1, 2])
+    evaluate(recommender, split, [], k=6, users=[0, 1])

@@ -90,10 +90,10 @@ def test_nan_and_wrong_shapes_raise(measure):
 def test_items_and_list_lengths_out_of_range_raise():
     scores, seen = np.zeros((2, 3)), sp.csr_matrix((2, 3))
     for items in ([3], [-1]):
-        with pytest.raises(ValueError, match="items must be indices below 3"):
+        with pytest.raises(ValueError, match="items must be item indices from 0 to 2, got"):
             metrics.ranks(scores, seen, np.array(items))
-    for k in (0, 4):
-        with pytest.raises(ValueError, match="k must be between 1 and 3"):
+    for k in (0, 4, 2.0, True, "2"):
+        with pytest.raises(ValueError, match="k must be a whole number between 1 and 3"):
             metrics.top_k(scores, seen, k)
 
 

@@ -418,13 +418,13 @@ def test_more_neighbours_than_there_are_others_are_refused(k):
 @pytest.mark.parametrize("user", [-1, 5])
 def test_a_user_out_of_range_is_refused(user):
     """A negative row would be found, and would be her own neighbour."""
-    with pytest.raises(ValueError, match="users must be rows below 5"):
+    with pytest.raises(ValueError, match=f"users must be row numbers from 0 to 4, got {user}"):
         crowd()(np.array([0, user]))
 
 
 @pytest.mark.parametrize("users", [3, np.array([[1, 2]]), np.array([1.0]), np.ones(5, dtype=bool)])
 def test_what_is_no_list_of_rows_is_refused(users):
-    with pytest.raises(ValueError, match=r"users must be .* row numbers"):
+    with pytest.raises(ValueError, match="users must be row numbers"):
         crowd()(users)
 
 

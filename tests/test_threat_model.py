@@ -42,10 +42,13 @@ UNSORTED = sp.csr_matrix((np.ones(2, dtype=np.float32), [3, 1], [0, 2]), shape=(
     ("changes", "message"),
     [
         ({"targets": np.array([], dtype=int)}, "targets must be one item index or more"),
-        ({"targets": np.array([1.0, 2.0])}, "targets must be one item index or more"),
-        ({"targets": np.array([2, 2])}, r"targets repeat: \[2, 2\]"),
-        ({"targets": np.array([0, 6])}, "targets must be item indices below 6"),
-        ({"targets": np.array([-1])}, "targets must be item indices below 6"),
+        (
+            {"targets": np.array([1.0, 2.0])},
+            "targets must be item indices, integers from 0 to 5, got 1.0",
+        ),
+        ({"targets": np.array([2, 2])}, "targets repeat: 2 stands there twice"),
+        ({"targets": np.array([0, 6])}, "targets must be item indices from 0 to 5, got 6"),
+        ({"targets": np.array([-1])}, "targets must be item indices from 0 to 5, got -1"),
         ({"filler_size": 5}, "filler_size must be between 0 and 4"),
         ({"filler_size": -1}, "filler_size must be between 0 and 4"),
         ({"n_fakes": -1}, "n_fakes must not be negative"),

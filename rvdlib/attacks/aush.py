@@ -27,9 +27,10 @@ import scipy.sparse as sp
 import torch
 from torch.nn.functional import softplus
 
+from rvdlib.arguments import as_indices
 from rvdlib.attacks.history import History
 from rvdlib.attacks.options import check_counts, check_not_negative, check_shares
-from rvdlib.attacks.profiles import assemble, by_popularity, filler_candidates, templates
+from rvdlib.attacks.profiles import assemble, by_popularity, templates
 from rvdlib.models.fitting import normal
 from rvdlib.threat_model import ThreatModel
 
@@ -58,9 +59,17 @@ def aush(
     what of L_G does not depend on how good the discriminator is by then.
 
     Args:
-        selected: S, or if F is smaller the first F of it; by default :func:`select_items`.
-        n_selected, pool_size: of :func:`select_items`.
-        generator_rate, discriminator_rate: learning rates of Adam.
+        selected: S by item index, or if F is smaller the first F of it; by default
+            :func:`select_items`.
+        n_selected: how many items S has, where ``selected`` names none.
+        pool_size: of how many of the most popular items S is chosen.
+        epochs: of training the generator and the discriminator.
+        batch_size: templates in one step of training.
+        generator_rate: learning rate of the generator's Adam.
+        discriminator_rate: learning rate of the discriminator's Adam.
+        zero_share: how often a rating that the template lacks counts as 0 in the reconstruction
+            loss.
+        reg: weight decay of the generator.
 
     Raises:
         ValueError: if ``selected`` are not distinct items other than the targets, or another option
@@ -73,10 +82,10 @@ def aush(
     check_shares(zero_share=zero_share)
     if selected is None:
         selected = select_items(threat, n_selected, pool_size)
-    allowed = np.isin(selected, filler_candidates(threat)).all()
-    if len(np.unique(selected)) < len(selected) or not allowed:
-        raise ValueError(f"selected must be distinct items and no targets, got {list(selected)}")
-    selected = np.asarray(selected, dtype=np.intp)[: threat.filler_size]
+    selected = as_indices("selected", selected, threat.n_items, of="items", distinct=True)
+    if np.isin(selected, threat.targets).any():
+        raise ValueError(f"selected must be no targets, got {selected.tolist()}")
+    selected = selected[: threat.filler_size]
     n_kept = threat.filler_size - len(selected)
 
     rows = templates(threat, threat.filler_size)

@@ -1,21 +1,18 @@
 """Somebody else's fake users, read from a file: checked, never unpickled.
 
 - ``.npy``: a dense (profiles, items) array, 0 where there is no rating.
-- ``.npz``: the same under any one name, or a CSR matrix as ``scipy.sparse.save_npz`` writes it, or
-  as :mod:`rvdlib.attacks.frozen` does, whose SHA-256 it must fit then. Its ``item_ids`` are not
-  asked: whose columns stand for other items must reorder them first.
+- ``.npz``: the same under any one name, a CSR matrix as ``scipy.sparse.save_npz`` writes it, or
+  frozen poison (:mod:`rvdlib.attacks.frozen`), which says for which data set it was made: for
+  another one it is refused.
 - ``.csv``: a header with the columns user, item and rating in any order, one rating a line.
 
-Items are columns of the ratings matrix, counted from 0; ``np.searchsorted(ratings.item_ids, raw)``
-turns raw ids into them. Users in a csv may be called anything; profiles keep their order of
+Items are columns of the ratings matrix, counted from 0; ``ratings.item_index(raw)`` finds those of
+raw ids. Users in a csv may be called anything; profiles keep their order of
 appearance.
 """
 
 import csv
-import hashlib
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
 from functools import partial
 from pathlib import Path
 
@@ -23,38 +20,50 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from rvdlib.attacks.archives import check_numeric, open_arrays, read_csr
+from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.threat_model import ThreatModel
 
-MAX_BYTES = 1 << 30
-CSR = ("data", "indices", "indptr", "shape", "format")
 _COLUMNS = ("user", "item", "rating")
 
 
 def from_file(
-    threat: ThreatModel, rng: np.random.Generator, *, path: str | Path, draw: bool = False
+    threat: ThreatModel,
+    rng: np.random.Generator,
+    *,
+    path: str | Path,
+    draw: bool = False,
+    by_id: bool = False,
 ) -> sp.csr_matrix:
-    """The profiles in ``path``, in the file's order; the random stream is used only to draw.
+    """The profiles in a file, in its order; the random stream is used only to draw.
 
     Args:
-        draw: take m of the file's profiles at random, without repeats. By default the file must
-            hold exactly m.
+        path: a .npy, .npz or .csv file.
+        draw: take m of the file's profiles at random, without repeats; else it must hold exactly m.
+        by_id: take frozen poison of another data set, item by item, by the raw ids.
 
     Raises:
-        ValueError: naming the file and the problem, if it cannot be read, holds another number of
-            profiles, or one of its profiles does not keep the budget and the scale
-            (:func:`rvdlib.attacks.profiles.check_profiles`). Undrawn profiles are checked, too.
+        ValueError: naming the file and the problem, if it cannot be read, was frozen for another
+            data set, holds another number of profiles, or one of its profiles does not keep the
+            budget and the scale (:func:`rvdlib.attacks.profiles.check_profiles`). Undrawn profiles
+            are checked, too.
     """
+    for name, value in {"draw": draw, "by_id": by_id}.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {value!r}")
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path must be the name of a file, got {path!r}")
     path = Path(path)
     readers = {
         ".npy": _read_npy,
-        ".npz": _read_npz,
+        ".npz": partial(_read_npz, threat=threat, by_id=by_id),
         ".csv": partial(_read_csv, n_items=threat.n_items),
     }
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: profiles must be a {', '.join(readers)} file")
     try:
-        profiles = readers[path.suffix.lower()](path)
+        profiles = readers[path.suffix.lower()](path=path)
         _check_count(profiles.shape[0], threat.n_fakes, draw)
         check_profiles(threat, profiles)
     except Exception as error:  # what a damaged archive makes NumPy and zlib raise has no end
@@ -76,58 +85,19 @@ def _read_npy(path: Path) -> sp.csr_matrix:
     return _from_dense(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _read_npz(path: Path) -> sp.csr_matrix:
+def _read_npz(path: Path, threat: ThreatModel, by_id: bool) -> sp.csr_matrix:
     with open_arrays(path) as arrays:
         if len(arrays) == 1:
             return _from_dense(*arrays.values())
-        return read_csr(arrays)
-
-
-@contextmanager
-def open_arrays(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
-    """The arrays in an npz, none of them unpickled, each read when it is asked for.
-
-    Raises:
-        ValueError: if they are too large, or do not fit the ``sha256`` among them, if there is one.
-    """
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise ValueError(f"unpacks to {size:,} bytes, more than {MAX_BYTES:,}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if "sha256" in arrays and str(arrays["sha256"]) != seal(arrays):
-            raise ValueError("was changed after it was written: its SHA-256 does not fit")
-        yield arrays
-
-
-def seal(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of name, type, shape and bytes of all arrays but ``sha256``, in order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(set(arrays) - {"sha256"}):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def read_csr(arrays: Mapping[str, np.ndarray]) -> sp.csr_matrix:
-    """The matrix that ``scipy.sparse.save_npz`` made these arrays of; further ones are ignored.
-
-    Raises:
-        ValueError: unless it is a CSR matrix in canonical form.
-    """
-    if not set(CSR) <= set(arrays) or arrays["format"] != b"csr":
+        if "item_ids" not in arrays:
+            return read_csr(arrays)
+        frozen = FrozenPoison.from_arrays(arrays)
+    if threat.catalogue is None:
         raise ValueError(
-            f"holds {sorted(arrays)}: expected one dense array or a CSR matrix of save_npz"
+            "was frozen for one data set, and the threat model does not say which its own is: give "
+            "it a catalogue, or save what FrozenPoison.load(path).profiles holds by save_npz"
         )
-    data, indices, indptr, shape, _ = (arrays[name] for name in CSR)
-    _check_numeric(data)
-    profiles = sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
-    profiles.check_format(full_check=True)
-    profiles.sort_indices()
-    if not profiles.has_canonical_format:
-        raise ValueError("rates an item twice in one profile")
-    return profiles
+    return frozen.profiles_for(threat.catalogue, by_id=by_id)
 
 
 def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
@@ -140,6 +110,8 @@ def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
         for fields in filter(None, reader):
             try:
                 row = dict(zip(header, fields, strict=True))
+                if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", row["item"]):  # int() takes 1_0 for 10
+                    raise ValueError(f"item must be a whole number, got {row['item']!r}")
                 users.append(row["user"])
                 items.append(int(row["item"]))
                 stars.append(float(row["rating"]))
@@ -158,12 +130,7 @@ def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
 
 
 def _from_dense(array: np.ndarray) -> sp.csr_matrix:
-    _check_numeric(array)
+    check_numeric(array)
     if array.ndim != 2:
         raise ValueError(f"expected a (profiles, items) array, got the shape {array.shape}")
     return sp.csr_matrix(np.asarray(array))
-
-
-def _check_numeric(array: np.ndarray) -> None:
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"expected numbers, got the type {array.dtype}")

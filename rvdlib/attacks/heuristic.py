@@ -70,6 +70,7 @@ def segment(
 
     Args:
         segment_size: |S|; all of the F fillers if F is smaller.
+        pool_size: of how many of the most popular items S is chosen.
     """
     check_counts(1, segment_size=segment_size, pool_size=pool_size)
     if pool_size < segment_size:

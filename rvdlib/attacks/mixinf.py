@@ -66,9 +66,13 @@ def mixinf(
     The history gets, fake by fake, what the kept candidate is worth, negated.
 
     Args:
+        n_candidates: mixtures of which the best becomes a fake.
+        n_probes: fakes by which influence is measured.
         list_length: place in the list that the targets shall reach.
-        embedding_size, unobserved_weight, reg: of the surrogate. A weight above 0 is for victims of
-            the ranking regime.
+        embedding_size: factors of the surrogate.
+        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
+            regime.
+        reg: weight of the surrogate's regulariser.
         sweeps: of alternating least squares, before the probes and with each.
 
     Raises:

@@ -53,9 +53,14 @@ def pga(
     The history gets −J after each step.
 
     Args:
+        steps: of gradient ascent.
         step_size: s, how far the entry of the largest gradient goes at first, as a share of the top
             rating.
-        embedding_size, unobserved_weight, reg: of the surrogate.
+        availability_weight: of making predictions for unrated items move, whichever way.
+        embedding_size: factors of the surrogate.
+        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
+            regime.
+        reg: weight of the surrogate's regulariser.
         sweeps: of alternating least squares after each step; four times as many at the start.
         gradient_sweeps: how many sweeps the gradient looks through.
 

@@ -12,9 +12,11 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import check_one_of, did_you_mean
 from rvdlib.attacks.aush import aush
 from rvdlib.attacks.clone import clone
 from rvdlib.attacks.from_file import from_file
+from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
 from rvdlib.attacks.mixinf import mixinf
 from rvdlib.attacks.pga import pga
@@ -56,12 +58,14 @@ def craft(
         ValueError: for an unknown attack or option, or an attack that breaks its budget.
     """
     check_generator(rng)
-    if name not in ATTACKS:
-        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
+    check_one_of("attack", name, ATTACKS)
     known = list(inspect.signature(ATTACKS[name]).parameters)[2:]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(f"attack {name!r} has no option {unknown[0]!r}, it has: {known}")
+    for option in options:
+        if option not in known:
+            has = f"its options are {', '.join(known)}" if known else "it takes none"
+            raise ValueError(
+                f"attack {name!r} has no option {option!r}, {has}{did_you_mean(option, known)}"
+            )
     profiles = ATTACKS[name](threat_model, rng, **options)
     if profiles.shape[0] != threat_model.n_fakes:
         raise ValueError(
@@ -72,12 +76,15 @@ def craft(
     return profiles
 
 
-def poison(split: Split, fakes: sp.csr_matrix) -> sp.csr_matrix:
+def poison(split: Split, fakes: sp.csr_matrix | FrozenPoison) -> sp.csr_matrix:
     """What the victim is trained on: (users + fakes, items), real training rows first.
 
     Raises:
-        ValueError: if the fakes are about another number of items.
+        ValueError: if the fakes are about another number of items, or were frozen for another data
+            set.
     """
+    if isinstance(fakes, FrozenPoison):
+        fakes = fakes.profiles_for(split.ratings)
     if fakes.shape[1] != split.train.shape[1]:
         raise ValueError(f"fakes have {fakes.shape[1]} items, the data {split.train.shape[1]}")
     poisoned = sp.vstack([split.train, fakes], format="csr", dtype=np.float32)

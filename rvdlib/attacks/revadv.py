@@ -44,7 +44,12 @@ from scipy.special import expit
 
 from rvdlib.attacks.heuristic import segment
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import check_counts, check_positive, check_shares
+from rvdlib.attacks.options import (
+    check_counts,
+    check_positive,
+    check_positive_shares,
+    check_shares,
+)
 from rvdlib.attacks.profiles import assemble
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.threat_model import ThreatModel
@@ -72,11 +77,15 @@ def revadv(
     in each fake lowers J.
 
     Args:
+        steps: exchanges of fillers, at most.
         exchanged_share: k at first, as a share of F.
         list_length: K, or less for a user who has fewer unrated items.
         width: of σ, in shares of the top rating.
         copies: how many users each visible one stands for.
-        embedding_size, unobserved_weight, reg: of the surrogate.
+        embedding_size: factors of the surrogate.
+        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
+            regime.
+        reg: weight of the surrogate's regulariser.
         sweeps: of alternating least squares after each step; ten times as many at the start.
         gradient_sweeps: how many sweeps of training the gradient looks through.
 
@@ -87,8 +96,7 @@ def revadv(
     check_counts(1, embedding_size=embedding_size, sweeps=sweeps, gradient_sweeps=gradient_sweeps)
     check_positive(width=width, reg=reg)
     check_shares(unobserved_weight=unobserved_weight)
-    if not 0 < exchanged_share <= 1:
-        raise ValueError(f"exchanged_share must be above 0, up to 1, got {exchanged_share}")
+    check_positive_shares(exchanged_share=exchanged_share)
     whole = replace(threat, visible=sp.vstack([threat.visible] * copies, format="csr"))
     clean = Surrogate.train(
         whole,

@@ -40,6 +40,7 @@ from rvdlib.attacks.options import (
     check_counts,
     check_not_negative,
     check_positive,
+    check_positive_shares,
     check_shares,
 )
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
@@ -76,16 +77,19 @@ def tna(
         influential_share: U, as a share of the visible users.
         list_length: of Γ_u, or less for a user who has fewer unrated items.
         width: of g, in shares of the top rating.
+        l1_weight: of the fake's number of ratings in G.
         steps: of projected gradient descent on w for each fake.
         step_size: how far the weight of the largest gradient goes in one step.
-        embedding_size, unobserved_weight, reg: of the surrogate.
+        embedding_size: factors of the surrogate.
+        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
+            regime.
+        reg: weight of the surrogate's regulariser.
         sweeps: of alternating least squares after each fake; twenty times as many before the first.
 
     Raises:
         ValueError: if an option is out of its range.
     """
-    if not 0 < influential_share <= 1:
-        raise ValueError(f"influential_share must be above 0, up to 1, got {influential_share}")
+    check_positive_shares(influential_share=influential_share)
     check_counts(0, steps=steps)
     check_counts(1, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
     check_positive(width=width, step_size=step_size, reg=reg)

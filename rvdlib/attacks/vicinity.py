@@ -32,6 +32,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from rvdlib.arguments import as_indices, check_one_of
 from rvdlib.attacks.history import History
 from rvdlib.attacks.options import (
     check_counts,
@@ -43,7 +44,7 @@ from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
 from rvdlib.attacks.surrogate import USER, Surrogate
 from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
 from rvdlib.data import round_to_levels
-from rvdlib.neighbors import k_occurrence
+from rvdlib.neighbors import DISTANCES, HUBNESS_REDUCTIONS, k_occurrence
 from rvdlib.threat_model import ThreatModel
 
 FILLERS = ("nearest", "random")
@@ -76,23 +77,37 @@ def vicinity(
     The history gets the loss of the rounded profiles, before the first step and after each.
 
     Args:
-        k, distance, hubness_reduction: what the attacker believes of the defence's neighbours.
+        k: how many neighbours the attacker believes the defence to take.
+        distance: of the neighbours, as the attacker believes: euclidean, cosine, inner_product or
+            profile_overlap.
+        hubness_reduction: of the neighbours, as the attacker believes: none, local_scaling or mutual.
         sources: whom to clone, ``hubs``, ``cover`` or, as the control, ``random`` users.
         target_users: rows of ``threat.visible`` to stand beside, in place of ``sources``.
         fillers: ``nearest`` or ``random``.
         lowered: by how much, as a share of the scale's range.
-        embedding_size, unobserved_weight, reg: of the surrogate. A weight above 0 is for victims of
-            the ranking regime.
+        embedding_size: factors of the surrogate.
+        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
+            regime.
+        reg: weight of the surrogate's regulariser.
         sweeps: of alternating least squares after each step; four times as many at the start.
+        gradient_steps: of Adam on the clones' ratings; 0: they stay as they are.
         step_size: of Adam, as a share of the top rating.
-        vicinal_weight, proximal_weight, list_length: ω and λ that the attacker believes closed-form
-            RVD to have, and how many items he believes to be shown.
+        vicinal_weight: ω of closed-form RVD, as the attacker believes.
+        proximal_weight: λ of closed-form RVD, as the attacker believes.
+        list_length: how many items are shown, as the attacker believes.
 
     Raises:
         ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
             users.
     """
-    _check_choices(sources, fillers, threat.visible.shape[0], target_users)
+    check_one_of("distance", distance, DISTANCES)
+    check_one_of("hubness_reduction", hubness_reduction, HUBNESS_REDUCTIONS)
+    check_one_of("sources", sources, (*RANKED_SOURCES, "random"))
+    check_one_of("fillers", fillers, FILLERS)
+    if target_users is not None:
+        target_users = as_indices("target_users", target_users, threat.visible.shape[0])
+        if not len(target_users):
+            raise ValueError("target_users must be one visible user or more, got none")
     check_counts(0, gradient_steps=gradient_steps)
     check_counts(1, k=k, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
     check_positive(reg=reg, step_size=step_size, proximal_weight=proximal_weight)
@@ -109,7 +124,7 @@ def vicinity(
     )
     neighbors = defense.neighbors(surrogate)
     if target_users is not None:
-        order = beside(neighbors, np.asarray(target_users))
+        order = beside(neighbors, target_users)
     elif sources == "random":
         order = rng.permutation(_long_enough(threat))[: threat.n_fakes]
     else:
@@ -249,17 +264,3 @@ def _descend(
         adam.step()
         ratings.clamp_(low, 1)
     return best
-
-
-def _check_choices(sources, fillers, n_users, target_users):
-    known_sources = (*RANKED_SOURCES, "random")
-    for name, value, known in (("sources", sources, known_sources), ("fillers", fillers, FILLERS)):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    if target_users is not None:
-        rows = np.asarray(target_users)
-        wrong = rows.ndim != 1 or not rows.size or rows.dtype.kind not in "iu"
-        if wrong or not 0 <= rows.min() <= rows.max() < n_users:
-            raise ValueError(
-                f"target_users must be rows of the {n_users} visible users, got {target_users}"
-            )

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+from rvdlib.data.ids import Ids
 
 
 class WriteProtected:
@@ -99,6 +102,27 @@ class Ratings(WriteProtected):
         matrix.sort_indices()
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
         return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
+
+    def user_index(self, raw: object) -> int | np.ndarray:
+        """The row of a raw user id; of a list, tuple, array or Series of ids the rows (B,).
+
+        Raises:
+            ValueError: for an id that there is not, with what may have been meant. The text "3" is
+                not the number 3.
+        """
+        return self._users.index(raw)
+
+    def item_index(self, raw: object) -> int | np.ndarray:
+        """The column of a raw item id, or of several, as :meth:`user_index` has it for users."""
+        return self._items.index(raw)
+
+    @cached_property
+    def _users(self) -> Ids:
+        return Ids(self.name, "user", self.user_ids)
+
+    @cached_property
+    def _items(self) -> Ids:
+        return Ids(self.name, "item", self.item_ids)
 
     @property
     def n_users(self) -> int:

@@ -53,6 +53,7 @@ class ClosedFormRVD(VicinalDefense):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
+        users = self.victim.rows(users)
         rows, groups = self.vicinity(users), self.config.groups
         dealt = [rows[:, first::groups] for first in range(groups)]
         scores = [self._regression.score(users, group) for group in dealt]

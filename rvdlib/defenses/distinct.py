@@ -18,6 +18,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices
 from rvdlib.neighbors import MUTUAL_REACH, NeighborSearch, _mutual_first
 from rvdlib.threads import for_blocks
 
@@ -69,7 +70,8 @@ class DistinctSearch(NeighborSearch):
         Raises:
             ValueError: for ``users`` that are not row numbers.
         """
-        lists, users = super().__call__(users), np.asarray(users, dtype=np.int64)
+        users = as_indices("users", users, len(self._space))
+        lists = super().__call__(users)
         found = np.empty((len(users), self.k), dtype=np.int64)
         for start in range(0, len(users), _USERS_AT_ONCE):
             block = slice(start, start + _USERS_AT_ONCE)

@@ -90,7 +90,7 @@ class FastRVD(RVD):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, in the dtype of the victim's parameters."""
-        users = np.array(users, dtype=np.int64)
+        users = self.victim.rows(users)
         vicinities = np.ascontiguousarray(self.vicinity(users))
         k, (decoder, encoder, ratings) = vicinities.shape[1], self._arrays
         descent, dtype = self._descent(k), decoder.factors.dtype

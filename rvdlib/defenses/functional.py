@@ -40,6 +40,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch.func import functional_call, vmap
 
+from rvdlib.arguments import as_indices
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.threads import single_thread
 
@@ -103,6 +104,7 @@ class FunctionalRVD:
         if hasattr(model, "touched"):
             fitting = _CHUNK_VICINITIES
         self.chunk_size = self.config.chunk_size or fitting
+        self._n_users = n_users
         everyone = torch.arange(n_users, device=self._device)
         with torch.no_grad(), single_thread():
             latent = _private(model).latent
@@ -122,8 +124,9 @@ class FunctionalRVD:
         Raises:
             ValueError: for users out of range, or if fine-tuning diverges.
         """
+        users = as_indices("users", users, self._n_users)
         rows = torch.tensor(self.vicinity(users), device=self._device)
-        users = torch.tensor(np.array(users), dtype=torch.int64, device=self._device)
+        users = torch.tensor(users, device=self._device)
         if not len(users):
             with torch.no_grad():
                 return _private(self.model)(users).cpu().numpy()

@@ -51,9 +51,10 @@ class RVD(VicinalDefense):
     @single_thread()
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
+        users = self.victim.rows(users)
         vicinities = self.vicinity(users)
         scores = [self._score_one(u, rows) for u, rows in zip(users, vicinities, strict=True)]
-        return np.stack(scores) if scores else self.victim.score(np.asarray(users))
+        return np.stack(scores) if scores else self.victim.score(users)
 
     @single_thread()
     def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -62,6 +63,7 @@ class RVD(VicinalDefense):
         Those out of scope are the victim's own tensors: not to be written to.
         """
         config, trained = self.config, self.victim.parameters
+        (user,) = self.victim.rows([user])
         moving = {
             name: value.clone().requires_grad_()
             for name, value in trained.items()

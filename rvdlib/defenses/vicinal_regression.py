@@ -34,6 +34,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices
 from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
@@ -105,8 +106,13 @@ class VicinalRegression:
         Raises:
             ValueError: for row numbers out of range, or that are not integers.
         """
-        users, vicinities = np.asarray(users), np.asarray(vicinities)
-        _check_rows(users, vicinities, len(self._latent))
+        users = as_indices("users", users, len(self._latent))
+        vicinities = as_indices("vicinities", vicinities, len(self._latent), ndim=2)
+        if len(users) != len(vicinities):
+            raise ValueError(
+                f"vicinities must have a row for each of the {len(users)} users, got "
+                f"{len(vicinities)}"
+            )
         shape = len(users), len(self._decoder)
         scores = np.empty(shape, dtype=self._decoder.dtype)
         variance = np.empty(shape if return_variance else (0, shape[1]), dtype=scores.dtype)
@@ -380,16 +386,3 @@ def _check(arrays, ratings, unobserved_weight, proximal_weight):
         )
     if not (ratings.has_canonical_format or ratings.sorted_indices().has_canonical_format):
         raise ValueError("ratings hold the same cell twice; sum_duplicates() would add them up")
-
-
-def _check_rows(users, vicinities, n_users):
-    if users.ndim != 1 or vicinities.ndim != 2 or len(users) != len(vicinities):
-        raise ValueError(
-            "users must be (B,) and vicinities (B, k) row numbers, "
-            f"got {users.shape} and {vicinities.shape}"
-        )
-    for name, rows in {"users": users, "vicinities": vicinities}.items():
-        if rows.size and rows.dtype.kind not in "iu":
-            raise ValueError(f"{name} must be row numbers, integers, got {rows.dtype}")
-        if rows.size and not 0 <= rows.min() <= rows.max() < n_users:
-            raise ValueError(f"{name} must be row numbers below {n_users}")

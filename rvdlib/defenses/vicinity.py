@@ -48,7 +48,11 @@ class VicinalDefense:
         self.config = self.Config(**choices)
 
     def vicinity(self, users: np.ndarray) -> np.ndarray:
-        """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
+        """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
         rows = self._neighbors(users)
         return np.column_stack([rows, users]) if self.config.include_user else rows
 

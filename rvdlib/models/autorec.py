@@ -44,6 +44,11 @@ class AutoRec(EncoderVictim):
             "item_bias": first_bias,
         }
 
+    def parameter_shapes(self):
+        n_items, size = self.train.shape[1], self.config.embedding_size
+        shapes = {"encoder_factors": (n_items, size), "encoder_bias": (size,)}
+        return super().parameter_shapes() | shapes
+
     def offsets(self, parameters, users):
         return torch.from_numpy(self.user_means[users])
 

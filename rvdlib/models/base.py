@@ -12,14 +12,18 @@ of the same names, so nobody ever writes to a trained model.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
+from rvdlib.arguments import as_indices
 from rvdlib.data import HeldOut
+from rvdlib.models import saving
 from rvdlib.seeding import check_generator
 from rvdlib.threads import single_thread
 
@@ -61,6 +65,7 @@ class Victim(ABC):
         train: (users, items) CSR that it was fitted on, stars divided by ``max_rating``.
         levels: the rating scale in stars, ascending.
         mean_rating: μ, the mean of ``train``'s ratings.
+        validation_error: of the epoch that was kept: RMSE in stars, or −NDCG@50.
     """
 
     name: ClassVar[str]
@@ -69,6 +74,7 @@ class Victim(ABC):
     train: sp.csr_matrix
     levels: np.ndarray
     mean_rating: float
+    validation_error: float
 
     def __init__(self, **hyperparameters):
         self.config = self.Config(**hyperparameters)
@@ -105,8 +111,42 @@ class Victim(ABC):
         self.train = sp.csr_matrix(train, dtype=np.float32, copy=True)
         self.train.data /= self.max_rating
         self.mean_rating = float(self.train.data.mean())
+        self.prepare()
         self.parameters, self.validation_error = self._fit(validation, rng)
         return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained victim, training rows included, whole or not at all.
+
+        Args:
+            path: a name that ends in .safetensors (:mod:`rvdlib.models.saving`).
+
+        Raises:
+            ValueError: for another name, or a victim that is not trained or could not be loaded
+                again; the message says what its class lacks.
+            OSError: if it cannot be written.
+        """
+        saving.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` has written: a victim that scores the same, and can be defended.
+
+        ``Victim.load`` takes any victim whose class is imported, ``MF.load`` an MF.
+
+        Raises:
+            ValueError: naming the file and the problem, if it cannot be read, has been changed,
+                holds another victim, or is of a newer format.
+        """
+        return saving.load(cls, path)
+
+    def prepare(self) -> None:  # noqa: B027 - not every victim reads profiles
+        """Derive from ``train`` what the encoder reads; once, before training or after loading."""
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape of every parameter, for this configuration and these training rows."""
+        n_items, size = self.train.shape[1], self.config.embedding_size
+        return {"item_factors": (n_items, size), "item_bias": (n_items,)}
 
     @abstractmethod
     def _fit(self, validation: HeldOut, rng: np.random.Generator) -> tuple[dict, float]:
@@ -123,8 +163,16 @@ class Victim(ABC):
     def encode(
         self, parameters: Parameters, users: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable."""
-        return self.encoder(users)(parameters)
+        """Offsets a (B,) and latent vectors h (B, d) of ``users``; differentiable.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
+        return self.encoder(self.rows(users))(parameters)
+
+    def rows(self, users: ArrayLike) -> np.ndarray:
+        """``users`` (B,) as int64, if they are row numbers of training users; else ValueError."""
+        return as_indices("users", users, self.train.shape[0])
 
     def forward(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
         """Scores (B, items) on ratings divided by the top of the scale; differentiable."""
@@ -145,6 +193,7 @@ class Victim(ABC):
         (1/B) Σ_v Σ_i c_vi (y_vi − s_vi)², with c = 1 and y the rating where there is one, and
         c = ω (``unobserved_weight``), y = y⁰_v elsewhere.
         """
+        users = self.rows(users)
         rows = self.train[users]
         ratings = torch.from_numpy(rows.toarray())
         rows.data = np.ones_like(rows.data)
@@ -157,7 +206,14 @@ class Victim(ABC):
         ).sum()
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items) in stars, float32."""
+        """Scores (B, items) in stars, float32.
+
+        Args:
+            users: (B,) row numbers.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
         return self.score_with(self.parameters, users)
 
     @single_thread()

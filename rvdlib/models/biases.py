@@ -5,6 +5,8 @@ from typing import Self
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices
+
 
 class Biases:
     """s_ui = μ + b_i + b_u, damped means (Koren, Bell and Volinsky 2009, eq. 3, fitted in turn).
@@ -35,7 +37,8 @@ class Biases:
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items) in stars, float32."""
+        """Scores (B, items) in stars, float32; ValueError for what are not row numbers."""
+        users = as_indices("users", users, len(self.user_bias))
         scores = self.mean + self.user_bias[users, None] + self.item_bias
         return scores.astype(np.float32)
 

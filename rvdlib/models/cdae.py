@@ -26,6 +26,10 @@ class CDAE(AutoRec):
         shape = self.train.shape[0], self.config.embedding_size
         return {**parameters, "user_embeddings": normal(rng, *shape, std=0.01)}
 
+    def parameter_shapes(self):
+        shape = self.train.shape[0], self.config.embedding_size
+        return super().parameter_shapes() | {"user_embeddings": shape}
+
     def hidden(self, parameters, inputs, users):
         own = parameters["user_embeddings"][torch.tensor(users)]
         return super().hidden(parameters, inputs, users) + own

@@ -82,6 +82,9 @@ class EncoderVictim(Victim):
     def read_profiles(self) -> sp.csr_matrix:
         """(users, items) CSR: what the encoder reads of each training row, float32."""
 
+    def prepare(self):
+        self.inputs = self.read_profiles()
+
     @abstractmethod
     def offsets(self, parameters: Parameters, users: np.ndarray) -> torch.Tensor:
         """a (B,); differentiable."""
@@ -131,7 +134,6 @@ class EncoderVictim(Victim):
         return loss / len(users)
 
     def _fit(self, validation, rng):
-        self.inputs = self.read_profiles()
         parameters = self.initial_parameters(rng)
         for value in parameters.values():
             value.requires_grad_()

@@ -29,6 +29,13 @@ class MF(Victim):
     name = "MF"
     Config = MFConfig
 
+    def parameter_shapes(self):
+        n_users = self.train.shape[0]
+        shapes = {"user_factors": (n_users, self.config.embedding_size)}
+        if not self.ranking:
+            shapes["user_bias"] = (n_users,)
+        return super().parameter_shapes() | shapes
+
     def encoder(self, users):
         users = torch.tensor(users)
 

@@ -37,6 +37,13 @@ class NSVD(EncoderVictim):
             parameters["user_bias"] = torch.zeros(n_users)
         return parameters
 
+    def parameter_shapes(self):
+        n_users, n_items = self.train.shape
+        shapes = {"implicit_factors": (n_items, self.config.embedding_size)}
+        if not self.ranking:
+            shapes["user_bias"] = (n_users,)
+        return super().parameter_shapes() | shapes
+
     def offsets(self, parameters, users):
         if self.ranking:
             return torch.zeros(len(users))

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from rvdlib.arguments import as_indices
 from rvdlib.threads import single_thread
 
 
@@ -19,11 +20,13 @@ class Popularity:
     predicts_stars = False
 
     def fit(self, train: sp.csr_matrix) -> Self:
+        self.n_users = train.shape[0]
         self.counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items), float32: the same row for everybody."""
+        """Scores (B, items), float32: the same row for everybody; ValueError for anybody else."""
+        users = as_indices("users", users, self.n_users)
         return np.tile(self.counts, (len(users), 1))
 
 
@@ -59,5 +62,6 @@ class EASE:
         return self
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items), float32."""
+        """Scores (B, items), float32; ValueError for what are not row numbers."""
+        users = as_indices("users", users, self.rated.shape[0])
         return (self.rated[users] @ self.weights).astype(np.float32)

@@ -30,6 +30,7 @@ MACHINERY = frozenset(
         "__main__.py",
         "cli.py",
         "study/agreement.py",
+        "study/attack_help.py",
         "study/bench.py",
         "study/choose.py",
         "study/commands.py",

@@ -28,6 +28,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from rvdlib.arguments import check_one_of
 from rvdlib.data import Ratings, leave_one_out, load_dataset
 from rvdlib.defenses import ClosedFormConfig
 from rvdlib.defenses.vicinal import RVDConfig
@@ -93,8 +94,7 @@ def benchmark(
             trained.
     """
     threads = threads or torch.get_num_threads()
-    if model not in VICTIMS:
-        raise ValueError(f"{model!r} is not a model; the models are {', '.join(VICTIMS)}")
+    check_one_of("model", model, VICTIMS)
     closed = {"unobserved_weight": unobserved_weight, "proximal_weight": proximal_weight, "k": k}
     iterative = {"k": k, "steps": STEPS, "learning_rate": LEARNING_RATE}
     if chosen:

@@ -1,6 +1,7 @@
 """``rvd bench`` and ``rvd attack``. What they need is imported when they run: help is instant."""
 
 import json
+import re
 
 import click
 from click.core import ParameterSource
@@ -8,6 +9,7 @@ from click.core import ParameterSource
 from rvdlib.runner.commands import BadInput
 from rvdlib.runner.layout_options import layout_options, read_dataset
 
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -60,7 +62,36 @@ def bench(
     click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
 
 
-@click.command()
+class _AttackCommand(click.Command):
+    """Its help ends with the attacks or, where one is named, with that one's options."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta["rvdlib.arguments"] = list(args)
+        return super().parse_args(context, args)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from rvdlib.study.attack_help import described
+
+        attacks = described()
+        named = [each for each in context.meta.get("rvdlib.arguments", ()) if each in attacks]
+        if not named:
+            with formatter.section("Attacks (rvd attack NAME --help shows the options of one)"):
+                formatter.write_dl([(name, each.summary) for name, each in attacks.items()])
+            return
+        attack = attacks[named[0]]
+        with formatter.section(f"The attack {named[0]}"):
+            formatter.write_text(attack.summary)
+        rows = [
+            (f"{name}={option.default or '...'}", f"{option.description} [{option.type}]")
+            for name, option in attack.options.items()
+        ]
+        with formatter.section(
+            "Its options, for --option, and their defaults (--regime may set others)"
+        ):
+            formatter.write_dl(rows) if rows else formatter.write_text("None.")
+
+
+@click.command(cls=_AttackCommand)
 @click.argument("name")
 @click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
 @click.option("--out", required=True, metavar="FILE", help="Where to write: a name in .npz.")
@@ -87,7 +118,8 @@ def bench(
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the attack, over what --regime sets; the value as in YAML; repeatable.",
+    help="Of the attack (NAME --help lists them), over what --regime sets; the value as in YAML; "
+    "repeatable.",
 )
 @layout_options
 def attack(
@@ -99,12 +131,14 @@ def attack(
     the items, and what made them, sealed by a hash. The attack from_file reads it again, as
     scipy.sparse.load_npz does.
     """
-    from rvdlib.strict_yaml import parse_yaml
+    from rvdlib.attacks.frozen import check_frozen_name
+    from rvdlib.paths import check_writable
     from rvdlib.study.hyperparameters import attack_options
     from rvdlib.study.poison import freeze
 
     try:
-        given = dict(_parse_option(option, parse_yaml) for option in options)
+        given = _parse_options(options)
+        check_writable(check_frozen_name(out))  # before work that would be lost
         ratings = read_dataset(dataset, layout)
         poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
@@ -117,8 +151,17 @@ def attack(
     )
 
 
-def _parse_option(text: str, parse) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise ValueError(f"--option must be KEY=VALUE, got {text!r}")
-    return key, parse(value, f"--option {text}")
+def _parse_options(options: tuple[str, ...]) -> dict[str, object]:
+    from rvdlib.strict_yaml import parse_yaml
+
+    parsed = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--option must be KEY=VALUE, got {text!r}")
+        if key in parsed:
+            raise ValueError(f"--option {key} is given twice")
+        # 1e-4 is a text in YAML, which wants 1.0e-4.
+        is_decimal = _DECIMAL.fullmatch(value)
+        parsed[key] = float(value) if is_decimal else parse_yaml(value, f"--option {text}")
+    return parsed

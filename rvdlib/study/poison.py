@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 import rvdlib
 from rvdlib import attacks, paths
-from rvdlib.attacks.frozen import FrozenPoison
+from rvdlib.arguments import check_one_of
+from rvdlib.attacks.frozen import FrozenPoison, texts
 from rvdlib.attacks.history import History
 from rvdlib.data import Ratings, Split, leave_one_out, load_dataset
 from rvdlib.runner.fingerprint import cell_fingerprint
@@ -36,8 +37,7 @@ def aim(
     Raises:
         ValueError: for an unknown attack, data set or target set, or a value out of range.
     """
-    if attack not in attacks.ATTACKS:
-        raise ValueError(f"attack must be one of {', '.join(attacks.ATTACKS)}, got {attack!r}")
+    check_one_of("attack", attack, attacks.ATTACKS)
     split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
     targets = draw_targets(split, target_set, stream(seed, "targets", target_set))
     threat = build_threat_model(
@@ -64,12 +64,7 @@ def craft(
         if "history" in options:
             raise ValueError("history is no option: the objective is recorded anyway")
         watched = {"history": history}
-    try:
-        return attacks.craft(attack, threat, rng, **options, **watched), history
-    except TypeError as error:
-        raise ValueError(
-            f"an option of {attack!r} is of the wrong type, got {options}: {error}"
-        ) from error
+    return attacks.craft(attack, threat, rng, **options, **watched), history
 
 
 def freeze(
@@ -123,5 +118,5 @@ def _made(
         "rvdlib_version": rvdlib.__version__,
         "objectives": history.objectives,
     }
-    item_ids = split.ratings.item_ids.astype(str)
-    return FrozenPoison(profiles, item_ids, threat.targets, threat.levels, origin), seconds
+    item_ids = split.ratings.item_ids.tolist()
+    return FrozenPoison(profiles, texts(item_ids), threat.targets, threat.levels, origin), seconds

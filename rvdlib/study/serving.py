@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from rvdlib.arguments import as_indices
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.models import Victim
@@ -37,7 +38,7 @@ class Undefended:
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) in stars, float32."""
-        return self._users[users] @ self._items
+        return self._users[as_indices("users", users, len(self._users))] @ self._items
 
 
 def choices(

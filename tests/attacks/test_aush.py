@@ -243,8 +243,8 @@ def test_a_history_changes_nothing(threat):
     ("options", "message"),
     [
         ({"selected": [3]}, "no targets"),
-        ({"selected": [5, 5]}, "distinct"),
-        ({"selected": [60]}, "distinct items"),
+        ({"selected": [5, 5]}, "selected repeat: 5 stands there twice"),
+        ({"selected": [60]}, "selected must be item indices from 0 to 59, got 60"),
         ({"n_selected": 21}, "between 1 and pool_size"),
     ],
 )

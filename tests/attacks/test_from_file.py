@@ -179,8 +179,8 @@ def test_a_broken_sparse_matrix_is_refused(tmp_path, changes):
         ("<!DOCTYPE html>\n<html></html>\n", "line 1: expected the columns"),
         ("user,item,rating\n", "holds 0 profiles"),
         ("user,item,rating\na,1,5\na,2,good\n", "line 3: could not convert string to float"),
-        ("user,item,rating\na,one,5\n", "line 2: invalid literal for int"),
-        ("user,item,rating\na,1.5,5\n", "line 2: invalid literal for int"),
+        ("user,item,rating\na,one,5\n", "line 2: item must be a whole number, got"),
+        ("user,item,rating\na,1.5,5\n", "line 2: item must be a whole number, got"),
         ("user,item,rating\na,6,5\n", "line 2: item must be from 0 to 5, got 6"),
         ("user,item,rating\n\na,-1,5\n", "line 3: item must be from 0 to 5, got -1"),
         ("user,item,rating\na,9" + "9" * 30 + ",5\n", "line 2: item must be from 0 to 5"),
@@ -204,7 +204,7 @@ def test_files_that_are_missing_of_another_kind_or_too_large_are_refused(tmp_pat
         load(tmp_path / "absent.npy")
     with pytest.raises(ValueError, match=r"fakes\.pkl: profiles must be a \.npy, \.npz, \.csv"):
         load(tmp_path / "fakes.pkl")
-    monkeypatch.setattr("rvdlib.attacks.from_file.MAX_BYTES", 100_000)
+    monkeypatch.setattr("rvdlib.attacks.archives.MAX_BYTES", 100_000)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("profiles.npy", bytes(1_000_000))
     with pytest.raises(ValueError, match=r"bomb\.npz: unpacks to 1,000,000 bytes"):

@@ -451,10 +451,13 @@ def test_permuted_targets_do_not_promote_the_real_ones(split, threat):
         ({"sources": "target_users"}, "sources must be one of hubs, cover, random"),
         ({"fillers": "all"}, "fillers must be one of nearest, random"),
         ({"distance": "manhattan"}, "distance must be one of"),
-        ({"target_users": []}, "must be rows of the 90 visible"),
-        ({"target_users": [90]}, "must be rows of the 90 visible"),
-        ({"target_users": [-1]}, "must be rows of the 90 visible"),
-        ({"target_users": [0.5]}, "must be rows of the 90 visible"),
+        ({"target_users": []}, "target_users must be one visible user or more, got none"),
+        ({"target_users": [90]}, "target_users must be row numbers from 0 to 89, got 90"),
+        ({"target_users": [-1]}, "target_users must be row numbers from 0 to 89, got -1"),
+        (
+            {"target_users": [0.5]},
+            "target_users must be row numbers, integers from 0 to 89, got 0.5",
+        ),
     ],
 )
 def test_bad_options_are_refused(threat, options, message):

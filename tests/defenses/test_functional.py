@@ -271,7 +271,7 @@ def test_only_a_model_that_says_it_predicts_stars_has_an_rmse():
     split = leave_one_out(synthetic_ratings(N_ROWS, N_COLUMNS, 120, rng=stream(0)), stream(1))
     _, no_stars, stars = models = Net(), Net(), Net()
     no_stars.predicts_stars, stars.predicts_stars = False, True
-    found = [evaluate(FunctionalRVD(each, N_ROWS, steps=1), split, []) for each in models]
+    found = [evaluate(FunctionalRVD(each, N_ROWS, steps=1), split, [], k=3) for each in models]
     assert np.isnan([found[0].rmse, found[1].rmse]).all()
     assert found[2].rmse > 0
     assert found[0].ndcg == found[1].ndcg == found[2].ndcg > 0
@@ -494,5 +494,5 @@ def test_impossible_choices_are_refused_by_name(choice, value):
 def test_rows_out_of_range_are_refused():
     with pytest.raises(ValueError, match="k must be between 1 and 23"):
         FunctionalRVD(Net(), N_ROWS, k=N_ROWS)
-    with pytest.raises(ValueError, match="users must be rows below 24, got 24"):
+    with pytest.raises(ValueError, match="users must be row numbers from 0 to 23, got 24"):
         FunctionalRVD(Net(), N_ROWS).score(np.array([N_ROWS]))

@@ -482,7 +482,10 @@ def test_the_machine_is_measured_by_what_it_did():
             "'ml-100m' is neither a file nor a data set; the data sets are "
             "ml-100k, ml-1m, filmtrust, yelp",
         ),
-        ({"--model": "SVD"}, "'SVD' is not a model; the models are MF, NSVD, AutoRec, CDAE"),
+        (
+            {"--model": "SVD"},
+            "model must be one of MF, NSVD, AutoRec, CDAE, got 'SVD'; did you mean 'NSVD'?",
+        ),
         ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
     ],
 )

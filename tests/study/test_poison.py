@@ -153,11 +153,25 @@ def test_every_budget_option_changes_the_profiles(dataset):
 
 BAD = {
     "nosuch": (["nosuch"], "attack must be one of random, "),
-    "option": (["clone", "--option", "size=3"], "has no option 'size'"),
+    "nearly": (["Clon"], "got 'Clon'; did you mean 'clone'?"),
+    "option": (["clone", "--option", "size=3"], "has no option 'size', it takes none"),
+    "near option": (["aush", "--option", "epoch=3"], "did you mean 'epochs'?"),
+    "twice": (["aush", "--option", "epochs=3", "--option", "epochs=4"], "epochs is given twice"),
+    "true": (["aush", "--option", "epochs=yes"], "epochs must be a whole number, got True"),
+    "text": (["aush", "--option", "epochs='3'"], "epochs must be a whole number, got '3'"),
+    "decimal": (["aush", "--option", "epochs=1e1"], "epochs must be a whole number, got 10.0"),
+    "list": (["aush", "--option", "reg=[1]"], "reg must be a number, got [1]"),
+    "items": (["aush", "--option", "selected=[1.0]"], "selected must be item indices, integers"),
+    "item": (["aush", "--option", "selected=ab"], "selected must be item indices in one"),
+    "target": (["vicinity", "--option", "target_users=['1']"], "must be row numbers, integers"),
+    "distance": (["vicinity", "--option", "distance=cosin"], "did you mean 'cosine'?"),
+    "hubs": (["vicinity", "--option", "hubness_reduction=3"], "hubness_reduction must be one of"),
+    "path": (["from_file", "--option", "path=3"], "path must be the name of a file, got 3"),
+    "draw": (["from_file", "--option", "path=f", "--option", "draw=1"], "draw must be true or"),
     "form": (["clone", "--option", "size"], "--option must be KEY=VALUE, got 'size'"),
     "value": (
         ["aush", "--option", "reg=many"],
-        "an option of 'aush' is of the wrong type, got {'reg",
+        "reg must be a number, got 'many'",
     ),
     "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
@@ -169,7 +183,8 @@ BAD = {
     "share": (["clone", "--visible-share", "0"], "visible_share must be in"),
     "data": (["clone", "--dataset", "absent.csv"], "absent.csv"),
     "name": (["clone", "--out", "fakes.csv"], "frozen profiles need a name that ends in .npz"),
-    "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none"),
+    "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none/f.npz cannot be written"),
+    "file as folder": (["clone", "--out", "/dev/null/f.npz"], "/dev/null/f.npz cannot be written"),
 }
 
 
@@ -191,3 +206,58 @@ def test_help_needs_neither_torch_nor_numba():
     )
     code += "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("out", ["fakes.csv", "there.npz", "a/file.txt/fakes.npz", "/proc/f.npz"])
+def test_where_nothing_can_be_written_nothing_is_crafted(dataset, tmp_path, out, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file.txt").touch()
+    (tmp_path / "there.npz").mkdir()
+    monkeypatch.setattr(poison, "_made", None)
+    before = sorted(tmp_path.rglob("*"))
+    result = attack("random", "--dataset", dataset, "--out", tmp_path / out)
+    assert result.exit_code == 2
+    assert out in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_made_to_find_out_whether_they_can_be_are_gone_where_crafting_fails(
+    dataset, tmp_path
+):
+    out = tmp_path / "new" / "newer" / "fakes.npz"
+    told = ["random", "--dataset", dataset, "--out", out, "--target-set", "random"]
+    assert attack(*told, "--attack-size", 2).exit_code == 2
+    assert not (tmp_path / "new").exists()
+    result = attack(*told, "--attack-size", 0.1)
+    assert result.exit_code == 0, result.output
+    assert out.exists()
+
+
+@pytest.mark.parametrize(("value", "means"), [("1e-4", 1e-4), ("2E3", 2e3), ("0.5", 0.5), ("3", 3)])
+def test_numbers_are_numbers_however_they_are_written(value, means):
+    from rvdlib.study.commands import _parse_options
+
+    parsed = _parse_options((f"reg={value}",))["reg"]
+    assert parsed == means
+    assert type(parsed) is type(means)
+
+
+def test_a_frozen_file_is_taken_for_its_own_data_set_alone(dataset, tmp_path):
+    out, again = tmp_path / "fakes.npz", tmp_path / "again.npz"
+    aimed = ["--attack-size", 0.1, "--target-set", "random"]
+    assert attack("clone", "--dataset", dataset, "--out", out, *aimed).exit_code == 0
+    read = ["from_file", "--option", f"path={out}", "--out", again, *aimed]
+    result = attack(*read, "--dataset", dataset)
+    assert result.exit_code == 0, result.output
+    assert (FrozenPoison.load(again).profiles != FrozenPoison.load(out).profiles).nnz == 0
+    other = tmp_path / "other.csv"
+    other.write_text(RATINGS + "40,1,5\n")
+    result = attack(*read, "--dataset", other)
+    assert result.exit_code == 2
+    assert f"{out}: was frozen for 'r.csv' (SHA-256 " in result.output
+    assert "not for 'other.csv'" in result.output
+
+
+def test_the_version_is_the_packages():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"rvd, version {rvdlib.__version__}\n"

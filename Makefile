@@ -35,14 +35,16 @@ help: ## Show this list
 study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (minutes)
 	.venv/bin/rvd study --profile $(PROFILE)
 
+# On two processes or more, a file or notebook on one of them.
+PYTEST = $(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 # Both suites run even if the first one fails.
 test: $(READY) ## Test the library, then every executed tiny notebook
 	@status=0; \
-	$(VENV_PYTHON) -m pytest tests || status=$$?; \
+	$(PYTEST) tests || status=$$?; \
 	if ls results/tiny/*.ipynb >/dev/null 2>&1; then \
 		RVD_PROGRESS=/dev/null RVD_OUTPUT_DIR="$(CURDIR)/.cache/nbval" \
-			$(VENV_PYTHON) -m pytest -p tests.nbval_within --nbval --nbval-current-env \
-			results/tiny || status=$$?; \
+			$(PYTEST) -p tests.nbval_within --nbval --nbval-current-env results/tiny || status=$$?; \
 	fi; \
 	exit $$status
 

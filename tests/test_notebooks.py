@@ -134,6 +134,12 @@ def test_what_no_cell_could_use_is_refused_before_any_runs(path):
 
 
 @every_notebook
+def test_every_cell_that_is_evaluated_is_kept_in_a_table(path):
+    for cell in code_cells(read_notebook(path)):
+        assert cell.source.count("run_cells(") <= cell.source.count("tables.save("), cell.source
+
+
+@every_notebook
 def test_a_source_is_committed_without_outputs(path):
     for cell in code_cells(read_notebook(path)):
         assert cell.outputs == []

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rvdlib import evaluation, paths, tables
+from rvdlib import evaluation
 from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.models.reference import Popularity
 from rvdlib.seeding import stream
@@ -20,7 +20,6 @@ METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
 SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
-OWNED = ["dataset", "defense"]
 KNOWLEDGE = ["attack_options", "visible_share", "filler_size"]
 IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
@@ -213,19 +212,9 @@ def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:
     return format_interval(*interval[:3])
 
 
-def add_to_cells(rows: pd.DataFrame, profile: str) -> None:
-    """Bring these rows into ``results/<profile>/cells.csv``.
-
-    They take the place of all that stood there of the same data sets and defences: what is no
-    longer run, at other choices or seeds, must not stay.
-    """
-    file = paths.RESULTS / profile / "cells.csv"
+def cell_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Evaluated cells as a csv holds them, the same whatever order they came in: each cell once."""
     rows = rows.assign(
         **{name: rows[name].map(json.dumps) for name in ("attack_options", "choices")}
     )
-    if file.is_file():
-        old = pd.read_csv(file, keep_default_na=False, na_values=[""])
-        own = pd.MultiIndex.from_frame(rows[OWNED])
-        rows = pd.concat([old[~pd.MultiIndex.from_frame(old[OWNED]).isin(own)], rows])
-    rows = rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")
-    tables.save(rows, profile, "cells")
+    return rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")

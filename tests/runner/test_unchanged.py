@@ -166,7 +166,8 @@ def test_one_number_of_many_decides(values, data, tolerance, beyond):
         ("06_profiles", OPTIMISED),
         ("07_adaptive_attack", OPTIMISED),
         ("headline", SHOWN),
-        ("cells", OPTIMISED),
+        ("06_cells", OPTIMISED),
+        ("03_cells", TABLE),
         ("scratch", TABLE),
     ],
 )

@@ -1,5 +1,6 @@
 """What RVD did, derived from cells: held to figures worked out by hand."""
 
+import io
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from rvdlib import paths, plots
+from rvdlib import paths, plots, tables
 from rvdlib.study import effects
 from rvdlib.study.choose import SEARCH_FILE
 from rvdlib.study.effects import PAPER, WEIGHTED
@@ -66,10 +67,6 @@ def attacked():
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     return tmp_path
-
-
-def cells_on_file(results) -> pd.DataFrame:
-    return pd.read_csv(results / "tiny" / "cells.csv", keep_default_na=False, na_values=[""])
 
 
 def test_lifts_are_those_worked_out_by_hand(attacked):
@@ -258,53 +255,19 @@ def test_every_form_has_one_name_everywhere():
     assert set(plots.FORM_COLOURS) == forms | {"none"}
 
 
-def test_a_second_run_writes_the_same_bytes(attacked, results):
+def test_the_table_of_cells_does_not_depend_on_the_order_and_has_each_cell_once(attacked, results):
     rows = effects.with_lift(attacked)
-    effects.add_to_cells(rows, "tiny")
-    first = (results / "tiny" / "cells.csv").read_bytes()
-    effects.add_to_cells(rows.sample(frac=1, random_state=0), "tiny")
-    assert (results / "tiny" / "cells.csv").read_bytes() == first
+    shuffled = pd.concat([rows, rows]).sample(frac=1, random_state=0)
+    for name, given in (("in_order", rows), ("shuffled", shuffled)):
+        tables.save(effects.cell_table(given), "tiny", name)
+    found = [(results / "tiny" / f"{name}.csv").read_bytes() for name in ("in_order", "shuffled")]
+    assert found[0] == found[1]
+    assert len(effects.cell_table(shuffled)) == len(rows)
 
 
-def test_none_stays_text_and_what_is_missing_stays_missing(attacked, results):
-    effects.add_to_cells(effects.with_lift(attacked), "tiny")
-    effects.add_to_cells(frame(row("clone", "sweep of k", 0.3)), "tiny")
-    found = cells_on_file(results)
-    assert set(found["attack"]) == {"none", "average", "random", "clone"}
-    assert (found["defense"] == "none").sum() == 3
-    assert found.loc[found["defense"] == "sweep of k", "lift"].isna().all()
+def test_none_stays_text_and_what_is_missing_stays_missing(attacked):
+    table = effects.cell_table(effects.with_lift(attacked))
+    found = pd.read_csv(io.StringIO(table.to_csv()), keep_default_na=False, na_values=[""])
+    assert set(found["attack"]) == {"none", "average", "random"}
     assert found.loc[found["attack"] == "none", "lift_removed"].isna().all()
     assert json.loads(found.loc[found["defense"] == PAPER, "choices"].iloc[0]) == {"k": 3}
-
-
-def test_a_re_run_replaces_its_own_rows_and_keeps_the_others(attacked, results):
-    sweep = [
-        row("clone", "sweep of k", 0.3, choices={"k": 3}),
-        row("clone", "sweep of k", 0.2, choices={"k": 9}),
-    ]
-    effects.add_to_cells(attacked, "tiny")
-    effects.add_to_cells(frame(*sweep), "tiny")
-    effects.add_to_cells(attacked.assign(target_hit_ratio=0.9), "tiny")
-    found = cells_on_file(results)
-    assert len(found) == len(attacked) + 2
-    swept = found["defense"] == "sweep of k"
-    assert found.loc[swept, "target_hit_ratio"].tolist() == [0.3, 0.2]
-    assert (found.loc[~swept, "target_hit_ratio"] == 0.9).all()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"choices": [{"k": 30}] * 6}, {"seed": 7}, {"n_users": 20}, {"victim": "CDAE"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_what_is_no_longer_run_does_not_stay_in_the_table(attacked, results, change):
-    effects.add_to_cells(attacked, "tiny")
-    effects.add_to_cells(attacked.assign(**change), "tiny")
-    assert len(cells_on_file(results)) == len(attacked)
-
-
-def test_another_data_set_stays_whatever_it_is_called(attacked, results):
-    effects.add_to_cells(attacked.assign(dataset="null"), "tiny")
-    effects.add_to_cells(attacked, "tiny")
-    effects.add_to_cells(attacked, "tiny")
-    assert cells_on_file(results)["dataset"].value_counts().to_dict() == {"null": 6, "ml-100k": 6}

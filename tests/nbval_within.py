@@ -1,7 +1,11 @@
 """Makes nbval compare numbers as numbers, within what ``rvdlib.runner.unchanged`` states for the
 notebook, and all else to the letter (``pytest -p tests.nbval_within --nbval``)."""
 
+import os
+
 from nbval.plugin import IPyNbCell
+
+from rvdlib import paths
 from rvdlib.runner.unchanged import SHOWN, first_difference, tolerance_of
 
 
@@ -20,6 +24,11 @@ class Within(str):
         return not self == other
 
     __hash__ = str.__hash__
+
+
+def pytest_configure():
+    """Kernels start in the notebooks' folder, where a relative variable would mean another one."""
+    os.environ.update(paths.as_variables())
 
 
 def pytest_itemcollected(item):

@@ -99,7 +99,10 @@ def test_parallel_targets_share_one_set_up(checkout):
     ok, _, calls, _ = make(checkout, "-j2", "study", "test")
     assert ok
     assert calls[:3] == CREATE + INSTALL
-    assert sorted(calls[3:]) == ["-m pytest -n auto --maxprocesses 4 --dist loadfile tests", "study --profile quick"]
+    assert sorted(calls[3:]) == [
+        "-m pytest -n auto --maxprocesses 4 --dist loadfile tests",
+        "study --profile quick",
+    ]
 
 
 @pytest.mark.parametrize("step", INSTALL)

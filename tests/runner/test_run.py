@@ -287,7 +287,7 @@ def test_a_study_runs_where_the_home_cannot_be_written(project, make_notebook, h
     (project / "params" / "tiny.yml").write_text("01_home: {}")
     (project / "tmp").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, "-c", COMMAND, "default_int_handler"],
         cwd=project,
         env=os.environ | {"HOME": home, "TMPDIR": str(project / "tmp")},
         text=True,

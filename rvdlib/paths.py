@@ -95,25 +95,13 @@ LOCK = PROJECT / "requirements.lock"
 def check_writable(path: Path) -> None:
     """Find out, before long work, whether :func:`write_atomically` could write ``path``.
 
-    A file is written beside it and removed again, with the folders that were made for it.
-
     Raises:
         OSError: naming the path, if it is a folder or nothing can be written there.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file in it")
-    made = [folder for folder in path.parents if not folder.exists()]
-    probe = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        write_atomically(probe, b"0")
-    except OSError as error:
-        raise type(error)(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
+    if problem := writing_problem(path.parent):
+        raise OSError(f"{path} cannot be written: {problem}")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -63,7 +63,6 @@ class ThreatModel(WriteProtected):
             raise ValueError(f"n_fakes must not be negative, got {self.n_fakes}")
         if not len(self.levels) or (np.diff(self.levels, prepend=0) <= 0).any():
             raise ValueError(f"levels must be above 0 and ascending, got {self.levels}")
-
         if self.catalogue is not None and len(self.catalogue.item_ids) != n_items:
             raise ValueError(
                 f"catalogue must name the {n_items} items, got {len(self.catalogue.item_ids)}"

@@ -88,6 +88,7 @@ INSTALL = [
 ]
 CREATE = ["-m venv --clear .venv"]
 LINT = ["-m ruff check .", "-m ruff format --check ."]
+PYTEST = "-m pytest -n auto --maxprocesses 4 --dist loadfile"
 
 
 def test_first_call_sets_up_and_the_second_does_not(checkout):
@@ -99,10 +100,7 @@ def test_parallel_targets_share_one_set_up(checkout):
     ok, _, calls, _ = make(checkout, "-j2", "study", "test")
     assert ok
     assert calls[:3] == CREATE + INSTALL
-    assert sorted(calls[3:]) == [
-        "-m pytest -n auto --maxprocesses 4 --dist loadfile tests",
-        "study --profile quick",
-    ]
+    assert sorted(calls[3:]) == [f"{PYTEST} tests", "study --profile quick"]
 
 
 @pytest.mark.parametrize("step", INSTALL)
@@ -247,7 +245,7 @@ def test_the_lock_is_resolved_by_the_oldest_python(checkout):
     assert (checkout / "requirements.lock").read_text().splitlines() == head
 
 
-@pytest.mark.parametrize("failing", ["pytest tests", "nbval"])
+@pytest.mark.parametrize("failing", ["loadfile tests", "--nbval "])
 def test_both_suites_run_and_either_failure_counts(checkout, failing):
     (checkout / "results/tiny").mkdir(parents=True)
     (checkout / "results/tiny/a.ipynb").touch()
@@ -255,8 +253,10 @@ def test_both_suites_run_and_either_failure_counts(checkout, failing):
     (checkout / "broken").write_text(failing)
     ok, _, calls, _ = make(checkout, "test")
     assert not ok
-    suites = ["-m pytest tests", "-m pytest --nbval --nbval-current-env results/tiny"]
-    assert calls == suites
+    assert calls == [
+        f"{PYTEST} tests",
+        f"{PYTEST} -p tests.nbval_within --nbval --nbval-current-env results/tiny",
+    ]
     (checkout / "broken").write_text("")
     assert make(checkout, "test").ok
 

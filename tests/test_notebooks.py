@@ -139,6 +139,14 @@ def test_every_cell_that_is_evaluated_is_kept_in_a_table(path):
         assert cell.source.count("run_cells(") <= cell.source.count("tables.save("), cell.source
 
 
+def test_no_notebook_reads_or_writes_what_another_one_writes():
+    sources = [cell.source for path in SOURCES for cell in code_cells(read_notebook(path))]
+    written = re.findall(r'(tables|plots)\.(?:save|kept)\(.*, "(\w+)"\)', "\n".join(sources))
+    assert len(written) > len(SOURCES)
+    assert len(set(written)) == len(written)
+    assert not [source for source in sources if "read_" in source or "open(" in source]
+
+
 @every_notebook
 def test_a_source_is_committed_without_outputs(path):
     for cell in code_cells(read_notebook(path)):

@@ -7,8 +7,7 @@
 - ``.csv``: a header with the columns user, item and rating in any order, one rating a line.
 
 Items are columns of the ratings matrix, counted from 0; ``ratings.item_index(raw)`` finds those of
-raw ids. Users in a csv may be called anything; profiles keep their order of
-appearance.
+raw ids. Users in a csv may be called anything; profiles keep their order of appearance.
 """
 
 import csv

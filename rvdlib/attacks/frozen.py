@@ -181,7 +181,7 @@ class FrozenPoison:
 
 def texts(ids: Iterable) -> np.ndarray:
     """Raw ids as text, in an array of Python's own strings: none takes the room of another."""
-    return np.array([*map(str, ids), None], dtype=object)[:-1]
+    return np.array([*map(str, ids)], dtype=object)
 
 
 def check_frozen_name(path: str | Path) -> Path:

@@ -21,9 +21,10 @@ import scipy.linalg  # noqa: F401  brings a BLAS of its own
 import torch
 from threadpoolctl import ThreadpoolController
 
+from rvdlib.writable import PACKAGE
+
 Fingerprint = dict[str, dict[str, str]]
 
-PACKAGE = Path(__file__).resolve().parents[1]
 # These files run, keep and report; they change no number, in a notebook or in a cell.
 MACHINERY = frozenset(
     {

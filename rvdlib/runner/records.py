@@ -1,6 +1,7 @@
 """What each notebook depended on and wrote when it last ran *here*, and so whether it must again.
 
-Kept under ``.cache``, never in ``results``, so that a clean clone computes everything anew.
+Kept under ``.cache``, never in ``results``, so that a clean clone computes everything anew. No
+notebook reads or writes a file that another one writes.
 """
 
 import json
@@ -44,7 +45,8 @@ class StudyRecords:
         if name not in self._records:
             return "new"
         old = self._records[name]
-        return difference(old, self._record(old["outputs"], self._dependencies(name, parameters)))
+        new = self._dependencies(name, parameters)
+        return difference(old, new | {"outputs": _digests(old["outputs"])})
 
     def begin(self, name: str, parameters: dict[str, Any]) -> Begun:
         """Note what a notebook depends on just before it runs, whatever is edited meanwhile."""
@@ -55,15 +57,11 @@ class StudyRecords:
         after = self._stamps()
         outputs = {path for path, stamp in after.items() if begun.stamps.get(path) != stamp}
         outputs |= self._records.get(begun.name, {}).get("outputs", {}).keys() & after.keys()
-        record = self._record(outputs, begun.dependencies)
-        for other in self._records:
-            if other < begun.name:  # a table that both add to is now as this notebook left it
-                shared = self._records[other]["outputs"]
-                shared |= {path: record["outputs"][path] for path in shared.keys() & outputs}
-        self._records[begun.name] = record
+        self._records[begun.name] = begun.dependencies | {"outputs": _digests(outputs)}
         paths.write_atomically(self.file, json.dumps(self._records, indent=1))
 
-    def _dependencies(self, name: str, parameters: dict[str, Any]) -> Fingerprint:
+    @staticmethod
+    def _dependencies(name: str, parameters: dict[str, Any]) -> Fingerprint:
         source = paths.NOTEBOOKS / f"{name}.ipynb"
         shared = (path for path in paths.PARAMS.glob("*.yml") if path.stem not in PROFILES)
         return {
@@ -74,21 +72,6 @@ class StudyRecords:
             # A published data set is pinned by its hash, which is code.
             "data": {text: file_digest(path) for text, path in _named_files(parameters)},
             "versions": library_versions(),
-            "earlier tables": {
-                path: digest
-                for other in sorted(self._records)
-                if other < name
-                for path, digest in self._records[other]["outputs"].items()
-                if path.endswith(".csv")
-            },
-        }
-
-    @staticmethod
-    def _record(outputs: Iterable[str], dependencies: Fingerprint) -> Fingerprint:
-        earlier = dependencies["earlier tables"].items()
-        return dependencies | {
-            "earlier tables": {path: digest for path, digest in earlier if path not in outputs},
-            "outputs": {path: file_digest(paths.OUTPUT / path) for path in sorted(outputs)},
         }
 
     def _stamps(self) -> Stamps:
@@ -111,6 +94,10 @@ class StudyRecords:
         except (ValueError, TypeError, KeyError, AttributeError):
             warnings.warn(f"{self.file} is damaged: every notebook is run again", stacklevel=3)
             return {}
+
+
+def _digests(outputs: Iterable[str]) -> dict[str, str]:
+    return {path: file_digest(paths.OUTPUT / path) for path in sorted(outputs)}
 
 
 def _named_files(parameters: dict[str, Any]) -> Iterator[tuple[str, Path]]:

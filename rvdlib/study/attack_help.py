@@ -7,9 +7,9 @@ import ast
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from rvdlib.writable import PACKAGE
+
 _TYPES = {
     "int": "whole number",
     "float": "number",
@@ -84,7 +84,7 @@ def _described(file: str, function: str, preset: dict, neighbors: list[str]) -> 
             default = preset.get(argument.arg, default)
             options[argument.arg] = Option(
                 argument.arg,
-                _TYPES[ast.unparse(argument.annotation)],
+                _TYPES.get(annotation := ast.unparse(argument.annotation), annotation),
                 None if default is None else _as_yaml(ast.literal_eval(default)),
                 texts.get(argument.arg, ""),
             )

@@ -31,8 +31,6 @@ from rvdlib.study.poison import kept_poison
 from rvdlib.threat_model import draw_targets
 
 UNDEFENDED = "none"
-
-
 # Profiles from a file are somebody's own: a scenario has no place to name the file.
 CRAFTABLE = ("none", *(name for name in attacks.ATTACKS if name != "from_file"))
 

@@ -15,13 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from rvdlib import evaluation
-from rvdlib.data import (
-    Ratings,
-    Split,
-    leave_one_out,
-    load_dataset,
-    random_holdout,
-)
+from rvdlib.data import Ratings, Split, leave_one_out, load_dataset, random_holdout
 from rvdlib.evaluation import Recommender
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases

@@ -5,9 +5,12 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator, svds
 from sklearn.metrics import roc_auc_score
 
+from rvdlib.threads import single_thread
+
 N_COMPONENTS = 3
 
 
+@single_thread()
 def pca_suspicion(ratings: sp.csr_matrix) -> np.ndarray:
     """How suspicious each profile is (users,): the higher, the more. Unsupervised.
 

@@ -8,6 +8,7 @@ same blocks however many there are.
 """
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,12 @@ class _OneBlasThread:
 
     def __init__(self):
         self._lock, self._inside = threading.Lock(), 0
+        # A process forked while another thread holds the lock would wait for that thread for ever.
+        os.register_at_fork(
+            before=self._lock.acquire,
+            after_in_parent=self._lock.release,
+            after_in_child=self._lock.release,
+        )
 
     def __enter__(self):
         with self._lock:
@@ -41,6 +48,24 @@ class _OneBlasThread:
                     self._limit.restore_original_limits()
 
 
+class _OneTorchThread(threading.local):
+    """The same for torch, which counts threads for each thread of Python's; callers may overlap there
+    too, as coroutines do, and leave in any order."""
+
+    _inside = 0
+
+    def __enter__(self):
+        if not self._inside:
+            self._before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        self._inside += 1
+
+    def __exit__(self, *_):
+        self._inside -= 1
+        if not self._inside:
+            torch.set_num_threads(self._before)
+
+
 @contextmanager
 def _anybody_may_set_limits() -> Iterator[None]:
     """threadpoolctl obeys the thread that set a limit first, and silently no other."""
@@ -49,7 +74,7 @@ def _anybody_may_set_limits() -> Iterator[None]:
     OpenBLASController.clear_controlling_thread(force=True)
 
 
-_ONE_BLAS_THREAD = _OneBlasThread()
+_ONE_BLAS_THREAD, _ONE_TORCH_THREAD = _OneBlasThread(), _OneTorchThread()
 
 
 @functools.cache
@@ -63,13 +88,8 @@ def _blas() -> ThreadpoolController:
 @contextmanager
 def single_thread() -> Iterator[None]:
     """torch and BLAS on one thread, within a ``with`` or, as ``@single_thread()``, in a function."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _ONE_BLAS_THREAD:
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with _ONE_TORCH_THREAD, _ONE_BLAS_THREAD:
+        yield
 
 
 @contextmanager

@@ -34,7 +34,8 @@ every_notebook = pytest.mark.parametrize("name", load_profile("tiny"))
 
 @pytest.fixture
 def output(tmp_path, monkeypatch) -> Path:
-    """Where a kernel that starts now writes its tables and figures."""
+    """Where a kernel that starts now writes its tables and figures, whatever the user's IPython."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("RVD_OUTPUT_DIR", str(tmp_path / "output"))
     monkeypatch.delenv("RVD_PROGRESS", raising=False)
     return tmp_path / "output"

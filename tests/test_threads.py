@@ -1,13 +1,18 @@
 """The rule for threads: no number depends on how many there are; and blocks, each worked on once."""
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from threadpoolctl import ThreadpoolController
 
+from rvdlib import detection
 from rvdlib.attacks import craft
 from rvdlib.data import leave_one_out
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
@@ -88,6 +93,80 @@ def test_callers_at_once_have_one_blas_thread_until_the_last_has_gone():
         other.join()
         assert seen == [{1}]
         assert blas_threads() == {3}
+
+
+def state() -> tuple:
+    return torch.get_num_threads(), blas_threads()
+
+
+def test_callers_that_overlap_in_one_thread_may_leave_in_any_order():
+    """As coroutines and generators do."""
+    with on_threads(3):
+        first, second = single_thread(), single_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert state() == (1, {1})
+        second.__exit__(None, None, None)
+        assert state() == (3, {3})
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
+def test_after_an_error_there_are_as_many_threads_as_before(error):
+    with on_threads(3):
+        with pytest.raises(error), single_thread(), single_thread():
+            raise error
+        assert state() == (3, {3})
+
+
+FORKS = """
+import os, signal, threading
+from rvdlib.threads import single_thread
+
+def enter_and_leave():
+    while not done.is_set():
+        with single_thread():
+            pass
+
+done = threading.Event()
+others = [threading.Thread(target=enter_and_leave) for _ in range(3)]
+for other in others:
+    other.start()
+try:
+    for _ in range(20):
+        if not (child := os.fork()):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+            signal.alarm(10)
+            with single_thread():
+                os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit("a child hangs")
+finally:
+    done.set()
+"""
+
+
+def test_a_process_forked_while_other_threads_compute_does_not_hang():
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "2"}, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_suspicion_is_computed_on_one_thread(monkeypatch):
+    seen = []
+
+    def recorded(*arguments, **options):
+        seen.append(state())
+        return svds(*arguments, **options)
+
+    svds = detection.svds
+    monkeypatch.setattr(detection, "svds", recorded)
+    with on_threads(3):
+        detection.pca_suspicion(sp.random_array((30, 20), density=0.5, format="csr", rng=0))
+    assert seen == [(1, {1})]
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,15 @@ import io
 import math
 import re
 from decimal import Decimal
-from itertools import repeat, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
 TABLE = 1e-4  # float32 sums differ by less, and nobody reads more
 SHOWN = 1e-3  # a notebook shows three decimals, the last of which may be rounded the other way
+SHARP, SOFT = 48, 12  # levels of 255 in a figure: a pixel, and a mean over an area
 # An attack that optimises takes another path on another processor, and ends about as far.
 OPTIMISED = 0.02
 TOLERANCES = {
@@ -27,10 +28,22 @@ TOLERANCES = {
     "07": OPTIMISED,
     "headline": SHOWN,
 }
-# Columns, or values of ``metric``, that follow from what stands beside them, and by leaps: a place on
-# a map of t-SNE, which each processor draws another way, and ratios among the few users who have
-# fakes among their neighbours.
-FOLLOWERS = {"x", "y", *(f"target_hit_ratio_with_{n}_fakes" for n in range(4))}
+# Columns that follow from what stands beside them, and by leaps: a place on a map of t-SNE, which
+# each processor draws another way.
+FOLLOWERS = {"x", "y"}
+# The same of columns, or values of ``metric``, where an attack optimises: ratios among the few users
+# who have fakes among their neighbours.
+AMONG_FEW = {f"target_hit_ratio_with_{n}_fakes" for n in range(4)}
+# Columns of what was chosen and not measured: equal, however wide the tolerance.
+SETTINGS = {
+    "attack_options",
+    "attack_size",
+    "choices",
+    "filler_size",
+    "proximal_weight",
+    "unobserved_weight",
+    "visible_share",
+}
 
 
 def tolerance_of(name: str, default: float = TABLE) -> float:
@@ -122,27 +135,41 @@ def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
 
 
 def same_table(old: str, new: str, tolerance: float) -> bool:
-    """Whether two csv texts say the same, cell by cell; :data:`FOLLOWERS` are not looked at."""
+    """Whether two csv texts say the same, cell by cell.
+
+    :data:`SETTINGS` must be equal. :data:`FOLLOWERS` are not looked at, nor are :data:`AMONG_FEW`
+    where the tolerance is that of :data:`OPTIMISED`.
+    """
     try:
-        before, after = (list(csv.DictReader(io.StringIO(text))) for text in (old, new))
+        before, after = (list(csv.reader(io.StringIO(text))) for text in (old, new))
     except csv.Error:
         return False
-    return len(before) == len(after) and all(map(_same_row, before, after, repeat(tolerance)))
-
-
-def _same_row(old: dict[str, str], new: dict[str, str], tolerance: float) -> bool:
-    if list(old) != list(new) or None in (*new, *new.values(), *old.values()):
+    names = after[0] if after else []
+    if before[:1] != after[:1] or any(len(row) != len(names) for row in before + after):
         return False
-    numbers = {"mean", "low", "high", "n"} if new.get("metric") in FOLLOWERS else set()
-    looked_at = [name for name in new if name not in FOLLOWERS | numbers]
-    return not any(first_difference(old[name], new[name], tolerance) for name in looked_at)
+    return len(before) == len(after) and all(
+        _same_row(names, *rows, tolerance) for rows in zip(before[1:], after[1:], strict=True)
+    )
 
 
-def same_picture(old: bytes, new: bytes, reach: int, most: int = 48) -> bool:
+def _same_row(names: list[str], old: list[str], new: list[str], tolerance: float) -> bool:
+    free = FOLLOWERS | AMONG_FEW if tolerance >= OPTIMISED else FOLLOWERS
+    if dict(zip(names, new, strict=True)).get("metric") in free:
+        free = free | {"mean", "low", "high", "n"}
+    return not any(
+        first_difference(one, other, 0 if name in SETTINGS else tolerance)
+        for name, one, other in zip(names, old, new, strict=True)
+        if name not in free
+    )
+
+
+def same_picture(old: bytes, new: bytes, reach: int) -> bool:
     """Whether two PNG images show the same, nothing moved by more than ``reach`` pixels.
 
-    Each pixel of the one must be, by ``most`` of 255 levels, within what the other has around it. A
-    damaged image is the same as none.
+    Each pixel of the one must be, by :data:`SHARP` of 255 levels, within what the other has around
+    it. The same, by :data:`SOFT`, holds of means over 7 by 7 pixels: they hardly depend on where
+    between two pixels a line is, and so they tell faint areas, as of intervals. A damaged image is
+    the same as none.
     """
     try:
         first, second = (_pixels(content) for content in (old, new))
@@ -150,6 +177,11 @@ def same_picture(old: bytes, new: bytes, reach: int, most: int = 48) -> bool:
         return False
     if first.shape != second.shape:
         return False
+    means = [uniform_filter(image, (7, 7, 1)) for image in (first, second)]
+    return _within(first, second, reach, SHARP) and _within(*means, reach, SOFT)
+
+
+def _within(first: np.ndarray, second: np.ndarray, reach: int, most: int) -> bool:
     size = (2 * reach + 1, 2 * reach + 1, 1)
     return all(
         (one >= minimum_filter(other, size) - most).all()

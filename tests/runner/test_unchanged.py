@@ -1,4 +1,5 @@
 import io
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rvdlib.plots import BLUE, GREY
 from rvdlib.runner.unchanged import (
+    AMONG_FEW,
     FOLLOWERS,
     OPTIMISED,
+    SETTINGS,
     SHOWN,
     TABLE,
     first_difference,
@@ -222,15 +226,53 @@ def test_a_damaged_table_is_another_one(damaged):
     assert not same_table(damaged, OLD, TABLE)
 
 
-@pytest.mark.parametrize("follower", sorted(FOLLOWERS))
-def test_what_follows_from_the_rest_of_a_table_does_not_decide(follower):
+@pytest.mark.parametrize(
+    "new", ["", "attack,thr\n", "attack,ndcg,n\n", "n,thr,attack\n", "attack,thr,n,n\n"]
+)
+def test_another_heading_is_another_table_even_without_rows(new):
+    assert not same_table("attack,thr,n\n", new, TABLE)
+    assert not same_table(new, "attack,thr,n\n", TABLE)
+    assert same_table(new, new, TABLE)
+
+
+def test_of_two_columns_of_one_name_both_are_compared():
+    assert not same_table("thr,thr\n0.1,0.2\n", "thr,thr\n0.3,0.2\n", TABLE)
+
+
+@pytest.mark.parametrize("tolerance", [TABLE, OPTIMISED])
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_what_was_chosen_is_equal_however_wide_the_tolerance(setting, tolerance):
+    table = f'attack,{setting},thr\npga,"{{}}",0.5\n'
+    assert same_table(table.format("0.03"), table.format("0.030"), tolerance)
+    assert not same_table(table.format("0.03"), table.format("0.03001"), tolerance)
+    assert not same_table(table.format("k 3, λ 0.01"), table.format("k 3, λ 0.02"), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("follower", "tolerance"),
+    [
+        *product(sorted(FOLLOWERS), [TABLE, OPTIMISED]),
+        *product(sorted(AMONG_FEW), [OPTIMISED]),
+    ],
+)
+def test_what_follows_from_the_rest_of_a_table_does_not_decide(follower, tolerance):
     wide = f"attack,thr,{follower}\npga,0.5,{{}}\n"
-    assert same_table(wide.format(0.1), wide.format(""), TABLE)
-    assert not same_table(wide.format(0.1), wide.format(0.1).replace("0.5", "0.6"), TABLE)
+    assert same_table(wide.format(0.1), wide.format(""), tolerance)
+    assert not same_table(wide.format(0.1), wide.format(0.1).replace("0.5", "0.6"), tolerance)
     long = f"attack,metric,mean,low,high,n\npga,{follower},{{}}\npga,thr,0.5,,,1\n"
-    assert same_table(long.format("0.1,,,1"), long.format("0.3,0.2,0.4,2"), TABLE)
-    assert not same_table(long.format("0.1,,,1"), long.format("0.1,,,1")[:-2] + "2\n", TABLE)
-    assert not same_table(long.format(",,,0"), long.format(",,,0").replace("pga", "aush"), TABLE)
+    assert same_table(long.format("0.1,,,1"), long.format("0.3,0.2,0.4,2"), tolerance)
+    assert not same_table(long.format("0.1,,,1"), long.format("0.1,,,1")[:-2] + "2\n", tolerance)
+    assert not same_table(
+        long.format(",,,0"), long.format(",,,0").replace("pga", "aush"), tolerance
+    )
+
+
+@pytest.mark.parametrize("ratio", sorted(AMONG_FEW))
+def test_ratios_among_few_users_count_where_no_attack_optimises(ratio):
+    wide = f"attack,{ratio}\nclone,{{}}\n"
+    assert not same_table(wide.format(0.1), wide.format(0.2), TABLE)
+    long = f"attack,metric,mean,low,high,n\nclone,{ratio},{{}},,,1\n"
+    assert not same_table(long.format(0.1), long.format(0.2), TABLE)
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
@@ -247,9 +289,21 @@ def test_noise_in_the_last_digits_leaves_a_table_the_same(rows):
     assert same_table(old, old, 0)
 
 
-def drawn(y=0.5, label="0.3", colour="tab:blue", transparent=False, dpi=200, height=2.0) -> bytes:
+def drawn(
+    y=0.5,
+    label="0.3",
+    colour="tab:blue",
+    transparent=False,
+    dpi=200,
+    height=2.0,
+    band=0.2,
+    shade=0.5,
+) -> bytes:
     figure, axes = plt.subplots(figsize=(3, height), layout="constrained")
     axes.plot([0, 1, 2], [0.1, y, 0.9], "o-", color=colour)
+    places = np.array([0.1, y, 0.9])
+    axes.fill_between([0, 1, 2], places - band, places + band, color=BLUE, alpha=0.15, linewidth=0)
+    axes.axvspan(0, shade, color=GREY, alpha=0.15, linewidth=0)
     axes.set(xlabel=f"k = {label}", ylim=(0, 1))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, transparent=transparent)
@@ -278,6 +332,10 @@ def test_a_picture_is_the_same_where_nothing_moved_further_than_its_reach(reach)
         {"colour": "tab:orange"},
         {"colour": "none"},
         {"height": 2.1},
+        {"band": 0},
+        {"band": 0.3},
+        {"shade": 0},
+        {"shade": 0.7},
     ],
 )
 def test_another_label_colour_or_size_is_another_picture(changed, reach):

@@ -18,7 +18,7 @@ class Within(str):
         return self
 
     def __eq__(self, other):
-        return not first_difference(self, other, self.tolerance)
+        return not first_difference(str(self), str(other), self.tolerance)
 
     def __ne__(self, other):
         return not self == other

@@ -31,7 +31,7 @@ class Evaluation:
         k: length of the list.
         users: (U,) row numbers, real users only.
         targets: (T,) item indices.
-        target_ranks: (U, T) rank of each target in each user's list, inf where she rated it.
+        target_ranks: (U, T) rank of each target in each user's list, inf where the user rated it.
         raters: (U, T) whether the user rated the target in training.
         test_ranks: (U,) rank of the test item, NaN for a user without one.
         squared_errors: (U,) on the test item in stars², NaN for a user without one, and for all on
@@ -174,7 +174,7 @@ def recommend(
     Args:
         users: (U,) row numbers; who stands there twice is served twice. Raw ids:
             :func:`recommend_by_id`.
-        seen: (users, items) CSR; what is stored in a user's row is out of her list.
+        seen: (users, items) CSR; what is stored in a user's row is not in the user's list.
         k: length of the list.
         block_size: users scored at once; memory is about block_size × items scores.
 

@@ -1,6 +1,6 @@
 """The one specification of every metric. Pure functions of scores, ranks and ratings.
 
-**The list.** A user's list holds all items that she has not rated in training, by falling score,
+**The list.** A user's list holds all items that the user has not rated in training, by falling score,
 ties by item order (lower index first): rank(i) = 1 + #(s > s_i) + #(s = s_i and index < i), counted
 over unseen items. No negatives are sampled. Seen items are out of the list whatever their score;
 so is an item scored −inf. A score that is NaN raises: sorted, it would pass for a very good one.

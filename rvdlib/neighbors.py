@@ -2,7 +2,7 @@
 
 Distances (smaller is nearer): ``euclidean``, ``cosine`` and ``inner_product`` between latent
 vectors, ``profile_overlap`` between the sets of rated items (one minus the Jaccard index). A user
-is never her own neighbour; ties go to the lower row number.
+is never their own neighbour; ties go to the lower row number.
 
 **Exact.** The order is that of distances summed directly in float64, in which equal users tie. A
 matrix product only finds out who may be near: for vectors c, centred at the median (which changes
@@ -24,7 +24,7 @@ Nanopoulos and Ivanović 2010). Who copies a handful of them reaches everybody. 
   s = 0, is near to nobody else.
 - ``mutual``: the order of the worse of two ranks, v's among u's nearest and u's among v's, as far
   as the 10k nearest of either reach; then the others, nearest first. Equal ranks go to who is
-  nearer. A hub has far more followers than places near the top of her own list. (Of mutual
+  nearer. A hub has far more followers than places near the top of its own list. (Of mutual
   proximity, Schnitzer et al. 2012, the form that needs lists and no n × n table.)
 """
 

@@ -80,7 +80,7 @@ def user_map(people: pd.DataFrame) -> Figure:
             "s": 26,
             "edgecolors": "black",
             "linewidths": 0.5,
-            "label": "her neighbours",
+            "label": "neighbours",
         },
         "fake neighbour": {
             "c": RED,
@@ -89,13 +89,13 @@ def user_map(people: pd.DataFrame) -> Figure:
             "marker": "X",
             "label": "fakes among them",
         },
-        "she": {
+        "served": {
             "c": BLUE,
             "s": 130,
             "marker": "*",
             "edgecolors": "black",
             "linewidths": 0.6,
-            "label": "she",
+            "label": "the user served",
         },
     }
     figure, axes = plt.subplots(figsize=(COLUMN_WIDTH * 0.8, COLUMN_WIDTH * 0.55))

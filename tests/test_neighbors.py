@@ -369,7 +369,7 @@ def test_what_becomes_of_the_arrays_later_does_not_matter():
 
 
 def test_a_trained_victim_is_searched_among_fakes_too(ml100k):
-    """Twenty copies of a user below the real rows are her nearest neighbours, in their order."""
+    """Twenty copies of a user below the real rows are the user's nearest neighbours, in their order."""
     split = leave_one_out(ml100k, stream(0, "split"))
     train = sp.vstack([split.train, *([split.train[400]] * 20)], format="csr")
     victim = NSVD(unobserved_weight=0.1, epochs=1).fit(
@@ -417,7 +417,7 @@ def test_more_neighbours_than_there_are_others_are_refused(k):
 
 @pytest.mark.parametrize("user", [-1, 5])
 def test_a_user_out_of_range_is_refused(user):
-    """A negative row would be found, and would be her own neighbour."""
+    """A negative row would be found, and would be their own neighbour."""
     with pytest.raises(ValueError, match=f"users must be row numbers from 0 to 4, got {user}"):
         crowd()(np.array([0, user]))
 

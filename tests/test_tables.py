@@ -49,7 +49,7 @@ def test_a_table_that_stays_is_written_all_the_same_for_the_records_of_the_run(r
 
 
 def test_a_map_is_drawn_as_it_was_where_the_victim_is_the_same(results):
-    people = pd.DataFrame({"kind": ["she", "none"], "x": [1.5, 2.0], "radius": [0.5, math.nan]})
+    people = pd.DataFrame({"kind": ["served", "none"], "x": [1.5, 2.0], "radius": [0.5, math.nan]})
     elsewhere = people.assign(x=-people["x"])
     for new, kept in (
         (people, people),

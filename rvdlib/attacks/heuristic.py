@@ -65,7 +65,7 @@ def segment(
     largest audience: visible users who like all of S and have rated no target. Published code asks
     for an audience of 30 users at least; the largest one needs no such constant and so scales to
     whatever share of the users is visible. Ties, and data where nobody likes anything, fall to
-    the more popular items. A user likes what she gives at least three quarters of the scale's
+    the more popular items. A user likes items rated at least three quarters of the scale's
     range (4 of 1..5).
 
     Args:

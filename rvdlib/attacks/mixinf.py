@@ -12,7 +12,7 @@ attacker wants a low
 
     J = −(1/n) Σ_u Σ_t log σ(ŝ_ut − ŝ_u,i_u)
 
-over the n visible users and, for each, the targets that she has not rated. Let φ_j = −dJ/dr_j be the
+over the n visible users and, for each, the targets that the user has not rated. Let φ_j = −dJ/dr_j be the
 influence of the probe's rating of item j, the surrogate following to its new optimum
 (:mod:`rvdlib.attacks.surrogate`), and ω its weight of an unobserved cell. To first order, it lowers J
 by φ_j (x_j − (1 − ω) ŝ_j) if a rating x_j takes the place of the probe's unobserved cell, so that a

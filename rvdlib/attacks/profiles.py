@@ -57,7 +57,7 @@ def templates(threat: ThreatModel, size: int) -> sp.csr_matrix:
 
     They are the visible users with at least ``size`` ratings. If there is no such user, all visible
     users are templates; their ratings stay whole, and the most popular items that a user has not
-    rated fill up her row, at their visible mean.
+    rated fill up the row, at their visible mean.
     """
     rows = threat.visible.copy()
     rows.data[np.isin(rows.indices, threat.targets)] = 0

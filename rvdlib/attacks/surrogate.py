@@ -179,7 +179,7 @@ class Surrogate:
     ) -> np.ndarray:
         """(users,): to first order, what J gains if a user leaves the training data.
 
-        Her part L_u of the loss goes, and the item factors follow: a · ∇L_u (Koh and Liang 2017).
+        The user's part L_u of the loss goes, and the item factors follow: a · ∇L_u (Koh and Liang 2017).
         """
         _, a = self.adjoint(user_gradient, item_gradient, sweeps)
         omega, rated = self.unobserved_weight, self.ratings

@@ -47,7 +47,7 @@ from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
 from rvdlib.attacks.surrogate import ITEM, USER, Surrogate
 from rvdlib.threat_model import ThreatModel
 
-# Of training, that the removal of a user is followed through: from her items to other users, and
+# Of training, that the removal of a user is followed through: from the user's items to other users, and
 # from them to the targets.
 INFLUENCE_SWEEPS = 3
 

@@ -1,7 +1,7 @@
 """What closed-form RVD would score the targets in an attacker's surrogate, and which way is up.
 
 The surrogate (:mod:`rvdlib.attacks.surrogate`) is trained on the fakes too. There the k nearest of
-each visible user are found among visible users and fakes, and her score for target t is corrected by
+each visible user are found among visible users and fakes, and the user's score for target t is corrected by
 them, as a ridge regression of the target's decoder row on what they have left unexplained:
 
     s_ut = ŝ_ut + z_u (Zᵀ C Z + λ I)⁻¹ Zᵀ C (y_t − ŝ_t)

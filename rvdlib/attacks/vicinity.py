@@ -5,7 +5,7 @@ surrogate of the victim (:mod:`rvdlib.attacks.surrogate`) on the users that he s
 nearest there, and clones m of them:
 
 - ``hubs``: those who stand in most lists;
-- ``cover``: one after the other, whoever stands in most lists that hold no fake so far, her own
+- ``cover``: one after the other, whoever stands in most lists that hold no fake so far, their own
   among them; when all hold one, from the start again;
 - ``random``: anybody, the neighbourhoods unknown. This is the control: what it does less than the
   others is owed to where clones stand, and what it does, to how they rate;

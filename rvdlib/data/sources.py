@@ -46,11 +46,12 @@ def load_dataset(source: str | Path | pd.DataFrame | Ratings, **layout) -> Ratin
         raise DataError(
             f"a data set is a name, a file, a DataFrame or Ratings, got {type(source).__name__}"
         )
-    known = source.name if isinstance(source, Ratings) else str(source).lower()
-    if isinstance(source, Ratings) or known in CATALOGUE:
+    read, known = isinstance(source, Ratings), str(source).lower()
+    if read or known in CATALOGUE:
         if any(said is not None for said in layout.values()):
-            raise DataError(f"{known} is a published data set; columns are named for files only")
-        return source if isinstance(source, Ratings) else _load_published(known)
+            what = f"{source.name} has been read" if read else f"{known} is a published data set"
+            raise DataError(f"{what}; columns are named for files only")
+        return source if read else _load_published(known)
     if not os.path.exists(source):
         raise DataError(
             f"{str(source)!r} is neither a file nor a data set; the data sets are "

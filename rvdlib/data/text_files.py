@@ -112,8 +112,11 @@ def _under(separator: str, path: str, content: bytes, suffix: str, layout: Layou
     try:
         positions = named_positions(where, first, layout)
     except DataError as problem:
-        no_names = like_a_row or len(first) == 2
-        advice = ", or header=False (--no-header) if there is no header line" if no_names else ""
+        advice = ""
+        if len(first) == 1:
+            advice = ", or what separates the fields with separator (--separator)"
+        elif like_a_row or len(first) == 2:
+            advice = ", or header=False (--no-header) if there is no header line"
         raise DataError(f"{problem}{advice}") from None
     return replace(table, n_fields=len(first), positions=positions)
 

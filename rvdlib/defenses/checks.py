@@ -313,7 +313,7 @@ def company_does_not_matter(subject: _Subject):
             _same_in_any_batch(
                 subject,
                 name,
-                "a user's answer must come from her own row: no statistics of the batch (batch "
+                "a user's answer must come from the user's row: no statistics of the batch (batch "
                 "norm needs running ones, or take layer norm)",
             )
 

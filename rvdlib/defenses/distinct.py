@@ -1,8 +1,7 @@
 """Neighbours with profiles of their own: the nearest users, near-duplicates left out.
 
-Who copies the ratings of a user that stands in many lists stands in them too, as often as he copies
-her. With a limit on the overlap of two neighbours, copies speak with one voice. Users are looked at
-nearest first, and v joins the vicinity N unless
+Copies of a user who stands in many lists stand in them too, all of them. With a limit on the overlap
+of two neighbours, only one does. Users are looked at nearest first, and v joins the vicinity N unless
 
     |I_v ∩ I_w| / |I_v ∪ I_w|  >  max_overlap    for some w in N,
 

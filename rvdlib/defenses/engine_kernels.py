@@ -152,7 +152,7 @@ def fine_tune(
         batches: (B or 1, steps or 1, 2, k) what each neighbour's ratings, and silence, weigh in
             each step, 2/B c.
         block: rows whose gradient is formed before they move.
-        factors: (B, d), set to each user's h after the last step; ``offsets`` (B,) to her a.
+        factors: (B, d), set to each user's h after the last step; ``offsets`` (B,) to the user's a.
         n_moved: (B,), set to the number of rows; ``moved_items`` and ``moved_scores`` (B, rows)
             to their items and the user's scores.
     """
@@ -411,7 +411,7 @@ def _encode(neighbours, encoder, moving, cells, vicinity):
 
 @_compiled
 def _encode_user(user, neighbours, encoder, ratings, moving, row_of, vicinity):
-    """u's h to the last row of ``vicinity.latent``, from what has moved; returns her a."""
+    """u's h to the last row of ``vicinity.latent``, from what has moved; returns u's a."""
     k = len(neighbours)
     size = len(vicinity.hidden) // (k + 1)
     hidden, one = vicinity.hidden[_at(k, size)], vicinity.hidden.dtype.type(1)
@@ -573,7 +573,7 @@ def _step_sparse(n_rows, block, step, weights, decoder, descent, space):
 
 @_compiled
 def _hear(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
-    """Slopes of one neighbour's cells, and what they add to the gradients of her h and a."""
+    """Slopes of one neighbour's cells, and what they add to the gradients of its h and a."""
     latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
     gradient = vicinity.latent_gradient[_at(o, size)]
     row, target, slope = cells.row, cells.target, cells.slope

@@ -6,7 +6,7 @@ The model is a ``torch.nn.Module`` that holds its own data. ``users`` is a LongT
     row_loss(users)  (B,)         ℓ_v, the training loss of each user's row
     forward(users)   (B, items)   scores, in whatever unit
 
-Each served user u has parameters of her own, θ_u, which start at the trained θ̂ and descend
+Each served user u has parameters θ_u of their own, which start at the trained θ̂ and descend
 
     (1/|N|) Σ_{v ∈ N} ℓ_v(θ_u) + (λ/|N|) ‖θ_u − θ̂‖²,        N = N_k(u), as in rvdlib.defenses.RVD
 

@@ -1,6 +1,6 @@
 """Real-time Vicinal Defense, as the paper has it (Xu, Wu, Lian 2023, arXiv 2309.17278).
 
-To serve user u: find her k nearest neighbours, fine-tune a private copy of the victim on the
+To serve user u: find the k nearest neighbours, fine-tune a private copy of the victim on the
 training loss of their rows, recommend with the copy, and let it go. The paper restores the shared
 weights instead; a copy per call is the same specification, and safe with threads and interrupts.
 

@@ -95,7 +95,7 @@ class VicinalRegression:
     def score(
         self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Scores (B, items) after each user's decoder was fitted to her vicinity, exactly.
+        """Scores (B, items) after each user's decoder was fitted to the vicinity, exactly.
 
         Args:
             users: (B,) row numbers.

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from nbformat import NotebookNode
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from rvdlib.strict_yaml import parse_yaml
 
 
 class StudyError(Exception):
@@ -164,8 +165,8 @@ def _fits(value: Any, declared: Any) -> bool:
 
 def _as_yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except ValueError:
         return text
 
 

@@ -12,7 +12,7 @@ in float64 (``max_abs_difference``, ``top50_identical``: are they the same compu
 float32 that is served, where two items may be closer than rounding (``agreement`` has both).
 
 Shares of what the machine can do count the least that any implementation must do for a user: one
-product of her vector with the catalogue, and scores written once and read once; defended, also one
+product of the user's vector with the catalogue, and scores written once and read once; defended, also one
 with everybody's vectors, their distances written and read, and a product a rating of the vicinity.
 
 The peak memory is that of a process of its own, which loads the victim and has the closed form

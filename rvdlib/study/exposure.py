@@ -1,4 +1,4 @@
-"""Who has fakes among her neighbours, and what that does to her list."""
+"""Which users have fakes among their neighbours, and what that does to their lists."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One user's story: her list before the attack, under it, and under RVD; and her neighbours."""
+"""One user's story: the list before the attack, under it, and under RVD; and the neighbours."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Story:
     user: int
 
     def lists(self) -> pd.DataFrame:
-        """Her ten first items: not attacked, attacked, and under each form of RVD.
+        """The user's ten first items: not attacked, attacked, and under each form of RVD.
 
         ▲ marks a target; in brackets, an item's number of real training ratings.
         """
@@ -49,14 +49,14 @@ class Story:
     def map(self, k: int, seed: int = 0) -> pd.DataFrame:
         """:func:`plane` of everybody, one row a user.
 
-        Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``she``.
+        Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``served``.
         """
         victim = self.attacked.victim
         people = plane(victim, self.clean.split.train.shape[0], seed)
         nearest = NeighborSearch(victim.user_factors(), k)(np.array([self.user]))[0]
         fake = people["kind"] == "fake"
         people.loc[nearest, "kind"] = np.where(fake[nearest], "fake neighbour", "neighbour")
-        people.loc[self.user, "kind"] = "she"
+        people.loc[self.user, "kind"] = "served"
         return people
 
     def _named(self, items: np.ndarray) -> list[str]:

@@ -83,6 +83,7 @@ def test_a_separator_of_two_characters_may_stand_in_quotes(write):
 @pytest.mark.parametrize(
     ("content", "layout", "message"),
     [
+        ("user|item|rating\n1|2|3\n", {}, r"separates the fields with separator \(--separator\)"),
         ("1,2,3\n2,3,4\n", {}, r"header=False \(--no-header\)"),
         ("1;2;3,5;9,5\n1;3;4,5;2,5\n", {"header": False}, r"separated by ',' or ';'; say .*--sep"),
         ("12345\n", {"header": False}, "from 1 to 1"),

@@ -188,7 +188,7 @@ def test_the_vicinity_is_the_neighbours_and_the_user_only_if_asked(
 
 
 def test_fine_tuning_on_the_users_own_row_follows_her_ratings(victim):
-    """With her row in the vicinity her own ratings are fitted better than without."""
+    """With the user's row in the vicinity the user's ratings are fitted better than without."""
     user, steps = 3, {"steps": 30, "k": 5}
     row = victim.train[user]
     errors = [

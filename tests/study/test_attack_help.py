@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.cli import main
+from rvdlib.study import attack_help
 from rvdlib.study.attack_help import described
 
 
@@ -37,6 +38,14 @@ def test_options_and_defaults_are_those_of_the_signature_and_each_is_explained(n
             assert yaml.safe_load(option.default) == expected[option.name]
         assert option.description.endswith("."), f"{option.name} is not explained"
         assert "`" not in option.description
+
+
+def test_a_type_without_a_word_of_its_own_is_shown_as_it_is_written(monkeypatch):
+    monkeypatch.setattr(attack_help, "_TYPES", {})
+    found = {
+        option.type for each in described.__wrapped__().values() for option in each.options.values()
+    }
+    assert {"int", "float", "str | Path", "Sequence[int] | None"} <= found
 
 
 @pytest.mark.parametrize("name", ATTACKS)

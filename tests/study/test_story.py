@@ -1,4 +1,4 @@
-"""The story of one user: whom it tells of, what her lists show, and where her neighbours are."""
+"""The story of one user: whom it tells of, what the lists show, and where the neighbours are."""
 
 import re
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def tale(scenario):
 
 
 def targets_in_top(attacked, clean, length=10):
-    """How many targets each real user has among her first, by a plain sort."""
+    """How many targets each real user has among the first, by a plain sort."""
     train = clean.split.train
     scores = attacked.victim.score(np.arange(train.shape[0])).astype(float)
     scores[train.nonzero()] = -np.inf
@@ -109,7 +109,7 @@ def test_the_map_shows_everybody_and_her_neighbours(tale):
     people = tale.map(k=8)
     n_real = tale.clean.split.train.shape[0]
     assert len(people) == n_real + 24
-    assert people.loc[people["kind"] == "she"].index.tolist() == [tale.user]
+    assert people.loc[people["kind"] == "served"].index.tolist() == [tale.user]
     neighbours = people.index[people["kind"].isin(["neighbour", "fake neighbour"])]
     nearest = NeighborSearch(tale.attacked.victim.user_factors(), 8)(np.array([tale.user]))[0]
     assert set(neighbours) == set(nearest)

@@ -80,6 +80,12 @@ def _hides_a_bool(given: ArrayLike) -> bool:
     return not types.isdisjoint({bool, np.bool_})
 
 
+def check_csr(name: str, given: object) -> None:
+    """Raise ``ValueError`` unless it is a CSR matrix: read as one, a CSC matrix is another one."""
+    if getattr(given, "format", "dense") != "csr":
+        raise ValueError(f"{name} must be a CSR matrix, see scipy.sparse.csr_matrix")
+
+
 def check_one_of(name: str, given: object, known: Iterable[str]) -> None:
     """Raise ``ValueError``, with what may have been meant, unless ``given`` is one of ``known``."""
     known = list(known)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from rvdlib import metrics
-from rvdlib.arguments import as_indices
+from rvdlib.arguments import as_indices, check_csr
 from rvdlib.data import HeldOut, Ratings, Split
 
 
@@ -183,6 +183,7 @@ def recommend(
         ValueError: for what are not rows of ``seen``, k out of range, or scores of a wrong shape
             or with NaN.
     """
+    check_csr("seen", seen)
     n_rows, n_items = seen.shape
     users = as_indices("users", users, n_rows)
     metrics.check_list_length(k, n_items)

@@ -183,6 +183,23 @@ def test_what_is_no_item_index_is_refused_by_name(split, door, case):
         item_doors(split)[door](items)
 
 
+@pytest.mark.parametrize("form", ["csc", "coo", "lil", "dense"])
+@pytest.mark.parametrize("door", ["ranks", "top_k", "recommend", "Popularity", "EASE"])
+def test_a_matrix_of_another_format_is_never_read_as_csr(form, door):
+    square = sp.csr_matrix(np.triu(np.ones((6, 6))))  # where no shape tells rows from columns
+    scores, recommender = np.arange(36.0).reshape(6, 6), Popularity().fit(square)
+    use = {
+        "ranks": lambda seen: metrics.ranks(scores, seen, [0, 1]),
+        "top_k": lambda seen: metrics.top_k(scores, seen, 2),
+        "recommend": lambda seen: recommend(recommender, [0, 5], seen, k=2),
+        "Popularity": Popularity().fit,
+        "EASE": EASE().fit,
+    }[door]
+    use(square)
+    with pytest.raises(ValueError, match="must be a CSR matrix, see scipy"):
+        use(square.toarray() if form == "dense" else square.asformat(form))
+
+
 @given(st.lists(st.integers(-(2**63), 2**64 - 1) | st.integers(-3, 12), max_size=6))
 def test_exactly_the_integers_below_the_size_pass(numbers):
     good = all(0 <= number < 10 for number in numbers)

@@ -439,7 +439,10 @@ def test_a_frame_is_a_data_set_too(write):
         ),
         (pd.DataFrame({"user": [1], "item": [2], "mark": [3]}), "DataFrame: the rating column is"),
         (pd.DataFrame({"user": [1], "item": [2], "rating": ["x"]}), "row 1: the rating 'x'"),
-        (pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]}), "not all of one plain type"),
+        (
+            pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]}),
+            "not all of one plain type",
+        ),
         (pd.DataFrame({"user": [], "item": [], "rating": []}), "holds no ratings"),
         (pd.DataFrame(), "the user column is not among"),
     ],

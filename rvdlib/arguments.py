@@ -48,11 +48,13 @@ def as_indices(
         return np.empty(found.shape, dtype=np.int64)
     if found.dtype.kind not in "iu" or _hides_a_bool(given):
         values = np.asarray(given, dtype=object).ravel().tolist()
-        wrong = next((value for value in values if not _is_integer(value)), values[0])
-        raise ValueError(
-            f"{name} must be {what}, integers from 0 to {size - 1}, got {wrong!r}; {finder} finds "
-            "those of raw ids"
-        )
+        good = [_is_integer(value) and 0 <= value < size for value in values]
+        if not all(good) or found.dtype != object:
+            wrong = values[0 if all(good) else good.index(False)]
+            raise ValueError(
+                f"{name} must be {what}, integers from 0 to {size - 1}, got {wrong!r}; {finder} "
+                "finds those of raw ids"
+            )
     found = np.ascontiguousarray(found, dtype=np.int64)  # PyTorch takes no reversed views
     # Seen as unsigned, negative ones are large: one look at each is enough.
     if found.view(np.uint64).max() >= size:
@@ -76,6 +78,12 @@ def _hides_a_bool(given: ArrayLike) -> bool:
     if types & {list, tuple}:
         return any(map(_hides_a_bool, given))
     return not types.isdisjoint({bool, np.bool_})
+
+
+def check_csr(name: str, given: object) -> None:
+    """Raise ``ValueError`` unless it is a CSR matrix: read as one, a CSC matrix is another one."""
+    if getattr(given, "format", "dense") != "csr":
+        raise ValueError(f"{name} must be a CSR matrix, see scipy.sparse.csr_matrix")
 
 
 def check_one_of(name: str, given: object, known: Iterable[str]) -> None:

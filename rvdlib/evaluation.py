@@ -5,6 +5,7 @@ The metrics themselves are specified in :mod:`rvdlib.metrics`.
 
 import warnings
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from rvdlib import metrics
-from rvdlib.arguments import as_indices
+from rvdlib.arguments import as_indices, check_csr
 from rvdlib.data import HeldOut, Ratings, Split
 
 
@@ -113,6 +114,7 @@ def evaluate(
     if not len(users):
         raise ValueError("users must be one real user or more, got none")
     _check_left_to_rank(split.train, users, k)
+    blocks = _blocks(len(users), block_size)
     if len(np.unique(split.test.users)) != len(split.test.users):
         raise ValueError("a user has several test items: evaluate needs a leave-one-out split")
 
@@ -124,13 +126,12 @@ def evaluate(
 
     all_ranks = np.empty((len(users), 1 + len(targets)))
     errors = np.full(len(users), np.nan)
-    for start in range(0, len(users), block_size):
-        block = users[start : start + block_size]
+    for here in blocks:
+        block = users[here]
         scores = _score(recommender, block, n_items)
         # Whoever has no test item ranks item 0 in its place, to be voided below.
         tests = np.maximum(test_items[block], 0)
         items = np.column_stack([tests, np.broadcast_to(targets, (len(block), len(targets)))])
-        here = slice(start, start + len(block))
         all_ranks[here] = metrics.ranks(scores, split.train[block], items)
         if predicts_stars:
             predictions = scores[np.arange(len(block)), tests]
@@ -182,14 +183,15 @@ def recommend(
         ValueError: for what are not rows of ``seen``, k out of range, or scores of a wrong shape
             or with NaN.
     """
+    check_csr("seen", seen)
     n_rows, n_items = seen.shape
     users = as_indices("users", users, n_rows)
     metrics.check_list_length(k, n_items)
     lists = np.empty((len(users), k), dtype=np.int64)
-    for start in range(0, len(users), block_size):
-        block = users[start : start + block_size]
+    for here in _blocks(len(users), block_size):
+        block = users[here]
         scores = _score(recommender, block, n_items)
-        lists[start : start + len(block)] = metrics.top_k(scores, seen[block], k)
+        lists[here] = metrics.top_k(scores, seen[block], k)
     return lists
 
 
@@ -240,14 +242,21 @@ def rmse(
     distinct, first = np.unique(users, return_index=True)
     bounds = np.append(first, len(users))
     errors = np.empty(len(users))
-    for start in range(0, len(distinct), block_size):
-        block = distinct[start : start + block_size]
-        here = slice(bounds[start], bounds[start + len(block)])
+    for served in _blocks(len(distinct), block_size):
+        block = distinct[served]
+        here = slice(bounds[served.start], bounds[served.stop])
         scores = np.asarray(recommender.score(block))
         columns = as_indices("held_out.items", items[here], scores.shape[1], of="items")
         predictions = scores[np.searchsorted(block, users[here]), columns]
         errors[here] = metrics.squared_errors(predictions, stars[here], levels)
     return float(np.sqrt(metrics.mean(errors)))
+
+
+def _blocks(length: int, size: int) -> list[slice]:
+    """The positions below ``length``, ``size`` at once."""
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise ValueError(f"block_size must be a whole number of users, 1 or more, got {size!r}")
+    return [slice(n, min(n + size, length)) for n in range(0, length, int(size))]
 
 
 def _score(recommender: Recommender, users: np.ndarray, n_items: int) -> np.ndarray:

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from rvdlib.arguments import as_indices
+from rvdlib.arguments import as_indices, check_csr
 from rvdlib.threads import for_blocks
 
 
@@ -38,7 +38,8 @@ def ranks(scores: np.ndarray, seen: sp.csr_matrix, items: np.ndarray) -> np.ndar
         items: (B, J) item indices, or (J,) for the same items in every list.
 
     Raises:
-        ValueError: if a score is NaN, shapes do not agree, or ``items`` are none.
+        ValueError: if a score is NaN, shapes do not agree, ``seen`` is no CSR matrix, or ``items``
+            are none.
     """
     scores = _checked(scores, seen)
     items = as_indices("items", items, scores.shape[1], of="items", ndim=None)
@@ -222,6 +223,7 @@ def mean(values: np.ndarray) -> float:
 
 
 def _checked(scores: np.ndarray, seen: sp.csr_matrix) -> np.ndarray:
+    check_csr("seen", seen)
     scores = np.ascontiguousarray(scores)
     if scores.shape != seen.shape:
         raise ValueError(f"scores have the shape {scores.shape}, the seen items {seen.shape}")

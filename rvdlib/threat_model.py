@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib.arguments import as_indices, check_one_of
+from rvdlib.arguments import as_indices, check_csr, check_one_of
 from rvdlib.data import Split
 from rvdlib.data.ratings import WriteProtected
 from rvdlib.seeding import check_generator
@@ -47,6 +48,11 @@ class ThreatModel(WriteProtected):
 
     def __post_init__(self):
         super().__post_init__()
+        check_csr("visible", self.visible)
+        for name in ("n_fakes", "filler_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
         n_items = self.visible.shape[1]
         if not self.visible.shape[0]:
             raise ValueError("visible has no rows: the attacker must see at least one user")

@@ -49,6 +49,10 @@ WRONG = {
     "a set": ({1, 2}, r"\{1, 2\}"),
     "text column": (pd.Series(["1", "2"]), "'1'"),
     "decimal column": (pd.Series([1.0, 2.0]), "1.0"),
+    "mixed column": (pd.Series([0, True]), "True"),
+    "negative in a mixed column": (pd.Series([0, -1], dtype=object), "-1"),
+    "larger than 64 bits beside others": ([0, 2**63], str(2**63)),
+    "a time": (np.array([1], dtype="datetime64[ns]"), "1"),
 }
 RIGHT = [
     [4, 0],
@@ -61,6 +65,8 @@ RIGHT = [
     pd.Series([4, 0], index=[7, 8]),
     [np.int64(4), np.uint8(0)],
     range(4, -1, -4),
+    pd.Series([4, 0], dtype=object),
+    pd.array([4, 0], dtype="Int64"),
 ]
 
 
@@ -171,11 +177,29 @@ def item_doors(split):
 @pytest.mark.parametrize("case", sorted(set(WRONG) - {"one number", "one text alone", "a matrix"}))
 def test_what_is_no_item_index_is_refused_by_name(split, door, case):
     items, named = WRONG[case]
-    if door == "held out" and case in ("a set", "ragged", "true among numbers"):
+    lists = ("a set", "ragged", "true among numbers", "larger than 64 bits beside others")
+    if door == "held out" and case in lists:
         pytest.skip("columns of arrays")
     named = named.replace("2", "[12]") if case == "text among numbers" else named
     with pytest.raises(ValueError, match=rf"must be .*item indices.*{named}"):
         item_doors(split)[door](items)
+
+
+@pytest.mark.parametrize("form", ["csc", "coo", "lil", "dense"])
+@pytest.mark.parametrize("door", ["ranks", "top_k", "recommend", "Popularity", "EASE"])
+def test_a_matrix_of_another_format_is_never_read_as_csr(form, door):
+    square = sp.csr_matrix(np.triu(np.ones((6, 6))))  # where no shape tells rows from columns
+    scores, recommender = np.arange(36.0).reshape(6, 6), Popularity().fit(square)
+    use = {
+        "ranks": lambda seen: metrics.ranks(scores, seen, [0, 1]),
+        "top_k": lambda seen: metrics.top_k(scores, seen, 2),
+        "recommend": lambda seen: recommend(recommender, [0, 5], seen, k=2),
+        "Popularity": Popularity().fit,
+        "EASE": EASE().fit,
+    }[door]
+    use(square)
+    with pytest.raises(ValueError, match="must be a CSR matrix, see scipy"):
+        use(square.toarray() if form == "dense" else square.asformat(form))
 
 
 @given(st.lists(st.integers(-(2**63), 2**64 - 1) | st.integers(-3, 12), max_size=6))

@@ -10,6 +10,8 @@ from rvdlib.seeding import stream
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
 TARGETS = np.array([0, 2, 40])
+NO_BLOCK_SIZES = (0, -1, -512, 1.5, True, None, "7")
+BLOCK_SIZE = "block_size must be a whole number of users, 1 or more"
 
 
 class Fixed:
@@ -203,11 +205,22 @@ def test_a_recommender_that_does_not_predict_stars_has_no_rmse(split, recommende
         ({"targets": 3}, r"targets must be item indices in one dimension, got 3 \(of one: \[3\]\)"),
         ({"targets": [-1]}, "targets must be item indices from 0 to 49, got -1"),
         ({"k": 0}, "k must be a whole number between 1 and 50"),
+        *(({"block_size": size}, BLOCK_SIZE) for size in NO_BLOCK_SIZES),
     ],
 )
 def test_arguments_out_of_range_are_refused(split, recommender, arguments, message):
     with pytest.raises(ValueError, match=message):
         evaluate(recommender, split, **({"targets": TARGETS, "k": 20} | arguments))
+
+
+@pytest.mark.parametrize("size", NO_BLOCK_SIZES)
+def test_what_is_no_block_size_is_refused_by_every_function_that_serves_in_blocks(
+    split, recommender, size
+):
+    with pytest.raises(ValueError, match=BLOCK_SIZE):
+        recommend(recommender, [0], split.train, k=3, block_size=size)
+    with pytest.raises(ValueError, match=BLOCK_SIZE):
+        rmse(recommender, split.test, split.ratings.levels, block_size=size)
 
 
 def test_scores_of_a_wrong_shape_or_with_nan_are_refused(split, recommender):

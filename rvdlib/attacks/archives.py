@@ -43,6 +43,9 @@ def read_csr(arrays: Mapping[str, np.ndarray]) -> sp.csr_matrix:
         )
     data, indices, indptr, shape, _ = (arrays[name] for name in CSR)
     check_numeric(data)
+    for name in ("indices", "indptr"):
+        if arrays[name].dtype.kind not in "iu":  # a cast would make 1.9 the item 1
+            raise ValueError(f"{name} must be integers, got the type {arrays[name].dtype}")
     profiles = sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
     profiles.check_format(full_check=True)
     profiles.sort_indices()

@@ -12,6 +12,7 @@ raw ids. Users in a csv may be called anything; profiles keep their order of app
 
 import csv
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -102,15 +103,19 @@ def _read_npz(path: Path, threat: ThreatModel, by_id: bool) -> sp.csr_matrix:
 def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
     users, items, stars = [], [], []
     with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.reader(lines)
+        reader = csv.reader(lines, strict=True)  # a quote that is never closed swallows rows
         header = [name.strip() for name in next(reader, [])]
         if sorted(header) != sorted(_COLUMNS):
             raise ValueError(f"line 1: expected the columns {', '.join(_COLUMNS)}, got {header}")
-        for fields in filter(None, reader):
+        for fields in filter(None, _rows(reader)):
             try:
+                if len(fields) != len(header):
+                    raise ValueError(f"{len(fields)} fields where the header has {len(header)}")
                 row = dict(zip(header, fields, strict=True))
                 if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", row["item"]):  # int() takes 1_0 for 10
                     raise ValueError(f"item must be a whole number, got {row['item']!r}")
+                if "_" in row["rating"] or not row["rating"].isascii():  # so does float()
+                    raise ValueError(f"rating must be a number, got {row['rating']!r}")
                 users.append(row["user"])
                 items.append(int(row["item"]))
                 stars.append(float(row["rating"]))
@@ -126,6 +131,13 @@ def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
         raise ValueError("rates an item twice in one profile")
     profiles.sort_indices()
     return profiles
+
+
+def _rows(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _from_dense(array: np.ndarray) -> sp.csr_matrix:

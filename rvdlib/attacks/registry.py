@@ -50,22 +50,25 @@ ATTACKS: dict[str, Attack] = {
 
 @single_thread()
 def craft(
-    name: str, threat_model: ThreatModel, rng: np.random.Generator, **options
+    name: str, threat_model: ThreatModel, rng: np.random.Generator, /, **options
 ) -> sp.csr_matrix:
     """The fake profiles of the attack called ``name``: (m, items) CSR of stars, float32, sorted.
 
     Raises:
-        ValueError: for an unknown attack or option, or an attack that breaks its budget.
+        ValueError: for an unknown attack or option, one that is needed and not given, or an attack that breaks its budget.
     """
     check_generator(rng)
     check_one_of("attack", name, ATTACKS)
-    known = list(inspect.signature(ATTACKS[name]).parameters)[2:]
+    known = dict(list(inspect.signature(ATTACKS[name]).parameters.items())[2:])
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it takes none"
             raise ValueError(
                 f"attack {name!r} has no option {option!r}, {has}{did_you_mean(option, known)}"
             )
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ValueError(f"attack {name!r} needs the option {option!r}")
     profiles = ATTACKS[name](threat_model, rng, **options)
     if profiles.shape[0] != threat_model.n_fakes:
         raise ValueError(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 
 _MOST_COMPARED = 10_000  # ids that are held against an unknown one
 
@@ -31,7 +30,7 @@ class Ids:
             ValueError: for what is not among the ids. The text "3" is not the number 3, nor are 3.0
                 and True.
         """
-        if isinstance(raw, np.ndarray | pd.Series | pd.Index):
+        if hasattr(raw, "tolist"):  # arrays of NumPy, pandas, PyArrow, and NumPy's scalars
             raw = raw.tolist()
         if not isinstance(raw, Sequence) or isinstance(raw, str | bytes):
             return self._place(raw)
@@ -54,7 +53,8 @@ class Ids:
         text, compared = _plain(raw), self._ids[:_MOST_COMPARED]
         same = [each for each in self._ids if _plain(each) == text]
         if same:
-            return f"{problem}; did you mean {same[0]!r} ({_type_of(same[0])})?"
+            best = next((each for each in same if str(each) == str(raw)), same[0])
+            return f"{problem}; did you mean {best!r} ({_type_of(best)})?"
         texts = {str(each): each for each in compared}
         near = [repr(texts[name]) for name in difflib.get_close_matches(str(raw), texts)]
         if near and _type_of(raw) == "a text":

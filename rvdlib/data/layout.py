@@ -46,13 +46,23 @@ class Layout:
     decimal: str | None = None
 
     def __post_init__(self):
+        for name in ("implicit", "header", "quotes"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise DataError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.implicit and self.rating_column is not None:
             raise DataError("implicit data have no rating_column: give one or the other")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal must be '.' or ',', got {self.decimal!r}")
         if self.separator is not None:
-            separator = SEPARATOR_NAMES.get(self.separator, self.separator)
-            if not separator or set(separator) & set('"\r\n') or len(separator) > 8:
+            separator = self.separator
+            if isinstance(separator, str):
+                separator = SEPARATOR_NAMES.get(separator, separator)
+            if (
+                not isinstance(separator, str)
+                or not separator
+                or set(separator) & set('"\r\n')
+                or len(separator) > 8
+            ):
                 raise DataError(
                     "separator must be 'tab', 'space', or the characters between two fields, "
                     f"got {self.separator!r}"

@@ -92,8 +92,8 @@ class Ratings(WriteProtected):
         rows, user_ids = pd.factorize(_ids(users, f"{name}: users"), sort=True)
         columns, item_ids = pd.factorize(_ids(items, f"{name}: items"), sort=True)
         values = np.asarray(stars, dtype=np.float32)
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(f"{name}: ratings must be finite and above 0")
+        if values.shape != (len(users),) or not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{name}: ratings must be one column, finite and above 0")
         matrix = sp.csr_matrix(
             (values, (rows, columns)), shape=(len(user_ids), len(item_ids)), dtype=np.float32
         )
@@ -101,6 +101,8 @@ class Ratings(WriteProtected):
             raise ValueError(f"{name}: {len(values) - matrix.nnz} (user, item) pairs are repeated")
         matrix.sort_indices()
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
+        if not (len(levels) and 0 < levels[0] <= values.min() and values.max() <= levels[-1]):
+            raise ValueError(f"{name}: levels must be above 0 and span the ratings, got {levels}")
         return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
 
     def user_index(self, raw: object) -> int | np.ndarray:
@@ -166,11 +168,18 @@ def _ids(raw: Sequence, what: str) -> np.ndarray:
     if len(missing):
         raise ValueError(f"{what}: {len(missing)} ids are missing, the first in row {missing[0]}")
     if not isinstance(raw, np.ndarray) or raw.dtype.hasobject:
-        kinds = {int if isinstance(each, np.integer) else type(each) for each in raw}
+        kinds = {type(_without_numpy(each)) for each in raw}
         if len(kinds) > 1:
             names = sorted(kind.__name__ for kind in kinds)
             raise ValueError(f"{what}: ids must all be of one type, got {', '.join(names)}")
+        if ids.dtype.kind in "USf" and kinds <= {str, bytes, int}:
+            # NumPy drops a text's last NULs, and makes floats of integers beyond 64 bits.
+            ids = np.array([*map(_without_numpy, raw), None], dtype=object)[:-1]
     return ids
+
+
+def _without_numpy(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def round_to_levels(stars: np.ndarray, levels: np.ndarray) -> np.ndarray:

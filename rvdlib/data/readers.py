@@ -29,6 +29,7 @@ from rvdlib.data.typed_tables import read_frame, read_parquet
 
 MOST_LEVELS = 100
 CONTINUOUS_STEPS = 1000
+LARGEST = 1e37  # of float32 there must be room to shift a scale
 # What databases, Python, R and spreadsheets write where they have nothing.
 MISSING = ("", "NULL", "null", "None", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "\\N")
 _THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
@@ -124,8 +125,10 @@ def _checked(
 def _stars(where: str, texts: pa.ChunkedArray, decimal: str | None, check: Callable) -> np.ndarray:
     """The numbers that the ratings spell; a comma is a decimal mark where no other one is used."""
     commas = pc.match_substring(texts, ",")
+    points = pc.match_substring(texts, ".")
+    if decimal == ",":
+        check(pc.invert(points), texts, "the rating '{}' has a point, the decimal mark is a comma")
     if decimal != "." and pc.any(commas).as_py():
-        points = pc.match_substring(texts, ".")
         if decimal is None:
             either = pc.match_substring_regex(texts, _THOUSANDS)
             decided = pc.any(pc.and_not(commas, either)).as_py()
@@ -137,7 +140,7 @@ def _stars(where: str, texts: pa.ChunkedArray, decimal: str | None, check: Calla
     check(pc.match_substring_regex(texts, NUMBER), texts, "the rating '{}' is not a finite number")
     with np.errstate(over="ignore"):
         stars = pc.cast(texts, pa.float64()).to_numpy().astype(np.float32)
-    check(np.isfinite(stars), texts, "the rating {} is too large")
+    check(np.abs(stars) < LARGEST, texts, "the rating {} is too large")
     return stars
 
 

@@ -20,7 +20,7 @@ from rvdlib.data.layout import (
     named_positions,
     numbered_positions,
 )
-from rvdlib.data.text_records import UNIT, TextTable
+from rvdlib.data.text_records import UNIT, TextTable, is_utf8
 
 OWN_SEPARATOR = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
 SEPARATORS = ("\t", "::", ";", ",", " ")
@@ -45,8 +45,12 @@ def read_text(
         raise DataError(
             f"{path} is a web page, not a table: the download answered with a log-in or error page"
         )
-    if b"\0" in head:
-        raise DataError(f"{path} is not UTF-8 text but a binary file or UTF-16; save it as UTF-8")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise DataError(
+            f"{path} is not UTF-8 text but a binary file, UTF-16 or damaged: line {line} holds the "
+            "byte 0; save it as UTF-8"
+        )
 
     table = _laid_out(path, content, suffix, layout)
     columns = table.columns()
@@ -113,6 +117,8 @@ def _under(separator: str, path: str, content: bytes, suffix: str, layout: Layou
         positions = named_positions(where, first, layout)
     except DataError as problem:
         advice = ""
+        if not is_utf8("".join(first)):
+            raise DataError(f"{where} is not UTF-8; save it as UTF-8") from None
         if len(first) == 1:
             advice = ", or what separates the fields with separator (--separator)"
         elif like_a_row or len(first) == 2:

@@ -80,7 +80,7 @@ class TextTable:
                 ]
             except UnicodeEncodeError as error:
                 texts = {line: "".join(fields[n] for n in wanted) for line, fields in chunk}
-                line = next(line for line, text in texts.items() if not _is_utf8(text))
+                line = next(line for line, text in texts.items() if not is_utf8(text))
                 raise DataError(
                     f"{self.path}, line {line} is not UTF-8; save it as UTF-8"
                 ) from error
@@ -190,7 +190,7 @@ def _fields_of_any_size() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,31 +21,40 @@ def read_parquet(path: Path, layout: Layout) -> Read:
         positions = named_positions(str(path), names, layout)
         wanted = [names[n] for n in positions if n is not None]
         table = file.read(columns=wanted).select(wanted)
-    return _text(table.columns)
+    return _text(str(path), wanted, table.columns)
 
 
 def read_frame(frame: pd.DataFrame, layout: Layout) -> Read:
     """The same of a DataFrame; rows are counted from 1, whatever its index."""
     names = [str(name) for name in frame.columns]
     positions = named_positions("the DataFrame", names, layout)
-    columns = []
-    for n in positions:
-        if n is not None:
-            try:
-                column = pa.Array.from_pandas(frame.iloc[:, n])
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise DataError(
-                    f"the DataFrame: the values of the column {names[n]!r} are not all of one "
-                    f"type: {error}"
-                ) from error
-            columns.append(column)
-    return _text(columns)
+    wanted = [n for n in positions if n is not None]
+    return _text("the DataFrame", [names[n] for n in wanted], [frame.iloc[:, n] for n in wanted])
 
 
-def _text(columns: list) -> Read:
-    texts = [_id_text(column) for column in columns[:2]]
-    texts += [pc.cast(_plain(column), pa.string()) for column in columns[2:]]
+def _text(where: str, names: list[str], columns: list) -> Read:
+    texts = []
+    for name, column in zip(names, columns, strict=True):
+        try:
+            column = _array(column)
+            is_id = len(texts) < 2
+            texts.append(_id_text(column) if is_id else pc.cast(_plain(column), pa.string()))
+        except (pa.ArrowException, TypeError, OverflowError, UnicodeError) as error:
+            raise DataError(
+                f"{where}: the column {name!r} cannot be read, its values are not all of one plain "
+                f"type: {error}"
+            ) from error
     return pa.table(texts, ["user", "item", "rating"][: len(texts)]), lambda row: f"row {row + 1}"
+
+
+def _array(column: pd.Series | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if not isinstance(column, pd.Series):
+        return column
+    if column.dtype == object:
+        kinds = {*map(type, column.dropna())}
+        if len(kinds) > 1 and kinds & {bool, np.bool_}:  # PyArrow takes True for 1.0
+            raise TypeError("truth values among others")
+    return pa.Array.from_pandas(column)
 
 
 def _id_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -73,7 +83,12 @@ def _id_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
 
 def _plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     if pa.types.is_dictionary(column.type):
-        return pc.cast(column, column.type.value_type)
+        return _plain(pc.cast(column, column.type.value_type))
+    if isinstance(column.type, pa.BaseExtensionType):
+        if column.type.extension_name == "arrow.uuid":
+            texts = [None if each is None else str(each) for each in column.to_pylist()]
+            return pa.array(texts, pa.string())
+        return _plain(pc.cast(column, column.type.storage_type))
     return column
 
 

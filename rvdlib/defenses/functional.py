@@ -136,7 +136,8 @@ class FunctionalRVD:
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them."""
         rows = self._neighbors(users)
-        return np.column_stack([rows, users]) if self.config.include_user else rows
+        own = np.asarray(users, dtype=rows.dtype)
+        return np.column_stack([rows, own]) if self.config.include_user else rows
 
     def _finite_scores(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         scores = self._score_chunk(users, rows)

@@ -34,7 +34,7 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib.arguments import as_indices
+from rvdlib.arguments import as_indices, check_csr
 from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
@@ -361,8 +361,7 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
 def _check(arrays, ratings, unobserved_weight, proximal_weight):
     if not 0 <= unobserved_weight <= 1:
         raise ValueError(f"unobserved_weight must be between 0 and 1, got {unobserved_weight}")
-    if getattr(ratings, "format", "dense") != "csr":
-        raise ValueError("ratings must be a CSR matrix, see scipy.sparse.csr_matrix")
+    check_csr("ratings", ratings)
     n_users, n_items = ratings.shape
     size = arrays["user_factors"].shape[-1] if arrays["user_factors"].ndim else 0
     expected = {

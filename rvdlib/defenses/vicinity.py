@@ -54,7 +54,8 @@ class VicinalDefense:
             ValueError: for ``users`` that are not row numbers of training users.
         """
         rows = self._neighbors(users)
-        return np.column_stack([rows, users]) if self.config.include_user else rows
+        own = np.asarray(users, dtype=rows.dtype)
+        return np.column_stack([rows, own]) if self.config.include_user else rows
 
     @cached_property
     def _neighbors(self) -> NeighborSearch:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from rvdlib.arguments import as_indices
+from rvdlib.arguments import as_indices, check_csr
 from rvdlib.threads import single_thread
 
 
@@ -20,6 +20,7 @@ class Popularity:
     predicts_stars = False
 
     def fit(self, train: sp.csr_matrix) -> Self:
+        check_csr("train", train)
         self.n_users = train.shape[0]
         self.counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
         return self
@@ -51,6 +52,7 @@ class EASE:
 
     @single_thread()
     def fit(self, train: sp.csr_matrix) -> Self:
+        check_csr("train", train)
         ones = np.ones(train.nnz)
         self.rated = sp.csr_matrix((ones, train.indices, train.indptr), shape=train.shape)
         gram = (self.rated.T @ self.rated).toarray()

@@ -110,6 +110,9 @@ def _restored(kind: type[Victim], about: dict, arrays: dict[str, np.ndarray]) ->
     victim.levels, victim.mean_rating = arrays["levels"], about["mean_rating"]
     victim.validation_error = about["validation_error"]
     numbers = {name: about[name] for name in ("mean_rating", "validation_error")}
+    for name, number in numbers.items():
+        if type(number) is not float:
+            raise ValueError(f"{name} must be a number, got {number!r}")
     for name, array in {**arrays, **numbers}.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{name} is not finite")

@@ -21,7 +21,7 @@ TABLE = 1e-4  # float32 sums differ by less, and nobody reads more
 SHOWN = 1e-3  # a notebook shows three decimals, the last of which may be rounded the other way
 SHARP, SOFT = 48, 12  # levels of 255 in a figure: a pixel, and a mean over an area
 # An attack that optimises takes another path on another processor, and ends about as far.
-OPTIMISED = 0.02
+OPTIMISED = 0.005
 TOLERANCES = {
     "05_gradient_flow": 1e-6,  # two forms that agree to this
     "06": OPTIMISED,

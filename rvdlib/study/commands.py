@@ -1,6 +1,8 @@
 """``rvd bench`` and ``rvd attack``. What they need is imported when they run: help is instant."""
 
 import json
+import math
+import os
 import re
 
 import click
@@ -13,6 +15,16 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
+class _Finite(click.FloatRange):
+    """A range of numbers; click takes NaN for being in any."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 @click.command()
 @click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
 @click.option("--model", required=True, help="MF, NSVD, AutoRec or CDAE.")
@@ -20,14 +32,14 @@ AT_LEAST_ONE = click.IntRange(min=1)
 @click.option("--k", type=AT_LEAST_ONE, default=10, show_default=True, help="Neighbours.")
 @click.option(
     "--unobserved-weight",
-    type=click.FloatRange(0, 1),
+    type=_Finite(0, 1),
     default=0.1,
     show_default=True,
     help="ω of the closed form: what silence counts.",
 )
 @click.option(
     "--proximal-weight",
-    type=click.FloatRange(0, min_open=True),
+    type=_Finite(0, min_open=True),
     default=1.0,
     show_default=True,
     help="λ of the closed form: the pull back to the model.",
@@ -136,6 +148,7 @@ def attack(
     from rvdlib.study.hyperparameters import attack_options
     from rvdlib.study.poison import freeze
 
+    out = os.path.expanduser(out)  # shells leave --out=~/f.npz as it is
     try:
         given = _parse_options(options)
         check_writable(check_frozen_name(out))  # before work that would be lost

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,10 @@ def test_one_id_gives_an_int_and_several_an_array():
     assert TEXTS.user_index("0003") == 0
     assert TEXTS.user_index(np.str_("3")) == 1
     assert NUMBERS.item_index("b") == 1
-    for several in ([10, 3, 10], (10, 3, 10), np.array([10, 3, 10]), pd.Series([10, 3, 10])):
+    for several in (
+        *([10, 3, 10], (10, 3, 10), np.array([10, 3, 10]), pd.Series([10, 3, 10])),
+        *(pd.array([10, 3, 10], dtype="Int64"), pd.Categorical([10, 3, 10]), pa.array([10, 3, 10])),
+    ):
         found = NUMBERS.user_index(several)
         assert found.dtype == np.int64
         assert found.tolist() == [2, 0, 2]
@@ -60,7 +64,8 @@ def test_true_and_one_are_different_users():
         (NUMBERS, np.float64(7), r"no user 7.0; did you mean 7 \(an integer\)\?"),
         (NUMBERS, 4, r"no user 4; its user ids are like 3, 7, 10 \(each an integer\)"),
         (NUMBERS, "Ann", r"no user 'Ann'; its user ids are like 3, 7, 10 \(each an integer\)"),
-        (TEXTS, 3, r"no user 3; did you mean '0003' \(a text\)\?"),
+        (TEXTS, 3, r"no user 3; did you mean '3' \(a text\)\?"),
+        (TEXTS, 3.0, r"no user 3.0; did you mean '0003' \(a text\)\?"),
         (TEXTS, "ann ", r"no user 'ann '; did you mean 'Ann' \(a text\)\?"),
         (TEXTS, "Anne", r"no user 'Anne'; near it are 'Ann'"),
         (TEXTS, "zzz", r"no user 'zzz'; its user ids are like '0003', '3', 'Ann' \(each a text\)"),

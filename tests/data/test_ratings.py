@@ -47,6 +47,12 @@ def test_a_missing_id_is_refused_by_row(column, ids):
         ({"users": np.ones((2, 2))}, r"users: ids must be one column, got the shape \(2, 2\)"),
         ({"stars": [1, float("nan")]}, "finite and above 0"),
         ({"users": [1, 1], "items": [1, 1]}, "1 .* pairs are repeated"),
+        ({"stars": [[3], [4]]}, "ratings must be one column"),
+        ({"levels": []}, r"levels must be above 0 and span the ratings, got \[\]"),
+        ({"levels": [3]}, "levels must be above 0 and span the ratings"),
+        ({"levels": [3.5, 4]}, "levels must be above 0 and span the ratings"),
+        ({"levels": [0, 4]}, "levels must be above 0 and span the ratings"),
+        ({"levels": [1, float("nan")]}, "levels must be above 0 and span the ratings"),
     ],
 )
 def test_columns_that_make_no_ratings_are_refused(changes, message):
@@ -57,6 +63,26 @@ def test_columns_that_make_no_ratings_are_refused(changes, message):
 def test_numpys_integers_are_integers_too():
     ratings = Ratings.from_triples([np.int64(1), 2], [1, 2], [3, 4], name="x")
     assert ratings.user_ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [2**63, 2**63 + 1, -1],
+        [2**64 + 1, 2**64, 0],
+        [np.uint64(2**63), np.uint64(2**63 + 1), np.int64(-1)],
+        ["a\0", "a", "a\0\0"],
+        [b"a\0", b"a", b"\0"],
+        [np.str_("b"), "a", "c"],
+        [np.float64(1.5), 2.5, 3.5],
+    ],
+)
+def test_different_ids_stay_different_users(ids):
+    ratings = Ratings.from_triples(ids, [1, 2, 3], [3, 4, 5], name="x")
+    assert set(ratings.user_ids.tolist()) == set(ids)
+    for item, raw in enumerate(ids):
+        row = ratings.user_index(raw)
+        assert ratings.matrix[row].indices.tolist() == [item]
 
 
 def arrays(value):

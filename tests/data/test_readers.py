@@ -3,6 +3,7 @@
 import gzip
 import tracemalloc
 import warnings
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -263,6 +264,21 @@ FAULTY = {
     "a web page": ("r.csv", "\n<!DOCTYPE html><html>...</html>", r"r\.csv is a web page"),
     "binary": ("r.csv", JUNK, r"r\.csv is not UTF-8 text"),
     "UTF-16": ("r.csv", (HEADER + "1,2,3\n").encode("utf-16"), r"r\.csv is not UTF-8 text"),
+    "a NUL far down": (
+        "r.csv",
+        HEADER + "1,2,3\n" * 2000 + "1\0,2,3\n",
+        r"r\.csv is not UTF-8 text but .* line 2002 holds the byte 0",
+    ),
+    "a scale that cannot be shifted": (
+        "r.csv",
+        HEADER + "1,2,3\n1,3,-3e38\n",
+        r"r\.csv, line 3: the rating -3e38 is too large",
+    ),
+    "a Latin-1 header": (
+        "r.csv",
+        "us\u00e9r,item,rating\n1,2,3\n".encode("latin-1"),
+        r"r\.csv, first line is not UTF-8; save it as UTF-8",
+    ),
     "Latin-1": ("r.csv", HEADER.encode() + b"1,2,3\nZo\xeb,2,3\n", r"r\.csv, line 3 is not UTF-8"),
     "not gzip": ("r.csv.gz", HEADER, r"r\.csv\.gz cannot be read: .*gzip"),
     "truncated gzip": ("r.csv.gz", PACKED[:-8], r"r\.csv\.gz cannot be read"),
@@ -304,7 +320,8 @@ def test_the_message_for_a_missing_column_names_the_remedy(write):
         (pa.array([1.0, None]), "row 2: the rating ''"),
         (pa.array(["4", "four"]), "row 2: the rating 'four'"),
         (pa.array([True, False]), "row 1: the rating 'true'"),
-        (pa.array([[1.0], [2.0]]), "cannot be read"),
+        (pa.array([[1.0], [2.0]]), "the column 'rating' cannot be read"),
+        (pa.array([{"stars": 1}, {"stars": 2}]), "the column 'rating' cannot be read"),
     ],
 )
 def test_a_faulty_parquet_column_is_refused_with_its_row(tmp_path, rating, message):
@@ -382,6 +399,7 @@ def test_byte_ids_stay_as_many_as_they_are(tmp_path, ids):
         ([b"\xff\xfe", b"ab"], ["6162", "fffe"]),
         (["a", " a"], [" a", "a"]),
         ([1e15, 2.0], [2, 10**15]),
+        ([UUID(int=2**127 + 1), UUID(int=65)], [str(UUID(int=65)), str(UUID(int=2**127 + 1))]),
     ],
 )
 def test_typed_ids_are_taken_as_they_are(tmp_path, ids, expected):
@@ -402,9 +420,29 @@ def test_a_frame_is_a_data_set_too(write):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
+        *(
+            (
+                pd.DataFrame({"user": pd.Series(ids), "item": [1, 2, 3], "rating": [1, 2, 3]}),
+                "the DataFrame: the column 'user' cannot be read",
+            )
+            for ids in (
+                [[1], [2], [3]],
+                [{"a": 1}] * 3,
+                [(1, 2), (3, 4), (5, 6)],
+                [1j, 2j, 3j],
+                pd.interval_range(0, 3),
+                [2**70, 1, 2],
+                pd.Series(["a\udcff", "b", "c"], dtype=object),
+                pd.Series([1, 2.5, True], dtype=object),
+                pd.Series([0, 1, True], dtype=object),
+            )
+        ),
         (pd.DataFrame({"user": [1], "item": [2], "mark": [3]}), "DataFrame: the rating column is"),
         (pd.DataFrame({"user": [1], "item": [2], "rating": ["x"]}), "row 1: the rating 'x'"),
-        (pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]}), "not all of one type"),
+        (
+            pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]}),
+            "not all of one plain type",
+        ),
         (pd.DataFrame({"user": [], "item": [], "rating": []}), "holds no ratings"),
         (pd.DataFrame(), "the user column is not among"),
     ],

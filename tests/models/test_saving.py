@@ -140,6 +140,8 @@ FORGED = {
     "one number": ({"shape": 63}, {}, "safetensors: "),
     "NaN mean": ({"mean_rating": float("nan")}, {}, "mean_rating is not finite"),
     "mean is a text": ({"mean_rating": "3"}, {}, "safetensors: "),
+    "mean is a list": ({"mean_rating": [1.0, 2.0]}, {}, "mean_rating must be a number"),
+    "error is true": ({"validation_error": True}, {}, "validation_error must be a number"),
     "doubled": ({}, {"item_bias": lambda a: np.r_[a, a]}, r"item_bias must be floats, \(40,\)"),
     "flat": ({}, {"item_factors": lambda a: a.ravel()}, "item_factors must be floats"),
     "whole": ({}, {"item_factors": lambda a: a.astype(np.int32)}, "floats, .* got int32"),

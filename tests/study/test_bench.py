@@ -511,7 +511,10 @@ def test_a_data_set_of_one_user_is_refused_by_what_it_lacks():
         "--pairs=0",
         "--sample=0",
         "--unobserved-weight=1.1",
+        "--unobserved-weight=nan",
         "--proximal-weight=0",
+        "--proximal-weight=nan",
+        "--proximal-weight=inf",
     ],
 )
 def test_an_option_out_of_range_is_named(dataset, option):

@@ -176,6 +176,10 @@ BAD = {
     "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
     "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be at least 0 and"),
+    "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
+    "a stream": (["clone", "--option", "rng=1"], "has no option 'rng', it takes none"),
+    "a name": (["clone", "--option", "name=x"], "has no option 'name', it takes none"),
+    "a threat": (["aush", "--option", "threat_model=1"], "has no option 'threat_model'"),
     "history": (["aush", "--option", "history=1"], "history is no option"),
     "targets": (["clone", "--target-set", "cold"], "target_set must be one of"),
     "size": (["clone", "--attack-size", "2"], "attack_size must be between 0 and 1"),
@@ -206,6 +210,16 @@ def test_help_needs_neither_torch_nor_numba():
     )
     code += "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_tilde_is_the_home_folder_and_never_a_folder_of_that_name(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    options = ["--target-set", "random", "--attack-size", 0.1]
+    result = attack("clone", "--dataset", dataset, "--out", "~/fakes.npz", *options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "home" / "fakes.npz").is_file()
+    assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize("out", ["fakes.csv", "there.npz", "a/file.txt/fakes.npz", "/proc/f.npz"])

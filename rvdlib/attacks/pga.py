@@ -97,7 +97,9 @@ def pga(
         np.put_along_axis(moved, np.searchsorted(candidates, fillers), stars - unrated, axis=1)
         moved += step_size * threat.max_rating * gradient / max(np.abs(gradient).max(), 1e-30)
         kept, tried = project(moved, threat.filler_size, threat.levels[[0, -1]] - unrated)
-        trial = surrogate.refit(_profiles(threat, candidates[kept], tried + unrated), sweeps)
+        trial = surrogate.rounded().refit(
+            _profiles(threat, candidates[kept], tried + unrated), sweeps
+        )
         value = objective.value(trial)
         if value > reached:
             surrogate, reached = trial, value

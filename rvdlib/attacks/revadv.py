@@ -115,7 +115,7 @@ def revadv(
     history = history or History()
     for _ in history.steps(steps if threat.n_fakes and size else 0, "RevAdv"):
         tried = exchange(threat, fakes, *worth, surrogate.baseline, n_exchanged)
-        trial = surrogate.refit(tried, sweeps)
+        trial = surrogate.rounded().refit(tried, sweeps)
         value, *gradient = objective(trial)
         stuck = value >= reached
         if not stuck:

@@ -111,6 +111,11 @@ class Surrogate:
         ratings = sp.vstack([self.ratings[: self.n_visible], self._scaled(fakes)], format="csr")
         return replace(self, ratings=ratings)._sweep(sweeps)
 
+    def rounded(self) -> Self:
+        """With factors of six decimals, for loops of many refits: what two processors disagree about
+        in the last digits would otherwise grow from one to the next."""
+        return replace(self, users=self.users.round(6), items=self.items.round(6))
+
     def scores(self) -> np.ndarray:
         """Predictions (visible users, items) in stars."""
         return self.max_rating * (self.users[: self.n_visible] @ self.items.T + self.baseline)

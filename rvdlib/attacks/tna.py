@@ -120,11 +120,12 @@ def tna(
         start = np.full(threat.n_items, size / len(candidates))
         weights = descend(objective, start, threat.targets, steps, step_size)
         order = rng.permutation(candidates)
-        fillers[fake] = order[np.argsort(-weights[order], kind="stable")][:size]
+        # Items that nobody is seen to have rated are equal but for rounding: chance decides, not that.
+        fillers[fake] = order[np.argsort(-weights[order].round(9), kind="stable")][:size]
         stars[fake] = rng.normal(means[fillers[fake]], deviations[fillers[fake]])
         made = replace(threat, n_fakes=fake + 1)
         fakes = assemble(made, fillers[: fake + 1], stars[: fake + 1])
-        surrogate = surrogate.refit(fakes, sweeps)
+        surrogate = surrogate.rounded().refit(fakes, sweeps)
         lists = Lists.of(surrogate, threat, chosen, list_length)
         history.record(lists.loss(torch.from_numpy(surrogate.items[lists.shown]), width).item())
     return assemble(threat, fillers, stars)
@@ -170,7 +171,7 @@ class Lists:
 
     @classmethod
     def of(cls, surrogate: Surrogate, threat: ThreatModel, users: np.ndarray, length: int):
-        scores = surrogate.scores()[users]
+        scores = surrogate.scores()[users].round(9)
         rated = threat.visible[users].toarray() > 0
         scores[rated] = -np.inf
         scores[:, threat.targets] = -np.inf

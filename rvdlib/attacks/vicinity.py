@@ -254,7 +254,8 @@ def _descend(
     best, least = stars, np.inf
     for step in history.steps(steps + 1, "VicinityAttack"):
         rounded = round_to_levels(ratings.numpy() * top, threat.levels)
-        surrogate = surrogate.refit(assemble(threat, items, rounded), sweeps * (1 if step else 4))
+        fakes = assemble(threat, items, rounded)
+        surrogate = surrogate.rounded().refit(fakes, sweeps * (1 if step else 4))
         value, *gradients = objective.value_and_gradient(surrogate)
         history.record(value)
         if value < least:

@@ -119,7 +119,7 @@ def test_item_factors_move_with_a_rating_as_the_kkt_conditions_say(omega):
 
 def mean_score(vectors, targets, flat, n_visible=12):
     x, y = vectors(flat)
-    return 5 * (x[:n_visible] @ y[targets].T).mean()
+    return 5 * (x[:n_visible] @ y[targets.tolist()].T).mean()
 
 
 @EVEN

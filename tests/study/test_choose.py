@@ -1,5 +1,6 @@
 """How RVD's hyper-parameters are chosen: the rule, what it may look at, and what it chose."""
 
+import ast
 from itertools import product
 
 import numpy as np
@@ -8,11 +9,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from papermill import inspect_notebook
 
 from rvdlib import paths
 from rvdlib.models import VICTIMS
-from rvdlib.runner.notebook_runner import read_notebook
-from rvdlib.runner.parameters import declared_parameters
 from rvdlib.runner.profiles import PROFILES
 from rvdlib.study import choose as module
 from rvdlib.study.choose import REGIMES, SEARCH_FILE, candidates, choose, trial_cells
@@ -128,7 +128,8 @@ def test_the_seeds_of_the_choices_stand_in_no_table():
         for parameters in yaml.safe_load((paths.PARAMS / f"{profile}.yml").read_text()).values():
             in_tables |= set((parameters or {}).get("seeds", []))
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        in_tables |= set(declared_parameters(read_notebook(path), path.name).get("seeds", []))
+        seeds = inspect_notebook(path).get("seeds", {"default": "[]"})
+        in_tables |= set(ast.literal_eval(seeds["default"]))
     assert in_tables
     assert in_tables.isdisjoint(SEARCH["rule"]["seeds"])
     assert max(in_tables) < FIRST_SEED  # the victims' search takes this one and those after it

@@ -58,7 +58,7 @@ format: $(READY) ## Bring style and format in order
 
 peers: $(READY) ## Measure other people's recommenders, the peers of the victims
 	$(VENV_PYTHON) -m pip install --constraint requirements.lock --no-build-isolation -e ".[peers]"
-	$(VENV_PYTHON) -m rvdlib.study.peers
+	$(VENV_PYTHON) -m rvdlib.lab.tuning.peers
 
 # What the oldest Python takes, the newer ones take too; the tests hold the lock against each.
 lock: PYTHONS := $(lastword $(PYTHONS))

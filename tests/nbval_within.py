@@ -1,4 +1,4 @@
-"""Makes nbval compare numbers as numbers, within what ``rvdlib.runner.unchanged`` states for the
+"""Makes nbval compare numbers as numbers, within what ``rvdlib.lab.runner.unchanged`` states for the
 notebook, and all else to the letter (``pytest -p tests.nbval_within --nbval``)."""
 
 import os
@@ -6,7 +6,7 @@ import os
 from nbval.plugin import IPyNbCell
 
 from rvdlib import paths
-from rvdlib.runner.unchanged import SHOWN, first_difference, tolerance_of
+from rvdlib.lab.runner.unchanged import SHOWN, first_difference, tolerance_of
 
 
 class Within(str):

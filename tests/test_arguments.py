@@ -11,15 +11,15 @@ from rvdlib import metrics
 from rvdlib.arguments import as_indices, check_one_of, did_you_mean
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VicinalRegression
-from rvdlib.defenses.distinct import DistinctSearch
-from rvdlib.defenses.victim_module import VictimModule
+from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.evaluation import evaluate, recommend, rmse
+from rvdlib.lab.benchmark.serving import Undefended
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import EASE, Popularity
 from rvdlib.neighbors import NeighborSearch, k_occurrence
+from rvdlib.neighbors.distinct import DistinctSearch
 from rvdlib.seeding import stream
-from rvdlib.study.serving import Undefended
 from rvdlib.threat_model import build_threat_model
 
 N_USERS, N_ITEMS = 30, 24

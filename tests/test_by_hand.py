@@ -14,8 +14,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from rvdlib import paths
-from rvdlib.runner.notebook_runner import read_notebook
-from rvdlib.runner.profiles import load_profile
+from rvdlib.lab.runner.notebook_runner import read_notebook
+from rvdlib.lab.runner.plan import load_profile
 
 # Of what no store keeps, less than the tiny profile has.
 LESS = {

@@ -70,7 +70,7 @@ def test_the_library_finds_what_was_chosen_and_keeps_nothing_beside_itself(site,
         tmp_path,
         "-c",
         "from rvdlib import paths\n"
-        "from rvdlib.study.hyperparameters import *\n"
+        "from rvdlib.lab.experiment.hyperparameters import *\n"
         "victim_hyperparameters('ml-100k', 'rating', 'MF')\n"
         "attack_options('ranking', 'pga'), chosen_defenses('rating', 'MF')\n"
         "paths.write_atomically(paths.CELL_STORE / 'cell', '')\n"
@@ -89,8 +89,8 @@ def test_the_library_finds_what_was_chosen_and_keeps_nothing_beside_itself(site,
     "command",
     [
         ["rvdlib", "study"],
-        ["rvdlib.study.search", "--dataset", "ml-100k"],
-        ["rvdlib.study.choose"],
+        ["rvdlib.lab.tuning.victim_search", "--dataset", "ml-100k"],
+        ["rvdlib.lab.tuning.defense_search"],
     ],
 )
 def test_the_study_says_in_one_sentence_that_it_needs_a_clone(site, tmp_path, command):
@@ -105,7 +105,7 @@ def test_the_doctor_looks_only_into_folders_that_are_used(site, tmp_path):
         site,
         tmp_path,
         "-c",
-        "from rvdlib.runner.doctor import _folders\nprint(*_folders(), sep='\\n')",
+        "from rvdlib.lab.runner.doctor import _folders\nprint(*_folders(), sep='\\n')",
     )
     assert "the study needs a clone" in told
     assert "results " not in told.partition("data cache")[2]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from rvdlib import metrics
+from rvdlib.lab.study import metric_variants
 
 # Few values, so that ties are everywhere; negative ones, and −inf for "never recommend".
 SCORES = st.sampled_from([-np.inf, -2.5, -1.0, -0.0, 0.0, 1.0, 3.5, np.inf])
@@ -183,5 +184,5 @@ def test_float64_scores_closer_than_float32_can_tell_are_not_tied():
 
 
 def test_the_table_of_variants_is_complete():
-    assert not metrics.METRIC_VARIANTS.isna().any(axis=None)
-    assert {"target hit ratio", "HR@K, NDCG@K"} <= set(metrics.METRIC_VARIANTS["called"])
+    assert not metric_variants.METRIC_VARIANTS.isna().any(axis=None)
+    assert {"target hit ratio", "HR@K, NDCG@K"} <= set(metric_variants.METRIC_VARIANTS["called"])

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from rvdlib import paths
-from rvdlib.runner.unchanged import OPTIMISED, SHOWN
+from rvdlib.lab.runner.unchanged import OPTIMISED, SHOWN
 
 VALUE = 0.25
 

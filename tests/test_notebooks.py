@@ -10,11 +10,12 @@ from nbformat import NotebookNode
 from papermill import inspect_notebook
 
 from rvdlib import paths
-from rvdlib.runner.notebook_runner import read_notebook, validate_executed
-from rvdlib.runner.parameters import StudyError, check_parameters, declared_parameters
-from rvdlib.runner.profiles import PROFILES, load_profile
-from rvdlib.runner.report import TIMINGS
-from rvdlib.study import parameters as parameter_types
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
+from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
+from rvdlib.lab.runner.plan import PROFILES, load_profile
+from rvdlib.lab.runner.report import TIMINGS
+from rvdlib.lab.study import parameter_types
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]

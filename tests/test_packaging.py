@@ -14,8 +14,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import rvdlib
+from rvdlib.lab.runner import doctor
 from rvdlib.paths import NOTEBOOKS, PROJECT
-from rvdlib.runner import doctor
 
 PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(line) for line in PROJECT_TABLE["dependencies"]]

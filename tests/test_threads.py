@@ -12,10 +12,9 @@ import scipy.sparse as sp
 import torch
 from threadpoolctl import ThreadpoolController
 
-from rvdlib import detection
 from rvdlib.attacks import craft
 from rvdlib.data import leave_one_out
-from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule, detection
 from rvdlib.models import VICTIMS
 from rvdlib.models.reference import EASE
 from rvdlib.seeding import stream

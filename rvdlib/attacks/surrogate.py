@@ -36,8 +36,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.attacks.profiles import global_moments
-from rvdlib.models.mf import _solve_rows
-from rvdlib.models.sparse_ops import _sampled_product
+from rvdlib.models.least_squares import solve_rows
+from rvdlib.models.sparse_ops import sampled_values
 from rvdlib.threat_model import ThreatModel
 
 # What is trained of a vector; and of the other side's vectors, what it is regressed on.
@@ -188,7 +188,7 @@ class Surrogate:
         """
         _, a = self.adjoint(user_gradient, item_gradient, sweeps)
         omega, rated = self.unobserved_weight, self.ratings
-        products = _sampled_product(rated.indptr, rated.indices, self.users, a)
+        products = sampled_values(rated.indptr, rated.indices, self.users, a)
         shrinking = (a * self.items).sum(1)
         cells = self._residuals.data * products + self.reg * shrinking[rated.indices]
         owners = np.repeat(np.arange(rated.shape[0]), np.diff(rated.indptr))
@@ -205,7 +205,7 @@ class Surrogate:
     def _residuals(self) -> sp.csr_matrix:
         """∂L/∂ŝ at the rated cells, less what ω ŝ gives every cell: (1 − ω) ŝ − r."""
         rated = self.ratings
-        scores = _sampled_product(rated.indptr, rated.indices, self.users, self.items)
+        scores = sampled_values(rated.indptr, rated.indices, self.users, self.items)
         values = (1 - self.unobserved_weight) * scores - rated.data
         return sp.csr_matrix((values, rated.indices, rated.indptr), shape=rated.shape)
 
@@ -232,7 +232,7 @@ class Surrogate:
         chosen = ratings[rows]
         values = np.empty((len(rows), fixed.shape[1]))
         fixed, fixed_bias = np.ascontiguousarray(fixed), np.ascontiguousarray(fixed_bias)
-        _solve_rows(
+        solve_rows(
             chosen.indptr, chosen.indices, chosen.data, fixed, fixed_bias, omega, self.reg, values
         )
         solved[rows] = values
@@ -245,7 +245,7 @@ class Surrogate:
     def _cross(self, residuals, own, other, step):
         """The block of H off the diagonal, times a ``step`` of the other side's vectors."""
         omega = self.unobserved_weight
-        moved = _sampled_product(residuals.indptr, residuals.indices, own, step)
+        moved = sampled_values(residuals.indptr, residuals.indices, own, step)
         moved = sp.csr_matrix(
             ((1 - omega) * moved, residuals.indices, residuals.indptr), shape=residuals.shape
         )
@@ -259,7 +259,7 @@ def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _normal_matrices(indptr, indices, fixed, omega, reg):
-    """What :func:`rvdlib.models.mf._solve_rows` solves; reg · 1 for a row without a cell."""
+    """What :func:`rvdlib.models.least_squares.solve_rows` solves; reg · 1 for a row without a cell."""
     n_columns, size = fixed.shape
     gram = omega * (fixed.T @ fixed)
     matrices = np.empty((len(indptr) - 1, size, size))

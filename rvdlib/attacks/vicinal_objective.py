@@ -7,7 +7,7 @@ them, as a ridge regression of the target's decoder row on what they have left u
     s_ut = ŝ_ut + z_u (Zᵀ C Z + λ I)⁻¹ Zᵀ C (y_t − ŝ_t)
 
 Z holds the neighbours' latent vectors, each with a 1 for the bias, and C = diag(c_vt); the weights c
-and the goals y are those of :mod:`rvdlib.defenses.vicinal_regression`. The loss is the mean, over
+and the goals y are those of :mod:`rvdlib.defenses.regression`. The loss is the mean, over
 visible users and the targets that they have not rated, of
 
     log(1 + exp((τ_u − s_ut) / TEMPERATURE)),
@@ -23,7 +23,7 @@ import torch
 from torch.nn.functional import softplus
 
 from rvdlib.attacks.surrogate import Surrogate
-from rvdlib.defenses.vicinal_regression import VicinalRegression
+from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.threat_model import ThreatModel
 

@@ -1,12 +1,12 @@
 """Defences: each wraps a trained victim and scores like one."""
 
-from rvdlib.defenses.checks import CheckResult, check_defender
+from rvdlib.defenses.any_model.checks import CheckResult, check_defender
+from rvdlib.defenses.any_model.functional import FunctionalRVD, FunctionalRVDConfig
+from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.engine import FastRVD
-from rvdlib.defenses.functional import FunctionalRVD, FunctionalRVDConfig
+from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.defenses.vicinal import RVD, RVDConfig
-from rvdlib.defenses.vicinal_regression import VicinalRegression
-from rvdlib.defenses.victim_module import VictimModule
 
 # By the names that params and tables use.
 DEFENSES = {"rvd": RVD, "fast_rvd": FastRVD, "closed_form_rvd": ClosedFormRVD}

@@ -5,7 +5,7 @@ Its minimiser is what :class:`~rvdlib.defenses.vicinal.RVD` with ``scope="decode
 ``unobserved_weight`` and ``proximal_weight`` descends to; the pull λ plays the part of early
 stopping, λ ≈ k / (2 × learning rate × steps) of plain gradient descent on RVD's loss, a mean over k
 rows.
-The algebra is in :mod:`rvdlib.defenses.vicinal_regression`.
+The algebra is in :mod:`rvdlib.defenses.regression`.
 """
 
 from functools import cached_property
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from rvdlib.defenses.vicinal_regression import VicinalRegression
-from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
+from rvdlib.defenses.regression import VicinalRegression
+from rvdlib.defenses.vicinal_defense import VicinalDefense, VicinityConfig
 
 
 class ClosedFormConfig(VicinityConfig):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from rvdlib.defenses.vicinity import VicinalDefense, VicinityConfig
+from rvdlib.defenses.vicinal_defense import VicinalDefense, VicinityConfig
 from rvdlib.models.base import DECODER, Objective
 from rvdlib.seeding import stream
 from rvdlib.threads import single_thread

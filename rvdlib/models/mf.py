@@ -15,6 +15,7 @@ from pydantic import Field
 
 from rvdlib.models.base import Victim, VictimConfig
 from rvdlib.models.fitting import EarlyStopping
+from rvdlib.models.least_squares import solve_rows
 
 
 class MFConfig(VictimConfig):
@@ -94,11 +95,11 @@ class MF(Victim):
         ones = np.ones((len(users), 1), dtype=np.float32)
         zeros = np.zeros(len(users), dtype=np.float32)
         for _ in range(self.config.epochs):
-            _solve_rows(
+            solve_rows(
                 by_user.indptr, by_user.indices, by_user.data, items, bias, omega, reg, users
             )
             solved = np.concatenate([items, bias[:, None]], axis=1)
-            _solve_rows(
+            solve_rows(
                 by_item.indptr,
                 by_item.indices,
                 by_item.data,
@@ -126,23 +127,3 @@ def _sgd_epoch(rows, columns, values, order, p, q, user_bias, item_bias, rate, r
             p_uf = p[u, f]
             p[u, f] += rate * (error * q[i, f] - reg * p_uf)
             q[i, f] += rate * (error * p_uf - reg * q[i, f])
-
-
-@numba.njit(cache=True, fastmath=True)
-def _solve_rows(indptr, indices, values, fixed, fixed_bias, omega, reg, solved):
-    """Ridge regression of every row on the ``fixed`` factors, over observed and unobserved cells.
-
-    Minimises Σ_R (y − b − x·f)² + ω Σ_{not R} (b + x·f)² + reg (|R| + ω·columns) ‖x‖².
-    """
-    n_columns, size = fixed.shape
-    rest = np.float32(1) - omega
-    gram = omega * (fixed.T @ fixed)
-    silence = -omega * (fixed.T @ fixed_bias)
-    for row in range(len(indptr) - 1):
-        first, last = indptr[row], indptr[row + 1]
-        chosen = fixed[indices[first:last]]
-        matrix = gram + rest * (chosen.T @ chosen)
-        for f in range(size):
-            matrix[f, f] += reg * (np.float32(last - first) + omega * np.float32(n_columns))
-        target = values[first:last] - rest * fixed_bias[indices[first:last]]
-        solved[row] = np.linalg.solve(matrix, silence + chosen.T @ target)

@@ -12,7 +12,8 @@ import torch
 
 
 @numba.njit(cache=True, fastmath=True)
-def _sampled_product(indptr, indices, left, right):
+def sampled_values(indptr, indices, left, right):
+    """(nnz,): left_u · right_i for every stored cell (u, i) of a CSR pattern; arrays."""
     out = np.empty(len(indices), dtype=left.dtype)
     for row in range(len(indptr) - 1):
         for position in range(indptr[row], indptr[row + 1]):
@@ -51,7 +52,7 @@ class _SampledProduct(torch.autograd.Function):
     def forward(ctx, left, right, pattern):
         ctx.save_for_backward(left, right)
         ctx.pattern = pattern
-        values = _sampled_product(
+        values = sampled_values(
             pattern.indptr, pattern.indices, left.detach().numpy(), right.detach().numpy()
         )
         return torch.from_numpy(values)

@@ -10,9 +10,9 @@ from rvdlib.attacks.aush import GAN, keep, select_items
 from rvdlib.attacks.history import History
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.models import MF
 from rvdlib.seeding import stream
-from rvdlib.study.hyperparameters import victim_hyperparameters
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 LEVELS = np.arange(1, 6, dtype=np.float32)

@@ -12,9 +12,9 @@ from rvdlib.attacks.mixinf import influence, objective, usermix, within_budget
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.models import MF
 from rvdlib.seeding import stream
-from rvdlib.study.hyperparameters import victim_hyperparameters
 from rvdlib.threat_model import build_threat_model, draw_targets
 
 LEVELS = np.arange(1, 6, dtype=np.float32)

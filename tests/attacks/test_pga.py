@@ -14,9 +14,9 @@ from rvdlib.attacks.pga import Objective, project
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.models import MF
 from rvdlib.seeding import stream
-from rvdlib.study.hyperparameters import victim_hyperparameters
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 TARGETS = np.array([3, 40])

@@ -17,10 +17,10 @@ from rvdlib.attacks.revadv import Objective, exchange, revadv
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.metrics import ranks, target_hit_ratio
 from rvdlib.models import MF
 from rvdlib.seeding import stream
-from rvdlib.study.hyperparameters import victim_hyperparameters
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 TARGETS = np.array([3, 40])

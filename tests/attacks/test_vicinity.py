@@ -17,7 +17,7 @@ from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
 from rvdlib.attacks.vicinity import beside, cover, hubs, nearest
 from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
-from rvdlib.defenses.vicinal_regression import VicinalRegression
+from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.evaluation import evaluate
 from rvdlib.models import MF
 from rvdlib.seeding import stream

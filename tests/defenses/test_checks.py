@@ -10,15 +10,8 @@ import torch
 from conformance import KINDS, trained
 from pydantic import ValidationError
 
-from rvdlib.defenses import (
-    RVD,
-    ClosedFormRVD,
-    FastRVD,
-    FunctionalRVD,
-    VictimModule,
-    check_defender,
-    checks,
-)
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule, check_defender
+from rvdlib.defenses.any_model.checks import registry, subject
 from rvdlib.models.reference import EASE, Popularity
 
 N_USERS, N_ITEMS, SIZE = 12, 9, 3
@@ -618,8 +611,8 @@ def test_a_broken_model_fails_exactly_its_check_and_is_told_why(check, model, ch
 
 
 def test_every_check_is_broken_by_some_model():
-    assert set(BROKEN) == {check.__name__ for check in checks._MODULE_CHECKS}
-    for check in checks._MODULE_CHECKS:
+    assert set(BROKEN) == {check.__name__ for check in registry.MODULE_CHECKS}
+    for check in registry.MODULE_CHECKS:
         assert inspect.getdoc(check), check
 
 
@@ -657,10 +650,10 @@ class WithModules(torch.nn.Module):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_good_model_passes_and_stays_as_it_was(model, dtype):
     model = model().to(dtype)
-    before, generator = dict(checks._state(model)), torch.get_rng_state()
+    before, generator = dict(subject.state_of(model)), torch.get_rng_state()
     assert passed(check_defender(model, N_USERS))
     assert passed(check_defender(model))
-    assert dict(checks._state(model)) == before
+    assert dict(subject.state_of(model)) == before
     assert torch.equal(torch.get_rng_state(), generator)
 
 
@@ -817,7 +810,7 @@ def test_a_broken_recommender_fails_exactly_its_check_and_is_told_why(recommende
 def test_a_good_recommender_may_keep_more_than_before():
     assert passed(check_defender(Scorer(), N_USERS))
     assert {check for check, _ in RECOMMENDERS.values()} == {
-        check.__name__ for check in checks._RECOMMENDER_CHECKS
+        check.__name__ for check in registry.RECOMMENDER_CHECKS
     }
 
 
@@ -847,8 +840,8 @@ def test_states_tell_every_kind_of_change():
     model = Good()
     model.extra = {"arrays": [np.zeros(3)], "sparse": model.ratings.to_sparse()}
     model.extra["itself"] = model.extra
-    state = dict(checks._state(model))
-    assert state == dict(checks._state(model))
+    state = dict(subject.state_of(model))
+    assert state == dict(subject.state_of(model))
     changes = [
         lambda: model.extra["arrays"][0].__setitem__(2, 1),
         lambda: model.decoder.data[0].zero_(),  # behind autograd's back
@@ -859,6 +852,6 @@ def test_states_tell_every_kind_of_change():
     ]
     for change in changes:
         change()
-        now = dict(checks._state(model))
+        now = dict(subject.state_of(model))
         assert now != state
         state = now

@@ -14,7 +14,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 
 from rvdlib.data import leave_one_out
-from rvdlib.defenses import RVD, ClosedFormRVD, VicinalRegression, vicinal_regression
+from rvdlib.defenses import RVD, ClosedFormRVD, VicinalRegression
+from rvdlib.defenses import regression as vicinal_regression
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 

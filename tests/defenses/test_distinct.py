@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, distinct, vicinity
-from rvdlib.defenses.distinct import DistinctSearch
-from rvdlib.neighbors import DISTANCES, MUTUAL_REACH, NeighborSearch
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, vicinal_defense
+from rvdlib.neighbors import DISTANCES, MUTUAL_REACH, NeighborSearch, distinct
+from rvdlib.neighbors.distinct import DistinctSearch
 
 FORMS = (RVD, FastRVD, ClosedFormRVD)
 
@@ -229,7 +229,7 @@ def test_without_a_limit_or_near_duplicates_scores_are_the_same(form, monkeypatc
     assert np.array_equal(form(victim, k=3, max_overlap=limit).score(real), expected)
     below = np.nextafter(limit, 0)
     assert not np.array_equal(form(victim, k=3, max_overlap=below).score(real), expected)
-    monkeypatch.setattr(vicinity, "DistinctSearch", None)
+    monkeypatch.setattr(vicinal_defense, "DistinctSearch", None)
     assert np.array_equal(form(victim, k=3, max_overlap=1.0).score(real), expected)
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from rvdlib import metrics
 from rvdlib.data import leave_one_out
 from rvdlib.defenses import DEFENSES, RVD, FastRVD, engine
+from rvdlib.defenses.engine import fast as fast_module
 from rvdlib.models import VICTIMS, AutoRec
 from rvdlib.seeding import stream
 
@@ -138,7 +139,7 @@ def test_neighbours_who_rated_nothing_say_nothing_without_a_weight(
 def test_threads_and_blocks_change_nothing(victim, choices, monkeypatch):
     fast, everyone = FastRVD(victim, **choices), np.arange(N_USERS)
     whole = fast.score(everyone)
-    monkeypatch.setattr(engine, "_USERS_AT_ONCE", 5)
+    monkeypatch.setattr(fast_module, "_USERS_AT_ONCE", 5)
     one = fast.score(everyone)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     with unchanged(victim):

@@ -4,7 +4,8 @@ import scipy.sparse as sp
 
 from rvdlib.models import MF
 from rvdlib.models.fitting import EarlyStopping
-from rvdlib.models.mf import _sgd_epoch, _solve_rows
+from rvdlib.models.least_squares import solve_rows
+from rvdlib.models.mf import _sgd_epoch
 from rvdlib.seeding import stream
 
 
@@ -20,7 +21,7 @@ def test_a_row_is_solved_as_the_weighted_ridge_regression_over_all_columns(omega
     fixed = rng.standard_normal((n_columns, size), dtype=np.float32)
     bias = rng.standard_normal(n_columns, dtype=np.float32)
     solved = np.full((7, size), np.nan, dtype=np.float32)
-    _solve_rows(rows.indptr, rows.indices, rows.data, fixed, bias, omega, reg, solved)
+    solve_rows(rows.indptr, rows.indices, rows.data, fixed, bias, omega, reg, solved)
     for row in range(7):
         weight = np.sqrt(np.where(dense[row] > 0, 1, omega))
         penalty = np.sqrt(reg * ((dense[row] > 0).sum() + omega * n_columns))

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from rvdlib.data import HeldOut, leave_one_out, random_holdout, synthetic_ratings
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.models import VICTIMS
 from rvdlib.models.fitting import EarlyStopping
 from rvdlib.models.reference import Popularity
 from rvdlib.seeding import stream
-from rvdlib.study.hyperparameters import victim_hyperparameters
 
 USERS = np.array([3, 62, 0, 7, 3])  # out of order, repeated, a fake, one without ratings
 

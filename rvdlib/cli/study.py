@@ -1,0 +1,43 @@
+"""``rvd study``. What it needs is imported when it runs: help is instant."""
+
+import os
+
+import click
+
+
+@click.command()
+@click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
+@click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    envvar="RVD_JOBS",
+    show_envvar=True,
+    help="Poisoned sets computed at once; as many as there are cores unless said.",
+)
+def study(profile: str, only: tuple[str, ...], force: bool, jobs: int | None) -> None:
+    """Run the study's notebooks; those that nothing has changed for are left as they are.
+
+    Ctrl-C (SIGINT) interrupts it and loses only what is being computed. A study that was started
+    with SIGINT ignored, as by a shell's `nohup rvd study &`, keeps ignoring it.
+    """
+    from rvdlib.lab.errors import StudyError
+    from rvdlib.lab.runner.environment import writable_home
+
+    if jobs:
+        os.environ["RVD_JOBS"] = str(jobs)  # the kernels inherit it
+    try:
+        with writable_home():
+            # Jupyter looks for a home when it is imported.
+            from rvdlib.lab.runner.run import run_study
+
+            run_study(profile, only, force)
+    except (StudyError, OSError) as error:  # such as a disk that is full
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo(
+            "\nInterrupted. Finished notebooks and cells are kept: the same command goes on there.",
+            err=True,
+        )
+        raise SystemExit(130) from None

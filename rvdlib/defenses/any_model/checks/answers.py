@@ -1,0 +1,151 @@
+"""Checks of what a model or recommender answers: shapes, values, and what they may depend on."""
+
+import numpy as np
+import torch
+
+from rvdlib.defenses.any_model.checks.subject import (
+    METHODS,
+    N_ASKED,
+    Problem,
+    Subject,
+    alike,
+    named,
+    state_of,
+)
+
+_BATCHES = ([0], [2, 0], [1, 0, 2])  # as positions; a row stands in several
+
+
+def runs(subject: Subject):
+    """Row numbers in, tensors (of a recommender: arrays) out."""
+    for name in subject.names:
+        try:
+            found = subject.ask(name, subject.users)
+        except Exception as error:
+            last = len(subject.users) - 1
+            kind = "an int64 array" if name == "score" else "a LongTensor"
+            raise Problem(
+                f"{name} fails for the users 0 to {last}, given as {kind} (without n_users, {N_ASKED} are "
+                f"asked for): {named(error)}"
+            ) from error
+        expected = np.ndarray if name == "score" else torch.Tensor
+        if not isinstance(found, expected):
+            kind = f"{expected.__module__}.{expected.__name__}"
+            raise Problem(f"{name} must return a {kind}, got {type(found).__name__}")
+
+
+def shapes_fit(subject: Subject):
+    """(B, d) latent vectors, (B,) losses, (B, items) scores, floating, whatever B."""
+    for name in subject.names:
+        widths = set()
+        for size in (len(subject.users), 2, 1):
+            found = torch.as_tensor(subject.ask(name, subject.users[:size]))
+            wanted = METHODS.get(name, "(B, items)")
+            if not found.is_floating_point():
+                raise Problem(f"{name} must be floating, got {found.dtype}")
+            if found.ndim != 1 + (name != "row_loss") or len(found) != size:
+                hint = ": the loss of each row, not their sum or mean" * (name == "row_loss")
+                raise Problem(
+                    f"{name} must have the shape {wanted}{hint}; for B = {size} it has "
+                    f"{tuple(found.shape)} (is a squeeze() or a reduction in the way?)"
+                )
+            widths.add(found.shape[1:])
+        if len(widths) > 1:
+            raise Problem(f"{name} must be {wanted} for every B, the second number changes with B")
+
+
+def values_are_finite(subject: Subject):
+    """No NaN, no infinity."""
+    for name in subject.names:
+        found = subject.values(name, subject.users)
+        if not np.isfinite(found).all():
+            row = subject.users[np.nonzero(~np.isfinite(found))[0][0]]
+            raise Problem(
+                f"{name} is not finite for user {row}: mind empty profiles (a mean of nothing, a "
+                "zero norm), and leave seen items unmasked; or training has diverged"
+            )
+
+
+def nothing_is_written(subject: Subject):
+    """Calls leave parameters, buffers, arrays and modes as they were, by the bit.
+
+    A recommender may keep more after a call than before. A module may not: what it keeps of its
+    parameters is stale as soon as they move.
+    """
+    before = subject.untouched
+    for name in subject.names:
+        subject.ask(name, subject.users)
+    after = dict(state_of(subject.model))
+    paths = before if subject.names == ("score",) else {**before, **after}
+    changed = sorted(path for path in paths if after.get(path) != before.get(path))
+    if changed:
+        raise Problem(
+            f"calls write to {', '.join(changed[:5])}: work on copies, nothing in place, and keep "
+            "nothing from call to call"
+        )
+
+
+def answers_repeat(subject: Subject):
+    """The same users get the same bits again."""
+    for name in subject.names:
+        first, again = (subject.values(name, subject.users) for _ in range(2))
+        if not np.array_equal(first, again):
+            raise Problem(
+                f"{name} differs from call to call in evaluation mode: give functional.dropout "
+                "training=self.training, draw no random numbers, keep no counters"
+            )
+
+
+def order_does_not_matter(subject: Subject):
+    """Users in another order get the same answers, in that order."""
+    for name in subject.names:
+        answers = subject.values(name, subject.users)
+        if not alike(answers, subject.values(name, subject.users[::-1].copy())[::-1]):
+            raise Problem(
+                f"{name} depends on the order of the users: row b of the answer must belong to "
+                "users[b] (no sorting, no torch.unique, no running sums)"
+            )
+
+
+def company_does_not_matter(subject: Subject):
+    """Who else is in the batch changes nobody's latent vector or scores."""
+    for name in subject.names:
+        if name != "row_loss":
+            _same_in_any_batch(
+                subject,
+                name,
+                "a user's answer must come from the user's row: no statistics of the batch (batch "
+                "norm needs running ones, or take layer norm)",
+            )
+
+
+def row_losses_are_per_row(subject: Subject):
+    """A row's loss does not depend on the other rows of the batch."""
+    _same_in_any_batch(
+        subject,
+        "row_loss",
+        "each number must be the loss of that row alone: no mean over the batch, no division by "
+        "its size, no negatives from its other rows",
+    )
+
+
+def _same_in_any_batch(subject: Subject, name: str, remedy: str):
+    answers = subject.values(name, subject.users)
+    for batch in _BATCHES:
+        if not alike(answers[batch], subject.values(name, subject.users[batch])):
+            raise Problem(f"{name} depends on who else is in the batch; {remedy}")
+
+
+def last_user_is_known(subject: Subject):
+    """There are n_users rows, or more: spare and padding rows are never asked for."""
+    if subject.n_users is None or next(subject.model.parameters()).device.type != "cpu":
+        return  # elsewhere a row out of range may end the process
+    last = subject.n_users - 1
+    for name in subject.names:
+        try:
+            subject.ask(name, np.array([last]))
+        except Exception as error:
+            raise Problem(
+                f"{name} fails for user {last}, the last of n_users = {subject.n_users}: "
+                f"{named(error)}"
+            ) from error

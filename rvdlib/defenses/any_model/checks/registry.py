@@ -1,0 +1,157 @@
+"""Does a model keep what RVD relies on? Named checks that say what is wrong and how to mend it.
+
+In the manner of scikit-learn's ``check_estimator``. A torch model is held to the contract of
+:mod:`rvdlib.defenses.any_model.functional`, any other recommender, defended or not, to that of
+:class:`rvdlib.evaluation.Recommender`. Each check is a function of this folder whose docstring says
+what must hold; one that needs what an earlier one found missing is skipped.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from rvdlib.defenses.any_model.checks.answers import (
+    answers_repeat,
+    company_does_not_matter,
+    last_user_is_known,
+    nothing_is_written,
+    order_does_not_matter,
+    row_losses_are_per_row,
+    runs,
+    shapes_fit,
+    values_are_finite,
+)
+from rvdlib.defenses.any_model.checks.gradients import (
+    can_be_fine_tuned,
+    gradient_reaches_what_moves,
+    gradients_are_finite,
+)
+from rvdlib.defenses.any_model.checks.methods import (
+    can_be_copied,
+    has_parameters_to_move,
+    has_the_methods,
+)
+from rvdlib.defenses.any_model.checks.served import (
+    can_be_mapped,
+    fine_tuning_moves_the_scores,
+    no_step_is_no_defence,
+    no_user_leaves_a_trace,
+    serves_as_chosen,
+)
+from rvdlib.defenses.any_model.checks.subject import Problem, Subject, named
+from rvdlib.defenses.any_model.checks.touched import (
+    nothing_else_is_touched,
+    touched_changes_no_score,
+    touched_gives_rows,
+)
+from rvdlib.defenses.any_model.functional import FunctionalRVDConfig
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What came of one check; ``message`` says what is wrong and how to mend it.
+
+    Of a check that passed, it may say what could be better.
+    """
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    message: str = ""
+
+
+def check_defender(
+    model: Any, n_users: int | None = None, *, raise_on_failure: bool = True, **choices
+) -> list[CheckResult]:
+    """Check a torch model for :class:`FunctionalRVD`, or anything with ``score(users)``.
+
+    The model is never changed: checks work on a copy in evaluation mode. What can only be scored,
+    such as a finished defence, is asked as it is.
+
+    Args:
+        model: a ``torch.nn.Module`` with ``latent``, ``row_loss`` and ``forward``, and perhaps
+            ``touched``; or a recommender whose ``score`` takes (B,) row numbers and gives (B, items).
+        n_users: number of training users, at least 3; None: 8 are asked for, and nothing is said
+            of the others, nor of a k that is too large.
+        choices: of :class:`FunctionalRVD`, as the model will be served; with ``chunk_size=1`` it
+            need not be mappable.
+
+    Returns:
+        one result a check, in the order of the checks.
+
+    Raises:
+        ValueError: naming every failed check, unless ``raise_on_failure`` is off; for impossible
+            choices or ``n_users``; for an object that is no model.
+    """
+    if n_users is not None and n_users < 3:
+        raise ValueError(f"n_users must be at least 3, got {n_users}")
+    is_module = isinstance(model, torch.nn.Module) and (
+        not hasattr(model, "score") or any(hasattr(model, name) for name in ("latent", "row_loss"))
+    )
+    if not is_module and not callable(getattr(model, "score", None)):
+        raise ValueError(
+            "model must be a torch.nn.Module with latent, row_loss and forward, or have a method "
+            f"score(users), got {type(model).__name__}"
+        )
+    subject = Subject(model, n_users, FunctionalRVDConfig(**choices))
+    checks = MODULE_CHECKS if is_module else RECOMMENDER_CHECKS
+    results: dict[str, CheckResult] = {}
+    with torch.random.fork_rng(devices=[]):
+        for check, needs in checks.items():
+            blocked = [n.__name__ for n in needs if results[n.__name__].status != "passed"]
+            results[check.__name__] = _result(check, subject, blocked)
+    failed = [result for result in results.values() if result.status == "failed"]
+    if failed and raise_on_failure:
+        problems = "\n".join(f"- {result.name}: {result.message}" for result in failed)
+        raise ValueError(f"{type(model).__name__} cannot be defended as it is:\n{problems}")
+    return list(results.values())
+
+
+def _result(check: Callable, subject: "Subject", blocked: list[str]) -> CheckResult:
+    if blocked:
+        return CheckResult(check.__name__, "skipped", f"needs {', '.join(blocked)}")
+    try:
+        note = check(subject)
+    except Problem as problem:
+        return CheckResult(check.__name__, "failed", str(problem))
+    except Exception as error:
+        return CheckResult(check.__name__, "failed", f"stops unexpectedly: {named(error)}")
+    return CheckResult(check.__name__, "passed", note or "")
+
+
+# Each with those that it needs.
+RECOMMENDER_CHECKS = {
+    runs: [],
+    shapes_fit: [runs],
+    values_are_finite: [shapes_fit],
+    nothing_is_written: [shapes_fit],
+    answers_repeat: [values_are_finite, nothing_is_written],
+    order_does_not_matter: [answers_repeat],
+    company_does_not_matter: [order_does_not_matter],
+}
+MODULE_CHECKS = {
+    has_the_methods: [],
+    has_parameters_to_move: [],
+    can_be_copied: [has_the_methods, has_parameters_to_move],
+    runs: [can_be_copied],
+    shapes_fit: [runs],
+    values_are_finite: [shapes_fit],
+    nothing_is_written: [shapes_fit],
+    answers_repeat: [values_are_finite, nothing_is_written],
+    order_does_not_matter: [answers_repeat],
+    company_does_not_matter: [order_does_not_matter],
+    row_losses_are_per_row: [company_does_not_matter],
+    last_user_is_known: [runs],
+    gradient_reaches_what_moves: [shapes_fit],
+    gradients_are_finite: [gradient_reaches_what_moves, values_are_finite],
+    can_be_fine_tuned: [row_losses_are_per_row, gradients_are_finite],
+    touched_gives_rows: [can_be_fine_tuned],
+    nothing_else_is_touched: [touched_gives_rows],
+    touched_changes_no_score: [nothing_else_is_touched],
+    can_be_mapped: [touched_changes_no_score],
+    no_step_is_no_defence: [touched_changes_no_score],
+    fine_tuning_moves_the_scores: [no_step_is_no_defence],
+    no_user_leaves_a_trace: [no_step_is_no_defence],
+    serves_as_chosen: [last_user_is_known, can_be_mapped],
+}

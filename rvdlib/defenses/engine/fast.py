@@ -1,0 +1,239 @@
+"""The fast engine for iterative RVD: the scores of :class:`~rvdlib.defenses.vicinal.RVD`, sooner.
+
+The plain form copies and moves every parameter of the victim for every user, though nearly all of
+them get no gradient. This form copies what the vicinity can move, descends on it in compiled code
+(:mod:`rvdlib.defenses.engine.kernels` has the mathematics), and scores the items that did not move
+as the undefended victim does, one matrix product for many users.
+
+Users are spread over as many threads as torch has (``torch.get_num_threads()``). Neither that
+number changes a score by a bit, nor who else is served by more than rounding.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from rvdlib.defenses.engine import kernels as kernels
+from rvdlib.defenses.engine.arrays import block_rows, workspace
+from rvdlib.defenses.engine.kernels import Decoder, Descent, Encoder, Ratings, Workspace
+from rvdlib.defenses.engine.span import scores_in_span
+from rvdlib.defenses.vicinal import RVD
+from rvdlib.models import CDAE, MF, NSVD, AutoRec
+from rvdlib.models.base import Victim
+from rvdlib.seeding import stream
+from rvdlib.threads import for_blocks
+
+_USERS_AT_ONCE = 8  # in one call of a kernel
+_PRODUCT_USERS = 128  # in one product with the catalogue
+
+
+class EncoderParts(NamedTuple):
+    """A victim's encoder: h_v = f(Σ_j x_vj E_j + P_v + c), a_v = α_v + β_v, by its tensors' names.
+
+    x is ``victim.inputs``. Absent parts are None; a name that the victim's regime lacks is absent
+    too.
+    """
+
+    constants: Callable[[Victim], np.ndarray]  # α (users,)
+    profile_factors: str | None = None  # E
+    own_factors: str | None = None  # P
+    hidden_bias: str | None = None  # c
+    user_bias: str | None = None  # β
+    sigmoid: bool = False  # whether f is; else the identity
+
+
+def _mean_rating(victim: Victim) -> np.ndarray:
+    return np.full(victim.train.shape[0], 0.0 if victim.ranking else victim.mean_rating)
+
+
+def _user_means(victim: AutoRec) -> np.ndarray:
+    return victim.user_means
+
+
+# Whose encoder is described here is served.
+ENCODERS: dict[type[Victim], EncoderParts] = {
+    MF: EncoderParts(_mean_rating, own_factors="user_factors", user_bias="user_bias"),
+    NSVD: EncoderParts(_mean_rating, profile_factors="implicit_factors", user_bias="user_bias"),
+    AutoRec: EncoderParts(
+        _user_means, profile_factors="encoder_factors", hidden_bias="encoder_bias", sigmoid=True
+    ),
+    CDAE: EncoderParts(
+        _user_means,
+        profile_factors="encoder_factors",
+        own_factors="user_embeddings",
+        hidden_bias="encoder_bias",
+        sigmoid=True,
+    ),
+}
+
+
+class FastRVD(RVD):
+    """RVD with the same choices and the same scores, compiled.
+
+    Raises:
+        ValueError: for a victim whose encoder is not described in ``ENCODERS``.
+    """
+
+    def __init__(self, victim: Victim, **choices):
+        super().__init__(victim, **choices)
+        if type(victim) not in ENCODERS:
+            raise ValueError(
+                f"the engine does not know how {type(victim).__name__} encodes a user: defend it "
+                "by RVD, which takes any victim, or by FunctionalRVD, which takes any torch "
+                "module, or describe its encoder in rvdlib.defenses.engine.ENCODERS"
+            )
+        self._free: list[Workspace] = []
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Defended scores (B, items) in stars, in the dtype of the victim's parameters."""
+        users = self.victim.rows(users)
+        vicinities = np.ascontiguousarray(self.vicinity(users))
+        k, (decoder, encoder, ratings) = vicinities.shape[1], self._arrays
+        descent, dtype = self._descent(k), decoder.factors.dtype
+        if self.config.scope == "decoder" and self.config.optimizer == "sgd":
+            return self._score_in_span(users, vicinities, descent)
+        n_items, size = decoder.factors.shape
+        n_ratings = np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0)
+        n_rows = n_items if descent.everywhere else min(n_items, n_ratings)
+        factors, offsets = np.empty((len(users), size), dtype), np.empty(len(users), dtype)
+        n_moved = np.empty(len(users), dtype=np.int64)
+        moved_items = np.empty((len(users), n_rows), dtype=np.int32)
+        moved_scores = np.empty((len(users), n_rows), dtype=dtype)
+        scores = np.empty((len(users), n_items), dtype=dtype)
+
+        def fine_tune(block):
+            served, rows = users[block], vicinities[block]
+            with self._workspace(k, descent) as space:
+                kernels.fine_tune(
+                    served, rows, self._batches(served, rows), decoder, encoder, ratings, descent,
+                    block_rows(size), space, factors[block], offsets[block],
+                    n_moved[block], moved_items[block], moved_scores[block],
+                )  # fmt: skip
+
+        def decode(block):
+            np.matmul(factors[block], decoder.factors.T, out=scores[block])
+
+        def finish(block):
+            kernels.finish(
+                decoder.bias, offsets[block], n_moved[block], moved_items[block],
+                moved_scores[block], dtype.type(self.victim.max_rating), scores[block],
+            )  # fmt: skip
+
+        for_blocks(fine_tune, len(users), _USERS_AT_ONCE)
+        for_blocks(decode, len(users), _PRODUCT_USERS)
+        for_blocks(finish, len(users), _USERS_AT_ONCE)
+        return scores
+
+    def _score_in_span(self, users, vicinities, descent: Descent) -> np.ndarray:
+        """Scores of plain descent on the decoder."""
+        decoder, _, ratings = self._arrays
+        latent, offsets = self._encoded
+        scores = scores_in_span(
+            users,
+            vicinities,
+            self._batches(users, vicinities),
+            latent=latent,
+            offsets=offsets,
+            decoder=np.column_stack(decoder),
+            ratings=ratings,
+            everywhere=descent.everywhere,
+            steps=self.config.steps,
+            learning_rate=self.config.learning_rate,
+            momentum=self.config.momentum,
+            pull=descent.pull,
+        )
+        scores *= decoder.factors.dtype.type(self.victim.max_rating)
+        return scores
+
+    @cached_property
+    def _encoded(self) -> tuple[np.ndarray, np.ndarray]:
+        """z = (h, 1) (users, d + 1) and a (users,) of everybody, float64."""
+        offsets, factors = self.victim.encode(
+            self.victim.parameters, np.arange(self.victim.train.shape[0])
+        )
+        latent = np.column_stack([factors.numpy(), np.ones(len(factors))])
+        return latent.astype(np.float64), offsets.numpy().astype(np.float64)
+
+    @contextmanager
+    def _workspace(self, k: int, descent: Descent) -> Iterator[Workspace]:
+        """Memory for any vicinity of k, used before if there is some: fresh pages take time."""
+        try:
+            space = self._free.pop()
+        except IndexError:
+            decoder, _, ratings = self._arrays
+            most = np.sort(np.diff(ratings.indptr))[-k:].sum()
+            space = workspace(decoder.factors.dtype, *decoder.factors.shape, k, most, descent)
+        yield space
+        self._free.append(space)
+
+    @cached_property
+    def _arrays(self) -> tuple[Decoder, Encoder, Ratings]:
+        """What the kernels read of the victim."""
+        victim, parts = self.victim, ENCODERS[type(self.victim)]
+        dtype = victim.parameters["item_factors"].numpy().dtype
+        n_users, size = victim.train.shape[0], victim.parameters["item_factors"].shape[1]
+
+        def part(name, *row_shape):
+            if name not in victim.parameters:
+                return np.empty((0, *row_shape), dtype=dtype)
+            return np.ascontiguousarray(victim.parameters[name].numpy()).reshape(-1, *row_shape)
+
+        decoder = Decoder(part("item_factors", size), part("item_bias"))
+        encoder = Encoder(
+            profile_factors=part(parts.profile_factors, size),
+            own_factors=part(parts.own_factors, size),
+            hidden_bias=part(parts.hidden_bias, size),
+            user_bias=part(parts.user_bias),
+            constants=parts.constants(victim).astype(dtype),
+            sigmoid=parts.sigmoid,
+        )
+        ratings = Ratings(
+            victim.train.indptr,
+            victim.train.indices,
+            targets=victim.train.data.astype(dtype),
+            inputs=(victim.inputs.data if parts.profile_factors else np.empty(0)).astype(dtype),
+            silence=victim.unobserved_target(np.arange(n_users)).numpy().astype(dtype),
+        )
+        return decoder, encoder, ratings
+
+    def _descent(self, k: int) -> Descent:
+        config = self.config
+        step = np.arange(1, config.steps + 1)
+        rates = np.full((config.steps, 2), config.learning_rate)
+        if config.optimizer == "adam":
+            rates[:, 0] /= 1 - 0.9**step
+            rates[:, 1] = 1 / np.sqrt(1 - 0.999**step)
+        return Descent(
+            decoder_moves=config.scope != "encoder",
+            encoder_moves=config.scope != "decoder",
+            adam=config.optimizer == "adam",
+            momentum=config.momentum,
+            rates=rates,
+            everywhere=config.unobserved_weight > 0,
+            pull=2 * config.proximal_weight / k,
+        )
+
+    def _batches(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:
+        """(B, steps, 2, k): what each neighbour's ratings, and silence, weigh in each step.
+
+        2 / batch size, and ω times that, for the mini-batches of the plain form; 1 and ω are
+        divided in its float32. The full batch is (1, 1, 2, k).
+        """
+        steps, k = self.config.steps, vicinities.shape[1]
+        size = min(self.config.batch_size or k, k)
+        kinds = np.array([1, self.config.unobserved_weight], dtype=np.float32)[:, None]
+        dtype = self.victim.parameters["item_factors"].numpy().dtype
+        if size == k:
+            return np.tile(2 * (kinds / k), (1, 1, 1, k)).astype(dtype)
+        weights = np.zeros((len(users), max(steps, 1), 2, k), dtype=dtype)
+        for b, (user, rows) in enumerate(zip(users, vicinities, strict=True)):
+            rng = stream(self.config.seed, "vicinal", int(user))
+            epochs = (rng.permutation(rows) for _ in itertools.count())
+            batches = (e[start : start + size] for e in epochs for start in range(0, k, size))
+            for step, batch in enumerate(itertools.islice(batches, steps)):
+                weights[b, step, :, np.isin(rows, batch)] = 2 * (kinds.T / len(batch))
+        return weights

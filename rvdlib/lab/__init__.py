@@ -1,0 +1,1 @@
+"""The laboratory: all that makes the study. The library does not import it."""

@@ -1,0 +1,1 @@
+"""What serving costs: time, memory, and whether the forms of RVD agree."""

@@ -1,0 +1,284 @@
+"""``rvd bench``: what it costs to serve a victim's users, undefended and in every form of RVD.
+
+One process, the same threads, all forms in turn. Times are per user, of scores for the whole
+catalogue, neighbours and first 50 items (:mod:`rvdlib.lab.benchmark.serving`). Ratios are medians of the
+ratios within a round, in which both sides serve the same users, each equally often: undefended and
+closed form everybody, again until there are :data:`LEAST_VISITS`; every form of RVD a sample of
+users, closed form and engine again until there are ``SAMPLE_VISITS`` times as many, for they are
+quick and serve in batches. Single users are timed too: of the quick forms so many more of them.
+
+Agreement with the plain loop, of scores in stars and of first 50 items, is found out on the sample,
+in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
+float32 that is served, where two items may be closer than rounding (``agreement`` has both).
+
+Shares of what the machine can do count the least that any implementation must do for a user: one
+product of the user's vector with the catalogue, and scores written once and read once; defended, also one
+with everybody's vectors, their distances written and read, and a product a rating of the vicinity.
+
+The peak memory is that of a process of its own, which loads the victim and has the closed form
+serve everybody in one call (:mod:`rvdlib.lab.benchmark.memory`); of larger crowds as many as have
+:data:`MOST_SCORES` scores. Hubs are reported as the skewness of k-occurrences, by distance.
+"""
+
+import time
+from functools import partial
+from platform import python_version
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.arguments import check_one_of
+from rvdlib.data import Ratings, leave_one_out, load_dataset
+from rvdlib.defenses import ClosedFormConfig
+from rvdlib.defenses.vicinal import RVDConfig
+from rvdlib.lab.benchmark import memory
+from rvdlib.lab.benchmark.agreement import closed_form_error, compare, in_double
+from rvdlib.lab.benchmark.serving import (
+    LIST_LENGTH,
+    Clock,
+    again,
+    choices,
+    forms,
+    hubs,
+    in_turn,
+    lists,
+    one_by_one,
+    prepare,
+)
+from rvdlib.lab.experiment import machine
+from rvdlib.lab.experiment.cells import Attacked, Scenario, carry_out, sample_users
+from rvdlib.lab.experiment.fingerprint import library_versions
+from rvdlib.lab.experiment.hyperparameters import chosen_defenses
+from rvdlib.lab.experiment.progress import progress
+from rvdlib.models import VICTIMS, Victim
+from rvdlib.seeding import stream
+from rvdlib.threads import on_threads, single_thread
+
+LEAST_VISITS = 10_000
+SAMPLE_VISITS = 20
+QUICK = ("undefended", "closed_form", "engine")
+STEPS, LEARNING_RATE = 20, 0.01
+MOST_SCORES = 2**28  # of one call: 1 GiB
+FLOAT = 4  # bytes
+
+
+def benchmark(
+    dataset: str | Ratings,
+    model: str,
+    *,
+    regime: str = "rating",
+    k: int = 10,
+    unobserved_weight: float = 0.1,
+    proximal_weight: float = 1.0,
+    chosen: bool = False,
+    seed: int = 0,
+    threads: int | None = None,
+    pairs: int = 5,
+    sample: int = 50,
+    clock: Clock = time.perf_counter,
+) -> dict:
+    """Train ``model`` as the study does, measure, and report, in JSON's types.
+
+    Args:
+        dataset: a published one, a ratings file, or ratings.
+        k: neighbours, in every form.
+        unobserved_weight: ω of the closed form and the decoder loop, in [0, 1].
+        proximal_weight: λ of the closed form, above 0.
+        chosen: take each form's choices from ``params/defenses.yml`` in place of these.
+        threads: of torch, BLAS and compiled kernels; None: as many as torch has.
+        pairs: rounds, in each of which every form is measured once.
+        sample: users whom the loops serve.
+
+    Raises:
+        ValueError: for a data set, model or choice that there is none of, before anything is
+            trained.
+    """
+    threads = threads or torch.get_num_threads()
+    check_one_of("model", model, VICTIMS)
+    closed = {"unobserved_weight": unobserved_weight, "proximal_weight": proximal_weight, "k": k}
+    iterative = {"k": k, "steps": STEPS, "learning_rate": LEARNING_RATE}
+    if chosen:
+        found = chosen_defenses(regime, model).values()
+        by_method = {form["method"]: form["choices"] for form in found}
+        closed, iterative = by_method["closed_form_rvd"], by_method["fast_rvd"]
+    ratings = load_dataset(dataset)
+    most, others = max(closed["k"], iterative["k"]), ratings.n_users - 1
+    if not others:
+        raise ValueError(f"{ratings.name} has one user only: there are no neighbours to defend by")
+    if not 1 <= most <= others:
+        raise ValueError(f"k must be between 1 and {others} (the other users), got {most}")
+    split = leave_one_out(ratings, stream(seed, "split"))
+    made = choices(closed, iterative)
+    complete = {
+        name: (ClosedFormConfig if name == "closed_form" else RVDConfig)(**made[name]).model_dump()
+        for name in ("closed_form", "plain_loop", "plain_decoder_loop")
+    }
+    scenario = Scenario(dataset=ratings.name, victim=model, regime=regime, seed=seed)
+    train = partial(carry_out, split=split)
+    description = f"training {model} on {ratings.name}"
+    with single_thread():  # as the study trains it
+        (attacked,) = progress(map(train, [scenario]), total=1, description=description)
+    with on_threads(threads):
+        measured = _measure(attacked, closed, iterative, seed, pairs, sample, clock)
+    asked = {"regime": regime, "k": closed["k"], "steps": iterative["steps"], "chosen": chosen}
+    asked |= {"choices": complete, "seed": seed, "pairs": pairs}
+    versions = library_versions() | {"python": python_version()}
+    machinery = {"threads": threads, "cpu": machine.cpu_model(), "versions": versions}
+    return {"dataset": ratings.name, "model": model} | asked | machinery | measured
+
+
+def _measure(
+    attacked: Attacked,
+    closed: dict,
+    iterative: dict,
+    seed: int,
+    pairs: int,
+    sample: int,
+    clock: Clock,
+) -> dict:
+    victim, seen = attacked.victim, attacked.split.train
+    n_users, n_items = seen.shape
+    few, more = (sample_users(n_users, n, seed) for n in (sample, SAMPLE_VISITS * sample))
+    everyone = np.resize(np.arange(n_users), max(n_users, LEAST_VISITS))
+    crowd = np.arange(min(n_users, MOST_SCORES // n_items))
+    memory_mib = memory.of_one_call(victim, crowd, seen, threads=torch.get_num_threads(), **closed)
+
+    ready, preparation = {}, {}
+    for name, build in forms(victim, closed, iterative).items():
+        ready[name], preparation[name] = prepare(build, seen, clock)
+    often = again(few, SAMPLE_VISITS * len(few))
+    served = {
+        "pairs": dict.fromkeys(("undefended", "closed_form"), everyone),
+        "loops": {name: often if name in QUICK else few for name in ready if name != "undefended"},
+    }
+    rounds = {}
+    for group, users in served.items():
+        work = {name: partial(lists, ready[name], users[name], seen) for name in users}
+        description = {"pairs": "undefended and closed form", "loops": "every form of RVD"}[group]
+        seconds = in_turn(work, pairs, clock=clock, description=description)
+        rounds[group] = {name: 1e6 * seconds[name] / len(users[name]) for name in users}
+    alone = one_by_one(
+        {name: (ready[name], more if name in QUICK else few) for name in ready}, seen, clock=clock
+    )
+    times = rounds["loops"] | rounds["pairs"]
+    costs = {name: float(np.median(times[name])) for name in ready}
+    return {
+        "users": n_users,
+        "items": n_items,
+        "embedding_size": victim.config.embedding_size,
+        "sample": len(few),
+        "served": {n: len(users) for n, users in (served["loops"] | served["pairs"]).items()},
+        **{f"{name}_us_per_user": costs[name] for name in costs},
+        "closed_form_over_undefended": _ratio(rounds["pairs"], "closed_form", "undefended"),
+        "plain_over_closed_form": _ratio(rounds["loops"], "plain_decoder_loop", "closed_form"),
+        "plain_over_engine": _ratio(rounds["loops"], "plain_loop", "engine"),
+        "plain_over_functional": _ratio(rounds["loops"], "plain_loop", "functional"),
+        **_agreement(victim, closed, iterative, few, seen),
+        "closed_form_error": closed_form_error(ready["closed_form"], few),
+        "peak_rss_mib": memory_mib["peak"],
+        "peak_rss_before_mib": memory_mib["before"],
+        "peak_rss_users": len(crowd),
+        "hubness_skewness": hubs(victim, closed["k"]),
+        "preparation_ms": {name: 1000 * seconds for name, seconds in preparation.items()},
+        "single_user_ms": {name: _percentiles(1000 * taken) for name, taken in alone.items()},
+        **_shares(victim, closed["k"], n_items, costs),
+        "rounds_us_per_user": {
+            group: {name: taken.tolist() for name, taken in by_form.items()}
+            for group, by_form in rounds.items()
+        },
+    }
+
+
+def _ratio(rounds: dict[str, np.ndarray], slow: str, fast: str) -> float:
+    return float(np.median(rounds[slow] / rounds[fast]))
+
+
+def _percentiles(milliseconds: np.ndarray) -> dict:
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return {"p50": float(p50), "p99": float(p99), "calls": len(milliseconds)}
+
+
+def _agreement(
+    victim: Victim, closed: dict, iterative: dict, users: np.ndarray, seen: sp.csr_matrix
+) -> dict:
+    found = {}
+    for precision, same in (("float32", victim), ("float64", in_double(victim))):
+        built = forms(same, closed, iterative)
+        plain = built["plain_loop"]()
+        for name in ("engine", "functional"):
+            compared = compare(built[name](), plain, users, seen)
+            found.setdefault(name, {})[precision] = compared
+    exact = [by_precision["float64"] for by_precision in found.values()]
+    return {
+        "max_abs_difference": max(compared["max_abs_difference"] for compared in exact),
+        f"top{LIST_LENGTH}_identical": all(c["identical_lists"] == 1 for c in exact),
+        "agreement": found,
+    }
+
+
+def _shares(victim: Victim, k: int, n_items: int, costs: dict[str, float]) -> dict:
+    """Operations and bytes that cannot be avoided, a second, over what the machine can do."""
+    peak, bandwidth = machine.matmul_gflops(), machine.copy_gigabytes()
+    n_users, size = victim.train.shape[0], victim.config.embedding_size + 1
+    heard = k * victim.train.nnz / n_users
+    products = {"undefended": n_items, "closed_form": n_items + n_users + heard}
+    numbers = {"undefended": n_items, "closed_form": n_items + n_users}
+    shares = {"matmul_gflops": peak, "copy_gigabytes": bandwidth}
+    for name in products:
+        nanoseconds = 1000 * costs[name]
+        shares[f"{name}_share_of_matmul"] = 2 * size * products[name] / nanoseconds / peak
+        shares[f"{name}_share_of_copy"] = 2 * FLOAT * numbers[name] / nanoseconds / bandwidth
+    return shares
+
+
+def as_text(report: dict) -> str:
+    """The report as a reader wants it; :func:`benchmark` has its units."""
+    r = report
+    closed, loop = (r["choices"][name] for name in ("closed_form", "plain_loop"))
+    lines = [
+        f"{r['model']} on {r['dataset']}, {r['regime']} regime: {r['users']:,} users, "
+        f"{r['items']:,} items, {r['embedding_size']} factors",
+        f"closed form: k = {closed['k']}, λ = {closed['proximal_weight']:g}, "
+        f"ω = {closed['unobserved_weight']:g}",
+        f"loops: k = {loop['k']}, {loop['steps']} steps of {loop['optimizer'].title()} by "
+        f"{loop['learning_rate']:g}, all parameters; or the decoder alone, with the closed form's "
+        "k and ω",
+        f"{r['threads']} of {r['cpu']}'s threads: {r['matmul_gflops']:.0f} GFLOP/s in a matrix "
+        f"product, {r['copy_gigabytes']:.1f} GB/s in a copy",
+        "",
+        f"{'':20}{'µs per user':>12}{'served':>9}{'one user, ms':>16}{'preparation':>14}",
+        f"{'':20}{'':>12}{'':>9}{'p50':>8}{'p99':>8}{'ms':>14}",
+    ]
+    for name, served in r["served"].items():
+        alone = r["single_user_ms"][name]
+        lines.append(
+            f"{name.replace('_', ' '):20}{r[f'{name}_us_per_user']:12,.1f}{served:9,}"
+            f"{alone['p50']:8.2f}{alone['p99']:8.2f}{r['preparation_ms'][name]:14,.0f}"
+        )
+    lines += [
+        "",
+        f"closed form / undefended            {r['closed_form_over_undefended']:10.2f}",
+        f"plain decoder loop / closed form    {r['plain_over_closed_form']:10.1f}",
+        f"plain loop / engine                 {r['plain_over_engine']:10.1f}",
+        f"plain loop / functional             {r['plain_over_functional']:10.1f}",
+        "",
+        f"closed form: at most {r['closed_form_error']:.1e} stars off a solve item by item, over "
+        f"{r['sample']} users",
+        f"peak memory {r['peak_rss_mib']:,.0f} MiB of a process in which the closed form serves "
+        f"{r['peak_rss_users']:,} users in one call, {r['peak_rss_before_mib']:,.0f} before",
+        f"hubs, skewness of {closed['k']}-occurrences: "
+        + ", ".join(f"{name} {skew:.1f}" for name, skew in r["hubness_skewness"].items()),
+    ]
+    lines += [
+        f"{name}, {precision}: at most {compared['max_abs_difference']:.1e} stars off the plain loop, "
+        f"first {LIST_LENGTH} items the same for {compared['identical_lists']:.0%} of users"
+        for name, by_precision in r["agreement"].items()
+        for precision, compared in by_precision.items()
+    ]
+    lines += [
+        f"{name.replace('_', ' ')}: {r[f'{name}_share_of_matmul']:.0%} of the matrix product's "
+        f"speed, {r[f'{name}_share_of_copy']:.0%} of the copy's"
+        for name in ("undefended", "closed_form")
+    ]
+    return "\n".join(lines)

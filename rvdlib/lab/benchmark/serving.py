@@ -1,0 +1,164 @@
+"""A victim served in every form, and the clock that is held to it.
+
+To serve is to score users against the whole catalogue, find their neighbours if the form has any,
+and pick the first 50 items (:func:`rvdlib.evaluation.recommend`). What is done once, before the
+first user comes, is preparation: everybody encoded, the neighbour search made ready, code compiled.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.arguments import as_indices
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
+from rvdlib.evaluation import Recommender, recommend
+from rvdlib.lab.experiment.progress import progress
+from rvdlib.models import Victim
+from rvdlib.neighbors import DISTANCES, NeighborSearch, hubness_skewness
+
+LIST_LENGTH = 50
+Clock = Callable[[], float]
+Seconds = dict[str, np.ndarray]
+
+
+class Undefended:
+    """The victim as one would serve it: everybody encoded once, then one matrix product a block."""
+
+    def __init__(self, victim: Victim):
+        with torch.no_grad():
+            offsets, factors = victim.encode(victim.parameters, np.arange(victim.train.shape[0]))
+        decoder = [victim.parameters[name].numpy() for name in ("item_factors", "item_bias")]
+        ones = np.ones(len(decoder[1]), dtype=np.float32)
+        self._users = np.column_stack([factors, np.ones(len(factors)), offsets]).astype(np.float32)
+        self._items = np.column_stack([*decoder, ones]).T * np.float32(victim.max_rating)
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items) in stars, float32."""
+        return self._users[as_indices("users", users, len(self._users))] @ self._items
+
+
+def choices(
+    closed_form: Mapping[str, float], iterative: Mapping[str, float]
+) -> dict[str, dict[str, float | str]]:
+    """Form → what it is built with.
+
+    ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once.
+    ``plain_loop``: the paper's, every parameter by Adam on the vicinity's ratings; ``engine`` and
+    ``functional`` are the same compiled, and as torch.func does it for anybody's module.
+    ``plain_decoder_loop``: as many steps down the loss whose minimum the closed form is, but for λ.
+    """
+    heard = {name: closed_form[name] for name in ("k", "unobserved_weight")}
+    return {
+        "closed_form": dict(closed_form),
+        "undefended": {},
+        "engine": dict(iterative),
+        "functional": dict(iterative),
+        "plain_loop": dict(iterative),
+        "plain_decoder_loop": {**iterative, **heard, "scope": "decoder"},
+    }
+
+
+def forms(
+    victim: Victim, closed_form: Mapping[str, float], iterative: Mapping[str, float]
+) -> dict[str, Callable[[], Recommender]]:
+    """Form → how it is built, with the choices that :func:`choices` makes of these."""
+    build = {
+        "closed_form": ClosedFormRVD,
+        "undefended": Undefended,
+        "engine": FastRVD,
+        "functional": _functional,
+        "plain_loop": RVD,
+        "plain_decoder_loop": RVD,
+    }
+    made = choices(closed_form, iterative)
+    return {name: partial(build[name], victim, **made[name]) for name in made}
+
+
+def again(users: np.ndarray, visits: int) -> np.ndarray:
+    """``users`` over and over, each as often as any other, until there are ``visits``."""
+    return np.tile(users, -(-visits // len(users)))
+
+
+def _functional(victim: Victim, **choices) -> FunctionalRVD:
+    module = VictimModule(victim).to(victim.parameters["item_factors"].dtype)
+    return FunctionalRVD(module, victim.train.shape[0], **choices)
+
+
+def prepare(
+    build: Callable[[], Recommender], seen: sp.csr_matrix, clock: Clock = time.perf_counter
+) -> tuple[Recommender, float]:
+    """The form, ready to serve, and the seconds until it was: built, and one user served."""
+    start = clock()
+    recommender = build()
+    lists(recommender, np.arange(1), seen)
+    return recommender, clock() - start
+
+
+def lists(
+    recommender: Recommender, users: np.ndarray, seen: sp.csr_matrix, *, block_size: int = 512
+) -> np.ndarray:
+    """The first 50 items of each of ``users``; the first of all, of a smaller catalogue.
+
+    ``block_size`` of them are scored at once.
+    """
+    k = min(LIST_LENGTH, seen.shape[1])
+    return recommend(recommender, users, seen, k=k, block_size=block_size)
+
+
+def in_turn(
+    work: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    clock: Clock = time.perf_counter,
+    description: str = "measuring",
+) -> Seconds:
+    """Name → seconds (rounds,). Round by round, all in turn, every other round backwards.
+
+    What slows the machine down for a while then slows down every one of them, and the ratio within
+    a round stands.
+    """
+    seconds = {name: np.empty(rounds) for name in work}
+    turns = [
+        (number, name)
+        for number in range(rounds)
+        for name in (list(work) if number % 2 == 0 else reversed(work))
+    ]
+    for number, name in progress(turns, total=len(turns), description=description):
+        start = clock()
+        work[name]()
+        seconds[name][number] = clock() - start
+    return seconds
+
+
+def one_by_one(
+    recommenders: Mapping[str, tuple[Recommender, np.ndarray]],
+    seen: sp.csr_matrix,
+    *,
+    clock: Clock = time.perf_counter,
+) -> Seconds:
+    """Name → seconds (users,) of serving each of a form's users alone."""
+    seconds = {name: np.empty(len(users)) for name, (_, users) in recommenders.items()}
+    calls = [(name, n) for name, (_, users) in recommenders.items() for n in range(len(users))]
+    for name, number in progress(calls, total=len(calls), description="one user at a time"):
+        recommender, users = recommenders[name]
+        start = clock()
+        lists(recommender, users[number : number + 1], seen)
+        seconds[name][number] = clock() - start
+    return seconds
+
+
+def hubs(victim: Victim, k: int) -> dict[str, float]:
+    """Distance → skewness of how many users' k neighbours one is among.
+
+    See :func:`rvdlib.neighbors.hubness_skewness`.
+    """
+    everyone, factors = np.arange(victim.train.shape[0]), victim.user_factors()
+    found = {}
+    for distance in DISTANCES:
+        neighbors = NeighborSearch(factors, k, distance, ratings=victim.train)(everyone)
+        found[distance] = hubness_skewness(neighbors, len(everyone))
+    return found

@@ -1,0 +1,96 @@
+"""Many independent computations: what is on record is taken, the rest runs in parallel, one thread
+each, and is put on record as soon as it is there."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import joblib
+
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.fingerprint import Fingerprint
+from rvdlib.lab.experiment.progress import progress
+from rvdlib.lab.experiment.store import CellStore, Row
+from rvdlib.threads import single_thread
+
+# How many groups to work on at once, for whoever starts kernels: `rvd study --jobs`.
+JOBS = "RVD_JOBS"
+
+
+class Task(NamedTuple):
+    """One row to compute.
+
+    Attributes:
+        item: what it is computed from.
+        spec: all that identifies it, as JSON knows it.
+        fingerprint: what else its numbers depend on.
+        group: tasks of one group share their work, and so run together.
+    """
+
+    item: Any
+    spec: dict
+    fingerprint: Fingerprint
+    group: Hashable
+
+
+Compute = Callable[[list[Any]], Iterator[Row]]
+
+
+def rows_of(
+    tasks: Sequence[Task], compute: Compute, store: CellStore | None, jobs: int, unit: str
+) -> list[Row]:
+    """The rows of all tasks, in order; the numbers do not depend on how many run at once.
+
+    Args:
+        compute: items of one group → their rows, one by one; each is kept before the next is begun,
+            so that an interrupted run loses only what it was at.
+        jobs: groups at once; -1: as many as ``RVD_JOBS`` says, or else as there are cores.
+        unit: what a group is called in the progress bar.
+
+    Raises:
+        StudyError: if ``RVD_JOBS`` is no whole number of at least 1.
+    """
+    jobs = _jobs_asked_for() if jobs == -1 else jobs
+    store = store or CellStore()
+    rows: dict[str, Row] = {}
+    missing: dict[Hashable, dict[str, Task]] = {}
+    reasons: Counter[str] = Counter()
+    keys = [store.path(task.spec).stem for task in tasks]
+    for key, task in dict(zip(keys, tasks, strict=True)).items():
+        found = store.lookup(task.spec, task.fingerprint)
+        if found.rows is None:
+            missing.setdefault(task.group, {})[key] = task
+            reasons[found.reason] += 1
+        else:
+            rows[key] = found.rows[0]
+    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
+    calls = (joblib.delayed(_run_group)(group, compute, store) for group in missing.values())
+    finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    with warnings.catch_warnings():
+        # A worker that has grown large is replaced, and nothing is lost.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
+            rows |= computed
+    return [rows[key] for key in keys]
+
+
+def _jobs_asked_for() -> int:
+    asked = os.environ.get(JOBS)
+    if not asked:
+        return -1
+    if not asked.isdecimal() or int(asked) < 1:
+        raise StudyError(f"{JOBS} should be a whole number of at least 1, got {asked!r}")
+    return int(asked)
+
+
+def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> dict[str, Row]:
+    done = {}
+    with single_thread():
+        computed = compute([task.item for task in group.values()])
+        for (key, task), row in zip(group.items(), computed, strict=True):
+            store.save(task.spec, task.fingerprint, [row])
+            done[key] = row
+    return done

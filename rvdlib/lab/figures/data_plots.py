@@ -1,0 +1,135 @@
+"""The figures of 01 and 02: the data, and the recommenders before anybody attacks."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREEN, GREY, ORANGE, PURPLE, RED
+
+DATASET_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+KIND_COLOURS = {"victim": BLUE, "reference": GREY, "peer": ORANGE}
+QUALITY_PANELS = {
+    "rating": ("rmse_holdout", "RMSE in stars, random fifth\n(left is better)"),
+    "ranking": ("hit_ratio", "HR@50, leave-one-out\n(right is better)"),
+}
+
+
+def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
+    """Where the ratings are, and how many of them the attacked items have.
+
+    Args:
+        tails: rows of :func:`rvdlib.lab.study.datasets.long_tail`.
+        targets: rows of :func:`rvdlib.lab.study.datasets.target_popularity`.
+    """
+    colours = dict(zip(tails["dataset"].unique(), DATASET_COLOURS, strict=False))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(COLUMN_WIDTH, 2.3 + 0.25 * len(colours)), width_ratios=(1.1, 1)
+    )
+    for dataset, tail in tails.groupby("dataset", sort=False):
+        left.plot(
+            100 * tail["catalogue_share"],
+            100 * tail["rating_share"],
+            color=colours[dataset],
+            label=dataset,
+        )
+    left.axvline(10, color=GREY, linestyle=":", linewidth=1)
+    left.set(
+        xscale="log",
+        xlim=(0.1, 100),
+        ylim=(0, 100),
+        xticks=[0.1, 1, 10, 100],
+        xticklabels=["0.1 %", "1 %", "10 %", "100 %"],
+        xlabel="items, the most rated first",
+        ylabel="share of all ratings, %",
+    )
+    left.legend(loc="lower left", bbox_to_anchor=(-0.05, 1), ncols=2, handlelength=1.2)
+
+    rows = list(targets.groupby(["dataset", "target_set"], sort=False))
+    for row, ((dataset, _), group) in enumerate(rows):
+        # Spread, because many targets have the same few ratings.
+        spread = np.linspace(-0.25, 0.25, len(group)) if len(group) > 1 else 0
+        right.scatter(
+            group["train_ratings"], row + spread, s=14, color=colours[dataset], linewidths=0
+        )
+    right.axvspan(0.8, 5.5, color=GREY, alpha=0.15, linewidth=0)
+    labels = [f"{dataset}, {target_set}" for (dataset, target_set), _ in rows]
+    right.set(
+        xscale="log",
+        ylim=(len(rows) - 0.5, -0.5),
+        yticks=range(len(rows)),
+        yticklabels=labels,
+        xlabel="training ratings of a target\n(shaded: 1 to 5)",
+    )
+    right.set_xlim(left=0.8)
+    right.xaxis.set_major_formatter("{x:g}")
+    right.grid(axis="y", visible=False)
+    return figure
+
+
+def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
+    """Every recommender at its own task: a row of panels a data set, a panel a regime.
+
+    Open marks show what is trained for ratings at ranking, red strokes what is asked of a victim.
+
+    Args:
+        summary: columns dataset, regime, system, kind, metric, mean, low, high; kind is one of
+            :data:`KIND_COLOURS`. Systems appear from the top in the order of the rows.
+        bounds: rows of :func:`rvdlib.lab.study.demands.demands`.
+    """
+    datasets = summary["dataset"].unique()
+    figure, grid = plt.subplots(
+        len(datasets),
+        2,
+        figsize=(COLUMN_WIDTH * 1.15, 2.5 * len(datasets) + 0.5),
+        squeeze=False,
+    )
+    for panels, dataset in zip(grid, datasets, strict=True):
+        for axes, (regime, (metric, label)) in zip(panels, QUALITY_PANELS.items(), strict=True):
+            here = summary[(summary["dataset"] == dataset) & (summary["metric"] == metric)]
+            own = here[here["regime"] == regime]
+            places = {system: place for place, system in enumerate(own["system"])}
+            for kind, colour in KIND_COLOURS.items():
+                _intervals(axes, own[own["kind"] == kind], places, color=colour, label=kind)
+            others = here[(here["regime"] != regime) & here["system"].isin(places)].dropna(
+                subset="mean"
+            )
+            _intervals(axes, others, places, color=BLUE, mfc="white", label="trained for ratings")
+            asked = bounds[
+                (bounds["dataset"] == dataset)
+                & (bounds["regime"] == regime)
+                & (bounds["metric"] == metric)
+            ].dropna(subset="bound")
+            axes.scatter(
+                asked["bound"],
+                asked["system"].map(places),
+                marker="|",
+                s=130,
+                color=RED,
+                linewidths=1.6,
+                label="asked for",
+            )
+            axes.set(yticks=range(len(places)), yticklabels=list(places), xlabel=label)
+            axes.set_ylim(len(places) - 0.5, -0.5)
+            axes.set_title(f"{dataset}, {regime} regime", fontsize="medium")
+    handles = {}  # of every panel, because not every data set has peers
+    for axes in grid.flat:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def _intervals(axes: Axes, rows: pd.DataFrame, places: dict[str, int], **look) -> None:
+    """Dots with intervals, each on its system's line; nothing for no rows."""
+    if len(rows):
+        reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
+        axes.errorbar(
+            rows["mean"],
+            rows["system"].map(places),
+            xerr=np.nan_to_num(reach),
+            fmt="o",
+            markersize=4,
+            elinewidth=1.2,
+            **look,
+        )

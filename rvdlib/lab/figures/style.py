@@ -1,0 +1,95 @@
+"""One look for every figure, legible at column width and to colour-blind eyes."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rvdlib import paths
+from rvdlib.lab.runner.unchanged import same_picture
+
+COLUMN_WIDTH = 6.4  # inches
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#7F7F7F"
+
+
+def set_style() -> None:
+    """Fonts, grid and resolution of every figure; call it before the first."""
+    sns.set_theme(
+        context="paper",
+        style="whitegrid",
+        font_scale=1.1,
+        rc={
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "grid.linewidth": 0.5,
+            "legend.frameon": False,
+            "savefig.dpi": 200,
+        },
+    )
+
+
+def save(figure: Figure, profile: str, name: str) -> None:
+    """Write ``figures/<profile>/<name>`` as PDF and PNG, the same bytes for the same figure.
+
+    What looks as it did before (:func:`rvdlib.lab.runner.unchanged.same_picture`, nothing moved by more
+    than a hundredth of an inch) stays as it was, to the byte.
+    """
+    stem = paths.FIGURES / profile / name
+    files = {
+        stem.with_name(f"{name}.{kind}"): _saved(figure, kind, metadata)
+        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None}))
+    }
+    plt.close(figure)
+    pdf, png = files
+    reach = round(plt.rcParams["savefig.dpi"] / 100)
+    if pdf.is_file() and png.is_file() and same_picture(png.read_bytes(), files[png], reach):
+        files = {path: path.read_bytes() for path in files}
+    for path, content in files.items():
+        paths.write_atomically(path, content)
+
+
+def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+REGIME_TITLES = {"rating": "rating regime", "ranking": "ranking regime"}
+
+
+def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
+    """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
+    places = {name: place for place, name in enumerate(rows[along].unique())}
+    groups = [name for name in colours if name in set(rows[by])]
+    for number, name in enumerate(groups):
+        here = rows[rows[by] == name]
+        x = here[along].map(places) + 0.22 * (number - (len(groups) - 1) / 2)
+        reach = np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
+        axes.errorbar(
+            x,
+            here["mean"],
+            np.nan_to_num(reach),
+            fmt="o",
+            markersize=3.5,
+            color=colours[name],
+            elinewidth=1.2,
+            label=name,
+        )
+    axes.set_xticks(list(places.values()), list(places))
+    axes.margins(x=0.12)
+    axes.grid(axis="x", visible=False)
+
+
+def shared_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """One legend above all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))

@@ -1,0 +1,1 @@
+"""The notebooks, executed, checked and recorded; what that needs of this machine."""

@@ -1,0 +1,71 @@
+"""The study: a profile's notebooks in order, those that need it, then the page and the headline."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from rvdlib import paths
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.notebook_runner import run_notebook
+from rvdlib.lab.runner.plan import Plan, choose, load_profile
+from rvdlib.lab.runner.records import StudyRecords
+from rvdlib.lab.runner.report import write_page
+from rvdlib.writable import writing_problem
+
+
+def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> None:
+    """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
+
+    A notebook runs again only when something that it depends on, or a file that it wrote, has
+    changed since it last ran here; which, is said. SIGINT interrupts it, unless the process ignores
+    that signal, as one started by ``nohup ... &`` does: no handler is set here.
+
+    Args:
+        profile: one of :data:`rvdlib.lab.runner.plan.PROFILES`.
+        only: notebooks to look at, by name or number (``"03"``); all of the profile by default.
+        force: run them even if nothing has changed.
+
+    Raises:
+        StudyError: for a profile or parameters that do not fit, before anything runs; for a
+            notebook that fails, and then what ran before it is kept.
+    """
+    plan = load_profile(profile)
+    chosen = choose(list(plan), only)
+    for folder in (paths.RESULTS, paths.FIGURES, paths.STUDY_RECORDS, paths.CELL_STORE):
+        if problem := writing_problem(folder):
+            raise StudyError(
+                f"{folder} cannot be written: {problem}. RVD_OUTPUT_DIR names another folder for "
+                "results and figures, RVD_CACHE_DIR one for caches outside the project"
+            )
+    paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
+            _run_notebooks(profile, plan, chosen, force)
+            page = write_page(profile, list(plan))
+    except Timeout:
+        raise StudyError(f"another process is running the {profile} study already") from None
+    results = paths.RESULTS / profile
+    print(f"\nRead it   {page}\nTables    {results}\nFigures   {paths.FIGURES / profile}")
+    headline = results / "headline.csv"
+    if headline.is_file():
+        print(f"\n{pd.read_csv(headline).to_string(index=False)}")
+
+
+def _run_notebooks(profile: str, plan: Plan, chosen: list[str], force: bool) -> None:
+    records = StudyRecords(profile)
+    for folder in records.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tqdm(chosen, unit="notebook", disable=None) as progress:
+        for name in progress:
+            progress.set_description(name)
+            reason = records.changes(name, plan[name])
+            if not force and not reason:
+                progress.write(f"{name}: unchanged")
+                continue
+            progress.write(f"{name}: running ({reason or 'forced'})")
+            begun = records.begin(name, plan[name])
+            source = paths.NOTEBOOKS / f"{name}.ipynb"
+            run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
+            records.remember(begun)

@@ -1,0 +1,1 @@
+"""What the notebooks show: rows of cells to tables, maps and verdicts."""

@@ -1,0 +1,164 @@
+"""The attacker who knows RVD: which cells to run, and what the cures are worth.
+
+At one budget an attacker who knows nothing of the defence (random fakes, clones of random users)
+and one who knows its parameters; RVD as the paper has it, closed-form RVD, and cures of it. A cure
+is also tried against the attacker who knows the cure.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
+from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
+from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
+from rvdlib.lab.statistics import bootstrap_interval, summarise
+from rvdlib.lab.study.effects import METRICS, PAPER, WEIGHTED, scenarios
+from rvdlib.lab.study.tables import format_interval
+from rvdlib.lab.study.verdicts import ABOVE_ZERO, judge
+
+# Choice of the closed form → option of the vicinity attack by which the attacker knows it.
+KNOWABLE = {
+    "k": "k",
+    "distance": "distance",
+    "hubness_reduction": "hubness_reduction",
+    "unobserved_weight": "vicinal_weight",
+    "proximal_weight": "proximal_weight",
+}
+KNOWS = "vicinity, knows "
+ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
+
+
+def cells(
+    dataset: str,
+    victim: str,
+    target_sets: Mapping[str, str],
+    attacks: Sequence[str],
+    guesses: Mapping[str, Mapping],
+    cures: Mapping[str, Mapping],
+    evasions: Mapping[str, Mapping],
+    seeds: Sequence[int],
+    n_users: int | None = None,
+) -> list[tuple[Cell, str]]:
+    """Each cell and what its attacker is called.
+
+    Args:
+        target_sets: regime → what is promoted in it.
+        attacks: that know nothing of the defence; ``none`` among them.
+        guesses: name → choices of RVD that the knowing attacker believes in; an empty guess is the
+            truth.
+        cures: name → what a cure changes in the choices of closed-form RVD. Each is also attacked
+            by whoever knows it: what it changes of :data:`KNOWABLE`, and his evasion of it.
+        evasions: cure → what the attacker who knows it does otherwise.
+        n_users: size of the sample of users that is evaluated; None: every user.
+    """
+    found = []
+    for regime, target_set in target_sets.items():
+        forms = chosen_defenses(regime, victim)
+        closed = forms[WEIGHTED]
+        cured = {name: {**closed["choices"], **cure} for name, cure in cures.items()}
+        defended = {PAPER: forms[PAPER], WEIGHTED: closed}
+        defended |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
+
+        def add(seed, attack, label, defenses, options=None, regime=regime, target_set=target_set):
+            told = attack_options(regime, attack) | (options or {})
+            (scenario,) = scenarios(
+                dataset, [victim], [regime], [attack], [target_set], [seed], attack_options=told
+            )
+            found.append((Cell(scenario=scenario, n_users=n_users), label))
+            for name, form in defenses.items():
+                cell = Cell(scenario=scenario, defense=name, n_users=n_users, **form)
+                found.append((cell, label))
+
+        for seed in seeds:
+            for attack in attacks:
+                add(seed, attack, attack, defended)
+            for name, guess in guesses.items():
+                add(seed, "vicinity", name, defended, knows(closed["choices"]) | guess)
+            for name, choices in cured.items():
+                told = knows(choices) | evasions.get(name, {})
+                if told != knows(closed["choices"]):
+                    add(seed, "vicinity", KNOWS + name, {name: defended[name]}, told)
+    return found
+
+
+def knows(choices: Mapping) -> dict:
+    """What an attacker who knows these choices of RVD tells the vicinity attack."""
+    return {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over seeds; a row a regime, attacker, defence and metric."""
+    measured = [*METRICS, "fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
+    return summarise(rows, ["regime", "attacker", "defense"], measured)
+
+
+def by_fakes(rows: pd.DataFrame, defenses: Sequence[str] = (PAPER, WEIGHTED)) -> pd.DataFrame:
+    """Of users with 0, 1, 2, 3 or more fakes among their neighbours: ``share: THR``, means."""
+    rows = rows[rows["defense"].isin(defenses) & (rows["attacker"] != "none")]
+    columns = ["fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
+    means = rows.groupby(["regime", "defense", "attacker"], sort=False)[columns].mean()
+    table = {"fake neighbours": [f"{share:.1%}" for share in means["fake_neighbor_share"]]}
+    for n, (share, ratio) in enumerate(zip(SHARES, TARGET_HIT_RATIOS, strict=True)):
+        title = f"{n} or more" if n == len(SHARES) - 1 else str(n)
+        pairs = zip(means[share], means[ratio], strict=True)
+        table[title] = [f"{s:.0%}: {'–' if pd.isna(t) else f'{t:.3f}'}" for s, t in pairs]
+    return pd.DataFrame(table, index=means.index)
+
+
+def cures(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each defence holds against the worst attacker, and what it costs in accuracy.
+
+    The worst attacker is chosen for each defence by the mean over these very seeds, which favours
+    him: among all attackers that faced it, whoever knows it among them.
+
+    Returns:
+        Columns regime, defense, worst (his name); thr, thr_low, thr_high under him; and change,
+        change_low, change_high: of the regime's own accuracy when nobody attacks, relative to the
+        undefended victim, positive for better.
+    """
+    found = []
+    for (regime, defense), here in rows.groupby(["regime", "defense"], sort=False):
+        attacked = here[here["attacker"] != "none"]
+        thr = attacked.pivot(index="seed", columns="attacker", values="target_hit_ratio")
+        worst = thr.mean().idxmax()
+        column = ACCURACY[regime]
+        clean = rows[(rows["regime"] == regime) & (rows["attacker"] == "none")]
+        bare = clean[clean["defense"] == UNDEFENDED].set_index("seed")[column]
+        own = clean[clean["defense"] == defense].set_index("seed")[column]
+        sign = -1 if column == "rmse" else 1
+        change = bootstrap_interval(sign * (own / bare - 1))
+        found.append((regime, defense, worst, *bootstrap_interval(thr[worst])[:3], *change[:3]))
+    names = ["thr", "thr_low", "thr_high", "change", "change_low", "change_high"]
+    return pd.DataFrame(found, columns=["regime", "defense", "worst", *names])
+
+
+def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
+    """What the tables say, in sentences; ``knowing`` is the attacker who guesses right."""
+    sentences = []
+    for regime, here in rows.groupby("regime", sort=False):
+        for defense in (PAPER, WEIGHTED):
+            under = here[here["defense"] == defense]
+            thr = under.pivot(index="seed", columns="attacker", values="target_hit_ratio")
+            oblivious = [a for a in thr if a != "none" and not a.startswith("vicinity")]
+            best = thr[oblivious].mean().idxmax()
+            gained = bootstrap_interval(thr[knowing] - thr[best])
+            sentences.append(
+                f"**{regime.capitalize()} regime, {defense}.** THR@50 is {_shown(thr['random'])} under "
+                f"random fakes, {_shown(thr[best])} under the best attacker who knows nothing of RVD "
+                f"({best}), {_shown(thr[knowing])} under the one who does. He adds "
+                f"{format_interval(*gained[:3])} (C15: {judge(gained, ABOVE_ZERO)})."
+            )
+        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, PAPER])]
+        best = closed.loc[closed["thr"].idxmin()]
+        sentences.append(
+            f"**{regime.capitalize()} regime, best cure.** {best['defense']}: THR@50 at most "
+            f"{format_interval(best['thr'], best['thr_low'], best['thr_high'])}, under {best['worst']}; "
+            f"accuracy {100 * best['change']:+.1f} % "
+            f"[{100 * best['change_low']:+.1f}, {100 * best['change_high']:+.1f}]."
+        )
+    return sentences
+
+
+def _shown(values: pd.Series) -> str:
+    return format_interval(*bootstrap_interval(values)[:3])

@@ -1,0 +1,90 @@
+"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 08_timings."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rvdlib import paths
+from rvdlib.lab.statistics import summarise
+from rvdlib.models import VICTIMS
+from rvdlib.models.reference import Popularity
+from rvdlib.strict_yaml import read_yaml
+
+DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
+PUBLISHED_FILE = paths.PARAMS / "published.yml"
+METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse")
+JUDGED_BY = {"rating": "rmse_holdout", "ranking": "hit_ratio"}
+
+
+def summary(rows: pd.DataFrame, peers_file: Path) -> pd.DataFrame:
+    """Means with intervals over seeds of what we measured, and of the peers on the same data sets.
+
+    Args:
+        rows: of :func:`rvdlib.lab.experiment.quality.run_trials`.
+        peers_file: what ``make peers`` wrote (:mod:`rvdlib.lab.tuning.peers`).
+
+    Returns:
+        Columns dataset, regime, system, kind (victim, reference or peer), metric, mean, low, high
+        and n; data sets as in ``rows``, the rating regime first.
+    """
+    kinds = np.where(rows["system"].isin(VICTIMS), "victim", "reference")
+    peers = pd.read_csv(peers_file)
+    peers = peers[peers["dataset"].isin(rows["dataset"])]
+    everyone = pd.concat([rows.assign(kind=kinds), peers.assign(kind="peer")])
+    in_order = product(rows["dataset"].unique(), JUDGED_BY)
+    groups = dict(list(everyone.groupby(["dataset", "regime"], sort=False)))
+    everyone = pd.concat([groups[key] for key in in_order if key in groups])
+    return summarise(everyone, ["dataset", "regime", "system", "kind"], list(METRICS))
+
+
+def demands(summary: pd.DataFrame) -> pd.DataFrame:
+    """What ``params/good_victims.yml`` asks of the victims, beside what they reach.
+
+    Returns:
+        The victims' rows of ``summary`` for the metric that their regime is judged by, with the
+        ``bound`` (for HR@50 at least, else at most; NaN if nothing is asked) and whether the mean
+        ``holds`` it (NA likewise). HR@50 must beat that of the most popular items, whatever else is
+        asked; where this is the bound, it is ``strict``.
+    """
+    judged = summary["metric"] == summary["regime"].map(JUDGED_BY)
+    found = summary[judged & (summary["kind"] == "victim")].reset_index(drop=True)
+    popular = summary[(summary["system"] == Popularity.name) & (summary["metric"] == "hit_ratio")]
+    ranked = found["metric"] == "hit_ratio"
+    floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
+    return _held(found, floor)
+
+
+def training_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU seconds of training, of the victims in ``rows`` as from ``quality.run_trials``.
+
+    Returns:
+        Mean and interval over seeds, with the ``bound`` (at most) and ``holds`` of :func:`demands`.
+    """
+    victims = rows[rows["system"].isin(VICTIMS)]
+    found = summarise(victims, ["dataset", "regime", "system"], ["train_seconds"])
+    return _held(found, pd.Series(np.nan, index=found.index))
+
+
+def _held(found: pd.DataFrame, floor: pd.Series) -> pd.DataFrame:
+    """Add what is asked (of HR@50 also the ``floor``) and whether the means hold it."""
+    asked = read_yaml(DEMANDS_FILE)
+    asked_for = pd.Series(
+        [asked[row.metric].get(row.dataset, {}).get(row.system) for row in found.itertuples()],
+        dtype=float,
+    )
+    found["strict"] = floor >= asked_for.fillna(-np.inf)
+    found["bound"] = np.fmax(asked_for, floor)
+    sign = np.where(found["metric"] == "hit_ratio", -1, 1)
+    distance = sign * (found["mean"] - found["bound"])
+    holds = (distance < 0) | ((distance == 0) & ~found["strict"])
+    found["holds"] = holds.astype("boolean").mask(found["bound"].isna())
+    return found
+
+
+def published() -> pd.DataFrame:
+    """Figures that others published: dataset, system, rmse, protocol, source."""
+    entries = read_yaml(PUBLISHED_FILE)
+    rows = [entry | {"system": s, "rmse": r} for entry in entries for s, r in entry["rmse"].items()]
+    return pd.DataFrame(rows, columns=["dataset", "system", "rmse", "protocol", "source"])

@@ -1,0 +1,92 @@
+"""What the closed form and step-by-step descent have in common: the same gradient flow.
+
+With the users frozen, the vicinal loss of an item's decoder row is, as a function of its move Δ,
+
+    F(Δ) = (1/k) Σ_v c_v (e_v − z_v · Δ)²,    ∇F(Δ) = (2/k) (AΔ − b),    A = Zᵀ C Z,  b = Zᵀ C e
+
+a mean over the k rows of the vicinity, hence the k; of squares, hence the 2. From Δ = 0, T steps of
+descent by η are T explicit Euler steps of the flow dΔ/dt = −∇F(Δ); the closed form is one implicit
+step, as long as all of them together:
+
+    descent       Δ = Σ_j (1 − (1 − 2ησ_j/k)^T) (a_j · b / σ_j) a_j
+    closed form   Δ = (A + λI)⁻¹ b = Σ_j σ_j / (σ_j + λ) (a_j · b / σ_j) a_j,      λ = k / (2ηT)
+
+for the eigenpairs (σ_j, a_j) of A. How far each has gone towards the least-squares fit is 1 − e^−τ
+(for small η) and τ / (1 + τ), τ = σ_j/λ: equal to first order where the data say little, both 1
+where they say much, and never more than 0.204 apart (at τ = 2.51). Ali, Kolter and Tibshirani
+(2019), "A continuous-time view of early stopping for least squares regression", show what follows
+for the risk.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.defenses import ClosedFormRVD, FastRVD
+from rvdlib.lab.experiment.cells import Scenario, carry_out, sample_users
+from rvdlib.threads import single_thread
+
+
+def equivalent_proximal_weight(k: int, learning_rate: float, steps: int) -> float:
+    """λ = k / (2ηT) of the closed form that goes as far as T steps of descent by η."""
+    return k / (2 * learning_rate * steps)
+
+
+def equivalent_steps(k: int, learning_rate: float, proximal_weight: float) -> float:
+    """T = k / (2ηλ): how many steps of descent by η go as far as the closed form."""
+    return k / (2 * learning_rate * proximal_weight)
+
+
+def agreement(
+    dataset: str,
+    victims: Sequence[str],
+    regimes: Sequence[str],
+    *,
+    k: int,
+    unobserved_weight: float,
+    learning_rate: float,
+    steps: Sequence[int],
+    n_users: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Decoder-only descent (SGD, full batch) beside the closed form with the λ of as many steps.
+
+    What is compared is how far each moves the undefended scores of a sample of users, all items.
+
+    Returns:
+        Columns regime, victim, steps, proximal_weight; correlation of the two moves; in stars,
+        largest_move and rms_move (of descent), largest_difference and rms_difference.
+    """
+    found = []
+    shared = {"k": k, "unobserved_weight": unobserved_weight}
+    descent = {"scope": "decoder", "optimizer": "sgd", "learning_rate": learning_rate}
+    with single_thread():
+        for regime in regimes:
+            for name in victims:
+                scenario = Scenario(dataset=dataset, victim=name, regime=regime, seed=seed)
+                attacked = carry_out(scenario)
+                victim = attacked.victim
+                users = sample_users(len(attacked.split.train.indptr) - 1, n_users, seed)
+                before = victim.score(users)
+                for number in steps:
+                    weight = equivalent_proximal_weight(k, learning_rate, number)
+                    slow = FastRVD(victim, steps=number, **descent, **shared)
+                    fast = ClosedFormRVD(victim, proximal_weight=weight, **shared)
+                    moves = slow.score(users) - before, fast.score(users) - before
+                    found.append((regime, name, number, weight, *_compared(*moves)))
+    columns = ["regime", "victim", "steps", "proximal_weight"]
+    columns += ["correlation", "largest_move", "rms_move", "largest_difference", "rms_difference"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def _compared(slow: np.ndarray, fast: np.ndarray) -> tuple[float, ...]:
+    slow, fast = slow.ravel().astype(float), fast.ravel().astype(float)
+    off = slow - fast
+    return (
+        np.corrcoef(slow, fast)[0, 1],
+        np.abs(slow).max(),
+        np.sqrt(np.mean(slow**2)),
+        np.abs(off).max(),
+        np.sqrt(np.mean(off**2)),
+    )

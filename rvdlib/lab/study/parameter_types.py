@@ -1,0 +1,145 @@
+"""Types of the notebooks' parameters: what may stand in each, so that nothing else reaches a cell.
+
+A list has at least one item, and none twice, wherever it stands in a value
+(:data:`rvdlib.lab.runner.parameters.Some`); of a mapping, what may be empty is a type of its own here.
+"""
+
+import os
+from collections.abc import Collection
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from rvdlib import paths
+from rvdlib.data.catalogue import CATALOGUE
+from rvdlib.lab.experiment.cells import CRAFTABLE
+from rvdlib.lab.runner.parameters import Some
+from rvdlib.models import VICTIMS
+
+
+def _data_set(name: str) -> str:
+    if name in CATALOGUE or os.path.isfile(name) or os.path.isfile(paths.NOTEBOOKS / name):
+        return name
+    if name.lower() in CATALOGUE:  # hyper-parameters are looked up by name
+        raise ValueError(f"should be spelt {name.lower()!r}")
+    raise ValueError(f"should be a ratings file or one of {', '.join(CATALOGUE)}")
+
+
+def _file(name: str) -> str:
+    if not os.path.isfile(paths.NOTEBOOKS / name):
+        raise ValueError(f"should be a file, as seen from {paths.NOTEBOOKS}")
+    return name
+
+
+def _with(items: Collection, given: Collection) -> Collection:
+    if missing := [item for item in items if item not in given]:
+        raise ValueError(f"should hold {' and '.join(map(repr, missing))}")
+    return given
+
+
+Profile = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
+File = Annotated[str, AfterValidator(_file)]
+DataSet = Annotated[str, AfterValidator(_data_set)]
+Victim = Literal[*VICTIMS]
+Attack = Literal[*CRAFTABLE]
+Regime = Literal["rating", "ranking"]
+TargetSet = Literal["unpopular", "middling", "random"]
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Sample = Annotated[int | None, Field(ge=1)]
+Size = Annotated[list[Count], Field(min_length=2, max_length=2)]  # users, items
+Changes = Annotated[dict[str, dict], Field()]  # there may be none
+
+# What a reading compares with must be there.
+AttacksAndNone = Annotated[Some[Attack], AfterValidator(partial(_with, ["none"]))]
+AttacksNoneAndRandom = Annotated[Some[Attack], AfterValidator(partial(_with, ["none", "random"]))]
+CountsFromOne = Annotated[Some[Count], AfterValidator(partial(_with, [1]))]
+WholesFromZero = Annotated[Some[Whole], AfterValidator(partial(_with, [0]))]
+WeightsFromZero = Annotated[Some[Weight], AfterValidator(partial(_with, [0]))]
+Guesses = Annotated[dict[str, dict], AfterValidator(partial(_with, ["vicinity"]))]
+
+
+class Options(BaseModel):
+    """A mapping with these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Setting(Options):
+    """What a regime's victims are under."""
+
+    attack: Attack
+    target_set: TargetSet
+
+
+class ClosedForm(Options):
+    """Choices of the closed form."""
+
+    k: Count
+    proximal_weight: Rate
+    unobserved_weight: Weight
+
+
+class Iterative(Options):
+    """Choices of the forms that fine-tune step by step."""
+
+    k: Count
+    steps: Whole
+    learning_rate: Rate
+
+
+class ClosedFormGrid(Options):
+    """Values of the closed form's choices; every combination is tried."""
+
+    k: Some[Count]
+    proximal_weight: Some[Rate]
+    unobserved_weight: Some[Weight]
+
+
+class IterativeGrid(Options):
+    """Values of the choices of the forms that fine-tune step by step, likewise."""
+
+    k: Some[Count]
+    steps: Some[Whole]
+    learning_rate: Some[Rate]
+
+
+class Dials(Options):
+    """Values at which serving is timed, one dial turned at a time."""
+
+    k: Some[Count]
+    steps: Some[Whole]
+
+
+class Base(Options):
+    """The choices at which serving is timed."""
+
+    closed_form: ClosedForm
+    iterative: Iterative
+
+
+class TimedUsers(Options):
+    """How many users each group of timed forms serves."""
+
+    many: Count
+    few: Count
+
+
+class Descent(Options):
+    """Choices of descent that moves the decoder alone."""
+
+    k: Count
+    unobserved_weight: Weight
+    learning_rate: Rate
+
+
+class Crowded(Options):
+    """Whose neighbours are counted."""
+
+    victim: Victim
+    k: Count

@@ -1,0 +1,1 @@
+"""How victims and defences are chosen, and other people's recommenders beside them."""

@@ -1,0 +1,124 @@
+"""The search that chose ``params/victims.yml``: random, on validation data alone, repeatable.
+
+    python -m rvdlib.lab.tuning.victim_search --dataset ml-100k [--victim MF] [--regime rating] [--trials 40]
+
+The rating regime is judged by RMSE on a random validation share, the ranking regime by NDCG@50 on
+the validation item of leave-one-out; each trial is a mean over splits and initialisations of seeds
+that no table reports, and never looks at the test ratings of its splits. Trials are added to
+``results/search/victims/DATASET.csv``, and the best of each victim and regime is written to
+``params/victims.yml``.
+"""
+
+import time
+
+import click
+import joblib
+import pandas as pd
+import scipy.stats
+import yaml
+from sklearn.model_selection import ParameterSampler
+from tqdm import tqdm
+
+from rvdlib import paths
+from rvdlib.data import leave_one_out, load_dataset, random_holdout
+from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE
+from rvdlib.models import VICTIMS
+from rvdlib.seeding import stream
+from rvdlib.strict_yaml import parse_yaml, read_yaml
+from rvdlib.threads import single_thread
+
+SPLITS = {"rating": random_holdout, "ranking": leave_one_out}
+FIRST_SEED = 1001  # this one and those after it stand in no table
+LOGS = paths.RESULTS / "search" / "victims"
+
+
+def _distributions(space: dict[str, list]) -> dict:
+    return {
+        name: scipy.stats.loguniform(*choice) if len(choice) == 2 else choice
+        for name, choice in space.items()
+    }
+
+
+def _rounded(value):
+    return float(f"{value:.2g}") if isinstance(value, float) else value
+
+
+def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits: int) -> dict:
+    ratings = load_dataset(dataset)
+    start, errors = time.perf_counter(), []
+    with single_thread():
+        for seed in range(FIRST_SEED, FIRST_SEED + splits):
+            split = SPLITS[regime](ratings, stream(seed, "split"))
+            model = VICTIMS[victim](**hyperparameters)
+            model.fit(split.train, split.validation, ratings.levels, stream(seed, "model"))
+            errors.append(model.validation_error)
+    seconds = (time.perf_counter() - start) / splits
+    return {
+        "dataset": dataset,
+        "regime": regime,
+        "victim": victim,
+        "validation_error": sum(errors) / len(errors),
+        "train_seconds": round(seconds, 2),
+        "hyperparameters": yaml.safe_dump(
+            hyperparameters, default_flow_style=True, width=1e9
+        ).strip(),
+    }
+
+
+def _chosen_elsewhere(dataset: str, regime: str, victim: str) -> list[dict]:
+    """What other data sets chose, always tried first."""
+    chosen = read_yaml(VICTIMS_FILE) if VICTIMS_FILE.exists() else {}
+    others = [
+        regimes.get(regime, {}).get(victim) for name, regimes in chosen.items() if name != dataset
+    ]
+    return [hyperparameters for hyperparameters in others if hyperparameters]
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--dataset", required=True)
+@click.option("--victim", "victims", multiple=True, type=click.Choice(list(VICTIMS)))
+@click.option("--regime", "regimes", multiple=True, type=click.Choice(list(SPLITS)))
+@click.option("--trials", default=40, show_default=True)
+@click.option("--splits", default=2, show_default=True, help="Seeds that a trial is averaged over.")
+@click.option("--seed", default=0, show_default=True, help="Of the trials drawn.")
+@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+@click.option("--epochs", default=100, show_default=True)
+def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
+    paths.require_clone()
+    spaces = read_yaml(paths.PARAMS / "search.yml")
+    tasks = []
+    for regime in regimes or SPLITS:
+        for victim in victims or VICTIMS:
+            rng = stream(seed, "search", dataset, regime, victim)
+            sampler = ParameterSampler(
+                _distributions(spaces[regime][victim]),
+                trials,
+                random_state=int(rng.integers(2**31)),
+            )
+            for drawn in [*_chosen_elsewhere(dataset, regime, victim), *sampler]:
+                hyperparameters = {k: _rounded(v) for k, v in drawn.items()} | {"epochs": epochs}
+                trial = joblib.delayed(_trial)
+                tasks.append(trial(dataset, regime, victim, hyperparameters, splits))
+    run = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+    log = LOGS / f"{dataset}.csv"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for row in tqdm(run, total=len(tasks), desc="trials"):
+        pd.DataFrame([row]).to_csv(log, mode="a", header=not log.exists(), index=False)
+    write_best()
+
+
+def write_best():
+    """Write the best trial of every data set, regime and victim on record to params/victims.yml."""
+    logs = sorted(LOGS.glob("*.csv"))
+    trials = pd.concat((pd.read_csv(log) for log in logs), ignore_index=True)
+    best = trials.loc[trials.groupby(["dataset", "regime", "victim"])["validation_error"].idxmin()]
+    chosen: dict = {}
+    for row in best.itertuples():
+        regimes = chosen.setdefault(row.dataset, {})
+        regimes.setdefault(row.regime, {})[row.victim] = parse_yaml(row.hyperparameters)
+    header = "# Written by rvdlib.lab.tuning.victim_search: chosen on validation data, see results/search/victims/.\n"
+    paths.write_atomically(VICTIMS_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()

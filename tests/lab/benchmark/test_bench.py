@@ -1,0 +1,537 @@
+"""The benchmark: it reports what it measured, and cannot be fooled by a fast form that is wrong."""
+
+import json
+import subprocess
+import sys
+from platform import python_version
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from click.testing import CliRunner
+
+from rvdlib.cli import main
+from rvdlib.data import Ratings, synthetic_ratings
+from rvdlib.defenses import ClosedFormRVD
+from rvdlib.lab.benchmark import agreement, bench, memory, serving
+from rvdlib.lab.benchmark.agreement import closed_form_error, ridge_scores
+from rvdlib.lab.benchmark.bench import as_text, benchmark
+from rvdlib.lab.experiment import cells, machine
+from rvdlib.lab.experiment.cells import Scenario, carry_out
+from rvdlib.models import VICTIMS
+from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
+from rvdlib.seeding import stream
+
+DEMANDED = [
+    "undefended_us_per_user",
+    "closed_form_us_per_user",
+    "plain_loop_us_per_user",
+    "engine_us_per_user",
+    "functional_us_per_user",
+    "closed_form_over_undefended",
+    "plain_over_closed_form",
+    "plain_over_engine",
+    "plain_over_functional",
+    "max_abs_difference",
+    "top50_identical",
+    "peak_rss_mib",
+]
+N_USERS, N_ITEMS = 90, 130
+COSTS = {  # microseconds a user
+    "undefended": 2.0,
+    "closed_form": 5.0,
+    "engine": 30.0,
+    "functional": 300.0,
+    "plain_loop": 900.0,
+    "plain_decoder_loop": 700.0,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    ratings = synthetic_ratings(N_USERS, N_ITEMS, 1500, rng=stream(0, "ratings")).matrix.tocoo()
+    frame = pd.DataFrame({"user": ratings.row, "item": ratings.col, "rating": ratings.data})
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Victims of four factors and two epochs, little to measure the machine by, no child process.
+
+    Returns what was asked of the child process that is left out: tests/lab/benchmark/test_memory.py has it.
+    """
+
+    def hyperparameters(dataset, regime, victim):
+        omega = 0.1 if regime == "ranking" else 0.0
+        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": omega}
+
+    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
+    monkeypatch.setattr(machine, "_MATRIX_SIZE", 64)
+    monkeypatch.setattr(machine, "_COPIED_NUMBERS", 2**12)
+    monkeypatch.setattr(bench, "LEAST_VISITS", 200)
+    monkeypatch.setattr(bench, "STEPS", 3)
+    asked = []
+
+    def of_one_call(victim, users, seen, **options):
+        asked.append((victim, users, options))
+        return {"before": 300.0, "peak": 300.0 + len(users)}
+
+    monkeypatch.setattr(memory, "of_one_call", of_one_call)
+    return asked
+
+
+class Clock:
+    """Stands still but for what it is moved by."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1e-9  # reading it takes time too: nothing is divided by zero
+        return self.now
+
+
+class Costly:
+    """A form that takes exactly so long: a fixed cost for each user, and more in every call."""
+
+    def __init__(self, form, clock, cost):
+        self.form, self.clock, self.cost = form, clock, cost
+        self.calls = 0
+
+    def score(self, users):
+        self.calls += 1
+        self.clock.now += 1e-6 * self.cost * len(users) * (1 + 0.1 * self.calls)
+        return self.form.score(users)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock, forms = Clock(), bench.forms
+
+    def costly(victim, closed_form, iterative):
+        built = forms(victim, closed_form, iterative)
+        return {
+            name: (lambda n=name: Costly(built[n](), clock, COSTS[n]))
+            if name != "closed_form"  # whose vicinities are asked for
+            else built[name]
+            for name in built
+        }
+
+    monkeypatch.setattr(bench, "forms", costly)
+    score = ClosedFormRVD.score
+
+    def costly_score(self, users):
+        clock.now += 1e-6 * COSTS["closed_form"] * len(users)
+        return score(self, users)
+
+    monkeypatch.setattr(ClosedFormRVD, "score", costly_score)
+    return clock
+
+
+@pytest.fixture(params=VICTIMS)
+def victim(request, dataset):
+    return carry_out(Scenario(dataset=dataset, victim=request.param, regime="rating")).victim
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+
+
+def test_json_has_all_that_is_asked_for(dataset, small):
+    result = run("--dataset", dataset, "--model", "MF", "--k", 3, "--sample", 5, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(DEMANDED) <= report.keys()
+    assert (report["users"], report["items"], report["k"]) == (N_USERS, N_ITEMS, 3)
+    assert report["threads"] == torch.get_num_threads()
+    assert report["sample"] == 5
+    assert report["served"] == {
+        "undefended": 200,
+        "closed_form": 200,
+        "engine": 100,
+        "functional": 5,
+        "plain_loop": 5,
+        "plain_decoder_loop": 5,
+    }
+    times = [report[name] for name in DEMANDED if name.endswith("_us_per_user")]
+    assert min(times) > 0
+    assert report["plain_loop_us_per_user"] > report["undefended_us_per_user"]
+    assert report["top50_identical"] is True
+    assert report["max_abs_difference"] < 1e-6
+    for form in ("engine", "functional"):
+        served, exact = (report["agreement"][form][p] for p in ("float32", "float64"))
+        assert exact["max_abs_difference"] < 1e-6
+        assert served["max_abs_difference"] < 1e-3
+        assert exact["identical_lists"] == 1
+        assert served["identical_lists"] >= 0.8
+    assert report["closed_form_error"] < 1e-4
+    memory_of = [report[f"peak_rss_{name}"] for name in ("before_mib", "mib", "users")]
+    assert memory_of == [300, 300 + N_USERS, N_USERS]
+    ((_, users, options),) = small
+    assert np.array_equal(users, np.arange(N_USERS))
+    threads = {"threads": torch.get_num_threads()}
+    assert options == {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0} | threads
+    assert report["hubness_skewness"].keys() == set(DISTANCES)
+    assert (
+        report["choices"]["closed_form"].items()
+        >= {
+            "k": 3,
+            "unobserved_weight": 0.1,
+            "proximal_weight": 1.0,
+        }.items()
+    )
+    assert (
+        report["choices"]["plain_decoder_loop"].items()
+        >= {
+            "k": 3,
+            "steps": 3,
+            "optimizer": "adam",
+            "learning_rate": 0.01,
+            "scope": "decoder",
+            "unobserved_weight": 0.1,
+        }.items()
+    )
+    for name in report["served"]:
+        alone = report["single_user_ms"][name]
+        assert 0 < alone["p50"] <= alone["p99"]
+        assert alone["calls"] == (5 if "loop" in name or name == "functional" else N_USERS)
+        assert report["preparation_ms"][name] > 0
+    assert report["cpu"]
+    assert {"numpy", "numba", "torch"} <= report["versions"].keys()
+    assert report["versions"]["python"] == python_version()
+
+
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+def test_the_table_says_what_the_json_says(dataset, regime):
+    options = ("--dataset", dataset, "--model", "AutoRec", "--regime", regime)
+    result = run(*options, "--k", 3, "--sample", 5, "--pairs", 1)
+    assert result.exit_code == 0, result.output
+    assert f"AutoRec on own.csv, {regime} regime: 90 users, 130 items" in result.stdout
+    for name in COSTS:
+        assert name.replace("_", " ") in result.stdout
+    for form in ("engine", "functional"):
+        assert f"{form}, float64: at most " in result.stdout
+    assert "first 50 items the same for 100% of users" in result.stdout
+    assert "%" not in result.stderr.replace("%|", "")  # progress bars alone
+
+
+def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
+    report = benchmark(dataset, "MF", k=3, pairs=3, sample=5, clock=clock)
+    pairs, loops = report["rounds_us_per_user"].values()
+    assert set(pairs) == {"undefended", "closed_form"}
+    assert set(loops) == COSTS.keys() - {"undefended"}
+    for rounds in (pairs, loops):
+        assert {len(taken) for taken in rounds.values()} == {3}
+        for name, taken in rounds.items():
+            assert np.all(np.array(taken) >= COSTS[name] * 0.999), name
+    for name, rounds in ((n, pairs if n in pairs else loops) for n in COSTS):
+        assert report[f"{name}_us_per_user"] == pytest.approx(np.median(rounds[name]))
+    for ratio, rounds, slow, fast in (
+        ("closed_form_over_undefended", pairs, "closed_form", "undefended"),
+        ("plain_over_closed_form", loops, "plain_decoder_loop", "closed_form"),
+        ("plain_over_engine", loops, "plain_loop", "engine"),
+        ("plain_over_functional", loops, "plain_loop", "functional"),
+    ):
+        each = np.divide(rounds[slow], rounds[fast])
+        assert len(set(each.tolist())) > 1, ratio
+        assert report[ratio] == pytest.approx(np.median(each))
+    # The closed form costs the same in every call, so its time is known outright.
+    assert report["closed_form_us_per_user"] == pytest.approx(COSTS["closed_form"], rel=1e-3)
+    assert report["single_user_ms"]["closed_form"]["p50"] == pytest.approx(0.005, rel=1e-3)
+    # Five calls of the loop, each a tenth of 0.9 ms longer than the one before.
+    alone = report["single_user_ms"]["plain_loop"]
+    assert alone["p99"] - alone["p50"] == pytest.approx(0.09 * (3.96 - 2), rel=1e-3)
+
+
+def test_shares_are_of_the_least_work_that_there_is(dataset, monkeypatch):
+    monkeypatch.setattr(machine, "matmul_gflops", lambda: 50.0)
+    monkeypatch.setattr(machine, "copy_gigabytes", lambda: 10.0)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    assert (report["matmul_gflops"], report["copy_gigabytes"]) == (50, 10)
+    rated = 1500 - 2 * N_USERS  # in training, one test and one validation item a user apart
+    products = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS + 3 * rated / N_USERS}
+    numbers = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS}
+    for name in products:
+        seconds = 1e-6 * report[f"{name}_us_per_user"]
+        flops, moved = 2 * 5 * products[name], 2 * 4 * numbers[name]
+        assert report[f"{name}_share_of_matmul"] == pytest.approx(flops / seconds / 50e9)
+        assert report[f"{name}_share_of_copy"] == pytest.approx(moved / seconds / 10e9)
+
+
+def test_work_is_done_in_turn_and_every_other_round_backwards():
+    clock, done = Clock(), []
+
+    def work(name, seconds):
+        def take():
+            done.append(name)
+            clock.now += seconds * len(done)
+
+        return take
+
+    taken = serving.in_turn({"a": work("a", 1), "b": work("b", 10)}, 3, clock=clock)
+    assert "".join(done) == "abbaab"
+    assert taken["a"] == pytest.approx([1, 4, 5])
+    assert taken["b"] == pytest.approx([20, 30, 60])
+
+
+def test_preparation_is_outside_of_what_is_timed(dataset):
+    clock = Clock()
+    seen = carry_out(Scenario(dataset=dataset, victim="MF", regime="rating")).split.train
+
+    class Slow:
+        def __init__(self):
+            clock.now += 100
+
+        def score(self, users):
+            clock.now += len(users)
+            return np.zeros((len(users), N_ITEMS))
+
+    ready, seconds = serving.prepare(Slow, seen, clock)
+    assert seconds == pytest.approx(101)
+    alone = serving.one_by_one({"slow": (ready, np.arange(4))}, seen, clock=clock)
+    assert alone["slow"] == pytest.approx(np.ones(4))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Rounds → form → the users that it served in each of them."""
+    noted, in_turn = [], bench.in_turn
+
+    def noting(work, rounds, **options):
+        noted.append({name: call.args[1] for name, call in work.items()})
+        return in_turn(work, rounds, **options)
+
+    monkeypatch.setattr(bench, "in_turn", noting)
+    return noted
+
+
+def test_both_sides_of_a_ratio_serve_the_same_users_each_equally_often(dataset, served):
+    benchmark(dataset, "MF", k=3, pairs=1, sample=7)
+    pairs, loops = served
+    assert np.array_equal(pairs["undefended"], pairs["closed_form"])
+    assert set(pairs["undefended"]) == set(range(N_USERS))
+    sample = cells.sample_users(N_USERS, 7, 0)
+    assert loops.keys() == COSTS.keys() - {"undefended"}
+    for name, users in loops.items():
+        found, visits = np.unique(users, return_counts=True)
+        assert np.array_equal(found, sample), name
+        assert set(visits) == {20 if name in ("closed_form", "engine") else 1}, name
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Form → the configurations that were measured."""
+    noted, prepare = [], bench.prepare
+
+    def noting(build, *rest):
+        ready, seconds = prepare(build, *rest)
+        noted.append(ready)
+        return ready, seconds
+
+    monkeypatch.setattr(bench, "prepare", noting)
+    return noted
+
+
+def test_weights_that_are_asked_for_are_measured(dataset, built):
+    options = ("--k", 3, "--unobserved-weight", 0.7, "--proximal-weight", 2.5)
+    result = run("--dataset", dataset, "--model", "MF", *options, "--sample", 3, "--pairs", 1)
+    assert result.exit_code == 0, result.output
+    assert "closed form: k = 3, λ = 2.5, ω = 0.7" in result.stdout
+    closed = next(form.config for form in built if isinstance(form, ClosedFormRVD))
+    assert (closed.unobserved_weight, closed.proximal_weight) == (0.7, 2.5)
+    loops = [form.config for form in built if type(form) is serving.RVD]
+    assert [(loop.scope, loop.unobserved_weight) for loop in loops] == [
+        ("all", 0.0),
+        ("decoder", 0.7),
+    ]
+
+
+def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkeypatch):
+    closed = {"k": 7, "proximal_weight": 0.3, "unobserved_weight": 0.03}
+    paper = {"k": 4, "steps": 2, "learning_rate": 0.003}
+
+    def chosen_defenses(regime, victim):
+        assert (regime, victim) == ("ranking", "MF")
+        return {
+            "RVD (paper)": {"method": "fast_rvd", "choices": paper},
+            "RVD (unobserved weight)": {"method": "closed_form_rvd", "choices": closed},
+        }
+
+    monkeypatch.setattr(bench, "chosen_defenses", chosen_defenses)
+    options = ("--regime", "ranking", "--chosen", "--sample", 3, "--pairs", 1, "--json")
+    result = run("--dataset", dataset, "--model", "MF", *options)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["chosen"], report["k"], report["steps"]) == (True, 7, 2)
+    for name, expected in (("closed_form", closed), ("plain_loop", paper)):
+        assert report["choices"][name].items() >= expected.items()
+    for form in built[2:]:  # the engine and the loops
+        assert form.config.learning_rate == 0.003
+    assert built[-1].config.k == 7  # the decoder's, of the closed form
+
+
+@pytest.mark.parametrize("option", ["--k=3", "--unobserved-weight=0.1", "--proximal-weight=1"])
+def test_the_defenders_choice_and_another_are_not_taken_together(dataset, option):
+    result = run("--dataset", dataset, "--model", "MF", "--chosen", option)
+    assert result.exit_code == 2
+    assert f"leave out {option.partition('=')[0]}\n" in result.stderr
+
+
+def test_hubs_are_told_by_the_skewness_of_everybodys_lists(victim):
+    skewness = serving.hubs(victim, 5)
+    for distance in DISTANCES:
+        search = NeighborSearch(victim.user_factors(), 5, distance, ratings=victim.train)
+        counts = k_occurrence(search(np.arange(N_USERS)), N_USERS)
+        assert skewness[distance] == pytest.approx(scipy.stats.skew(counts))
+
+
+def off_by(form, amount, users):
+    """The form, with scores that are off for some of the users."""
+
+    class Broken(form):
+        def score(self, served):
+            scores = super().score(served)
+            wrong = np.isin(served, users)
+            scores[wrong] += amount * np.random.default_rng(0).standard_normal(N_ITEMS)
+            return scores
+
+    return Broken
+
+
+@pytest.mark.parametrize("form", ["FastRVD", "FunctionalRVD"])
+def test_a_form_that_is_wrong_for_one_user_is_found_out(dataset, monkeypatch, form):
+    sample = cells.sample_users(N_USERS, 5, 0)
+    broken = off_by(getattr(serving, form), 0.5, sample[-1:])
+    monkeypatch.setattr(serving, form, broken)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    noise = np.abs(0.5 * np.random.default_rng(0).standard_normal(N_ITEMS)).max()
+    assert report["top50_identical"] is False
+    assert report["max_abs_difference"] == pytest.approx(noise, abs=1e-6)
+    names = {"FastRVD": "engine", "FunctionalRVD": "functional"}
+    wrong = report["agreement"].pop(names[form])
+    (right,) = report["agreement"].values()
+    for precision in ("float32", "float64"):
+        assert wrong[precision]["identical_lists"] == 0.8
+        assert wrong[precision]["max_abs_difference"] == pytest.approx(noise, abs=1e-3)
+    assert right["float64"]["identical_lists"] == 1
+    report["agreement"] = {"broken": wrong}
+    assert "first 50 items the same for 80% of users" in as_text(report)
+
+
+def test_a_closed_form_that_is_wrong_is_found_out(dataset, monkeypatch):
+    broken = off_by(ClosedFormRVD, 0.01, cells.sample_users(N_USERS, 5, 0)[-1:])
+    monkeypatch.setattr(serving, "ClosedFormRVD", broken)
+    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
+    assert report["closed_form_error"] > 0.01
+
+
+def test_undefended_is_served_with_the_scores_of_the_victim(victim):
+    users = np.array([3, 89, 0])
+    served = serving.Undefended(victim).score(users)
+    assert served.dtype == np.float32
+    assert served == pytest.approx(victim.score(users), abs=1e-5)
+
+
+def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
+    defended = ClosedFormRVD(victim, k=4, unobserved_weight=0.2, proximal_weight=0.7)
+    rows, target = defended.vicinity(np.array([7]))[0], 11
+    double = agreement.in_double(victim)
+    offsets, factors = (part.numpy() for part in double.encode(double.parameters, rows))
+    latent = np.column_stack([factors, np.ones(4)])
+    decoder = np.append(
+        double.parameters["item_factors"][target].numpy(), double.parameters["item_bias"][target]
+    )
+    observed = victim.train[rows][:, [target]].toarray().ravel()
+    weight = np.where(observed > 0, 1, 0.2)
+    goal = np.where(observed > 0, observed, double.unobserved_target(rows).numpy()) - offsets
+
+    def gradient(row):
+        return latent.T @ (weight * (latent @ row - goal)) + 0.7 * (row - decoder)
+
+    own_offset, own = (part.numpy() for part in double.encode(double.parameters, np.array([7])))
+    solved = np.linalg.solve(
+        latent.T @ (weight[:, None] * latent) + 0.7 * np.eye(5),
+        latent.T @ (weight * goal) + 0.7 * decoder,
+    )
+    assert np.abs(gradient(solved)).max() < 1e-12
+    expected = (own_offset[0] + np.append(own[0], 1) @ solved) * victim.max_rating
+    assert ridge_scores(defended, 7, rows)[target] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_closed_form_is_near_the_solve_item_by_item_and_not_by_being_undefended(victim):
+    defended, users = ClosedFormRVD(victim, k=4), np.array([7, 30])
+    assert closed_form_error(defended, users) < 1e-5
+    assert np.abs(defended.score(users) - victim.score(users)).max() > 1e-2
+
+
+def test_the_machine_is_measured_by_what_it_did():
+    clock = Clock()
+    assert machine.matmul_gflops(clock) == pytest.approx(2 * 64**3, rel=1e-3)  # in a nanosecond
+    assert machine.copy_gigabytes(clock) == pytest.approx(8 * 2**12, rel=1e-3)
+    assert machine.cpu_model().strip()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"--dataset": "ml-100m"},
+            "'ml-100m' is neither a file nor a data set; the data sets are "
+            "ml-100k, ml-1m, filmtrust, yelp",
+        ),
+        (
+            {"--model": "SVD"},
+            "model must be one of MF, NSVD, AutoRec, CDAE, got 'SVD'; did you mean 'NSVD'?",
+        ),
+        ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
+    ],
+)
+def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, changes, message):
+    options = {"--dataset": dataset, "--model": "MF"} | changes
+    result = run(*(part for option in options.items() for part in option))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {message}\n"
+
+
+def test_a_data_set_of_one_user_is_refused_by_what_it_lacks():
+    lonely = Ratings.from_triples([1] * 6, range(6), [1, 2, 3] * 2, name="lonely")
+    with pytest.raises(ValueError, match="lonely has one user only: there are no neighbours"):
+        benchmark(lonely, "MF")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--regime=both",
+        "--k=0",
+        "--pairs=0",
+        "--sample=0",
+        "--unobserved-weight=1.1",
+        "--unobserved-weight=nan",
+        "--proximal-weight=0",
+        "--proximal-weight=nan",
+        "--proximal-weight=inf",
+    ],
+)
+def test_an_option_out_of_range_is_named(dataset, option):
+    result = run("--dataset", dataset, "--model", "MF", option)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option.partition('=')[0]}'" in result.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from rvdlib.cli import main\n"
+        "try: main(['bench', '--help'])\n"
+        "finally: print(*{'torch', 'numba', 'pandas'} & set(sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "--dataset" in result.stdout
+    assert result.stderr.strip() == ""

@@ -1,0 +1,39 @@
+"""Fakes among neighbours, counted user by user."""
+
+import numpy as np
+import pytest
+
+from rvdlib.evaluation import Evaluation
+from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS, exposure
+
+
+def evaluation(target_ranks, raters):
+    n_users = len(target_ranks)
+    nothing = np.full(n_users, np.nan)
+    ranks, raters = np.array(target_ranks, dtype=float), np.array(raters, dtype=bool)
+    targets = np.arange(ranks.shape[1])
+    return Evaluation(50, np.arange(n_users), targets, ranks, raters, nothing, nothing)
+
+
+def test_users_are_grouped_by_how_many_fakes_they_listen_to():
+    fakes = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]])
+    ranks = [[80, 80], [1, 80], [50, 51], [3, 4], [80, 2]]
+    raters = [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]]
+    found = exposure(fakes.astype(bool), evaluation(ranks, raters))
+    assert found["fake_neighbor_share"] == pytest.approx(9 / 20)
+    assert [found[name] for name in SHARES] == [0.2, 0.4, 0, 0.4]
+    none, one, two, more = (found[name] for name in TARGET_HIT_RATIOS)
+    # Of target 1 the second of the two with one fake is a rater.
+    assert (none, one, more) == (0, pytest.approx((2 / 2 + 0 / 1) / 2), pytest.approx(0.75))
+    assert np.isnan(two)
+
+
+def test_the_groups_make_up_the_whole():
+    rng = np.random.default_rng(0)
+    fakes = rng.random((200, 10)) < 0.15
+    measured = evaluation(rng.integers(1, 100, (200, 3)), np.zeros((200, 3)))
+    found = exposure(fakes, measured)
+    shares, ratios = ([found[name] for name in names] for names in (SHARES, TARGET_HIT_RATIOS))
+    assert sum(shares) == pytest.approx(1)
+    mean = np.dot(shares, ratios)
+    assert mean == pytest.approx(measured.target_hit_ratio)

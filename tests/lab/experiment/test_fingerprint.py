@@ -1,0 +1,164 @@
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rvdlib.lab.experiment.fingerprint import (
+    MACHINERY,
+    PACKAGE,
+    cell_fingerprint,
+    code_digests,
+    difference,
+    imported_by,
+    library_versions,
+    processor_kernels,
+    source_digest,
+)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Two states of a package: ``package(mf=...)`` gives the digests of one."""
+    states = iter(("before", "after"))
+
+    def digests(without=(), **sources):
+        folder = tmp_path / next(states) / "rvdlib"
+        for name, source in sources.items():
+            path = folder / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        return {"code": code_digests(folder, frozenset(without))}
+
+    return digests
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("x = 1\n", "# why\nx = 1\n"), ("f(a,b)\n", "f(\n    a, b\n)\n"), ("x = 1\n", "x = 1\r\n")],
+)
+def test_comments_and_layout_are_no_change_of_code(package, old, new):
+    assert difference(package(models__mf=old), package(models__mf=new)) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("x = 1", "x = 2"), ("x = 1", "x = 1.0"), ("f(a)", "f(b)")]
+)
+def test_a_change_of_code_names_its_file(package, old, new):
+    before, after = (
+        package(models__mf=old, metrics="y = 1"),
+        package(models__mf=new, metrics="y = 1"),
+    )
+    assert difference(before, after) == "code changed: rvdlib/models/mf.py"
+
+
+def test_files_that_came_and_went_are_named_and_long_lists_cut(package):
+    before = package(a="", b="")
+    after = package(b="", c="", d="", e="", f="", g="")
+    changed = "rvdlib/a.py, rvdlib/c.py, rvdlib/d.py, rvdlib/e.py and 2 more"
+    assert difference(before, after) == f"code changed: {changed}"
+
+
+def test_what_another_processor_computed_is_computed_again():
+    other = {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "ATEN_CPU_CAPABILITY": "default",
+        "NUMBA_CPU_NAME": "generic",
+        "MKL_CBWR": "COMPATIBLE",
+    }
+    program = "from rvdlib.lab.experiment.fingerprint import *; print(processor_kernels())"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **other},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, there = processor_kernels(), ast.literal_eval(run.stdout)
+    assert {name for name in here if here[name] != there[name]} == set(here)
+    changed = difference({"versions": here}, {"versions": there})
+    assert f"torch kernels {here['torch kernels']} -> DEFAULT" in changed
+
+
+def test_files_left_out_do_not_count(package):
+    before = package(without=["study/report.py"], study__report="1")
+    assert difference(before, package(without=["study/report.py"], study__report="2")) == ""
+
+
+def test_a_cell_depends_on_the_code_that_makes_its_numbers_and_not_on_what_shows_them():
+    fingerprint = cell_fingerprint("lab/experiment/cells.py", {"ml-100k": "abc"})
+    code = fingerprint["code"]
+    numeric = [
+        "models/base.py",
+        "models/sparse_ops.py",
+        "defenses/__init__.py",
+        "defenses/vicinal.py",
+        "threat_model.py",
+        "seeding.py",
+        "data/splits.py",
+        "metrics.py",
+        "lab/experiment/cells.py",
+    ]
+    for name in numeric:
+        assert len(code[f"rvdlib/{name}"]) == 64
+    shown = {
+        "lab/figures/style.py",
+        "lab/study/tables.py",
+        "lab/study/effects.py",
+        "lab/experiment/quality.py",
+    } | MACHINERY
+    assert {f"rvdlib/{name}" for name in shown} & code.keys() == set()
+    assert fingerprint["data"] == {"ml-100k": "abc"}
+    assert fingerprint["versions"].keys() >= {"python", "numpy", "torch", "numba"}
+
+
+def test_only_another_release_of_python_not_another_patch_is_a_reason_to_compute_again(
+    monkeypatch,
+):
+    def versions(*python):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "version_info", (*python, "final", 0))
+            return {"versions": library_versions()}
+
+    assert difference(versions(3, 11, 2), versions(3, 11, 9)) == ""
+    assert difference(versions(3, 11, 2), versions(3, 13, 2)) == "python 3.11 -> 3.13"
+
+
+def test_every_python_gives_a_file_the_same_digest(tmp_path):
+    source = """
+class Model(Base, name="m"):
+    async def f(self, x: int = 1, *y, **z) -> list[str]:
+        match x:
+            case {"a": [*rest], **others} | None:
+                return [f"{x!r:>8} {'a' + 'b'}" for x in y if (n := len(z)) > 1.5e3]
+        try:
+            lambda: (yield)
+        except* ValueError:
+            print((), [], b"", ..., None, True, 1, 1.0)
+"""
+    (tmp_path / "model.py").write_text(source)
+    assert (
+        source_digest(tmp_path / "model.py")
+        == "5d3e34765bc136c1f14f313207fe78459d0eb54a7d9e89a195808a64f0a90746"
+    )
+
+
+def test_imports_are_followed_through_packages_functions_and_circles(tmp_path):
+    package = tmp_path / "rvdlib"
+    sources = {
+        "__init__.py": "",
+        "start.py": "import numpy\ndef f():\n    from rvdlib import late\n",
+        "late.py": "from rvdlib.models.mf import MF\nimport rvdlib.start\n",
+        "models/__init__.py": "",
+        "models/mf.py": "x = 1",
+        "unrelated.py": "import rvdlib.start",
+    }
+    for name, source in sources.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(source)
+    assert imported_by("start.py", package) == sources.keys() - {"unrelated.py"}
+
+
+def test_what_is_left_out_exists():
+    assert [name for name in MACHINERY if not (PACKAGE / name).is_file()] == []

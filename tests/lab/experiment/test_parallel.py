@@ -1,0 +1,89 @@
+"""How many groups are worked on at once: RVD_JOBS and --jobs, which change no number."""
+
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from rvdlib.cli.study import study
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment import parallel
+from rvdlib.lab.experiment.parallel import JOBS, Task, rows_of
+from rvdlib.lab.experiment.store import CellStore
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What joblib was asked for, last."""
+    found, effective = [], parallel.joblib.effective_n_jobs
+
+    def noting(jobs):
+        found.append(jobs)
+        return min(1, effective(1))
+
+    monkeypatch.setattr(parallel.joblib, "effective_n_jobs", noting)
+    return found
+
+
+def squares(folder, jobs=-1):
+    tasks = [Task(n, {"n": n}, {}, n) for n in range(3)]
+
+    def compute(items):
+        yield from ({"square": n * n} for n in items)
+
+    return rows_of(tasks, compute, CellStore(folder), jobs, "squares")
+
+
+@pytest.mark.parametrize(
+    ("variable", "jobs", "used"),
+    [(None, -1, -1), ("", -1, -1), ("1", -1, 1), ("7", -1, 7), ("7", 2, 2)],
+)
+def test_the_variable_says_how_many_unless_the_caller_does(
+    tmp_path, monkeypatch, asked, variable, jobs, used
+):
+    monkeypatch.delenv(JOBS, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(JOBS, variable)
+    assert [row["square"] for row in squares(tmp_path, jobs)] == [0, 1, 4]
+    assert asked == [used]
+
+
+@pytest.mark.parametrize("variable", ["0", "-1", "1.5", "many", " "])
+def test_what_is_no_number_of_jobs_is_refused_before_anything_is_computed(
+    tmp_path, monkeypatch, variable
+):
+    monkeypatch.setenv(JOBS, variable)
+    with pytest.raises(StudyError, match=rf"RVD_JOBS should be a whole number .* got '{variable}'"):
+        squares(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """RVD_JOBS as each study found it."""
+    found = []
+    monkeypatch.setenv(JOBS, "")
+    monkeypatch.setattr(
+        "rvdlib.lab.runner.run.run_study", lambda *_: found.append(os.environ[JOBS])
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "expected"),
+    [([], "", ""), (["--jobs", "2"], "", "2"), ([], "3", "3"), (["--jobs", "2"], "3", "2")],
+)
+def test_the_studys_kernels_inherit_the_option(monkeypatch, seen, options, variable, expected):
+    monkeypatch.setenv(JOBS, variable)
+    result = CliRunner().invoke(study, options)
+    assert result.exit_code == 0, result.output
+    assert seen == [expected]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "1.5", "many"])
+def test_a_wrong_number_of_jobs_is_refused_before_the_study_begins(seen, jobs):
+    for given in ({"args": ["--jobs", jobs]}, {"env": {JOBS: jobs}}):
+        result = CliRunner().invoke(study, **given)
+        assert result.exit_code == 2
+        assert "--jobs" in result.output
+    assert seen == []

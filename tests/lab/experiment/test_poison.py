@@ -1,0 +1,277 @@
+"""``rvd attack``: the frozen fakes are the study's, and say what made them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import rvdlib
+from rvdlib.attacks.frozen import FrozenPoison
+from rvdlib.cli import main
+from rvdlib.data import load_dataset
+from rvdlib.lab.experiment import cells, poison
+from rvdlib.lab.experiment.hyperparameters import attack_options
+from rvdlib.lab.experiment.poison import freeze
+
+RATINGS = "user,item,rating\n" + "".join(
+    f"{u},{(7 * u + 3 * i) % 23},{1 + (u * i) % 5}\n" for u in range(40) for i in range(8)
+)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(RATINGS)
+    return str(path)
+
+
+def attack(*arguments):
+    return CliRunner().invoke(main, ["attack", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", ["clone", "average"])
+def test_the_frozen_fakes_are_those_that_the_study_trains_on(dataset, name):
+    scenario = cells.Scenario(
+        dataset=dataset,
+        victim="MF",
+        regime="ranking",
+        attack=name,
+        attack_size=0.1,
+        target_set="random",
+        seed=2,
+    )
+    studied = cells.carry_out(scenario)
+    poison = freeze(name, dataset, attack_size=0.1, target_set="random", seed=2)
+    n_real = studied.split.train.shape[0]
+    fakes = studied.victim.train[n_real:] * studied.victim.max_rating
+    assert np.allclose(poison.profiles.toarray(), fakes.toarray(), rtol=0, atol=1e-6)
+    assert poison.profiles.shape[0] == 4
+    assert np.array_equal(poison.targets, studied.targets)
+
+
+def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
+    out = tmp_path / "fakes.npz"
+    targets = freeze("random", dataset, seed=1, attack_size=0.1, target_set="random").targets
+    selected = np.setdiff1d(np.arange(23), targets)[:2].tolist()
+    result = attack(
+        *("aush", "--dataset", dataset, "--out", out, "--seed", 1, "--attack-size", 0.1),
+        *("--filler-size", 4, "--visible-share", 0.5, "--target-set", "random"),
+        *(
+            "--option",
+            "epochs=3",
+            "--option",
+            f"selected={selected}",
+            "--option",
+            "zero_share=0.25",
+        ),
+    )
+    assert result.exit_code == 0, result.output
+    poison, ratings = FrozenPoison.load(out), load_dataset(dataset)
+    objectives = poison.origin.pop("objectives")
+    assert len(objectives) == 3
+    assert poison.origin == {
+        "attack": "aush",
+        "options": {"epochs": 3, "selected": selected, "zero_share": 0.25},
+        "dataset": ratings.name,
+        "dataset_sha256": ratings.sha256,
+        "seed": 1,
+        "attack_size": 0.1,
+        "filler_size": 4,
+        "visible_share": 0.5,
+        "target_set": "random",
+        "rvdlib_version": rvdlib.__version__,
+    }
+    assert poison.item_ids.tolist() == [str(item) for item in range(23)]
+    assert result.output.splitlines() == [
+        f"{out}: 4 aush profiles of 4 fillers, targets {poison.targets.tolist()}"
+    ]
+    made = {"attack", "dataset", "dataset_sha256", "rvdlib_version"}
+    chosen = {key: value for key, value in poison.origin.items() if key not in made}
+    again = freeze("aush", dataset, **chosen)
+    assert (again.profiles != poison.profiles).nnz == 0
+
+
+@pytest.mark.parametrize("regime", [None, "rating", "ranking"])
+@pytest.mark.parametrize("name", ["revadv", "mixinf"])
+def test_options_are_the_regimes_and_then_those_given(dataset, tmp_path, regime, name):
+    out = tmp_path / "fakes.npz"
+    given = {"sweeps": 1, "embedding_size": 2, "reg": 0.5}
+    told = [part for key, value in given.items() for part in ("--option", f"{key}={value}")]
+    told += ["--regime", regime] if regime else []
+    aimed = {"attack_size": 0.1, "target_set": "random"}
+    result = attack(
+        *(name, "--dataset", dataset, "--out", out),
+        *("--attack-size", aimed["attack_size"], "--target-set", aimed["target_set"], *told),
+    )
+    assert result.exit_code == 0, result.output
+    written = FrozenPoison.load(out)
+    expected = attack_options(regime or "rating", name) | given
+    assert written.origin["options"] == expected
+    again = freeze(name, dataset, options=expected, **aimed)
+    assert (written.profiles != again.profiles).nnz == 0
+    assert attack_options("rating", name) != attack_options("ranking", name)
+
+
+def test_items_are_named_as_in_the_data_whatever_their_columns(tmp_path):
+    names = [f"item {(5 * i) % 23}" for i in range(23)]
+    lines = [line.split(",") for line in RATINGS.splitlines()]
+    path = tmp_path / "named.csv"
+    rows = [f"{user},{names[int(item)]},{stars}" for user, item, stars in lines[1:]]
+    path.write_text("\n".join([",".join(lines[0]), *rows]))
+    poison = freeze("clone", str(path), attack_size=0.1, target_set="random")
+    assert poison.item_ids.tolist() == sorted(names)
+
+
+def test_kept_poison_is_crafted_once_and_again_if_it_was_aimed_or_made_otherwise(
+    dataset, monkeypatch
+):
+    how = {"dataset": dataset, "attack_size": 0.1, "target_set": "random", "seed": 5}
+    fresh = freeze("pga", options={"steps": 2}, **how)
+    first = poison.kept_poison("pga", options={"steps": 2}, **how)
+    monkeypatch.setattr(poison, "_made", None)
+    again = poison.kept_poison("pga", options={"steps": 2}, **how)
+    assert (fresh.profiles != again.profiles).nnz == 0
+    assert again.origin == first.origin == fresh.origin | {"seconds": first.origin["seconds"]}
+    for changed in ({"options": {"steps": 3}}, {"seed": 6}, {"filler_size": 4}):
+        with pytest.raises(TypeError):
+            poison.kept_poison("pga", **{"options": {"steps": 2}, **how, **changed})
+    monkeypatch.setattr(poison, "cell_fingerprint", lambda *_: {"code": "another"})
+    with pytest.raises(TypeError):
+        poison.kept_poison("pga", options={"steps": 2}, **how)
+
+
+def test_every_budget_option_changes_the_profiles(dataset):
+    base = {"attack_size": 0.1, "target_set": "random", "filler_size": 4}
+    changes = ({"seed": 1}, {"attack_size": 0.2}, {"filler_size": 5}, {"visible_share": 0.9})
+    first = freeze("clone", dataset, **base).profiles
+    for change in changes:
+        other = freeze("clone", dataset, **base | change).profiles
+        assert other.shape != first.shape or (other != first).nnz
+
+
+BAD = {
+    "nosuch": (["nosuch"], "attack must be one of random, "),
+    "nearly": (["Clon"], "got 'Clon'; did you mean 'clone'?"),
+    "option": (["clone", "--option", "size=3"], "has no option 'size', it takes none"),
+    "near option": (["aush", "--option", "epoch=3"], "did you mean 'epochs'?"),
+    "twice": (["aush", "--option", "epochs=3", "--option", "epochs=4"], "epochs is given twice"),
+    "true": (["aush", "--option", "epochs=yes"], "epochs must be a whole number, got True"),
+    "text": (["aush", "--option", "epochs='3'"], "epochs must be a whole number, got '3'"),
+    "decimal": (["aush", "--option", "epochs=1e1"], "epochs must be a whole number, got 10.0"),
+    "list": (["aush", "--option", "reg=[1]"], "reg must be a number, got [1]"),
+    "items": (["aush", "--option", "selected=[1.0]"], "selected must be item indices, integers"),
+    "item": (["aush", "--option", "selected=ab"], "selected must be item indices in one"),
+    "target": (["vicinity", "--option", "target_users=['1']"], "must be row numbers, integers"),
+    "distance": (["vicinity", "--option", "distance=cosin"], "did you mean 'cosine'?"),
+    "hubs": (["vicinity", "--option", "hubness_reduction=3"], "hubness_reduction must be one of"),
+    "path": (["from_file", "--option", "path=3"], "path must be the name of a file, got 3"),
+    "draw": (["from_file", "--option", "path=f", "--option", "draw=1"], "draw must be true or"),
+    "form": (["clone", "--option", "size"], "--option must be KEY=VALUE, got 'size'"),
+    "value": (
+        ["aush", "--option", "reg=many"],
+        "reg must be a number, got 'many'",
+    ),
+    "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
+    "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
+    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be at least 0 and"),
+    "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
+    "a stream": (["clone", "--option", "rng=1"], "has no option 'rng', it takes none"),
+    "a name": (["clone", "--option", "name=x"], "has no option 'name', it takes none"),
+    "a threat": (["aush", "--option", "threat_model=1"], "has no option 'threat_model'"),
+    "history": (["aush", "--option", "history=1"], "history is no option"),
+    "targets": (["clone", "--target-set", "cold"], "target_set must be one of"),
+    "size": (["clone", "--attack-size", "2"], "attack_size must be between 0 and 1"),
+    "fillers": (["clone", "--filler-size", "900"], "filler_size must be between 0 and"),
+    "share": (["clone", "--visible-share", "0"], "visible_share must be in"),
+    "data": (["clone", "--dataset", "absent.csv"], "absent.csv"),
+    "name": (["clone", "--out", "fakes.csv"], "frozen profiles need a name that ends in .npz"),
+    "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none/f.npz cannot be written"),
+    "file as folder": (["clone", "--out", "/dev/null/f.npz"], "/dev/null/f.npz cannot be written"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_exit_code_2(case, dataset, tmp_path):
+    (name, *options), message = BAD[case]
+    given = ["--dataset", dataset, "--out", tmp_path / "fakes.npz", "--target-set", "random"]
+    result = attack(name, *given, "--attack-size", 0.1, *options)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "fakes.npz").exists()
+
+
+def test_help_needs_neither_torch_nor_numba():
+    code = (
+        "import sys; from rvdlib.cli import main; main(['attack', '-h'], standalone_mode=False); "
+    )
+    code += "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_tilde_is_the_home_folder_and_never_a_folder_of_that_name(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    options = ["--target-set", "random", "--attack-size", 0.1]
+    result = attack("clone", "--dataset", dataset, "--out", "~/fakes.npz", *options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "home" / "fakes.npz").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("out", ["fakes.csv", "there.npz", "a/file.txt/fakes.npz", "/proc/f.npz"])
+def test_where_nothing_can_be_written_nothing_is_crafted(dataset, tmp_path, out, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file.txt").touch()
+    (tmp_path / "there.npz").mkdir()
+    monkeypatch.setattr(poison, "_made", None)
+    before = sorted(tmp_path.rglob("*"))
+    result = attack("random", "--dataset", dataset, "--out", tmp_path / out)
+    assert result.exit_code == 2
+    assert out in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_made_to_find_out_whether_they_can_be_are_gone_where_crafting_fails(
+    dataset, tmp_path
+):
+    out = tmp_path / "new" / "newer" / "fakes.npz"
+    told = ["random", "--dataset", dataset, "--out", out, "--target-set", "random"]
+    assert attack(*told, "--attack-size", 2).exit_code == 2
+    assert not (tmp_path / "new").exists()
+    result = attack(*told, "--attack-size", 0.1)
+    assert result.exit_code == 0, result.output
+    assert out.exists()
+
+
+@pytest.mark.parametrize(("value", "means"), [("1e-4", 1e-4), ("2E3", 2e3), ("0.5", 0.5), ("3", 3)])
+def test_numbers_are_numbers_however_they_are_written(value, means):
+    from rvdlib.cli.attack import _parse_options
+
+    parsed = _parse_options((f"reg={value}",))["reg"]
+    assert parsed == means
+    assert type(parsed) is type(means)
+
+
+def test_a_frozen_file_is_taken_for_its_own_data_set_alone(dataset, tmp_path):
+    out, again = tmp_path / "fakes.npz", tmp_path / "again.npz"
+    aimed = ["--attack-size", 0.1, "--target-set", "random"]
+    assert attack("clone", "--dataset", dataset, "--out", out, *aimed).exit_code == 0
+    read = ["from_file", "--option", f"path={out}", "--out", again, *aimed]
+    result = attack(*read, "--dataset", dataset)
+    assert result.exit_code == 0, result.output
+    assert (FrozenPoison.load(again).profiles != FrozenPoison.load(out).profiles).nnz == 0
+    other = tmp_path / "other.csv"
+    other.write_text(RATINGS + "40,1,5\n")
+    result = attack(*read, "--dataset", other)
+    assert result.exit_code == 2
+    assert f"{out}: was frozen for 'r.csv' (SHA-256 " in result.output
+    assert "not for 'other.csv'" in result.output
+
+
+def test_the_version_is_the_packages():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"rvd, version {rvdlib.__version__}\n"

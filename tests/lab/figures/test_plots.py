@@ -1,0 +1,196 @@
+"""What the figures draw; how they look is for eyes."""
+
+import itertools
+import math
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib import paths
+from rvdlib.lab.figures import data_plots, effect_plots
+from rvdlib.lab.figures import style as plots
+
+matplotlib.use("agg")
+DATASETS = ["ml-100k", "filmtrust", "yelp", "ml-1m"]
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with matplotlib.rc_context():
+        plots.set_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    return tmp_path
+
+
+def tails_and_targets(datasets):
+    tails = pd.concat(
+        pd.DataFrame(
+            {"dataset": name, "catalogue_share": [0.5, 1.0], "rating_share": [0.5 + n / 10, 1.0]}
+        )
+        for n, name in enumerate(datasets)
+    )
+    targets = pd.DataFrame(
+        [
+            (dataset, target_set, ratings)
+            for dataset in datasets
+            for target_set, ratings in (("unpopular", 1), ("unpopular", 5), ("random", 80))
+        ],
+        columns=["dataset", "target_set", "train_ratings"],
+    )
+    return tails, targets
+
+
+def qualities(datasets):
+    systems = [
+        ("rating", "MF", "victim", "rmse_holdout", 0.9),
+        ("rating", "MF", "victim", "hit_ratio", 0.1),
+        ("rating", "biases", "reference", "rmse_holdout", 0.94),
+        ("rating", "biases", "reference", "hit_ratio", 0.15),
+        ("ranking", "MF", "victim", "rmse_holdout", math.nan),
+        ("ranking", "MF", "victim", "hit_ratio", 0.6),
+        ("ranking", "ALS", "peer", "rmse_holdout", math.nan),
+        ("ranking", "ALS", "peer", "hit_ratio", 0.62),
+    ]
+    rows = pd.DataFrame(
+        [(dataset, *row) for dataset, row in itertools.product(datasets, systems)],
+        columns=["dataset", "regime", "system", "kind", "metric", "mean"],
+    ).assign(low=lambda rows: rows["mean"] - 0.01, high=lambda rows: rows["mean"] + 0.02)
+    bounds = rows[rows["system"] == "MF"].assign(bound=rows["mean"] + 0.5)
+    return rows, bounds
+
+
+def test_saving_writes_pdf_and_png_the_same_bytes_for_the_same_figure(figures):
+    for name in ("one", "two"):
+        plots.save(data_plots.long_tail(*tails_and_targets(DATASETS[:2])), "tiny", name)
+    assert sorted(path.name for path in (figures / "tiny").iterdir()) == [
+        "one.pdf",
+        "one.png",
+        "two.pdf",
+        "two.png",
+    ]
+    for kind, start in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        one, two = (figures / "tiny" / f"{name}.{kind}" for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+        assert one.read_bytes().startswith(start)
+
+
+def test_a_figure_that_looks_the_same_keeps_its_bytes(figures):
+    def saved(y):
+        figure, axes = plt.subplots()
+        axes.plot([0, 1, 2], [0, y, 1], "o")
+        plots.save(figure, "tiny", "figure")
+        return [(figures / "tiny" / f"figure.{kind}").read_bytes() for kind in ("pdf", "png")]
+
+    first = saved(0.5)
+    assert saved(0.5001) == first
+    assert all(new != old for new, old in zip(saved(0.6), first, strict=True))
+    assert saved(0.5) == first
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"no image"])
+def test_a_figure_that_is_missing_or_damaged_is_written_anew(figures, damage):
+    files = [figures / "tiny" / f"figure.{kind}" for kind in ("pdf", "png")]
+    plots.save(plt.figure(), "tiny", "figure")
+    whole = [file.read_bytes() for file in files]
+    files[0].unlink() if damage is None else files[1].write_bytes(damage)
+    plots.save(plt.figure(), "tiny", "figure")
+    assert [file.read_bytes() for file in files] == whole
+
+
+def test_a_saved_figure_does_not_stay_open(figures):
+    plots.save(plt.figure(), "tiny", "figure")
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("datasets", [DATASETS[:1], DATASETS])
+def test_the_long_tail_has_one_line_a_data_set_and_every_target(datasets):
+    tails, targets = tails_and_targets(datasets)
+    figure = data_plots.long_tail(tails, targets)
+    left, right = figure.axes
+    lines = {line.get_label(): line for line in left.lines if line.get_label() in datasets}
+    assert list(lines) == datasets
+    assert len({line.get_color() for line in lines.values()}) == len(datasets)
+    for name, tail in tails.groupby("dataset"):
+        assert lines[name].get_ydata() == pytest.approx(100 * tail["rating_share"])
+    drawn = np.concatenate([dots.get_offsets()[:, 0] for dots in right.collections])
+    assert sorted(drawn) == sorted(targets["train_ratings"])
+    labels = [label.get_text() for label in right.get_yticklabels()]
+    assert labels == [f"{d}, {kind}" for d in datasets for kind in ("unpopular", "random")]
+
+
+def test_every_target_lies_on_the_line_of_its_own_set():
+    figure = data_plots.long_tail(*tails_and_targets(DATASETS))
+    for row, dots in enumerate(figure.axes[1].collections):
+        assert (np.abs(dots.get_offsets()[:, 1] - row) < 0.5).all()
+
+
+@pytest.mark.parametrize("datasets", [DATASETS[:1], DATASETS])
+def test_each_recommender_stands_on_its_line_in_the_panel_of_its_regime(datasets):
+    rows, bounds = qualities(datasets)
+    figure = data_plots.victim_quality(rows, bounds)
+    assert len(figure.axes) == 2 * len(datasets)
+    rating, ranking = figure.axes[:2]
+    assert [label.get_text() for label in rating.get_yticklabels()] == ["MF", "biases"]
+    assert [label.get_text() for label in ranking.get_yticklabels()] == ["MF", "ALS"]
+
+    def drawn(axes):
+        return {
+            tuple(point)
+            for container in axes.containers
+            for point in np.round(container.lines[0].get_xydata(), 6)
+        }
+
+    assert drawn(rating) == {(0.9, 0), (0.94, 1)}
+    assert drawn(ranking) == {(0.6, 0), (0.62, 1), (0.1, 0)}  # the last: trained for ratings
+    (asked,) = (dots for dots in ranking.collections if dots.get_label() == "asked for")
+    assert np.round(asked.get_offsets(), 6).tolist() == [[1.1, 0]]
+
+
+def test_intervals_reach_from_low_to_high_and_vanish_where_there_is_one_seed():
+    rows, bounds = qualities(DATASETS[:1])
+
+    def reaches(rows):
+        figure = data_plots.victim_quality(rows, bounds)
+        (bars,) = figure.axes[0].containers[0].lines[2]
+        return np.round(bars.get_segments()[0][:, 0], 6).tolist()
+
+    assert reaches(rows) == [0.89, 0.92]
+    assert reaches(rows.assign(low=math.nan, high=math.nan)) == [0.9, 0.9]
+
+
+def test_the_legend_names_each_kind_once_also_where_the_first_data_set_lacks_it():
+    rows, bounds = qualities(DATASETS[:2])
+    rows = rows[(rows["dataset"] != DATASETS[0]) | (rows["kind"] == "victim")]
+    figure = data_plots.victim_quality(rows, bounds)
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert sorted(labels) == ["asked for", "peer", "reference", "trained for ratings", "victim"]
+
+
+def test_no_target_hit_ratio_is_beyond_its_panel():
+    """Panels of a row share their axis, and the first victim's range is not the last one's."""
+    columns = ["regime", "target_set", "victim", "attack", "defense", "mean"]
+    rows = [
+        (regime, "random", victim, attack, "none", mean)
+        for regime, scale in (("rating", 1.0), ("ranking", 0.01))
+        for victim, own in (("MF", 0.1), ("CDAE", 0.9))
+        for attack, mean in (("none", 0.0), ("clone", own * scale))
+    ]
+    summary = pd.DataFrame(rows, columns=columns)
+    summary = summary.assign(low=summary["mean"], high=summary["mean"])
+    figure = effect_plots.target_hit_ratios(summary)
+    tops = [axes.get_ylim() for axes in figure.axes]
+    assert len(tops) == 4
+    assert all(bottom == 0 for bottom, _ in tops)
+    assert [0.9 < tops[0][1] < 1.1, 0.009 < tops[2][1] < 0.011] == [True, True]
+    assert tops[0] == tops[1]
+    assert tops[2] == tops[3]

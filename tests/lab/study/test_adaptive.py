@@ -1,0 +1,134 @@
+"""Who knows what of the defence, and what is read of rows whose answer is known."""
+
+import pandas as pd
+import pytest
+
+from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
+from rvdlib.lab.experiment.hyperparameters import chosen_defenses
+from rvdlib.lab.study import adaptive
+from rvdlib.lab.study.effects import PAPER, WEIGHTED
+
+CURES = {"cosine": {"distance": "cosine"}, "median": {"groups": 5}, "k = 7": {"k": 7}}
+
+
+def cells(**changes):
+    arguments = {
+        "dataset": "ml-100k",
+        "victim": "MF",
+        "target_sets": {"rating": "unpopular", "ranking": "random"},
+        "attacks": ["none", "clone"],
+        "guesses": {"vicinity": {}, "guesses k = 3": {"k": 3}},
+        "cures": CURES,
+        "evasions": {"median": {"sources": "hubs"}},
+        "seeds": [0],
+    }
+    return adaptive.cells(**arguments | changes)
+
+
+def test_the_knowing_attacker_is_told_the_closed_form_s_choices_and_a_guess_replaces_them():
+    options = {
+        (cell.scenario.regime, label): cell.scenario.attack_options for cell, label in cells()
+    }
+    for regime in ("rating", "ranking"):
+        chosen = chosen_defenses(regime, "MF")[WEIGHTED]["choices"]
+        k, truth = chosen["k"], options[regime, "vicinity"]
+        assert truth["k"] == k
+        assert truth["vicinal_weight"] == chosen["unobserved_weight"]
+        assert truth["proximal_weight"] == chosen["proximal_weight"]
+        assert options[regime, "guesses k = 3"]["k"] == 3
+        known = options[regime, "vicinity, knows cosine"]
+        assert (known["k"], known["distance"]) == (k, "cosine")
+        assert options[regime, "vicinity, knows k = 7"]["k"] == 7
+        assert options[regime, "clone"] == {}
+        assert options[regime, "vicinity, knows median"] == truth | {"sources": "hubs"}
+
+
+def test_everybody_faces_every_defence_and_who_knows_a_cure_faces_the_cure():
+    faced = {}
+    for cell, label in cells(target_sets={"rating": "unpopular"}):
+        faced.setdefault(label, []).append(cell.defense)
+    everything = ["none", PAPER, WEIGHTED, *CURES]
+    for label in ("none", "clone", "vicinity", "guesses k = 3"):
+        assert faced.pop(label) == everything
+    assert faced == {
+        "vicinity, knows cosine": ["none", "cosine"],
+        "vicinity, knows k = 7": ["none", "k = 7"],
+        "vicinity, knows median": ["none", "median"],
+    }
+
+
+def test_a_cure_changes_what_it_says_and_nothing_else():
+    chosen = chosen_defenses("rating", "MF")[WEIGHTED]["choices"]
+    for cell, _ in cells(target_sets={"rating": "unpopular"}):
+        if cell.defense in CURES:
+            assert cell.choices == chosen | CURES[cell.defense]
+            assert cell.method == "closed_form_rvd"
+
+
+def rows(thr, accuracy):
+    """(defence, attacker) → THR, and defence → RMSE; the seeds differ by a level of their own."""
+    return pd.DataFrame(
+        {
+            "regime": "rating",
+            "defense": defense,
+            "attacker": attacker,
+            "seed": seed,
+            "target_hit_ratio": value + 0.01 * seed,
+            "rmse": accuracy[defense] * (1 + 0.1 * seed),
+            "fake_neighbor_share": 0.1,
+            **dict(zip(SHARES, (0.5, 0.3, 0.2, 0), strict=True)),
+            **dict(zip(TARGET_HIT_RATIOS, (0.1, 0.2, 0.3, float("nan")), strict=True)),
+        }
+        for (defense, attacker), value in thr.items()
+        for seed in (0, 1)
+    )
+
+
+@pytest.fixture
+def measured():
+    thr = {
+        (defense, attacker): value
+        for defense, values in {
+            "none": (0.1, 0.5, 0.8, 0.9),
+            PAPER: (0.1, 0.4, 0.7, 0.8),
+            WEIGHTED: (0.0, 0.1, 0.3, 0.6),
+            "cosine": (0.0, 0.1, 0.2, 0.1),
+        }.items()
+        for attacker, value in zip(("none", "random", "clone", "vicinity"), values, strict=True)
+    }
+    thr["cosine", "vicinity, knows cosine"] = 0.4
+    return rows(thr, {"none": 1.0, PAPER: 1.1, WEIGHTED: 1.05, "cosine": 0.9})
+
+
+def test_a_cure_is_judged_by_its_worst_attacker_who_may_know_it(measured):
+    table = adaptive.cures(measured).set_index("defense")
+    assert table.loc["cosine", ["worst", "thr"]].tolist() == [
+        "vicinity, knows cosine",
+        pytest.approx(0.405),
+    ]
+    assert table.loc[WEIGHTED, "worst"] == "vicinity"
+    # RMSE: lower is better; the seeds' levels cancel.
+    for defense, change in (("none", 0), (PAPER, -0.1), (WEIGHTED, -0.05), ("cosine", 0.1)):
+        found = table.loc[defense, ["change", "change_low", "change_high"]].tolist()
+        assert found == pytest.approx([change] * 3)
+
+
+def test_the_ranking_regime_is_judged_by_ndcg_where_more_is_better(measured):
+    ranking = measured.assign(regime="ranking", ndcg=measured["rmse"])
+    assert adaptive.cures(ranking).set_index("defense").loc["cosine", "change"] < 0
+
+
+def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
+    table = adaptive.by_fakes(measured)
+    assert len(table) == 2 * 3
+    row = table.loc["rating", WEIGHTED, "clone"]
+    assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
+
+
+def test_the_sentences_compare_him_with_the_best_who_knows_nothing(measured):
+    paper, weighted, best = adaptive.reading(measured, adaptive.cures(measured), "vicinity")
+    assert "(clone), 0.805 [0.800, 0.810] under the one who does" in paper
+    assert "He adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
+    assert "He adds 0.300 [0.300, 0.300]" in weighted
+    assert "best cure.** cosine: THR@50 at most 0.405" in best
+    assert "accuracy +10.0 %" in best

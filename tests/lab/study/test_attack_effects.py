@@ -1,0 +1,106 @@
+"""What is read of the attacks, from rows whose answer is known."""
+
+import pandas as pd
+import pytest
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.study import attack_effects
+from rvdlib.lab.study.attack_effects import HEURISTIC, OPTIMISING
+
+ATTACKED = [*HEURISTIC, *OPTIMISING]
+
+
+def rows(thr, *, near_real=0.02, near_fakes=0.05, seeds=(0, 1, 2), victims=("MF",)):
+    """``thr``: attack → THR, the same in each seed but for a seed's own level."""
+    return pd.DataFrame(
+        {
+            "regime": "rating",
+            "target_set": "random",
+            "victim": victim,
+            "attack": attack,
+            "seed": seed,
+            "target_hit_ratio": thr.get(attack, 0.1) + 0.01 * seed,
+            "hit_ratio": 0.3,
+            "fake_neighbor_share": 0.0 if attack == "none" else near_real,
+            "fakes_near_fakes": float("nan") if attack == "none" else near_fakes,
+        }
+        for victim in victims
+        for attack in ("none", *ATTACKED)
+        for seed in seeds
+    )
+
+
+def test_every_attack_but_a_file_s_is_on_every_victim_in_every_setting_once():
+    scenarios = attack_effects.scenarios(
+        "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["random"], 0.03, [0, 1]
+    )
+    assert set(ATTACKED) == set(ATTACKS) - {"from_file"}
+    assert len({repr(scenario) for scenario in scenarios}) == len(scenarios)
+    assert len(scenarios) == 2 * 2 * 2 * (len(ATTACKED) + 1)
+    assert {s.attack_size for s in scenarios if s.attack != "none"} == {0.03}
+    assert {s.attack_size for s in scenarios if s.attack == "none"} == {0}
+
+
+def test_differences_are_to_the_best_heuristic_seed_by_seed():
+    table = attack_effects.against_heuristics(rows({"clone": 0.4, "pga": 0.65, "aush": 0.3}))
+    found = table.loc["rating", "random", "MF"]
+    assert found["best heuristic"] == "clone, 0.410"
+    # The seeds' own level cancels: no interval is left.
+    assert found["pga"] == "0.250 [0.250, 0.250]"
+    assert found["aush"] == "-0.100 [-0.100, -0.100]"
+
+
+@pytest.mark.parametrize(
+    ("near_real", "near_fakes", "verdicts"),
+    [
+        (0.02, 0.05, ["reproduced", "reproduced"]),
+        (0.3, 0.9, ["not reproduced", "not reproduced"]),
+    ],
+)
+def test_claims_hold_below_their_limits(near_real, near_fakes, verdicts):
+    claims = attack_effects.latent_claims(rows({}, near_real=near_real, near_fakes=near_fakes))
+    assert claims["claim"].tolist() == ["C7", "C8"]
+    assert claims["verdict"].tolist() == verdicts
+
+
+def test_one_attack_on_the_other_side_is_named_and_leaves_the_claim_partly():
+    measured = rows({})
+    measured.loc[measured["attack"] == "vicinity", "fake_neighbor_share"] = 0.2
+    found = attack_effects.latent_claims(measured).set_index("claim").loc["C8"]
+    assert found["verdict"] == "partly"
+    assert found["measured"].endswith("most, vicinity, 0.200 [0.200, 0.200]")
+
+
+def test_the_sentences_name_who_is_strongest_and_who_beats_the_heuristics():
+    (setting,) = attack_effects.reading(
+        rows({"segment": 0.4, "pga": 0.5, "revadv": 0.9, "aush": 0.39})
+    )
+    assert "Most is reached by revadv, 0.910" in setting
+    assert "of the heuristics by segment, 0.410" in setting
+    assert setting.endswith("Above it in every resample: pga, revadv.")
+
+
+def test_the_maps_are_of_the_first_scenario_of_each_victim_and_attack(monkeypatch):
+    carried_out = []
+
+    class Attacked:
+        victim = None
+
+        class split:
+            train = pd.DataFrame(index=range(7))
+
+    def carry_out(scenario):
+        carried_out.append((scenario.attack, scenario.seed, scenario.regime))
+        return Attacked
+
+    monkeypatch.setattr(attack_effects, "carry_out", carry_out)
+    monkeypatch.setattr(
+        attack_effects, "plane", lambda victim, n_real: pd.DataFrame({"x": [n_real]})
+    )
+    scenarios = attack_effects.scenarios(
+        "ml-100k", ["MF"], ["rating", "ranking"], ["random"], 0.03, [4, 5]
+    )
+    maps = attack_effects.latent_maps(scenarios, ["clone", "pga"])
+    assert maps.to_numpy().tolist() == [["MF", "clone", 7], ["MF", "pga", 7]]
+    assert maps.columns.tolist() == ["victim", "attack", "x"]
+    assert carried_out == [("clone", 4, "rating"), ("pga", 4, "rating")]

@@ -1,0 +1,119 @@
+"""The story of one user: whom it tells of, what the lists show, and where the neighbours are."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib.data import synthetic_ratings
+from rvdlib.lab.experiment.cells import Attacked, Scenario
+from rvdlib.lab.study import story
+from rvdlib.neighbors import NeighborSearch
+from rvdlib.seeding import stream
+
+FORMS = {
+    "RVD (paper)": {"method": "rvd", "choices": {"k": 3, "steps": 1}},
+    "no step": {"method": "rvd", "choices": {"k": 3, "steps": 0}},
+}
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory):
+    ratings = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings"))
+    matrix = ratings.matrix.tocoo()
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    frame = pd.DataFrame({"user": matrix.row + 1000, "item": matrix.col, "rating": matrix.data})
+    frame.to_csv(path, index=False)
+    attack = {"attack": "average", "attack_size": 0.2, "target_set": "unpopular"}
+    return Scenario(dataset=str(path), victim="MF", regime="rating", **attack)
+
+
+@pytest.fixture(scope="module")
+def tale(scenario):
+    return story.tell(scenario)
+
+
+def targets_in_top(attacked, clean, length=10):
+    """How many targets each real user has among the first, by a plain sort."""
+    train = clean.split.train
+    scores = attacked.victim.score(np.arange(train.shape[0])).astype(float)
+    scores[train.nonzero()] = -np.inf
+    first = np.argsort(-scores, axis=1, kind="stable")[:, :length]
+    return np.isin(first, attacked.targets).sum(axis=1)
+
+
+def test_it_tells_of_the_first_user_in_whom_the_attack_gains_most(tale):
+    before = targets_in_top(tale.clean, tale.clean)
+    after = targets_in_top(tale.attacked, tale.clean)
+    gained = [new if not old else 0 for new, old in zip(after, before, strict=True)]
+    assert max(gained) > 0
+    assert tale.user == gained.index(max(gained))
+
+
+def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monkeypatch):
+    split, targets = tale.clean.split, np.array([100, 101])
+    unrated = ~(split.train[:, targets].toarray() > 0).any(axis=1)
+    before, one, both, too = np.flatnonzero(unrated)[:4]
+    scores = {"none": np.zeros(split.train.shape), "average": np.zeros(split.train.shape)}
+    scores["none"][before, 100] = 1
+    for user, shown in ((before, [100, 101]), (one, [100]), (both, [100, 101]), (too, [100, 101])):
+        scores["average"][user, shown] = 1
+
+    def carry_out(scenario):
+        victim = SimpleNamespace(score=lambda users: scores[scenario.attack][users])
+        return Attacked(split, targets, victim)
+
+    monkeypatch.setattr(story, "carry_out", carry_out)
+    assert story.tell(scenario).user == both
+
+
+def test_the_two_victims_differ_by_the_attack_alone(tale):
+    n_real = tale.clean.split.train.shape[0]
+    assert tale.clean.victim.train.shape[0] == n_real
+    assert tale.attacked.victim.train.shape[0] == n_real + 24
+    np.testing.assert_array_equal(tale.clean.targets, tale.attacked.targets)
+    assert (tale.clean.split.train != tale.attacked.split.train).nnz == 0
+
+
+@pytest.mark.parametrize("harmless", [{"attack": "none"}, {"attack_size": 0.0}])
+def test_an_attack_that_reaches_nobody_has_no_story(scenario, harmless):
+    with pytest.raises(ValueError, match="no target into anybody's first ten"):
+        story.tell(scenario.model_copy(update=harmless))
+
+
+def test_her_lists_mark_the_targets_and_leave_out_what_she_rated(tale, monkeypatch):
+    monkeypatch.setattr(story, "chosen_defenses", lambda regime, victim: FORMS)
+    lists = tale.lists()
+    assert lists.columns.tolist() == ["not attacked", "attacked", *FORMS]
+    assert lists.index.tolist() == list(range(1, 11))
+    assert not lists["not attacked"].str.startswith("▲").any()
+    marked = lists["attacked"].str.startswith("▲").sum()
+    assert marked == targets_in_top(tale.attacked, tale.clean)[tale.user]
+    assert lists["no step"].tolist() == lists["attacked"].tolist()
+
+    split = tale.clean.split
+    rated = set(split.train[tale.user].indices)
+    index = {str(raw): item for item, raw in enumerate(split.ratings.item_ids)}
+    counts = split.train.getnnz(axis=0)
+    for shown in lists.to_numpy().ravel():
+        mark, raw, count = re.fullmatch(r"(▲ )?item (\S+) \((\d+)\)", shown).groups()
+        item = index[raw]
+        assert item not in rated
+        assert (mark is not None) == (item in tale.attacked.targets)
+        assert int(count) == counts[item]
+
+
+def test_the_map_shows_everybody_and_her_neighbours(tale):
+    people = tale.map(k=8)
+    n_real = tale.clean.split.train.shape[0]
+    assert len(people) == n_real + 24
+    assert people.loc[people["kind"] == "served"].index.tolist() == [tale.user]
+    neighbours = people.index[people["kind"].isin(["neighbour", "fake neighbour"])]
+    nearest = NeighborSearch(tale.attacked.victim.user_factors(), 8)(np.array([tale.user]))[0]
+    assert set(neighbours) == set(nearest)
+    assert people["kind"].str.startswith("fake").tolist() == [False] * n_real + [True] * 24
+    assert np.isfinite(people[["x", "y"]]).all().all()
+    factors = tale.attacked.victim.user_factors().astype(float)
+    assert (people["radius"] ** 2).mean() == pytest.approx(factors.var(axis=0).sum(), rel=1e-5)

@@ -1,0 +1,156 @@
+"""Sweeps of RVD's dials: the cells, and what the claims make of the means."""
+
+import pandas as pd
+import pytest
+
+from rvdlib.lab.study import sweeps
+from rvdlib.lab.study.effects import PAPER
+
+DIALS = {"k": [1, 10, 30], "steps": [0, 5], "unobserved_weight": [0.0, 0.1, 1.0]}
+BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
+
+
+@pytest.fixture
+def cells(monkeypatch):
+    forms = {PAPER: {"method": "fast_rvd", "choices": BASE}}
+    monkeypatch.setattr(sweeps, "chosen_defenses", lambda regime, victim, plain: forms)
+    return sweeps.sweep_cells(
+        "ml-100k",
+        ["MF", "CDAE"],
+        {
+            "rating": {"attack": "random", "target_set": "unpopular"},
+            "ranking": {"attack": "clone", "target_set": "random"},
+        },
+        [0, 1],
+        n_users=40,
+        dials=DIALS,
+        compared_weights=[0.0, 0.1],
+    )
+
+
+def test_one_dial_is_turned_at_a_time_and_the_weight_is_not_compared_with_itself(cells):
+    assert len(cells) == 2 * 2 * 2 * (2 * 3 + 2 * 2 + 3)
+    assert len({cell.model_dump_json() for cell in cells}) == len(cells)
+    for cell in cells:
+        dial = cell.defense.removeprefix(sweeps.LABEL)
+        assert cell.choices[dial] in DIALS[dial]
+        assert cell.choices["unobserved_weight"] in DIALS["unobserved_weight"]
+        still = {"k": 10, "steps": 20, "learning_rate": 0.001}
+        still.pop(dial, None)
+        assert still.items() <= cell.choices.items()
+        assert (cell.method, cell.n_users) == ("fast_rvd", 40)
+
+
+def test_each_regime_has_its_own_attack_and_setting(cells):
+    found = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c in cells}
+    assert found == {("rating", "random", "unpopular"), ("ranking", "clone", "random")}
+
+
+def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
+    rows = pd.DataFrame(
+        {
+            **cell.scenario.model_dump(),
+            "defense": cell.defense,
+            "choices": cell.choices,
+            "target_hit_ratio": cell.choices["k"] / 100 + cell.scenario.seed,
+            "hit_ratio": 0.5,
+            "ndcg": 0.2,
+            "rmse": 1.0,
+        }
+        for cell in cells
+    )
+    found = sweeps.summary(rows)
+    assert (found["n"] == 2).all()  # both seeds, in every row
+    assert len(found) == len(cells) / 2 * 4
+    weights = found[found["swept"] == "unobserved_weight"]
+    assert set(weights["unobserved_weight"]) == {0.0}
+    assert set(weights["value"]) == {0.0, 0.1, 1.0}
+    turned = found[(found["swept"] == "k") & (found["metric"] == "target_hit_ratio")]
+    assert set(turned["unobserved_weight"]) == {0.0, 0.1}
+    assert turned["mean"].to_numpy() == pytest.approx(turned["value"] / 100 + 0.5)
+
+
+def rows(k: dict, steps: dict, weight=0.0, victim="MF", seeds=(0.0, 0.01)):
+    """THR by k and by steps, moved up by the same amount in each value of a seed."""
+    return pd.DataFrame(
+        {
+            "regime": "rating",
+            "victim": victim,
+            "seed": seed,
+            "defense": sweeps.LABEL + dial,
+            "choices": {**BASE, "unobserved_weight": weight, dial: value},
+            "target_hit_ratio": ratio + up,
+        }
+        for dial, ratios in (("k", k), ("steps", steps))
+        for value, ratio in ratios.items()
+        for seed, up in enumerate(seeds)
+    )
+
+
+FALLING = {0: 0.5, 5: 0.4, 20: 0.3}
+YES, NO = "reproduced", "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("k", "steps", "verdicts"),
+    [
+        ({1: 0.4, 10: 0.2, 30: 0.3}, FALLING, (YES, YES, YES)),
+        ({30: 0.3, 10: 0.2, 1: 0.4}, {20: 0.3, 0: 0.5, 5: 0.4}, (YES, YES, YES)),
+        ({1: 0.4, 10: 0.3, 30: 0.2}, FALLING, (NO, YES, YES)),  # best at the end
+        ({1: 0.1, 10: 0.3, 30: 0.2}, FALLING, (NO, YES, YES)),  # best at the start
+        ({1: 0.5, 10: 0.3, 30: 0.4}, FALLING, (YES, YES, NO)),  # as bad as undefended
+        ({1: 0.4, 10: 0.2, 30: 0.3}, {0: 0.5, 5: 0.2, 20: 0.5}, (YES, NO, YES)),
+    ],
+)
+def test_the_claims_hold_where_the_ratios_say_so(k, steps, verdicts):
+    found = sweeps.claims(rows(k, steps))
+    assert found["claim"].tolist() == ["C12", "C13", "C14"]
+    assert tuple(found["verdict"]) == verdicts
+
+
+def test_a_claim_that_holds_for_the_mean_alone_holds_partly():
+    first = rows({1: 0.4, 10: 0.1, 30: 0.3}, {0: 0.5, 20: 0.1}, seeds=[0.0])
+    second = rows({1: 0.6, 10: 0.3, 30: 0.2}, {0: 0.5, 20: 0.6}, seeds=[0.0]).assign(seed=1)
+    found = sweeps.claims(pd.concat([first, second])).set_index("claim")["verdict"]
+    assert found.to_dict() == {"C12": "partly", "C13": "partly", "C14": NO}
+
+
+def test_the_claims_quote_the_measured_falls():
+    found = sweeps.claims(rows({1: 0.4, 10: 0.2, 30: 0.3}, FALLING)).set_index("claim")
+    assert found["measured"].to_dict() == {
+        "C12": "THR lowest, 0.205, at k = 10",
+        "C13": "THR falls by 0.200 [0.200, 0.200] from 0.505, 20 steps",
+        "C14": "THR falls by 0.100 [0.100, 0.100] from 0.505, k = 1",
+    }
+
+
+def test_the_claims_are_about_the_paper_s_loss_and_one_victim_at_a_time():
+    paper = rows({1: 0.4, 10: 0.2, 30: 0.3}, FALLING)
+    weighted = rows({1: 0.0, 10: 0.0, 30: 0.0}, {0: 0.0, 5: 0.0, 20: 9.0}, weight=0.1)
+    other = rows({1: 0.6, 10: 0.7, 30: 0.8}, FALLING, victim="CDAE")
+    found = sweeps.claims(pd.concat([paper, weighted, other]))
+    alone = found[found["victim"] == "MF"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, sweeps.claims(paper))
+    assert found.loc[found["victim"] == "CDAE", "verdict"].tolist() == [NO, YES, NO]
+
+
+@pytest.mark.parametrize(
+    ("k", "steps"), [({3: 0.4, 10: 0.2}, FALLING), ({1: 0.4, 10: 0.2}, {2: 0.5, 5: 0.4})]
+)
+def test_without_one_neighbour_or_without_zero_steps_there_is_no_verdict(k, steps):
+    with pytest.raises(ValueError, match="sweep k from 1 and steps from 0"):
+        sweeps.claims(rows(k, steps))
+
+
+def test_the_ends_of_a_dial_are_its_least_and_its_most_whatever_the_order():
+    ratios = rows({30: 0.3, 1: 0.4, 10: 0.2}, FALLING, seeds=[0.0]).assign(attack="random")
+    tenfold = 10 * ratios["target_hit_ratio"]
+    others = dict.fromkeys(("ndcg", "rmse"), 1.0)
+    summary = sweeps.summary(ratios.assign(hit_ratio=tenfold, **others))
+    found = sweeps.ends(summary, ["hit_ratio", "target_hit_ratio"])
+    by_k = found.set_index("swept").loc["k"]
+    assert by_k["from → to"] == "1 → 30"
+    assert by_k["lowest THR at"] == "10"
+    assert by_k["target_hit_ratio"] == "0.4 → 0.3"
+    assert by_k["hit_ratio"] == "4 → 3"
+    assert len(found) == 2

@@ -1,0 +1,191 @@
+"""The trade-off: every combination once, fronts that nothing beats, and what accuracy pays for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvdlib.lab.study import trade_off
+from rvdlib.lab.study.trade_off import CLOSED_FORM, DEAF, HEARING, ITERATIVE, LABEL
+
+SETTINGS = {
+    "rating": {"attack": "random", "target_set": "unpopular"},
+    "ranking": {"attack": "clone", "target_set": "random"},
+}
+CHOICES = {
+    CLOSED_FORM: {"k": [10, 30], "proximal_weight": [0.1, 1.0], "unobserved_weight": [0.1]},
+    ITERATIVE: {"k": [10], "steps": [5, 20], "learning_rate": [0.01]},
+}
+
+
+CHOSEN = {
+    "RVD (paper)": {"method": "fast_rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
+    "RVD (unobserved weight)": {
+        "method": "closed_form_rvd",
+        "choices": {"k": 30, "proximal_weight": 0.3, "unobserved_weight": 0.03},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch):
+    """The defender's choices: the paper's form's are in the grid, the closed form's are not."""
+    monkeypatch.setattr(trade_off, "chosen_defenses", lambda regime, victim: CHOSEN)
+
+
+@pytest.fixture
+def cells():
+    return trade_off.cells("ml-100k", ["MF", "CDAE"], SETTINGS, [0, 1], 40, CHOICES)
+
+
+def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefended_victim(cells):
+    assert len(cells) == 2 * 2 * 2 * (1 + (2 * 2 + 1) + 2)
+    assert len({cell.model_dump_json() for cell in cells}) == len(cells)
+    assert {cell.n_users for cell in cells} == {40}
+    under = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c in cells}
+    assert under == {("rating", "random", "unpopular"), ("ranking", "clone", "random")}
+    methods = {(cell.defense, cell.method) for cell in cells}
+    assert methods == {
+        ("none", None),
+        (LABEL + CLOSED_FORM, "closed_form_rvd"),
+        (LABEL + ITERATIVE, "fast_rvd"),
+    }
+    closed = [cell.choices for cell in cells if cell.method == "closed_form_rvd"]
+    assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
+    assert closed.count(CHOSEN["RVD (unobserved weight)"]["choices"]) == 2 * 2 * 2
+
+
+def rows(points, regime="rating", seeds=(0.0,)):
+    """Cells of the closed form at (THR, accuracy), the undefended victim at the first."""
+    metric, other = ("rmse", "ndcg") if regime == "rating" else ("ndcg", "rmse")
+    return pd.DataFrame(
+        {
+            "regime": regime,
+            "victim": "MF",
+            "seed": seed,
+            "defense": "none" if number == 0 else LABEL + CLOSED_FORM,
+            "choices": {} if number == 0 else {"k": number, "proximal_weight": 0.5},
+            "target_hit_ratio": thr + up,
+            metric: accuracy,
+            other: 0.0,
+        }
+        for number, (thr, accuracy) in enumerate(points)
+        for seed, up in enumerate(seeds)
+    )
+
+
+def test_a_point_is_the_mean_over_seeds_with_its_interval():
+    found = trade_off.points(rows([(0.8, 1.0), (0.2, 0.9)], seeds=(-0.1, 0.1)))
+    assert found["form"].tolist() == ["none", HEARING]
+    assert found["n"].tolist() == [2, 2]
+    assert found["choices"].tolist() == ["", "k 1, λ 0.5"]
+    assert found["thr"].tolist() == pytest.approx([0.8, 0.2])
+    assert found["thr_low"].tolist() == pytest.approx([0.7, 0.1])
+    assert found["thr_high"].tolist() == pytest.approx([0.9, 0.3])
+    assert found["accuracy"].tolist() == [1.0, 0.9]
+    assert found["metric"].tolist() == ["rmse", "rmse"]
+
+
+@pytest.mark.parametrize(
+    ("regime", "points", "front"),
+    [
+        # Lower THR, lower RMSE; (0.3, 1.2) is beaten by (0.2, 1.1), (0.9, 1.1) by the undefended.
+        (
+            "rating",
+            [(0.8, 1.0), (0.2, 1.1), (0.3, 1.2), (0.1, 1.3), (0.9, 1.1)],
+            [0, 1, 0, 1, 0],
+        ),
+        # Higher NDCG: now the order of the second coordinate is the other way round.
+        (
+            "ranking",
+            [(0.8, 1.0), (0.2, 1.1), (0.3, 1.2), (0.1, 1.3), (0.9, 1.1)],
+            [0, 0, 0, 1, 0],
+        ),
+        ("ranking", [(0.8, 0.3), (0.5, 0.2), (0.5, 0.2), (0.5, 0.1)], [0, 1, 1, 0]),
+    ],
+)
+def test_the_front_is_what_no_other_point_beats(regime, points, front):
+    found = trade_off.points(rows(points, regime))
+    assert found["front"].tolist() == [bool(flag) for flag in front]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), min_size=2, max_size=12))
+def test_whatever_is_off_the_front_is_beaten_and_what_is_on_it_is_not(points):
+    found = trade_off.points(rows([(thr / 10, rmse / 4) for thr, rmse in points]))
+    costs = found[["thr", "accuracy"]].to_numpy()
+    for number in range(1, len(costs)):
+        beaten = any(
+            (other <= costs[number]).all() and (other < costs[number]).any() for other in costs
+        )
+        assert found["front"][number] == (not beaten)
+
+
+def test_forms_and_victims_have_fronts_of_their_own():
+    one = rows([(0.8, 1.0), (0.2, 0.9)])
+    other = rows([(0.8, 1.0), (0.5, 0.95)]).assign(
+        defense=["none", LABEL + ITERATIVE], choices=[{}, {"k": 1, "steps": 5}]
+    )
+    both = pd.concat([one, other[1:], other.assign(victim="CDAE")], ignore_index=True)
+    found = trade_off.points(both)
+    assert found["front"].tolist() == [False, True, True, False, True]
+
+
+def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chosen_is_marked():
+    found = rows([(0.8, 1.0), (0.7, 1.0), (0.3, 1.1), (0.2, 1.1), (0.6, 1.02)])
+    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
+    paper = CHOSEN["RVD (paper)"]["choices"]
+    found["choices"] = [{}, closed | {"unobserved_weight": 0.0}, closed, closed | {"k": 10}, paper]
+    found.loc[4, "defense"] = LABEL + ITERATIVE
+    points = trade_off.points(found)
+    assert points["form"].tolist() == ["none", DEAF, HEARING, HEARING, ITERATIVE]
+    assert points["chosen"].tolist() == [False, False, True, False, True]
+    assert points["front"].tolist() == [False, True, False, True, True]
+
+    closed, paper = trade_off.as_chosen(points).to_dict("records")
+    assert (closed["form"], closed["undefended"], closed["defended"]) == (HEARING, 0.8, 0.3)
+    assert closed["change"] == pytest.approx(-0.1)
+    assert (paper["form"], paper["defended"]) == (ITERATIVE, 0.6)
+
+    (sentence,) = trade_off.reading(points)
+    assert sentence.startswith("**MF, rating regime.** THR@50 undefended 0.800.")
+    assert f"{HEARING} 0.300 (-10.0 %); {ITERATIVE} 0.600 (-2.0 %)." in sentence
+    assert f"of so many points: {DEAF} 0.700 (of 1); {HEARING} none (of 2); " in sentence
+    assert sentence.endswith(f"{ITERATIVE} 0.600 (of 1).")
+
+
+@pytest.mark.parametrize(("regime", "sign"), [("rating", 1), ("ranking", -1)], ids=["RMSE", "NDCG"])
+def test_the_budget_bounds_the_loss_of_accuracy_not_the_gain(regime, sign):
+    points = [(0.8, 1.0), (0.1, 1 + 0.051 * sign), (0.3, 1 + 0.049 * sign)]
+    (row,) = trade_off.in_hindsight(trade_off.points(rows(points, regime))).to_dict("records")
+    assert (row["undefended"], row["defended"], row["choices"]) == (0.8, 0.3, "k 2, λ 0.5")
+    assert row["change"] == pytest.approx(-0.049)
+    points.append((0.2, 1 - 0.3 * sign))
+    (row,) = trade_off.in_hindsight(trade_off.points(rows(points, regime))).to_dict("records")
+    assert (row["defended"], row["change"]) == (0.2, pytest.approx(0.3))
+
+
+def test_a_form_that_costs_too_much_everywhere_is_left_out():
+    found = trade_off.points(rows([(0.8, 1.0), (0.1, 1.2)]))
+    assert len(trade_off.in_hindsight(found)) == 0
+    assert len(trade_off.in_hindsight(found, budget=0.3)) == 1
+    assert not np.isnan(found["thr"]).any()
+
+
+def test_each_victim_is_held_against_itself_undefended():
+    one, other = rows([(0.8, 1.0), (0.2, 1.04)]), rows([(0.6, 1.2), (0.3, 1.188)])
+    both = pd.concat([one, other.assign(victim="CDAE")], ignore_index=True)
+    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
+    both["choices"] = [{}, closed] * 2
+    points = trade_off.points(both)
+    for found in (trade_off.in_hindsight(points), trade_off.as_chosen(points)):
+        columns = ["victim", "undefended", "defended"]
+        assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
+        assert found["change"].to_numpy() == pytest.approx([-0.04, 0.01])
+    for sentence, victim, thr, change in zip(
+        trade_off.reading(points), ("MF", "CDAE"), ("0.200", "0.300"), ("-4.0", "+1.0"), strict=True
+    ):
+        assert sentence.startswith(f"**{victim}, rating regime.**")
+        assert f"change in accuracy: {HEARING} {thr} ({change} %). Best" in sentence
+        assert sentence.endswith(f"of so many points: {HEARING} {thr} (of 1).")

@@ -32,3 +32,12 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     return tmp_path / "tmp"
+
+
+@pytest.fixture
+def output(tmp_path, monkeypatch):
+    """Where a kernel that starts now writes its tables and figures, whatever the user's IPython."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("RVD_OUTPUT_DIR", str(tmp_path / "output"))
+    monkeypatch.delenv("RVD_PROGRESS", raising=False)
+    return tmp_path / "output"

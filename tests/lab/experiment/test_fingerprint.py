@@ -1,10 +1,9 @@
-import ast
-import os
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from rvdlib.lab.experiment import fingerprint
 from rvdlib.lab.experiment.fingerprint import (
     MACHINERY,
     PACKAGE,
@@ -60,25 +59,40 @@ def test_files_that_came_and_went_are_named_and_long_lists_cut(package):
     assert difference(before, after) == f"code changed: {changed}"
 
 
-def test_what_another_processor_computed_is_computed_again():
-    other = {
-        "OPENBLAS_CORETYPE": "Nehalem",
-        "ATEN_CPU_CAPABILITY": "default",
-        "NUMBA_CPU_NAME": "generic",
-        "MKL_CBWR": "COMPATIBLE",
-    }
-    program = "from rvdlib.lab.experiment.fingerprint import *; print(processor_kernels())"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **other},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    here, there = processor_kernels(), ast.literal_eval(run.stdout)
-    assert {name for name in here if here[name] != there[name]} == set(here)
+def with_other_torch(monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "OTHER")
+
+
+def with_other_numba(monkeypatch):
+    monkeypatch.setattr("numba.config.CPU_NAME", "OTHER")
+
+
+def with_other_mkl(monkeypatch):
+    monkeypatch.setenv("MKL_CBWR", "OTHER")
+
+
+def with_other_openblas(monkeypatch):
+    libraries = SimpleNamespace(info=lambda: [{"architecture": "OTHER"}])
+    controller = SimpleNamespace(select=lambda internal_api: libraries)
+    monkeypatch.setattr(fingerprint, "ThreadpoolController", lambda: controller)
+
+
+@pytest.mark.parametrize(
+    ("change", "kernels"),
+    [
+        (with_other_torch, "torch kernels"),
+        (with_other_numba, "numba kernels"),
+        (with_other_mkl, "mkl kernels"),
+        (with_other_openblas, "numpy kernels"),
+    ],
+)
+def test_what_another_processor_computed_is_computed_again(monkeypatch, change, kernels):
+    here = processor_kernels()
+    assert library_versions().items() >= here.items()
+    change(monkeypatch)
+    there = processor_kernels.__wrapped__()
     changed = difference({"versions": here}, {"versions": there})
-    assert f"torch kernels {here['torch kernels']} -> DEFAULT" in changed
+    assert changed == f"{kernels} {here[kernels]} -> OTHER"
 
 
 def test_files_left_out_do_not_count(package):

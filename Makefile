@@ -36,7 +36,7 @@ study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (m
 	.venv/bin/rvd study --profile $(PROFILE)
 
 # On two processes or more, a file or notebook on one of them.
-PYTEST = $(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST = $(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Both suites run even if the first one fails.
 test: $(READY) ## Test the library, then every executed tiny notebook

@@ -7,6 +7,11 @@ from rvdlib.data import Ratings, load_dataset
 from rvdlib.threads import on_threads
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first: whichever process takes it, the others share the rest."""
+    items.sort(key=lambda item: item.path.name != "test_by_hand.py")
+
+
 @pytest.fixture(scope="session")
 def ml100k() -> Ratings:
     """MovieLens-100K whole, from whichever source has it."""

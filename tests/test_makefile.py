@@ -88,7 +88,7 @@ INSTALL = [
 ]
 CREATE = ["-m venv --clear .venv"]
 LINT = ["-m ruff check .", "-m ruff format --check ."]
-PYTEST = "-m pytest -n auto --maxprocesses 4 --dist loadfile"
+PYTEST = "-m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 
 
 def test_first_call_sets_up_and_the_second_does_not(checkout):
@@ -245,7 +245,7 @@ def test_the_lock_is_resolved_by_the_oldest_python(checkout):
     assert (checkout / "requirements.lock").read_text().splitlines() == head
 
 
-@pytest.mark.parametrize("failing", ["loadfile tests", "--nbval "])
+@pytest.mark.parametrize("failing", ["reorder tests", "--nbval "])
 def test_both_suites_run_and_either_failure_counts(checkout, failing):
     (checkout / "results/tiny").mkdir(parents=True)
     (checkout / "results/tiny/a.ipynb").touch()

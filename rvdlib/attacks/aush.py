@@ -15,8 +15,8 @@ scale that ends at 5: others are stretched to that. D judges S and the kept rati
 template left whole would be known by its length.
 
 The budget is exactly F fillers, and S counts among them: F − |S| ratings of the template are kept.
-G's ratings are rounded to the scale, too, which the original omits. The networks are in float64, so
-that the fakes come out the same on every machine.
+G's ratings are rounded to the scale, too, which the original omits. The networks are in float64,
+and their weights are rounded after each epoch, so that the fakes come out the same on every machine.
 """
 
 from collections.abc import Sequence
@@ -103,6 +103,7 @@ def aush(
             kept = _dense(*keep(rows[batch], n_kept, rng), threat)
             total += len(batch) * gan.step(kept, own[batch], weight)
         history.record(total / len(order))
+        gan.round()
 
     chosen = rng.choice(len(own), threat.n_fakes, replace=len(own) < threat.n_fakes)
     items, stars = keep(rows[chosen], n_kept, rng)
@@ -176,6 +177,12 @@ class GAN:
     def judge(self, kept: torch.Tensor, ratings: torch.Tensor) -> torch.Tensor:
         """Logit of D (B, 1) on kept ratings (B, items) and ratings of S (B, |S|)."""
         return _output(self.discriminator, kept.index_add(1, self.selected, ratings))
+
+    def round(self) -> None:
+        """Weights of five decimals: see :meth:`rvdlib.attacks.surrogate.Surrogate.rounded`."""
+        with torch.no_grad():
+            for value in self.generator + self.discriminator:
+                value.round_(decimals=5)
 
     def step(self, kept: torch.Tensor, own: np.ndarray, weight: np.ndarray) -> float:
         """One step of D, one of G; shilling plus reconstruction loss before it, a mean over B.

@@ -122,6 +122,22 @@ def test_the_history_holds_means_over_templates_whatever_the_batches(threat):
     assert found[0] == pytest.approx(found[1], rel=0.02)
 
 
+def test_what_processors_disagree_about_does_not_grow_from_epoch_to_epoch():
+    def trained(noise):
+        gan = GAN(12, S, np.random.default_rng(0), rates=(0.01, 1e-4), reg=1e-4)
+        draws = np.random.default_rng(1)
+        for epoch in range(30):
+            gan.step(*batch(np.random.default_rng(epoch)))
+            with torch.no_grad():
+                for value in gan.generator + gan.discriminator:
+                    value *= 1 + noise * torch.from_numpy(draws.standard_normal(value.shape))
+            gan.round()
+        return gan.generator + gan.discriminator
+
+    exact, disturbed = trained(0), trained(1e-15)
+    assert all(torch.equal(a, b) for a, b in zip(exact, disturbed, strict=True))
+
+
 def test_every_rating_of_a_row_is_kept_as_often_as_any_other():
     rows = sp.csr_matrix(np.array([[0, 1, 2, 3, 4, 5], [5, 0, 0, 1, 0, 1]], dtype=np.float32))
     rng, counts = np.random.default_rng(0), np.zeros((2, 6))

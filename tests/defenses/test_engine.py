@@ -45,6 +45,7 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestMiniBatchesOfAWiderVicinity(DefenseConformance):
+    reads_row_numbers = True
     tolerance = 1e-5
 
     def defend(self, victim):

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from rvdlib import attacks
 from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.defenses import DEFENSES, Chain, Defense, defense
-from rvdlib.evaluation import Recommender, evaluate
+from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.exposure import exposure, fake_share, vicinity_of
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters

@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
-    GREEN,
     GREY,
     ORANGE,
-    PURPLE,
     RED,
     REGIME_TITLES,
     SKY,

@@ -6,7 +6,6 @@ import pytest
 from rvdlib.evaluation import Evaluation
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS, exposure, fake_share
 
-
 N_REAL = 90
 
 

@@ -32,12 +32,15 @@ def chosen_defenses(
 ) -> dict[str, dict]:
     """What tables call a defence → its ``method`` and ``choices``, or a ``chain`` of these.
 
-    First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them, then their plain
-    rivals (``params/rivals.yml``). Training with unobserved weight takes the hyper-parameters that
+    First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them (their own
+    defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``). Training with unobserved weight takes the hyper-parameters that
     the victim has in the ranking regime. ``plain``: RVD by the plain loop in place of the compiled
     engine, which gives the same scores.
     """
-    chosen = dict(_read(DEFENSES_FILE)[regime][victim])
+    searched = _read(DEFENSES_FILE)[regime]
+    known = next(iter(searched.values()))
+    defaults = {name: {"method": form["method"], "choices": {}} for name, form in known.items()}
+    chosen = dict(searched.get(victim, defaults))
     if plain:
         chosen = {
             name: {**form, "choices": {**form["choices"], "plain": True}}

@@ -108,11 +108,12 @@ def processor_kernels() -> dict[str, str]:
 
 @cache
 def ratings_digest(dataset: str) -> str:
-    """SHA-256 of a data set as it is computed with: who rated what, and the scale."""
+    """SHA-256 of a data set as it is computed with: its ids, who rated what, and the scale."""
     ratings = load_dataset(dataset)
     arrays = ratings.matrix.indptr, ratings.matrix.indices, ratings.matrix.data, ratings.levels
     shape = np.array(ratings.matrix.shape)
-    return hashlib.sha256(b"".join(array.tobytes() for array in (shape, *arrays))).hexdigest()
+    content = b"".join(array.tobytes() for array in (shape, *arrays))
+    return hashlib.sha256(ratings.sha256.encode() + content).hexdigest()
 
 
 _code_of = cache(code_of)

@@ -48,6 +48,11 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+def optimises(name: str) -> bool:
+    """Whether an attack improves on its fakes step by step: one that does takes a ``history``."""
+    return "history" in inspect.signature(ATTACKS[name]).parameters
+
+
 @single_thread()
 def craft(
     name: str, threat_model: ThreatModel, rng: np.random.Generator, /, **options

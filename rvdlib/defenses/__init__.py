@@ -1,27 +1,49 @@
-"""Defences: each wraps a trained victim and scores like one."""
+"""Defences: before training, in training, at inference, or a chain (:mod:`rvdlib.defenses.protocol`)."""
 
 from rvdlib.defenses.any_model.checks import CheckResult, check_defender
 from rvdlib.defenses.any_model.functional import FunctionalRVD, FunctionalRVDConfig
 from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.engine import FastRVD
+from rvdlib.defenses.least_support import LeastSupport
+from rvdlib.defenses.most_popular import MostPopular
+from rvdlib.defenses.protocol import Chain, Defense, Served, defense
 from rvdlib.defenses.regression import VicinalRegression
+from rvdlib.defenses.remove_detected import RemoveDetected
+from rvdlib.defenses.rvd import FineTuning
+from rvdlib.defenses.unobserved_weight import UnobservedWeight
 from rvdlib.defenses.vicinal import RVD, RVDConfig
 
 # By the names that params and tables use.
-DEFENSES = {"rvd": RVD, "fast_rvd": FastRVD, "closed_form_rvd": ClosedFormRVD}
+DEFENSES: dict[str, type[Defense] | type[Served]] = {
+    "rvd": FineTuning,
+    "closed_form": ClosedFormRVD,
+    "least_support": LeastSupport,
+    "popularity": MostPopular,
+    "remove_detected": RemoveDetected,
+    "unobserved_weight": UnobservedWeight,
+}
 
 __all__ = [
     "DEFENSES",
     "RVD",
+    "Chain",
     "CheckResult",
     "ClosedFormConfig",
     "ClosedFormRVD",
+    "Defense",
     "FastRVD",
+    "FineTuning",
     "FunctionalRVD",
     "FunctionalRVDConfig",
+    "LeastSupport",
+    "MostPopular",
     "RVDConfig",
+    "RemoveDetected",
+    "Served",
+    "UnobservedWeight",
     "VicinalRegression",
     "VictimModule",
     "check_defender",
+    "defense",
 ]

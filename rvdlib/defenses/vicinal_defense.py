@@ -1,21 +1,18 @@
 """Whom RVD learns from: what its forms for victims have in common."""
 
-import copy
 from functools import cached_property, partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from rvdlib.models.base import Victim
+from rvdlib.defenses.protocol import Choices, Served
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.neighbors.distinct import DistinctSearch
 
 
-class VicinityConfig(BaseModel):
+class VicinityConfig(Choices):
     """The choice of the neighbours. Unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: int = Field(10, ge=1, description="neighbours")
     distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
@@ -32,20 +29,10 @@ class VicinityConfig(BaseModel):
     include_user: bool = Field(False, description="whether u's own row joins the vicinity")
 
 
-class VicinalDefense:
-    """A victim as it is trained now, and the vicinity of each of its users.
+class VicinalDefense(Served):
+    """A victim as it is trained now, and the vicinity of each of its users."""
 
-    Attributes:
-        victim: a copy of its own: were the victim fitted again, neighbours of one training would
-            correct the scores of another.
-        config: the choices, checked.
-    """
-
-    Config: ClassVar[type[VicinityConfig]] = VicinityConfig
-
-    def __init__(self, victim: Victim, **choices):
-        self.victim = copy.copy(victim)
-        self.config = self.Config(**choices)
+    Config = VicinityConfig
 
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them.

@@ -1,4 +1,8 @@
-"""What every defence must keep. A defence's tests inherit :class:`DefenseConformance`."""
+"""What every defence must keep: a class for each kind, which a defence's tests inherit.
+
+:class:`DefenseConformance` is for what serves a trained victim, :class:`TrainingConformance` for what
+acts before or in training.
+"""
 
 import copy
 import functools
@@ -7,6 +11,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +19,8 @@ import scipy.sparse as sp
 import torch
 from pydantic import ValidationError
 
-from rvdlib.data import leave_one_out, synthetic_ratings
+from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
+from rvdlib.defenses import Defense
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
@@ -62,11 +68,32 @@ def unchanged(victim: Victim):
     assert state() == before
 
 
+def reordered(victim: Victim, order: np.ndarray) -> Victim:
+    """The same trained victim, its users in another order; sizes tell users from items."""
+    other = copy.copy(victim)
+    other.train = victim.train[order]
+    other.prepare()
+    rows = torch.from_numpy(order)
+    other.parameters = {
+        name: value[rows] if value.shape[0] == N_USERS else value
+        for name, value in victim.parameters.items()
+    }
+    return other
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|one − other|, 0 where both are −inf."""
+    same = one == other
+    return np.abs(np.where(same, 0, one) - np.where(same, 0, other))
+
+
 class DefenseConformance:
     """Inherit, and say how to ``defend`` a victim: anything with ``score(users)``."""
 
     # Stars by which a score may depend on who else is served at once: 0 is bit by bit.
     tolerance = 0.0
+    # Whether a row number may matter: it seeds the order of mini-batches, or breaks a tie.
+    reads_row_numbers = False
 
     def defend(self, victim: Victim):
         raise NotImplementedError
@@ -84,25 +111,35 @@ class DefenseConformance:
         assert type(scores) is type(undefended)
         assert scores.dtype == undefended.dtype
         assert scores.shape == undefended.shape
-        assert np.isfinite(scores).all()
+        assert (np.isfinite(scores) | (scores == -np.inf)).all()  # −inf: not in the list
+        assert (scores > -np.inf).any(axis=1).all()
         assert defense.score(USERS[:0]).shape == (0, N_ITEMS)
 
     def test_it_does_something(self, defense, victim):
         everyone = np.arange(0, N_USERS, 5)
-        moved = np.abs(defense.score(everyone) - victim.score(everyone)).max(axis=1)
+        moved = apart(defense.score(everyone), victim.score(everyone)).max(axis=1)
         assert (moved > 1e-3).all()
 
     def test_the_same_again(self, defense, victim):
         first = defense.score(USERS)
         assert np.array_equal(defense.score(USERS), first)
         assert np.array_equal(self.defend(victim).score(USERS), first)
-        assert np.abs(first[0] - first[4]).max() <= self.tolerance  # one user, served twice
+        assert apart(first[0], first[4]).max() <= self.tolerance  # one user, served twice
 
     def test_it_does_not_matter_who_else_is_served_or_when(self, defense):
         together = defense.score(USERS)
         alone = [defense.score(np.array([user]))[0] for user in USERS[::-1]]
-        assert np.abs(together - np.array(alone[::-1])).max() <= self.tolerance
-        assert np.abs(defense.score(USERS[::-1])[::-1] - together).max() <= self.tolerance
+        assert apart(together, np.array(alone[::-1])).max() <= self.tolerance
+        assert apart(defense.score(USERS[::-1])[::-1], together).max() <= self.tolerance
+
+    def test_where_a_user_s_row_stands_tells_it_nothing(self, defense, victim):
+        """Fakes stand below the real users: whoever reads the order knows who is fake."""
+        if self.reads_row_numbers:
+            pytest.skip("it reads row numbers")
+        order = np.random.default_rng(5).permutation(N_USERS)
+        shuffled = self.defend(reordered(victim, order))
+        served = np.argsort(order)[USERS]  # where the same users stand now
+        assert apart(shuffled.score(served), defense.score(USERS)).max() < 1e-4
 
     def test_the_shared_victim_never_changes(self, defense, victim):
         with unchanged(victim):
@@ -114,7 +151,7 @@ class DefenseConformance:
         defended.score(USERS[:1])
         fit(mine, seed=1)
         assert np.abs(mine.score(USERS) - victim.score(USERS)).max() > 0.01
-        assert np.abs(defended.score(USERS) - expected).max() <= self.tolerance
+        assert apart(defended.score(USERS), expected).max() <= self.tolerance
 
     def test_eight_threads_serve_what_one_does(self, defense, victim):
         groups = np.array_split(np.arange(24), 8)
@@ -142,3 +179,87 @@ class DefenseConformance:
     def test_an_unknown_choice_is_refused_by_name(self, victim):
         with pytest.raises(ValidationError, match="learning_rte"):
             type(self.defend(victim))(victim, learning_rte=1)
+
+
+def poisoned() -> tuple[sp.csr_matrix, HeldOut, np.ndarray]:
+    """Training rows with fakes below, validation, and the scale: those of :func:`fit`."""
+    given = []
+    fit(SimpleNamespace(fit=lambda *data: given.extend(data)), seed=0)
+    return tuple(given[:3])
+
+
+class TrainingConformance:
+    """Inherit, and say which ``defense`` it is that acts before or in training."""
+
+    @pytest.fixture
+    def defense(self) -> Defense:
+        raise NotImplementedError
+
+    @pytest.fixture(params=KINDS, ids="-".join)
+    def victim(self, request):
+        """Not trained yet."""
+        return type(trained(*request.param))(**trained(*request.param).config.model_dump())
+
+    def test_it_acts_before_or_in_training(self, defense):
+        assert defense.trains
+
+    def test_what_is_cleaned_has_the_rows_and_ratings_that_it_had_or_fewer(self, defense):
+        train, _, levels = poisoned()
+        before = train.copy()
+        kept = defense.clean(train, levels, stream(0, "clean"))
+        assert (train != before).nnz == 0
+        assert kept.shape == train.shape
+        assert kept.has_canonical_format
+        assert set(np.unique(kept.data)) <= set(levels)
+
+    def test_it_cleans_alike_in_whatever_order_users_stand(self, defense):
+        train, _, levels = poisoned()
+        order = np.random.default_rng(5).permutation(train.shape[0])
+        kept = defense.clean(train, levels, stream(0, "clean"))
+        assert (defense.clean(train[order], levels, stream(0, "clean")) != kept[order]).nnz == 0
+
+    def test_a_seed_gives_the_same_victim_and_another_seed_another(self, defense, victim):
+        first, again, other = (self.trained_by(defense, victim, seed) for seed in (0, 0, 1))
+        users = np.arange(N_USERS)
+        assert np.array_equal(first.score(users), again.score(users))
+        assert np.abs(first.score(users) - other.score(users)).max() > 1e-3
+
+    def test_it_trains_a_victim_that_can_be_defended_and_leaves_the_data_alone(
+        self, defense, victim
+    ):
+        train, *_ = data = poisoned()
+        before = train.copy()
+        found = self.trained_by(defense, victim, 0, data)
+        assert isinstance(found, type(victim))
+        assert found.train.shape == train.shape
+        assert np.isfinite(found.score(USERS)).all()
+        assert (train != before).nnz == 0
+
+    def test_it_does_something(self, defense, victim):
+        users = np.arange(N_USERS)
+        plain = self.trained_by(Defense(), victim, 0).score(users)
+        assert np.abs(self.trained_by(defense, victim, 0).score(users) - plain).max() > 1e-3
+
+    def test_whose_validation_items_there_are_tells_it_nothing(self, defense, victim):
+        """Fakes have none. After one epoch there is nothing to stop early."""
+        train, validation, levels = poisoned()
+        victim = type(victim)(**victim.config.model_dump() | {"epochs": 1})
+        halves = [HeldOut(*(part[half::2] for part in validation)) for half in (0, 1)]
+        one, other = (self.trained_by(defense, victim, 0, (train, h, levels)) for h in halves)
+        assert np.array_equal(one.score(USERS), other.score(USERS))
+
+    def test_it_draws_from_no_global_generator(self, defense, victim):
+        before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+        self.trained_by(defense, victim, 0)
+        assert (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before  # noqa: NPY002
+
+    def test_an_unknown_choice_is_refused_by_name(self, defense):
+        with pytest.raises(ValidationError, match="shre"):
+            type(defense)(shre=1)
+
+    @staticmethod
+    def trained_by(defense: Defense, victim: Victim, seed: int, data=None) -> Victim:
+        train, validation, levels = data or poisoned()
+        rows = defense.clean(train, levels, stream(seed, "clean"))
+        victim = copy.copy(victim)
+        return defense.fit(victim, rows, validation, levels, stream(seed, "model"))

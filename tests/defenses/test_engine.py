@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from rvdlib import metrics
 from rvdlib.data import leave_one_out
-from rvdlib.defenses import DEFENSES, RVD, FastRVD, engine
+from rvdlib.defenses import DEFENSES, RVD, FastRVD, RVDConfig, defense, engine
 from rvdlib.defenses.engine import fast as fast_module
 from rvdlib.models import VICTIMS, AutoRec
 from rvdlib.seeding import stream
@@ -45,6 +45,7 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestMiniBatchesOfAWiderVicinity(DefenseConformance):
+    reads_row_numbers = True
     tolerance = 1e-5
 
     def defend(self, victim):
@@ -168,8 +169,10 @@ def test_an_unknown_victim_is_told_where_to_go():
         FastRVD(Deeper())
 
 
-def test_it_is_registered_and_every_victim_is_known():
-    assert DEFENSES["fast_rvd"] is FastRVD
+def test_it_is_what_is_registered_and_every_victim_is_known(victim):
+    served = defense(DEFENSES["rvd"], k=3).wrap(victim)
+    assert type(served) is FastRVD
+    assert served.config == RVDConfig(k=3)
     assert set(engine.ENCODERS) == set(VICTIMS.values())
 
 

@@ -47,6 +47,8 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestMiniBatchesOfAWiderVicinity(DefenseConformance):
+    reads_row_numbers = True
+
     def defend(self, victim):
         return RVD(
             victim,

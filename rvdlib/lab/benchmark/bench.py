@@ -101,7 +101,7 @@ def benchmark(
     if chosen:
         found = chosen_defenses(regime, model).values()
         by_method = {form["method"]: form["choices"] for form in found}
-        closed, iterative = by_method["closed_form_rvd"], by_method["fast_rvd"]
+        closed, iterative = by_method["closed_form"], by_method["rvd"]
     ratings = load_dataset(dataset)
     most, others = max(closed["k"], iterative["k"]), ratings.n_users - 1
     if not others:

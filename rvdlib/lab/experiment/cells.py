@@ -1,7 +1,8 @@
 """From a scenario to rows of ``cells.csv``: split, attack, train, and evaluate each defence.
 
-A cell is one scenario under one defence. Cells are independent, so they run in parallel, one
-thread each, and give the same numbers however many run at once.
+A cell is one scenario under one defence, or a chain of them. Cells are independent, so they run in
+parallel, one thread each, and give the same numbers however many run at once; those that differ in
+what is done at inference alone share one trained victim.
 """
 
 import functools
@@ -9,17 +10,17 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from rvdlib import attacks, metrics
+from rvdlib import attacks
 from rvdlib.data import Split, leave_one_out, load_dataset
-from rvdlib.defenses import DEFENSES
-from rvdlib.evaluation import Recommender, evaluate
-from rvdlib.lab.experiment.exposure import exposure, plain_vicinity
+from rvdlib.defenses import DEFENSES, Chain, Defense, defense
+from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.exposure import exposure, fake_share, vicinity_of
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.lab.experiment.parallel import Task, rows_of
@@ -31,14 +32,21 @@ from rvdlib.seeding import stream
 from rvdlib.threat_model import draw_targets
 
 UNDEFENDED = "none"
-# Profiles from a file are somebody's own: a scenario has no place to name the file.
-CRAFTABLE = ("none", *(name for name in attacks.ATTACKS if name != "from_file"))
+
+
+def craftable() -> list[str]:
+    """The attacks of a scenario, which has no place to name somebody's own file of profiles."""
+    return ["none", *(name for name in attacks.ATTACKS if name != "from_file")]
 
 
 def _known(registry: Iterable[str], name: str) -> str:
     if name not in registry:
         raise ValueError(f"{name!r} is not one of {', '.join(registry)}")
     return name
+
+
+def _craftable(name: str) -> str:
+    return _known(craftable(), name)
 
 
 class Scenario(BaseModel):
@@ -49,7 +57,7 @@ class Scenario(BaseModel):
     dataset: str
     victim: Annotated[str, AfterValidator(partial(_known, VICTIMS))]
     regime: Literal["rating", "ranking"]
-    attack: Annotated[str, AfterValidator(partial(_known, CRAFTABLE))] = "none"
+    attack: Annotated[str, AfterValidator(_craftable)] = "none"
     attack_size: float = Field(0.03, ge=0, le=1)
     attack_options: dict = Field(
         default_factory=lambda known: attack_options(known["regime"], known["attack"]),
@@ -76,20 +84,65 @@ class Scenario(BaseModel):
         return {**self.model_dump(include=known), "options": self.attack_options}
 
 
+class Step(BaseModel):
+    """One defence of a chain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Annotated[str, AfterValidator(partial(_known, DEFENSES))]
+    choices: dict = Field({}, description="of the method, see rvdlib.defenses")
+
+    def defense(self) -> Defense:
+        return defense(DEFENSES[self.method], **self.choices)
+
+
 class Cell(BaseModel):
-    """A scenario under one defence, evaluated on every user or on a fixed random sample."""
+    """A scenario under a chain of defences, evaluated on every user or on a fixed random sample.
+
+    ``method=..., choices=...`` is short for a chain of this one; the choices, and what can follow
+    what, are checked before anything is trained.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario
     defense: str = Field(UNDEFENDED, description="what tables call it")
-    method: Annotated[str, AfterValidator(partial(_known, DEFENSES))] | None = None
-    choices: dict = Field({}, description="of the method, see rvdlib.defenses")
+    chain: tuple[Step, ...] = Field((), description="in the order in which they are applied")
     n_users: int | None = Field(None, ge=1, description="size of the sample; None: every user")
 
-    def recommender(self, victim: Victim) -> Recommender:
-        """The victim, defended as this cell says."""
-        return DEFENSES[self.method](victim, **self.choices) if self.method else victim
+    @model_validator(mode="before")
+    @classmethod
+    def _one_step(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "chain" in given or given.get("method") is None:
+            return given
+        given = dict(given)
+        step = {name: given.pop(name) for name in ("method", "choices") if name in given}
+        return {**given, "chain": [step]}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Cell":
+        self.defended_by()
+        return self
+
+    @property
+    def method(self) -> str | None:
+        """``remove_detected + closed_form``; None where there is no defence."""
+        return " + ".join(step.method for step in self.chain) or None
+
+    @property
+    def choices(self) -> dict:
+        """Of the one defence; of several, those of each by its method."""
+        if len(self.chain) == 1:
+            return self.chain[0].choices
+        return {step.method: step.choices for step in self.chain}
+
+    @property
+    def training(self) -> tuple[Step, ...]:
+        """The part of the chain that acts before or in training."""
+        return tuple(step for step in self.chain if step.defense().trains)
+
+    def defended_by(self) -> Chain:
+        return Chain(*(step.defense() for step in self.chain))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,22 +154,30 @@ class Attacked:
     victim: Victim
 
 
-def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
+def carry_out(
+    scenario: Scenario, training: Sequence[Step] = (), split: Split | None = None
+) -> Attacked:
     """Split, draw the targets, poison the training data, train the victim.
 
     Whoever has read a data set already, as a file with its own columns, gives its ``split``; for
-    scenarios without an attack.
+    scenarios without an attack. ``training``: defences that act before or in training.
     """
     seed = scenario.seed
     split = split or _split(scenario.dataset, seed, scenario.evaluated_on)
     targets = draw_targets(split, scenario.target_set, stream(seed, "targets", scenario.target_set))
-    train = split.train
+    train, levels = split.train, split.ratings.levels
     if scenario.attack != "none":
         made = kept_poison(**scenario.poison)
         train = attacks.poison(split, made.profiles)
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
-    victim = VICTIMS[scenario.victim](**chosen).fit(
-        train, split.validation, split.ratings.levels, stream(seed, "model", scenario.victim)
+    chain = Chain(*(step.defense() for step in training))
+    train = chain.clean(train, levels, stream(seed, "clean"))
+    victim = chain.fit(
+        VICTIMS[scenario.victim](**chosen),
+        train,
+        split.validation,
+        levels,
+        stream(seed, "model", scenario.victim),
     )
     return Attacked(split, targets, victim)
 
@@ -131,12 +192,13 @@ def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
 def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     """One row: the scenario, the defence, and what was measured.
 
-    Where fakes stand is said of the defence's neighbours, undefended of the ten nearest.
+    Where fakes stand is said of the defence's neighbours, NaN where it has none, and of the ten
+    nearest where nothing is done at inference. ``attacked``: as the cell's ``training`` has it.
     """
     scenario, split = cell.scenario, attacked.split
     n_real = split.train.shape[0]
     users = sample_users(n_real, cell.n_users, scenario.seed)
-    recommender = cell.recommender(attacked.victim)
+    recommender = cell.defended_by().wrap(attacked.victim)
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
     sampled = user_sample_interval(
         evaluation,
@@ -145,18 +207,18 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         n_resamples=500,
         seed=scenario.seed,
     )
-    vicinity = recommender.vicinity if cell.method else plain_vicinity(attacked.victim)
-    fakes = np.arange(n_real, attacked.victim.train.shape[0])
+    vicinity, fakes = vicinity_of(recommender), np.arange(n_real, attacked.victim.train.shape[0])
     return {
         **scenario.model_dump(),
         "defense": cell.defense,
+        "method": cell.method or UNDEFENDED,
         "choices": cell.choices,
         **evaluation.summary(),
         "n_users": len(users),
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,
-        **exposure(vicinity(users) >= n_real, evaluation),
-        "fakes_near_fakes": metrics.mean((vicinity(fakes) >= n_real).astype(float)),
+        **exposure(vicinity(users), n_real, evaluation),
+        "fakes_near_fakes": fake_share(vicinity(fakes), n_real),
     }
 
 
@@ -170,16 +232,26 @@ def run_cells(
         jobs: poisoned training sets worked on at once, one thread each; -1: as many as
             ``RVD_JOBS`` says, or else as there are cores.
     """
+    shared: dict[str, int] = {}  # what is trained → the first cell that it is trained for
+    order = sorted(
+        range(len(cells)),
+        key=lambda place: shared.setdefault(repr(_trained_for(cells[place])), place),
+    )
     tasks = [
-        Task(cell, _spec(cell), _fingerprint(cell.scenario.dataset), str(cell.scenario.poison))
-        for cell in cells
+        Task(cells[n], _spec(cells[n]), _fingerprint(cells[n]), str(cells[n].scenario.poison))
+        for n in order
     ]
-    return pd.DataFrame(rows_of(tasks, _rows_of_one_poison, store, jobs, "poisoned sets"))
+    rows = rows_of(tasks, _rows_of_one_poison, store, jobs, "poisoned sets")
+    return pd.DataFrame(rows, index=order).sort_index()
+
+
+def _trained_for(cell: Cell) -> tuple[Scenario, tuple[Step, ...]]:
+    return cell.scenario, cell.training
 
 
 def _rows_of_one_poison(cells: list[Cell]) -> Iterator[dict]:
-    for scenario, its_cells in itertools.groupby(cells, lambda cell: cell.scenario):
-        attacked = carry_out(scenario)
+    for trained, its_cells in itertools.groupby(cells, _trained_for):
+        attacked = carry_out(*trained)
         yield from (evaluate_cell(cell, attacked) for cell in its_cells)
 
 
@@ -190,9 +262,11 @@ def _spec(cell: Cell) -> dict:
     return {**cell.model_dump(mode="json"), "hyperparameters": chosen}
 
 
-@functools.cache
-def _fingerprint(dataset: str) -> Fingerprint:
-    return cell_fingerprint("lab/experiment/cells.py", {dataset: load_dataset(dataset).sha256})
+def _fingerprint(cell: Cell) -> Fingerprint:
+    scenario = cell.scenario
+    used = [VICTIMS[scenario.victim], *(DEFENSES[step.method] for step in cell.chain)]
+    used += [attacks.ATTACKS[scenario.attack]] if scenario.attack != "none" else []
+    return cell_fingerprint("lab/experiment/cells.py", scenario.dataset, used)
 
 
 @functools.lru_cache(maxsize=4)

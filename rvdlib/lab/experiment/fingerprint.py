@@ -5,11 +5,10 @@ fingerprints mean that a computation would give the same again; from two differe
 :func:`difference` tells the reader why it has to be done over.
 """
 
-import ast
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +16,18 @@ from typing import Any
 
 import llvmlite.binding
 import numba
+import numpy as np
 import scipy.linalg  # noqa: F401  brings a BLAS of its own
 import torch
 from threadpoolctl import ThreadpoolController
 
+from rvdlib.data import load_dataset
+from rvdlib.lab.experiment.sources import code_of, source_digest
 from rvdlib.writable import PACKAGE
 
 Fingerprint = dict[str, dict[str, str]]
 
 
-# These files run, keep and report; they change no number, in a notebook or in a cell.
 def _files(*folders: str) -> set[str]:
     """All sources of these folders of the package."""
     found = (path for folder in folders for path in (PACKAGE / folder).rglob("*.py"))
@@ -43,10 +44,27 @@ MACHINERY = frozenset(
         "lab/experiment/fingerprint.py",
         "lab/experiment/parallel.py",
         "lab/experiment/progress.py",
+        "lab/experiment/sources.py",
         "lab/experiment/store.py",
         "lab/study/parameter_types.py",
     }
     | _files("cli", "lab/runner", "lab/tuning")
+)
+# What a cell takes from these is in its fingerprint as it was read (ratings, hyper-parameters), or
+# says where files lie.
+READ = frozenset(
+    {
+        "attacks/archives.py",
+        "data/catalogue.py",
+        "data/ids.py",
+        "data/sources.py",
+        "lab/experiment/hyperparameters.py",
+        "models/saving.py",
+        "paths.py",
+        "sealing.py",
+        "strict_yaml.py",
+        "writable.py",
+    }
 )
 NUMERIC_PACKAGES = ("numpy", "scipy", "numba", "torch")
 
@@ -54,23 +72,6 @@ NUMERIC_PACKAGES = ("numpy", "scipy", "numba", "torch")
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, or ``absent``."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
-
-
-def source_digest(path: Path) -> str:
-    """SHA-256 of what a Python file does: comments and layout do not count.
-
-    Every supported Python gives the same: what only newer ones have in a tree (``type_params``)
-    are lists that are empty in this package, and empty lists are left out.
-    """
-    tree = _without_empty_lists(ast.parse(path.read_bytes()))
-    return hashlib.sha256(repr(tree).encode()).hexdigest()
-
-
-def _without_empty_lists(node: Any) -> Any:
-    if isinstance(node, ast.AST):
-        fields = [(name, _without_empty_lists(value)) for name, value in ast.iter_fields(node)]
-        return type(node).__name__, [field for field in fields if field[1] != []]
-    return [_without_empty_lists(item) for item in node] if isinstance(node, list) else node
 
 
 @cache  # the code as it was when the process began to use it
@@ -105,44 +106,29 @@ def processor_kernels() -> dict[str, str]:
     }
 
 
-def imported_by(name: str, package: Path = PACKAGE) -> frozenset[str]:
-    """The package's files that ``name`` imports, directly or through others, itself included."""
-    found, queue = set(), [name]
-    while queue:
-        file = queue.pop()
-        if file in found or not (package / file).is_file():
-            continue
-        found.add(file)
-        for node in ast.walk(ast.parse((package / file).read_bytes())):
-            modules = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            for module in modules:
-                root, *parts = module.split(".")
-                if root == package.name:
-                    queue += ["/".join([*parts[:n], "__init__.py"]) for n in range(len(parts) + 1)]
-                    queue.append("/".join(parts) + ".py")
-    return frozenset(found)
-
-
 @cache
-def cell_code(module: str) -> dict[str, str]:
-    """File → digest of all that the module's numbers depend on."""
-    needed = imported_by(module) - MACHINERY
-    prefix = f"{PACKAGE.name}/"
-    return {f: d for f, d in code_digests().items() if f.removeprefix(prefix) in needed}
+def ratings_digest(dataset: str) -> str:
+    """SHA-256 of a data set as it is computed with: its ids, who rated what, and the scale."""
+    ratings = load_dataset(dataset)
+    arrays = ratings.matrix.indptr, ratings.matrix.indices, ratings.matrix.data, ratings.levels
+    shape = np.array(ratings.matrix.shape)
+    content = b"".join(array.tobytes() for array in (shape, *arrays))
+    return hashlib.sha256(ratings.sha256.encode() + content).hexdigest()
 
 
-def cell_fingerprint(module: str, data: Mapping[str, str]) -> Fingerprint:
-    """What an evaluated cell depends on.
+_code_of = cache(code_of)
+
+
+def cell_fingerprint(module: str, dataset: str, used: Iterable[Any] = ()) -> Fingerprint:
+    """What an evaluated cell depends on: ratings, versions, and the code that it uses.
 
     Args:
         module: the file that computes it, in the package: ``lab/experiment/cells.py``.
-        data: data set → :attr:`Ratings.sha256`.
+        used: the attack, victim and defences, as their registries hold them.
     """
-    return {"data": dict(data), "code": cell_code(module), "versions": library_versions()}
+    code = _code_of(module, tuple(used), without=MACHINERY | READ)
+    data = {dataset: ratings_digest(dataset)}
+    return {"data": data, "code": code, "versions": library_versions()}
 
 
 def difference(old: Fingerprint, new: Fingerprint) -> str:

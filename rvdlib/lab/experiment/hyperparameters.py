@@ -9,6 +9,7 @@ from rvdlib.strict_yaml import read_yaml
 VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
+RIVALS_FILE = paths.PARAMS / "rivals.yml"
 
 
 def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
@@ -26,19 +27,35 @@ def attack_options(regime: str, attack: str) -> dict:
     return dict(_read(ATTACKS_FILE)[regime].get(attack, {}))
 
 
-def chosen_defenses(regime: str, victim: str, plain: bool = False) -> dict[str, dict]:
-    """Form of RVD → its ``method`` and ``choices``, as :mod:`rvdlib.lab.tuning.defense_search` found them.
+def chosen_defenses(
+    regime: str, victim: str, plain: bool = False, dataset: str = "ml-100k"
+) -> dict[str, dict]:
+    """What tables call a defence → its ``method`` and ``choices``, or a ``chain`` of these.
 
-    ``plain`` takes the plain form in place of the compiled engine, which gives the same scores.
+    First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them (their own
+    defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``). Training with unobserved weight takes the hyper-parameters that
+    the victim has in the ranking regime. ``plain``: RVD by the plain loop in place of the compiled
+    engine, which gives the same scores.
     """
-    forms = _read(DEFENSES_FILE)[regime][victim]
-    if not plain:
-        return forms
-    slow = {"fast_rvd": "rvd"}
-    return {
-        name: form | {"method": slow.get(form["method"], form["method"])}
-        for name, form in forms.items()
-    }
+    searched = _read(DEFENSES_FILE)[regime]
+    known = next(iter(searched.values()))
+    defaults = {name: {"method": form["method"], "choices": {}} for name, form in known.items()}
+    chosen = dict(searched.get(victim, defaults))
+    if plain:
+        chosen = {
+            name: {**form, "choices": {**form["choices"], "plain": True}}
+            if form["method"] == "rvd"
+            else form
+            for name, form in chosen.items()
+        }
+    for name, rival in _read(RIVALS_FILE)[regime].items():
+        choices = dict(rival.get("choices", {}))
+        if rival["method"] == "unobserved_weight":
+            others = victim_hyperparameters(dataset, "ranking", victim)
+            choices |= {"unobserved_weight": others.pop("unobserved_weight")}
+            choices |= {"hyperparameters": others}
+        chosen[name] = {"method": rival["method"], "choices": choices}
+    return chosen
 
 
 @functools.cache

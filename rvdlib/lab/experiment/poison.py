@@ -60,7 +60,7 @@ def craft(
         ValueError: for an unknown option, or one of a wrong type or out of range.
     """
     history, watched = History(), {}
-    if "history" in inspect.signature(attacks.ATTACKS[attack]).parameters:
+    if attacks.optimises(attack):
         if "history" in options:
             raise ValueError("history is no option: the objective is recorded anyway")
         watched = {"history": history}
@@ -88,7 +88,7 @@ def kept_poison(attack: str, dataset: str, *, options: dict, **aimed) -> FrozenP
     The origin has also ``seconds``, the CPU time of crafting.
     """
     how = {"attack": attack, "dataset": dataset, "options": options, **aimed}
-    made_by = cell_fingerprint("lab/experiment/poison.py", {dataset: load_dataset(dataset).sha256})
+    made_by = cell_fingerprint("lab/experiment/poison.py", dataset, [attacks.ATTACKS[attack]])
     key = hashlib.sha256(json.dumps([how, made_by], sort_keys=True).encode()).hexdigest()
     path = paths.POISON_STORE / f"{key}.npz"
     if path.is_file():

@@ -63,7 +63,7 @@ def run_trials(
     Columns: those of :class:`Trial`, of :func:`judge`, and ``peak_mib``, the most memory that the
     process which carried it out has held so far (an upper bound, therefore).
     """
-    tasks = [Task(trial, _spec(trial), _fingerprint(trial.dataset), trial) for trial in wanted]
+    tasks = [Task(trial, _spec(trial), _fingerprint(trial), trial) for trial in wanted]
     return pd.DataFrame(rows_of(tasks, _rows_of_trials, store, jobs, "recommenders"))
 
 
@@ -127,9 +127,9 @@ def _spec(trial: Trial) -> dict:
     return {"quality": trial.model_dump(), "hyperparameters": _hyperparameters(trial)}
 
 
-@functools.cache
-def _fingerprint(dataset: str) -> Fingerprint:
-    return cell_fingerprint("lab/experiment/quality.py", {dataset: load_dataset(dataset).sha256})
+def _fingerprint(trial: Trial) -> Fingerprint:
+    used = [VICTIMS[trial.system]] if trial.system in VICTIMS else []
+    return cell_fingerprint("lab/experiment/quality.py", trial.dataset, used)
 
 
 _ratings = functools.lru_cache(maxsize=2)(load_dataset)

@@ -16,6 +16,7 @@ from rvdlib.lab.figures.style import (
     PURPLE,
     RED,
     REGIME_TITLES,
+    colours,
     dots,
     shared_legend,
 )
@@ -39,7 +40,7 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
     )
     for axes, (regime, target_set) in zip(grid[:, 0], settings, strict=True):
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        dots(axes, here, "attack", "victim", VICTIM_COLOURS)
+        dots(axes, here, "attack", "victim", colours(summary["victim"], VICTIM_COLOURS))
         axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
         axes.set_ylim(bottom=0)
         axes.tick_params(axis="x", rotation=90)

@@ -9,13 +9,12 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
-    GREEN,
     GREY,
     ORANGE,
-    PURPLE,
     RED,
     REGIME_TITLES,
     SKY,
+    colours,
     dots,
     shared_legend,
 )
@@ -70,6 +69,7 @@ def target_hit_ratios(summary: pd.DataFrame) -> Figure:
     """
     settings = list(summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False))
     victims = summary["victim"].unique()
+    looks = colours(summary["defense"], FORM_COLOURS)
     figure, grid = plt.subplots(
         len(settings),
         len(victims),
@@ -82,7 +82,7 @@ def target_hit_ratios(summary: pd.DataFrame) -> Figure:
         axes = grid[row, column]
         regime, target_set = setting
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        dots(axes, here[here["victim"] == victim], "attack", "defense", FORM_COLOURS)
+        dots(axes, here[here["victim"] == victim], "attack", "defense", looks)
         axes.tick_params(axis="x", rotation=90)
         if row == 0:
             axes.set_title(victim)
@@ -101,6 +101,7 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
     """
     titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
     regimes = changes["regime"].unique()
+    looks = colours(changes["defense"], FORM_COLOURS)
     figure, grid = plt.subplots(
         len(regimes),
         len(titles),
@@ -112,7 +113,7 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
         axes = grid[row, column]
         here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
         axes.axhline(0, color=GREY, linewidth=0.8)
-        dots(axes, here, "victim", "defense", FORM_COLOURS)
+        dots(axes, here, "victim", "defense", looks)
         if row == 0:
             axes.set_title(titles[metric])
         if column == 0:
@@ -140,7 +141,7 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
         sharey="row",
         squeeze=False,
     )
-    colours = dict(zip(summary["victim"].unique(), (BLUE, ORANGE, GREEN, PURPLE), strict=False))
+    victims = colours(summary["victim"], {})
     for (i, metric), (j, name) in product(enumerate(rows), enumerate(swept)):
         axes = grid[i, j]
         here = summary[(summary["metric"] == metric) & (summary["swept"] == name)]
@@ -152,7 +153,7 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
                 line["value"],
                 line["mean"],
                 "o-" if paper else "s--",
-                color=colours[key[0]],
+                color=victims[key[0]],
                 markersize=3,
                 label=label,
             )
@@ -160,7 +161,7 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
                 line["value"],
                 line["low"],
                 line["high"],
-                color=colours[key[0]],
+                color=victims[key[0]],
                 alpha=0.15,
                 linewidth=0,
             )

@@ -1,12 +1,14 @@
 """One look for every figure, legible at column width and to colour-blind eyes."""
 
 import io
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rvdlib import paths
@@ -17,6 +19,7 @@ COLUMN_WIDTH = 6.4  # inches
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#7F7F7F"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 
 
 def set_style() -> None:
@@ -66,13 +69,24 @@ def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
 REGIME_TITLES = {"rating": "rating regime", "ranking": "ranking regime"}
 
 
+def colours(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
+    """Name → colour, in the order given: the fixed one, or the next of the palette that is free."""
+    names = list(dict.fromkeys(names))
+    others = [name for name in names if name not in fixed]
+    free = [colour for colour in PALETTE if colour not in fixed.values()]
+    if len(others) > len(free):
+        free = [to_hex(colour) for colour in sns.husl_palette(len(others))]
+    return {**fixed, **dict(zip(others, free, strict=False))}
+
+
 def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
     """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
     places = {name: place for place, name in enumerate(rows[along].unique())}
     groups = [name for name in colours if name in set(rows[by])]
+    apart = min(0.22, 0.8 / max(1, len(groups)))
     for number, name in enumerate(groups):
         here = rows[rows[by] == name]
-        x = here[along].map(places) + 0.22 * (number - (len(groups) - 1) / 2)
+        x = here[along].map(places) + apart * (number - (len(groups) - 1) / 2)
         reach = np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
         axes.errorbar(
             x,
@@ -90,6 +104,10 @@ def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str,
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One legend above all panels."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))
+    """One legend above all panels, of whatever any of them shows; ``axes`` has the say in the order."""
+    shown = {}
+    for panel in (axes, *figure.axes):
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    ncols = min(len(shown), columns)
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=ncols)

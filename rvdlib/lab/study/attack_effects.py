@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out
+from rvdlib.attacks import optimises
+from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, craftable
 from rvdlib.lab.statistics import bootstrap_interval, summarise
 from rvdlib.lab.study import effects
 from rvdlib.lab.study.story import plane
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import judge
 
-HEURISTIC = ["random", "average", "bandwagon", "segment", "clone"]
-OPTIMISING = ["aush", "mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity"]
+HEURISTIC = [name for name in craftable() if name != "none" and not optimises(name)]
+OPTIMISING = [name for name in craftable() if name != "none" and optimises(name)]
 SETTING = ["regime", "target_set"]
 FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake
 

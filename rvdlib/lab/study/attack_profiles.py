@@ -7,6 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
+from rvdlib.attacks import ATTACKS
 from rvdlib.data import Split, leave_one_out, load_dataset
 from rvdlib.defenses.detection import detection_auc, pca_suspicion
 from rvdlib.lab.experiment.cells import Scenario
@@ -38,8 +39,9 @@ def profile_rows(
     tasks = {}
     for scenario in scenarios:
         spec = {"what": "profiles", **scenario.model_dump(mode="json", exclude={"victim"})}
-        data = {scenario.dataset: load_dataset(scenario.dataset).sha256}
-        tasks[str(spec)] = Task(scenario, spec, cell_fingerprint(MODULE, data), str(spec))
+        used = [ATTACKS[scenario.attack]] if scenario.attack != "none" else []
+        made_by = cell_fingerprint(MODULE, scenario.dataset, used)
+        tasks[str(spec)] = Task(scenario, spec, made_by, str(spec))
     return pd.DataFrame(rows_of([*tasks.values()], _rows, store, jobs, "attacks"))
 
 

@@ -32,7 +32,7 @@ def effect_cells(
     seeds: Sequence[int],
     plain: bool = False,
 ) -> list[Cell]:
-    """Each scenario undefended and under each chosen form of RVD, on every user.
+    """Each scenario undefended, under each chosen form of RVD and under its rivals, on every user.
 
     ``target_sets``: regime → what is promoted in it. ``plain`` takes the plain form in place of the
     compiled engine, which gives the same scores.
@@ -41,7 +41,7 @@ def effect_cells(
     for regime, promoted in target_sets.items():
         for scenario in scenarios(dataset, victims, [regime], attacks, promoted, seeds):
             cells.append(Cell(scenario=scenario))
-            for name, form in chosen_defenses(regime, scenario.victim, plain).items():
+            for name, form in chosen_defenses(regime, scenario.victim, plain, dataset).items():
                 cells.append(Cell(scenario=scenario, defense=name, **form))
     return cells
 

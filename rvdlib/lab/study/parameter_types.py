@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
-from rvdlib.lab.experiment.cells import CRAFTABLE
+from rvdlib.lab.experiment.cells import craftable
 from rvdlib.lab.runner.parameters import Some
 from rvdlib.models import VICTIMS
 
@@ -42,7 +42,7 @@ Profile = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 File = Annotated[str, AfterValidator(_file)]
 DataSet = Annotated[str, AfterValidator(_data_set)]
 Victim = Literal[*VICTIMS]
-Attack = Literal[*CRAFTABLE]
+Attack = Literal[*craftable()]
 Regime = Literal["rating", "ranking"]
 TargetSet = Literal["unpopular", "middling", "random"]
 Seed = Annotated[int, Field(ge=0)]

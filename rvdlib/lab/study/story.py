@@ -32,14 +32,16 @@ class Story:
     user: int
 
     def lists(self) -> pd.DataFrame:
-        """The user's ten first items: not attacked, attacked, and under each form of RVD.
+        """The user's ten first items: not attacked, attacked, and under each chosen defence.
 
         ▲ marks a target; in brackets, an item's number of real training ratings.
         """
         victim, scenario = self.attacked.victim, self.scenario
         recommenders = {"not attacked": self.clean.victim, "attacked": victim}
         for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
-            recommenders[name] = Cell(scenario=scenario, **form).recommender(victim)
+            cell = Cell(scenario=scenario, **form)
+            trained = carry_out(scenario, cell.training).victim if cell.training else victim
+            recommenders[name] = cell.defended_by().wrap(trained)
         columns = {
             name: self._named(_top(recommender, self.clean, [self.user])[0])
             for name, recommender in recommenders.items()

@@ -13,7 +13,7 @@ from rvdlib.lab.study.effects import scenarios
 from rvdlib.lab.study.verdicts import MAINTAINED
 
 CLOSED_FORM, ITERATIVE = "closed form", "paper's form"
-METHODS = {CLOSED_FORM: "closed_form_rvd", ITERATIVE: "fast_rvd"}
+METHODS = {CLOSED_FORM: "closed_form", ITERATIVE: "rvd"}
 # Without silence it hears what the paper's form hears: form and silence are to be told apart.
 DEAF, HEARING = "closed form, ω = 0", "closed form, ω > 0"
 SYMBOLS = {

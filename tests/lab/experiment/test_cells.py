@@ -71,9 +71,9 @@ def trainings(monkeypatch):
     """The scenarios that were carried out, in order."""
     carried_out, carry_out = [], cells.carry_out
 
-    def noting(scenario):
+    def noting(scenario, training=()):
         carried_out.append(scenario)
-        return carry_out(scenario)
+        return carry_out(scenario, training)
 
     monkeypatch.setattr(cells, "carry_out", noting)
     return carried_out
@@ -215,7 +215,7 @@ def test_changed_hyperparameters_make_a_new_cell_and_keep_the_old(
         {"choices": {"k": 4, "steps": 2}},
         {"n_users": 6},
         {"defense": "another name"},
-        {"method": "closed_form_rvd", "choices": {"k": 3}},
+        {"method": "closed_form", "choices": {"k": 3}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -270,7 +270,7 @@ def test_a_validation_cell_never_sees_the_test_items(
 ):
     wanted = [
         Cell(scenario=scenario(regime=regime, evaluated_on=evaluated_on, **ATTACKED), **form)
-        for form in ({}, {"method": "closed_form_rvd", "choices": {"k": 3}})
+        for form in ({}, {"method": "closed_form", "choices": {"k": 3}})
     ]
     before = run_cells(wanted, store=CellStore(tmp_path / "before"), jobs=1)
     monkeypatch.setattr(cells, "leave_one_out", with_other_test_items)

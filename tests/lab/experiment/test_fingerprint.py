@@ -7,14 +7,15 @@ from rvdlib.lab.experiment import fingerprint
 from rvdlib.lab.experiment.fingerprint import (
     MACHINERY,
     PACKAGE,
+    READ,
     cell_fingerprint,
     code_digests,
     difference,
-    imported_by,
     library_versions,
     processor_kernels,
-    source_digest,
+    ratings_digest,
 )
+from rvdlib.lab.experiment.sources import source_digest
 
 
 @pytest.fixture
@@ -100,31 +101,31 @@ def test_files_left_out_do_not_count(package):
     assert difference(before, package(without=["study/report.py"], study__report="2")) == ""
 
 
-def test_a_cell_depends_on_the_code_that_makes_its_numbers_and_not_on_what_shows_them():
-    fingerprint = cell_fingerprint("lab/experiment/cells.py", {"ml-100k": "abc"})
-    code = fingerprint["code"]
-    numeric = [
-        "models/base.py",
-        "models/sparse_ops.py",
-        "defenses/__init__.py",
-        "defenses/vicinal.py",
-        "threat_model.py",
-        "seeding.py",
-        "data/splits.py",
-        "metrics.py",
-        "lab/experiment/cells.py",
-    ]
-    for name in numeric:
-        assert len(code[f"rvdlib/{name}"]) == 64
-    shown = {
-        "lab/figures/style.py",
-        "lab/study/tables.py",
-        "lab/study/effects.py",
-        "lab/experiment/quality.py",
-    } | MACHINERY
-    assert {f"rvdlib/{name}" for name in shown} & code.keys() == set()
-    assert fingerprint["data"] == {"ml-100k": "abc"}
+def test_a_cell_depends_on_its_ratings_its_code_and_the_versions_of_what_computes(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("user,item,rating\na,x,1\nb,x,3\nb,y,5\n")
+    fingerprint = cell_fingerprint("lab/experiment/cells.py", str(path))
+    assert len(fingerprint["code"]["rvdlib/metrics.py"]) == 64
+    assert not {f"rvdlib/{name}" for name in MACHINERY | READ} & fingerprint["code"].keys()
+    assert fingerprint["data"] == {str(path): ratings_digest(str(path))}
     assert fingerprint["versions"].keys() >= {"python", "numpy", "torch", "numba"}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("user,item,rating\nA,X,1\nB,X,3\nB,Y,5\n", False),  # frozen fakes hold raw ids
+        ("user;item;rating\na;x;1.0\nb;x;3.0\nb;y;5.0\n", True),  # another file
+        ("user,item,rating\na,x,1\nb,x,4\nb,y,5\n", False),
+        ("user,item,rating\na,x,1\nb,x,3\na,y,5\n", False),
+    ],
+)
+def test_ratings_count_as_they_are_computed_with(tmp_path, other, same):
+    files = [tmp_path / "own.csv", tmp_path / "other.csv"]
+    files[0].write_text("user,item,rating\na,x,1\nb,x,3\nb,y,5\n")
+    files[1].write_text(other)
+    one, two = (ratings_digest(str(file)) for file in files)
+    assert (one == two) is same
 
 
 def test_only_another_release_of_python_not_another_patch_is_a_reason_to_compute_again(
@@ -158,21 +159,5 @@ class Model(Base, name="m"):
     )
 
 
-def test_imports_are_followed_through_packages_functions_and_circles(tmp_path):
-    package = tmp_path / "rvdlib"
-    sources = {
-        "__init__.py": "",
-        "start.py": "import numpy\ndef f():\n    from rvdlib import late\n",
-        "late.py": "from rvdlib.models.mf import MF\nimport rvdlib.start\n",
-        "models/__init__.py": "",
-        "models/mf.py": "x = 1",
-        "unrelated.py": "import rvdlib.start",
-    }
-    for name, source in sources.items():
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        (package / name).write_text(source)
-    assert imported_by("start.py", package) == sources.keys() - {"unrelated.py"}
-
-
 def test_what_is_left_out_exists():
-    assert [name for name in MACHINERY if not (PACKAGE / name).is_file()] == []
+    assert [name for name in MACHINERY | READ if not (PACKAGE / name).is_file()] == []

@@ -62,7 +62,7 @@ def test_a_cure_changes_what_it_says_and_nothing_else():
     for cell, _ in cells(target_sets={"rating": "unpopular"}):
         if cell.defense in CURES:
             assert cell.choices == chosen | CURES[cell.defense]
-            assert cell.method == "closed_form_rvd"
+            assert cell.method == "closed_form"
 
 
 def rows(thr, accuracy):

@@ -4,7 +4,7 @@ import pytest
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.cells import CRAFTABLE, Scenario
+from rvdlib.lab.experiment.cells import Scenario, craftable
 from rvdlib.lab.runner.parameters import check_parameters
 from rvdlib.lab.study import parameter_types as types
 from rvdlib.models import VICTIMS
@@ -23,7 +23,7 @@ def fits(kind, value):
 
 def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
     for victim in VICTIMS:
-        for attack in CRAFTABLE:
+        for attack in craftable():
             Scenario(dataset="ml-100k", victim=victim, regime="rating", attack=attack)
             assert fits(types.Victim, victim)
             assert fits(types.Attack, attack)

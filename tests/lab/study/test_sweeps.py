@@ -12,7 +12,7 @@ BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
 
 @pytest.fixture
 def cells(monkeypatch):
-    forms = {PAPER: {"method": "fast_rvd", "choices": BASE}}
+    forms = {PAPER: {"method": "rvd", "choices": BASE}}
     monkeypatch.setattr(sweeps, "chosen_defenses", lambda regime, victim, plain: forms)
     return sweeps.sweep_cells(
         "ml-100k",
@@ -38,7 +38,7 @@ def test_one_dial_is_turned_at_a_time_and_the_weight_is_not_compared_with_itself
         still = {"k": 10, "steps": 20, "learning_rate": 0.001}
         still.pop(dial, None)
         assert still.items() <= cell.choices.items()
-        assert (cell.method, cell.n_users) == ("fast_rvd", 40)
+        assert (cell.method, cell.n_users) == ("rvd", 40)
 
 
 def test_each_regime_has_its_own_attack_and_setting(cells):

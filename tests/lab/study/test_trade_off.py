@@ -20,9 +20,9 @@ CHOICES = {
 
 
 CHOSEN = {
-    "RVD (paper)": {"method": "fast_rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
+    "RVD (paper)": {"method": "rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
     "RVD (unobserved weight)": {
-        "method": "closed_form_rvd",
+        "method": "closed_form",
         "choices": {"k": 30, "proximal_weight": 0.3, "unobserved_weight": 0.03},
     },
 }
@@ -48,10 +48,10 @@ def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefende
     methods = {(cell.defense, cell.method) for cell in cells}
     assert methods == {
         ("none", None),
-        (LABEL + CLOSED_FORM, "closed_form_rvd"),
-        (LABEL + ITERATIVE, "fast_rvd"),
+        (LABEL + CLOSED_FORM, "closed_form"),
+        (LABEL + ITERATIVE, "rvd"),
     }
-    closed = [cell.choices for cell in cells if cell.method == "closed_form_rvd"]
+    closed = [cell.choices for cell in cells if cell.method == "closed_form"]
     assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
     assert closed.count(CHOSEN["RVD (unobserved weight)"]["choices"]) == 2 * 2 * 2
 

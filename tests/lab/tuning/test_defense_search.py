@@ -24,7 +24,7 @@ SMALL = {
     "rule": SEARCH["rule"],
     "forms": {
         "plain": {"method": "rvd", "n_users": 10, "choices": {"k": [1, 2], "steps": [5]}},
-        "exact": {"method": "closed_form_rvd", "choices": {"k": [1, 2, 3]}},
+        "exact": {"method": "closed_form", "choices": {"k": [1, 2, 3]}},
     },
 }
 ratios = st.floats(0, 1)
@@ -111,7 +111,7 @@ def test_every_candidate_has_an_undefended_partner_on_the_same_users(search):
 
 def test_every_committed_candidate_is_one_that_its_method_takes():
     for cell in trial_cells(SEARCH, "ml-100k"):
-        cell.recommender(VICTIMS[cell.scenario.victim]())
+        cell.defended_by().wrap(VICTIMS[cell.scenario.victim]())
 
 
 def test_the_rule_is_the_honest_one():
@@ -163,7 +163,7 @@ def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeyp
     for regime, victim in product(REGIMES, VICTIMS):
         assert chosen[regime][victim] == {
             "plain": {"method": "rvd", "choices": {"k": 2, "steps": 5}},
-            "exact": {"method": "closed_form_rvd", "choices": {"k": 2}},
+            "exact": {"method": "closed_form", "choices": {"k": 2}},
         }
     log = pd.read_csv(tmp_path / "search" / "defenses.csv")
     assert len(log) == len(REGIMES) * len(VICTIMS) * (2 + 3)

@@ -21,7 +21,7 @@ from rvdlib.lab.figures.style import (
 
 # Notebook 03: what RVD does to an attack.
 
-FORM_COLOURS = {"none": GREY, "RVD (paper)": ORANGE, "RVD (unobserved weight)": BLUE}
+FORM_COLOURS = {"none": GREY, "RVD": ORANGE, "closed form": BLUE}
 
 
 def user_map(people: pd.DataFrame) -> Figure:

@@ -23,9 +23,9 @@ from rvdlib.lab.figures.style import (
 FORM_LOOKS = {
     "undefended": (GREY, "o", "undefended"),
     "closed_form": (BLUE, "s", "closed form"),
-    "engine": (GREEN, "^", "paper's form: engine"),
-    "functional": (PURPLE, "D", "paper's form: torch.func"),
-    "plain_loop": (ORANGE, "v", "paper's form: plain loop"),
+    "engine": (GREEN, "^", "RVD: engine"),
+    "functional": (PURPLE, "D", "RVD: torch.func"),
+    "plain_loop": (ORANGE, "v", "RVD: plain loop"),
 }
 
 
@@ -71,7 +71,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, along: str, measured: str) -> None:
 
 
 POINT_LOOKS = {
-    "paper's form": (ORANGE, "s"),
+    "RVD": (ORANGE, "s"),
     "closed form, ω = 0": (GREEN, "^"),
     "closed form, ω > 0": (BLUE, "o"),
 }

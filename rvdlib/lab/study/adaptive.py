@@ -13,7 +13,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
 from rvdlib.lab.statistics import bootstrap_interval, summarise
-from rvdlib.lab.study.effects import METRICS, PAPER, WEIGHTED, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, METRICS, RVD, scenarios
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import ABOVE_ZERO, judge
 
@@ -55,9 +55,9 @@ def cells(
     found = []
     for regime, target_set in target_sets.items():
         forms = chosen_defenses(regime, victim)
-        closed = forms[WEIGHTED]
+        closed = forms[CLOSED_FORM]
         cured = {name: {**closed["choices"], **cure} for name, cure in cures.items()}
-        defended = {PAPER: forms[PAPER], WEIGHTED: closed}
+        defended = {RVD: forms[RVD], CLOSED_FORM: closed}
         defended |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
 
         def add(seed, attack, label, defenses, options=None, regime=regime, target_set=target_set):
@@ -93,7 +93,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, ["regime", "attacker", "defense"], measured)
 
 
-def by_fakes(rows: pd.DataFrame, defenses: Sequence[str] = (PAPER, WEIGHTED)) -> pd.DataFrame:
+def by_fakes(rows: pd.DataFrame, defenses: Sequence[str] = (RVD, CLOSED_FORM)) -> pd.DataFrame:
     """Of users with 0, 1, 2, 3 or more fakes among their neighbours: ``share: THR``, means."""
     rows = rows[rows["defense"].isin(defenses) & (rows["attacker"] != "none")]
     columns = ["fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
@@ -137,7 +137,7 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
     """What the tables say, in sentences; ``knowing`` is the attacker who guesses right."""
     sentences = []
     for regime, here in rows.groupby("regime", sort=False):
-        for defense in (PAPER, WEIGHTED):
+        for defense in (RVD, CLOSED_FORM):
             under = here[here["defense"] == defense]
             thr = under.pivot(index="seed", columns="attacker", values="target_hit_ratio")
             oblivious = [a for a in thr if a != "none" and not a.startswith("vicinity")]
@@ -149,7 +149,7 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
                 f"({best}), {_shown(thr[knowing])} under the one who does. He adds "
                 f"{format_interval(*gained[:3])} (C15: {judge(gained, ABOVE_ZERO)})."
             )
-        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, PAPER])]
+        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
         best = closed.loc[closed["thr"].idxmin()]
         sentences.append(
             f"**{regime.capitalize()} regime, best cure.** {best['defense']}: THR@50 at most "

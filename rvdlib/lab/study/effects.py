@@ -17,8 +17,7 @@ from rvdlib.seeding import stream
 # How hard each regime's victims are attacked: what overwhelms the one hardly moves the other.
 ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
-PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
-SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
+RVD, CLOSED_FORM = "RVD", "closed form"
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
 KNOWLEDGE = ["attack_options", "visible_share", "filler_size"]
 IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
@@ -201,7 +200,7 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
 def _means(rows: pd.DataFrame, by: list[str], column: str, title: str) -> pd.DataFrame:
     """Means by group, one column a defence, in the order of the rows."""
     means = rows.groupby([*by, "defense"], sort=False)[column].mean().unstack(sort=False)
-    return means.rename(columns=lambda defense: title.format(SHORT.get(defense, defense)))
+    return means.rename(columns=lambda defense: title.format(defense))
 
 
 def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from rvdlib.lab.experiment.cells import Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import bootstrap_interval, summarise
-from rvdlib.lab.study.effects import METRICS, PAPER, scenarios
+from rvdlib.lab.study.effects import METRICS, RVD, scenarios
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import ABOVE_ZERO, judge
 
@@ -37,7 +37,7 @@ def sweep_cells(
     for regime, under in settings.items():
         attacked = [under["attack"]], [under["target_set"]]
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            paper = chosen_defenses(regime, scenario.victim, plain)[PAPER]
+            paper = chosen_defenses(regime, scenario.victim, plain)[RVD]
             for dial, values in dials.items():
                 own = dial == "unobserved_weight"
                 for weight in [0.0] if own else compared_weights:

@@ -9,12 +9,11 @@ import pandas as pd
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import bootstrap_interval
-from rvdlib.lab.study.effects import scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 from rvdlib.lab.study.verdicts import MAINTAINED
 
-CLOSED_FORM, ITERATIVE = "closed form", "paper's form"
-METHODS = {CLOSED_FORM: "closed_form", ITERATIVE: "rvd"}
-# Without silence it hears what the paper's form hears: form and silence are to be told apart.
+METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
+# Without silence it hears what RVD hears: form and silence are to be told apart.
 DEAF, HEARING = "closed form, ω = 0", "closed form, ω > 0"
 SYMBOLS = {
     "k": "k",
@@ -23,7 +22,7 @@ SYMBOLS = {
     "steps": "T",
     "learning_rate": "η",
 }
-LABEL = "trade-off of the "
+LABEL = "trade-off of "
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
 

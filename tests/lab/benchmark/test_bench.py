@@ -357,8 +357,8 @@ def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkey
     def chosen_defenses(regime, victim):
         assert (regime, victim) == ("ranking", "MF")
         return {
-            "RVD (paper)": {"method": "rvd", "choices": paper},
-            "RVD (unobserved weight)": {"method": "closed_form", "choices": closed},
+            "RVD": {"method": "rvd", "choices": paper},
+            "closed form": {"method": "closed_form", "choices": closed},
         }
 
     monkeypatch.setattr(bench, "chosen_defenses", chosen_defenses)

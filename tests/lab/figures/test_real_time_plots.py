@@ -86,7 +86,7 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         (hearing, 0.3, 0.85, True, True),
         (hearing, 0.5, 0.99, False, False),
         (deaf, 0.75, 0.92, True, False),
-        ("paper's form", 0.7, 0.91, False, True),
+        ("RVD", 0.7, 0.91, False, True),
     ]
     frame = pd.DataFrame(
         {
@@ -107,7 +107,7 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         frame[f"{name}_low"], frame[f"{name}_high"] = frame[name] - 0.01, frame[name] + 0.02
     figure = real_time_plots.trade_off(frame)
     assert len(figure.axes) == 2 * len(victims)
-    legend = ["paper's form", deaf, hearing]
+    legend = ["RVD", deaf, hearing]
     assert texts(figure)[:3] == legend
     assert sorted(texts(figure)[3:]) == [
         "best in hindsight",
@@ -133,7 +133,7 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         }
         expected = {
             every[hearing].get_color(): (0.85, 0.3 + up),
-            every["paper's form"].get_color(): (0.91, 0.7 + up),
+            every["RVD"].get_color(): (0.91, 0.7 + up),
             "black": (0.9, 0.8 + up),
         }
         assert crosses.keys() == expected.keys()

@@ -6,7 +6,7 @@ import pytest
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.study import adaptive
-from rvdlib.lab.study.effects import PAPER, WEIGHTED
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 
 CURES = {"cosine": {"distance": "cosine"}, "median": {"groups": 5}, "k = 7": {"k": 7}}
 
@@ -30,7 +30,7 @@ def test_the_knowing_attacker_is_told_the_closed_form_s_choices_and_a_guess_repl
         (cell.scenario.regime, label): cell.scenario.attack_options for cell, label in cells()
     }
     for regime in ("rating", "ranking"):
-        chosen = chosen_defenses(regime, "MF")[WEIGHTED]["choices"]
+        chosen = chosen_defenses(regime, "MF")[CLOSED_FORM]["choices"]
         k, truth = chosen["k"], options[regime, "vicinity"]
         assert truth["k"] == k
         assert truth["vicinal_weight"] == chosen["unobserved_weight"]
@@ -47,7 +47,7 @@ def test_everybody_faces_every_defence_and_who_knows_a_cure_faces_the_cure():
     faced = {}
     for cell, label in cells(target_sets={"rating": "unpopular"}):
         faced.setdefault(label, []).append(cell.defense)
-    everything = ["none", PAPER, WEIGHTED, *CURES]
+    everything = ["none", RVD, CLOSED_FORM, *CURES]
     for label in ("none", "clone", "vicinity", "guesses k = 3"):
         assert faced.pop(label) == everything
     assert faced == {
@@ -58,7 +58,7 @@ def test_everybody_faces_every_defence_and_who_knows_a_cure_faces_the_cure():
 
 
 def test_a_cure_changes_what_it_says_and_nothing_else():
-    chosen = chosen_defenses("rating", "MF")[WEIGHTED]["choices"]
+    chosen = chosen_defenses("rating", "MF")[CLOSED_FORM]["choices"]
     for cell, _ in cells(target_sets={"rating": "unpopular"}):
         if cell.defense in CURES:
             assert cell.choices == chosen | CURES[cell.defense]
@@ -90,14 +90,14 @@ def measured():
         (defense, attacker): value
         for defense, values in {
             "none": (0.1, 0.5, 0.8, 0.9),
-            PAPER: (0.1, 0.4, 0.7, 0.8),
-            WEIGHTED: (0.0, 0.1, 0.3, 0.6),
+            RVD: (0.1, 0.4, 0.7, 0.8),
+            CLOSED_FORM: (0.0, 0.1, 0.3, 0.6),
             "cosine": (0.0, 0.1, 0.2, 0.1),
         }.items()
         for attacker, value in zip(("none", "random", "clone", "vicinity"), values, strict=True)
     }
     thr["cosine", "vicinity, knows cosine"] = 0.4
-    return rows(thr, {"none": 1.0, PAPER: 1.1, WEIGHTED: 1.05, "cosine": 0.9})
+    return rows(thr, {"none": 1.0, RVD: 1.1, CLOSED_FORM: 1.05, "cosine": 0.9})
 
 
 def test_a_cure_is_judged_by_its_worst_attacker_who_may_know_it(measured):
@@ -106,9 +106,9 @@ def test_a_cure_is_judged_by_its_worst_attacker_who_may_know_it(measured):
         "vicinity, knows cosine",
         pytest.approx(0.405),
     ]
-    assert table.loc[WEIGHTED, "worst"] == "vicinity"
+    assert table.loc[CLOSED_FORM, "worst"] == "vicinity"
     # RMSE: lower is better; the seeds' levels cancel.
-    for defense, change in (("none", 0), (PAPER, -0.1), (WEIGHTED, -0.05), ("cosine", 0.1)):
+    for defense, change in (("none", 0), (RVD, -0.1), (CLOSED_FORM, -0.05), ("cosine", 0.1)):
         found = table.loc[defense, ["change", "change_low", "change_high"]].tolist()
         assert found == pytest.approx([change] * 3)
 
@@ -121,7 +121,7 @@ def test_the_ranking_regime_is_judged_by_ndcg_where_more_is_better(measured):
 def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
     table = adaptive.by_fakes(measured)
     assert len(table) == 2 * 3
-    row = table.loc["rating", WEIGHTED, "clone"]
+    row = table.loc["rating", CLOSED_FORM, "clone"]
     assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
 
 

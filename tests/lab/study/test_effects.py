@@ -11,12 +11,12 @@ import yaml
 from rvdlib import paths
 from rvdlib.lab.figures import effect_plots
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.effects import PAPER, WEIGHTED
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.tuning.defense_search import SEARCH_FILE
 
 FORMS = {
-    PAPER: {"method": "rvd", "choices": {"k": 3}},
-    WEIGHTED: {"method": "closed_form", "choices": {"k": 5, "unobserved_weight": 0.1}},
+    RVD: {"method": "rvd", "choices": {"k": 3}},
+    CLOSED_FORM: {"method": "closed_form", "choices": {"k": 5, "unobserved_weight": 0.1}},
 }
 
 
@@ -56,11 +56,11 @@ def attacked():
     """THR clean 0.1, attacked 0.5; defended 0.05 and 0.15. A second attack does nothing."""
     return frame(
         row("none", "none", 0.1),
-        row("none", PAPER, 0.05),
+        row("none", RVD, 0.05),
         row("average", "none", 0.5),
-        row("average", PAPER, 0.15),
+        row("average", RVD, 0.15),
         row("random", "none", 0.109),
-        row("random", PAPER, 0.04),
+        row("random", RVD, 0.04),
     )
 
 
@@ -73,22 +73,22 @@ def results(tmp_path, monkeypatch):
 def test_lifts_are_those_worked_out_by_hand(attacked):
     found = effects.with_lift(attacked).set_index(["attack", "defense"])
     assert found.loc[("average", "none"), "lift"] == pytest.approx(0.4)
-    assert found.loc[("average", PAPER), "lift"] == pytest.approx(0.1)
-    assert found.loc[("average", PAPER), "lift_removed"] == pytest.approx(0.75)
-    assert found.loc[("average", PAPER), "reduction"] == pytest.approx(0.7)
+    assert found.loc[("average", RVD), "lift"] == pytest.approx(0.1)
+    assert found.loc[("average", RVD), "lift_removed"] == pytest.approx(0.75)
+    assert found.loc[("average", RVD), "reduction"] == pytest.approx(0.7)
     assert found.loc[("average", "none"), ["lift_removed", "reduction"]].tolist() == [0, 0]
-    assert found.loc[("none", PAPER), "reduction"] == pytest.approx(0.5)
+    assert found.loc[("none", RVD), "reduction"] == pytest.approx(0.5)
 
 
 def test_the_removed_share_of_no_lift_is_undefined(attacked):
     found = effects.with_lift(attacked).set_index(["attack", "defense"])
     assert found.loc[("random", "none"), "lift"] == pytest.approx(0.009)  # below 0.01
     assert found.loc[["random", "none"], "lift_removed"].isna().all()
-    assert found.loc[("random", PAPER), "reduction"] == pytest.approx(1 - 0.04 / 0.109)
+    assert found.loc[("random", RVD), "reduction"] == pytest.approx(1 - 0.04 / 0.109)
 
 
 def test_nothing_hit_leaves_the_reduction_undefined():
-    rows = frame(row("none", "none", 0.0), row("none", PAPER, 0.0))
+    rows = frame(row("none", "none", 0.0), row("none", RVD, 0.0))
     assert effects.with_lift(rows)["reduction"].isna().all()
 
 
@@ -146,23 +146,23 @@ def test_the_summary_is_the_mean_over_seeds_of_every_metric(attacked):
     summary = effects.summary(over_seeds(attacked))
     assert len(summary) == 6 * 7
     found = summary.set_index(["attack", "defense", "metric"])
-    thr = found.loc[("average", PAPER, "target_hit_ratio")]
+    thr = found.loc[("average", RVD, "target_hit_ratio")]
     assert (thr["mean"], thr["low"], thr["high"], thr["n"]) == pytest.approx((0.2, 0.15, 0.25, 2))
-    assert found.loc[("none", PAPER, "lift_removed"), "n"] == 0
+    assert found.loc[("none", RVD, "lift_removed"), "n"] == 0
 
 
 def test_the_robustness_table_shows_each_defence_and_the_lift_that_it_removes(attacked):
     table = effects.robustness_table(over_seeds(attacked))
     assert table.columns.tolist() == [
         ("THR@50", "none"),
-        ("THR@50", PAPER),
-        ("lift removed", PAPER),
+        ("THR@50", RVD),
+        ("lift removed", RVD),
     ]
     # In the order of the cells, not of the alphabet.
     rows = [("rating", "unpopular", attack) for attack in ("none", "average", "random")]
     assert table.index.tolist() == rows
-    assert table.loc[rows[1], ("THR@50", PAPER)] == "0.200 [0.150, 0.250]"
-    assert table["lift removed", PAPER].tolist() == ["", "0.75 [0.75, 0.75]", "–"]
+    assert table.loc[rows[1], ("THR@50", RVD)] == "0.200 [0.150, 0.250]"
+    assert table["lift removed", RVD].tolist() == ["", "0.75 [0.75, 0.75]", "–"]
 
 
 def test_the_robustness_table_averages_victims_before_seeds(attacked):
@@ -184,12 +184,12 @@ def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
             row(attack, defense, 0.5, seed=seed, hit_ratio=base + gain)
             for seed, base in ((0, 0.2), (1, 0.6))
             for attack, gains in (("average", (0, 0.1)), ("clone", (0, 0.3)))
-            for defense, gain in zip(("none", PAPER), gains, strict=True)
+            for defense, gain in zip(("none", RVD), gains, strict=True)
         ]
     )
     clean = rows[rows["attack"] == "clone"].assign(attack="none", attack_size=0.0)
     found = effects.change(effects.with_lift(pd.concat([rows, clean])).query("attack != 'none'"))
-    assert set(found["defense"]) == {PAPER}
+    assert set(found["defense"]) == {RVD}
     gain = found.set_index("metric").loc["hit_ratio"]
     # Seeds differ by 0.4, and yet both gain 0.2 exactly.
     assert (gain["mean"], gain["low"], gain["high"], gain["n"]) == pytest.approx((0.2, 0.2, 0.2, 2))
@@ -199,18 +199,18 @@ def test_the_headline_has_robustness_beside_paired_accuracy_and_no_clean_row(att
     shown = effects.headline(over_seeds(attacked)).iloc[0].to_dict()
     undefended = np.mean([0.5, 0.6, 0.109, 0.209])
     assert shown["THR@50, none"] == pytest.approx(undefended, abs=6e-4)
-    assert shown["THR@50, paper"] == pytest.approx(0.145, abs=6e-4)
+    assert shown["THR@50, RVD"] == pytest.approx(0.145, abs=6e-4)
     assert "HR@50 change, none" not in shown
     rows = over_seeds(attacked)
-    under = rows[(rows["defense"] == PAPER) & (rows["attack"] != "none")]
+    under = rows[(rows["defense"] == RVD) & (rows["attack"] != "none")]
     for metric, name in (("hit_ratio", "HR@50"), ("ndcg", "NDCG@50"), ("rmse", "RMSE")):
         by_hand = (under[metric] - under[f"{metric}_undefended"]).mean()
-        assert shown[f"{name} change, paper"] == pytest.approx(by_hand, abs=6e-4)
+        assert shown[f"{name} change, RVD"] == pytest.approx(by_hand, abs=6e-4)
 
 
 def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(attacked):
     rows = over_seeds(attacked)
-    shown = effects.mean_over(rows, "target_hit_ratio", attack="average", defense=PAPER)
+    shown = effects.mean_over(rows, "target_hit_ratio", attack="average", defense=RVD)
     assert shown == "0.200 [0.150, 0.250]"
     # A seed with more cells counts no more than another.
     lopsided = pd.concat([rows, rows[rows["seed"] == 0]])
@@ -251,7 +251,7 @@ def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
 
 def test_every_form_has_one_name_everywhere():
     forms = set(yaml.safe_load(SEARCH_FILE.read_text())["forms"])
-    assert forms == {PAPER, WEIGHTED}
+    assert forms == {RVD, CLOSED_FORM}
     # A form without a colour would be missing from the figures without a word.
     assert set(effect_plots.FORM_COLOURS) == forms | {"none"}
 
@@ -271,4 +271,4 @@ def test_none_stays_text_and_what_is_missing_stays_missing(attacked):
     found = pd.read_csv(io.StringIO(table.to_csv()), keep_default_na=False, na_values=[""])
     assert set(found["attack"]) == {"none", "average", "random"}
     assert found.loc[found["attack"] == "none", "lift_removed"].isna().all()
-    assert json.loads(found.loc[found["defense"] == PAPER, "choices"].iloc[0]) == {"k": 3}
+    assert json.loads(found.loc[found["defense"] == RVD, "choices"].iloc[0]) == {"k": 3}

@@ -14,7 +14,7 @@ from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
 
 FORMS = {
-    "RVD (paper)": {"method": "rvd", "choices": {"k": 3, "steps": 1}},
+    "RVD": {"method": "rvd", "choices": {"k": 3, "steps": 1}},
     "no step": {"method": "rvd", "choices": {"k": 3, "steps": 0}},
 }
 

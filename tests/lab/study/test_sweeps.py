@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from rvdlib.lab.study import sweeps
-from rvdlib.lab.study.effects import PAPER
+from rvdlib.lab.study.effects import RVD
 
 DIALS = {"k": [1, 10, 30], "steps": [0, 5], "unobserved_weight": [0.0, 0.1, 1.0]}
 BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
@@ -12,7 +12,7 @@ BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
 
 @pytest.fixture
 def cells(monkeypatch):
-    forms = {PAPER: {"method": "rvd", "choices": BASE}}
+    forms = {RVD: {"method": "rvd", "choices": BASE}}
     monkeypatch.setattr(sweeps, "chosen_defenses", lambda regime, victim, plain: forms)
     return sweeps.sweep_cells(
         "ml-100k",

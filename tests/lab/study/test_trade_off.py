@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.study import trade_off
-from rvdlib.lab.study.trade_off import CLOSED_FORM, DEAF, HEARING, ITERATIVE, LABEL
+from rvdlib.lab.study.trade_off import CLOSED_FORM, DEAF, HEARING, LABEL, RVD
 
 SETTINGS = {
     "rating": {"attack": "random", "target_set": "unpopular"},
@@ -15,13 +15,13 @@ SETTINGS = {
 }
 CHOICES = {
     CLOSED_FORM: {"k": [10, 30], "proximal_weight": [0.1, 1.0], "unobserved_weight": [0.1]},
-    ITERATIVE: {"k": [10], "steps": [5, 20], "learning_rate": [0.01]},
+    RVD: {"k": [10], "steps": [5, 20], "learning_rate": [0.01]},
 }
 
 
 CHOSEN = {
-    "RVD (paper)": {"method": "rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
-    "RVD (unobserved weight)": {
+    "RVD": {"method": "rvd", "choices": {"k": 10, "steps": 5, "learning_rate": 0.01}},
+    "closed form": {
         "method": "closed_form",
         "choices": {"k": 30, "proximal_weight": 0.3, "unobserved_weight": 0.03},
     },
@@ -49,11 +49,11 @@ def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefende
     assert methods == {
         ("none", None),
         (LABEL + CLOSED_FORM, "closed_form"),
-        (LABEL + ITERATIVE, "rvd"),
+        (LABEL + RVD, "rvd"),
     }
     closed = [cell.choices for cell in cells if cell.method == "closed_form"]
     assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
-    assert closed.count(CHOSEN["RVD (unobserved weight)"]["choices"]) == 2 * 2 * 2
+    assert closed.count(CHOSEN["closed form"]["choices"]) == 2 * 2 * 2
 
 
 def rows(points, regime="rating", seeds=(0.0,)):
@@ -125,7 +125,7 @@ def test_whatever_is_off_the_front_is_beaten_and_what_is_on_it_is_not(points):
 def test_forms_and_victims_have_fronts_of_their_own():
     one = rows([(0.8, 1.0), (0.2, 0.9)])
     other = rows([(0.8, 1.0), (0.5, 0.95)]).assign(
-        defense=["none", LABEL + ITERATIVE], choices=[{}, {"k": 1, "steps": 5}]
+        defense=["none", LABEL + RVD], choices=[{}, {"k": 1, "steps": 5}]
     )
     both = pd.concat([one, other[1:], other.assign(victim="CDAE")], ignore_index=True)
     found = trade_off.points(both)
@@ -134,25 +134,25 @@ def test_forms_and_victims_have_fronts_of_their_own():
 
 def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chosen_is_marked():
     found = rows([(0.8, 1.0), (0.7, 1.0), (0.3, 1.1), (0.2, 1.1), (0.6, 1.02)])
-    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
-    paper = CHOSEN["RVD (paper)"]["choices"]
+    closed = CHOSEN["closed form"]["choices"]
+    paper = CHOSEN["RVD"]["choices"]
     found["choices"] = [{}, closed | {"unobserved_weight": 0.0}, closed, closed | {"k": 10}, paper]
-    found.loc[4, "defense"] = LABEL + ITERATIVE
+    found.loc[4, "defense"] = LABEL + RVD
     points = trade_off.points(found)
-    assert points["form"].tolist() == ["none", DEAF, HEARING, HEARING, ITERATIVE]
+    assert points["form"].tolist() == ["none", DEAF, HEARING, HEARING, RVD]
     assert points["chosen"].tolist() == [False, False, True, False, True]
     assert points["front"].tolist() == [False, True, False, True, True]
 
     closed, paper = trade_off.as_chosen(points).to_dict("records")
     assert (closed["form"], closed["undefended"], closed["defended"]) == (HEARING, 0.8, 0.3)
     assert closed["change"] == pytest.approx(-0.1)
-    assert (paper["form"], paper["defended"]) == (ITERATIVE, 0.6)
+    assert (paper["form"], paper["defended"]) == (RVD, 0.6)
 
     (sentence,) = trade_off.reading(points)
     assert sentence.startswith("**MF, rating regime.** THR@50 undefended 0.800.")
-    assert f"{HEARING} 0.300 (-10.0 %); {ITERATIVE} 0.600 (-2.0 %)." in sentence
+    assert f"{HEARING} 0.300 (-10.0 %); {RVD} 0.600 (-2.0 %)." in sentence
     assert f"of so many points: {DEAF} 0.700 (of 1); {HEARING} none (of 2); " in sentence
-    assert sentence.endswith(f"{ITERATIVE} 0.600 (of 1).")
+    assert sentence.endswith(f"{RVD} 0.600 (of 1).")
 
 
 @pytest.mark.parametrize(("regime", "sign"), [("rating", 1), ("ranking", -1)], ids=["RMSE", "NDCG"])
@@ -176,7 +176,7 @@ def test_a_form_that_costs_too_much_everywhere_is_left_out():
 def test_each_victim_is_held_against_itself_undefended():
     one, other = rows([(0.8, 1.0), (0.2, 1.04)]), rows([(0.6, 1.2), (0.3, 1.188)])
     both = pd.concat([one, other.assign(victim="CDAE")], ignore_index=True)
-    closed = CHOSEN["RVD (unobserved weight)"]["choices"]
+    closed = CHOSEN["closed form"]["choices"]
     both["choices"] = [{}, closed] * 2
     points = trade_off.points(both)
     for found in (trade_off.in_hindsight(points), trade_off.as_chosen(points)):

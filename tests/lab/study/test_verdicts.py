@@ -8,7 +8,7 @@ from rvdlib.lab.statistics import Interval
 from rvdlib.lab.study import verdicts
 from rvdlib.lab.study.verdicts import judge
 
-FORM = "RVD (paper)"
+FORM = "RVD"
 
 
 def interval(mean, low, high):

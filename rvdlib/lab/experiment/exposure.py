@@ -33,7 +33,7 @@ def exposure(fakes: np.ndarray, evaluation: Evaluation) -> dict[str, float]:
     groups = [np.flatnonzero(counts == n) for n in range(MOST + 1)]
     hit = [evaluation.take(g).target_hit_ratio if len(g) else float("nan") for g in groups]
     return {
-        "fake_neighbor_share": float(fakes.mean()),
+        "fake_neighbor_share": float(fakes.mean()) if fakes.size else float("nan"),
         **{name: len(group) / len(counts) for name, group in zip(SHARES, groups, strict=True)},
         **dict(zip(TARGET_HIT_RATIOS, hit, strict=True)),
     }

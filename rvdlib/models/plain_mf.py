@@ -10,13 +10,19 @@ over all cells in the ranking regime (Hu et al. 2008, as published).
 import numba
 import numpy as np
 import torch
+from pydantic import Field
 
 from rvdlib.models.least_squares import solve_rows
-from rvdlib.models.mf import MF
+from rvdlib.models.mf import MF, MFConfig
+
+
+class PlainMFConfig(MFConfig):
+    learning_rate: float = Field(0.05, gt=0, allow_inf_nan=False)  # p · w starts from a saddle
 
 
 class PlainMF(MF):
     name = "PlainMF"
+    Config = PlainMFConfig
     constants = frozenset({"item_bias"})  # zero: the decoder that all victims share has one
 
     def parameter_shapes(self):

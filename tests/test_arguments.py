@@ -89,7 +89,7 @@ def doors(split):
     found["forward"] = lambda users: victim.forward(parameters, users).detach()
     found["user_factors"] = victim.user_factors
     found["score_with"] = lambda users: victim.score_with(parameters, users)
-    found["objective"] = lambda users: [victim.objective(users, 0.1)(parameters).item()] * 2
+    found["objective"] = lambda users: [victim.objective(users)(parameters).item()] * 2
     found["unobserved_target"] = victim.unobserved_target
     for kind in (Biases, EASE, Popularity):
         found[kind.__name__] = kind().fit(split.train).score

@@ -5,11 +5,18 @@ Its minimiser is what :class:`~rvdlib.defenses.vicinal.RVD` with ``scope="decode
 ``unobserved_weight`` and ``proximal_weight`` descends to; the pull λ plays the part of early
 stopping, λ ≈ k / (2 × learning rate × steps) of plain gradient descent on RVD's loss, a mean over k
 rows.
-The algebra is in :mod:`rvdlib.defenses.regression`.
+
+The pull is to where training left the decoder, its regulariser included. With
+``regularizer="coupled"`` the victim's regulariser stands in the vicinal loss besides, as in RVD's:
+
+    λ ‖w − ŵ‖² + k reg ‖w‖² = (λ + k reg) ‖w − ŵ λ/(λ + k reg)‖² + a constant
+
+which is a stronger pull to a smaller decoder row. The algebra is in
+:mod:`rvdlib.defenses.regression`.
 """
 
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -17,17 +24,19 @@ from pydantic import Field, model_validator
 
 from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.defenses.vicinal_defense import VicinalDefense, VicinityConfig
+from rvdlib.models.base import Victim
 
 
 class ClosedFormConfig(VicinityConfig):
     """The choices that are left when nothing iterates. Unknown names are refused."""
 
     k: int = Field(30, ge=1, description="neighbours")
-    unobserved_weight: float = Field(
-        0.1, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
-    )
+    unobserved_weight: float = Field(0.1, ge=0, le=1, description="ω of the vicinal loss")
     proximal_weight: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="λ, the pull back to the trained victim"
+    )
+    regularizer: Literal["coupled", "none"] = Field(
+        "none", description="coupled: the victim's own stands in the vicinal loss, beside λ"
     )
     groups: int = Field(
         1, ge=1, description="into which neighbours are dealt; the median of their scores is served"
@@ -47,9 +56,21 @@ class ClosedFormRVD(VicinalDefense):
     first, each group has its own regression with its share of λ, and an item's score is the median
     of theirs (the median of means of Nemirovsky and Yudin 1983). Fakes shift it within what the
     other groups say, and carry it arbitrarily far only if they are in half of the groups.
+
+    Raises:
+        ValueError: for ``regularizer="coupled"`` of a victim whose regulariser counts cells: there
+            is one pull for all items, and its would differ from item to item.
     """
 
     Config = ClosedFormConfig
+
+    def __init__(self, victim: Victim, **choices):
+        super().__init__(victim, **choices)
+        if self.config.regularizer == "coupled" and victim.loss.per_cell:
+            raise ValueError(
+                f"regularizer must be none: that of {victim.name} grows with an item's ratings, and "
+                "the closed form has one pull for all items; RVD with scope='decoder' descends on it"
+            )
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
@@ -78,13 +99,20 @@ class ClosedFormRVD(VicinalDefense):
         with torch.no_grad():
             offsets, factors = victim.encode(victim.parameters, everyone)
             silence = victim.unobserved_target(everyone)
+        config, pull, kept = self.config, self.config.proximal_weight, 1.0
+        if config.regularizer == "coupled":
+            pull += (config.k + config.include_user) * victim.loss.reg
+            kept = config.proximal_weight / pull
+        bias = kept * victim.parameters["item_bias"].numpy()
+        if "item_bias" in victim.constants:
+            bias = None
         return VicinalRegression(
             user_factors=factors.numpy(),
             offsets=offsets.numpy(),
-            item_factors=victim.parameters["item_factors"].numpy(),
-            item_bias=victim.parameters["item_bias"].numpy(),
+            item_factors=kept * victim.parameters["item_factors"].numpy(),
+            item_bias=bias,
             ratings=victim.train,
             unobserved_target=silence.numpy(),
-            unobserved_weight=self.config.unobserved_weight,
-            proximal_weight=self.config.proximal_weight / self.config.groups,
+            unobserved_weight=config.unobserved_weight,
+            proximal_weight=pull / config.groups,
         )

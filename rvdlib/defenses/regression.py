@@ -25,7 +25,7 @@ A Gaussian process may hear its evidence in parts, and here only the second depe
        s_ui += R_Ouᵀ (I + (1 − ω) R_OO)⁻¹ (r_O − ω y⁰_O − (1 − ω) s̃_Oi),   s̃_oi = ã_o + z̃_o · (w_i, b_i)
 
 No system here has an eigenvalue below 1 (or λ), whatever the rank of K: neighbours may be
-identical or more than d + 1, and ω may be 0 (the paper's loss: step 1 changes nothing) or 1
+identical or more than d + 1, and ω may be 0 (step 1 changes nothing) or 1
 (step 2 uses no score). K itself is rounded, to about 10⁻¹⁶ max ‖z‖², and that must stay small
 beside λ: hence a least λ.
 """
@@ -51,7 +51,7 @@ class VicinalRegression:
 
     Args:
         user_factors: (users, d) h; ``offsets`` (users,) a.
-        item_factors: (items, d) w; ``item_bias`` (items,) b.
+        item_factors: (items, d) w; ``item_bias`` (items,) b, or None for a decoder without.
         ratings: (users, items) CSR; what is stored is observed, zeros too.
         unobserved_target: (users,) y⁰, what an unobserved cell is taken to be.
         unobserved_weight: ω in [0, 1].
@@ -69,23 +69,24 @@ class VicinalRegression:
         user_factors: np.ndarray,
         offsets: np.ndarray,
         item_factors: np.ndarray,
-        item_bias: np.ndarray,
+        item_bias: np.ndarray | None,
         ratings: sp.csr_matrix,
         unobserved_target: np.ndarray,
         unobserved_weight: float,
         proximal_weight: float,
     ):
+        biased, items = item_bias is not None, len(np.atleast_1d(item_factors))
         arrays = {
             "user_factors": np.asarray(user_factors),
             "offsets": np.asarray(offsets, dtype=np.float64),
             "item_factors": np.asarray(item_factors),
-            "item_bias": np.asarray(item_bias),
+            "item_bias": np.asarray(item_bias) if biased else np.zeros(items, dtype=np.float32),
             "unobserved_target": np.asarray(unobserved_target, dtype=np.float64),
         }
         _check(arrays, ratings, unobserved_weight, proximal_weight)
         dtype = np.result_type(arrays["user_factors"], arrays["item_factors"], np.float32)
         factors = arrays["user_factors"].astype(np.float64)
-        self._latent = np.column_stack([factors, np.ones(len(factors))])
+        self._latent = np.column_stack([factors, np.full(len(factors), float(biased))])
         self._offsets, self._silence = arrays["offsets"], arrays["unobserved_target"]
         self._decoder = np.column_stack([arrays["item_factors"], arrays["item_bias"]]).astype(dtype)
         self._ratings = ratings

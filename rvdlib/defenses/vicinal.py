@@ -4,43 +4,47 @@ To serve user u: find the k nearest neighbours, fine-tune a private copy of the 
 training loss of their rows, recommend with the copy, and let it go. The paper restores the shared
 weights instead; a copy per call is the same specification, and safe with threads and interrupts.
 
+The training loss is all of it: the data term, the victim's own unobserved weight ω, its regulariser
+and its optimiser (:mod:`rvdlib.models.loss`). So a parameter that no neighbour's row depends on is
+not left as it was: where the regulariser counts every parameter, it decays, under Adam by nearly one
+learning rate a step. The vicinity forgets what it does not rehearse. Parts of the loss are left out
+by name, ``regularizer="none"`` and ``unobserved_weight=0``, and the neighbours by ``neighbors``.
+
 This is the plain form, one user after the other: the reference that faster forms are held to.
 """
 
-import itertools
-from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rvdlib.defenses.vicinal_defense import VicinalDefense, VicinityConfig
-from rvdlib.models.base import DECODER, Objective
-from rvdlib.seeding import stream
+from rvdlib.models.base import DECODER, Objective, Parameters
+from rvdlib.models.loss import Loss, Optimizer, Regularizer
 from rvdlib.threads import single_thread
 
 
 class RVDConfig(VicinityConfig):
     """The choices that the paper leaves open. Unknown names are refused."""
 
-    steps: int = Field(20, ge=0, description="of the optimiser; a full batch makes a step an epoch")
+    neighbors: Literal["nearest", "random", "none"] = Field(
+        "nearest",
+        description="random, none: controls; the k rows of other users drawn at random, or no row",
+    )
+    steps: int = Field(20, ge=0, description="of the optimiser, each on the whole vicinity")
     learning_rate: float = Field(0.01, gt=0)
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
-    batch_size: int | None = Field(None, ge=1, description="rows in a step; None: all of them")
-    scope: Literal["all", "decoder", "encoder"] = Field("all", description="parameters that move")
-    unobserved_weight: float = Field(
-        0.0, ge=0, le=1, description="ω of the vicinal loss; 0 is the paper's"
+    optimizer: Optimizer | None = Field(
+        None, description="None: the victim's own, see rvdlib.models.loss"
+    )
+    scope: Literal["all", "decoder"] = Field("all", description="parameters that move")
+    regularizer: Regularizer = Field(
+        "coupled", description="of the victim's own weight; none: the data term alone"
+    )
+    unobserved_weight: float | None = Field(
+        None, ge=0, le=1, description="ω of the vicinal loss; None: the victim's own"
     )
     proximal_weight: float = Field(0.0, ge=0, description="λ, the pull back to the trained victim")
-    seed: int = Field(0, ge=0, description="of the mini-batches")
-
-    @model_validator(mode="after")
-    def _momentum_is_sgds(self) -> Self:
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError("momentum is a choice of sgd: adam has its own")
-        return self
 
 
 class RVD(VicinalDefense):
@@ -48,56 +52,71 @@ class RVD(VicinalDefense):
 
     Config = RVDConfig
 
+    @property
+    def loss(self) -> Loss:
+        """What fine-tuning descends: the victim's own loss, but for what was chosen otherwise."""
+        return self.victim.loss.variant(self.config.unobserved_weight, self.config.regularizer)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return self.config.optimizer or self.victim.loss.optimizer
+
     @single_thread()
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
         users = self.victim.rows(users)
-        vicinities = self.vicinity(users)
-        scores = [self._score_one(u, rows) for u, rows in zip(users, vicinities, strict=True)]
+        scores = [
+            self.victim.score_with(self.fine_tune(rows), np.array([user]))[0]
+            for user, rows in zip(users, self.vicinity(users), strict=True)
+        ]
         return np.stack(scores) if scores else self.victim.score(users)
 
     @single_thread()
-    def fine_tune(self, user: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """The victim's parameters after fine-tuning a private copy on ``rows``.
+    def fine_tune(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """The victim's parameters after fine-tuning a private copy on the ``rows`` of some users.
 
         Those out of scope are the victim's own tensors: not to be written to.
         """
-        config, trained = self.config, self.victim.parameters
-        (user,) = self.victim.rows([user])
+        return self._descend(np.asarray(rows, dtype=np.int64), max(len(rows), 1))
+
+    @single_thread()
+    def decayed(self) -> dict[str, torch.Tensor]:
+        """The victim's parameters after as many steps down the regulariser alone.
+
+        These steps are those of every number that the rows of a vicinity do not depend on. They
+        depend on its trained value, and on no user.
+        """
+        n_rows = self.config.k * (self.config.neighbors != "none") + self.config.include_user
+        return self._descend(np.empty(0, dtype=np.int64), max(n_rows, 1))
+
+    def _descend(self, rows: np.ndarray, n_rows: int) -> dict[str, torch.Tensor]:
+        config, loss, trained = self.config, self.loss, self.victim.parameters
         moving = {
             name: value.clone().requires_grad_()
             for name, value in trained.items()
-            if config.scope == "all" or (name in DECODER) == (config.scope == "decoder")
+            if name not in self.victim.constants and (config.scope == "all" or name in DECODER)
         }
         parameters = {**trained, **moving}
-        if config.optimizer == "adam":
-            optimizer = torch.optim.Adam(moving.values(), lr=config.learning_rate, fused=True)
-        else:
-            optimizer = torch.optim.SGD(
-                moving.values(), lr=config.learning_rate, momentum=config.momentum, fused=True
-            )
-        for objective in self._objectives(user, rows):
+        kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer]
+        optimizer = kind(moving.values(), lr=config.learning_rate, fused=True)
+        objective: Objective = self.victim.objective(rows, loss)
+        shrinking = {}
+        if loss.regularizer == "decoupled":
+            weights = self.victim.regularizer_weights(rows, loss)
+            shrinking = {n: 1 - 2 * config.learning_rate * weights[n] for n in moving}
+        for _ in range(config.steps):
             optimizer.zero_grad()
-            loss = objective(parameters)
+            total = objective(parameters)
             if config.proximal_weight:
-                moved = sum(((moving[name] - trained[name]) ** 2).sum() for name in moving)
-                loss = loss + config.proximal_weight / len(rows) * moved
-            loss.backward()
+                moved = _squared_distance(moving, trained)
+                total = total + config.proximal_weight / n_rows * moved
+            total.backward()
+            with torch.no_grad():
+                for name, factor in shrinking.items():
+                    moving[name].mul_(factor)
             optimizer.step()
         return {name: value.detach() for name, value in parameters.items()}
 
-    def _score_one(self, user: int, rows: np.ndarray) -> np.ndarray:
-        return self.victim.score_with(self.fine_tune(user, rows), np.array([user]))[0]
 
-    def _objectives(self, user: int, rows: np.ndarray) -> Iterator[Objective]:
-        """What each step descends: all the rows, or shuffled mini-batches, epoch after epoch."""
-        size = self.config.batch_size or len(rows)
-        if size >= len(rows):
-            objective = self.victim.objective(rows, self.config.unobserved_weight)
-            yield from itertools.repeat(objective, self.config.steps)
-            return
-        rng = stream(self.config.seed, "vicinal", int(user))
-        epochs = (rng.permutation(rows) for _ in itertools.count())
-        batches = (e[start : start + size] for e in epochs for start in range(0, len(e), size))
-        for batch in itertools.islice(batches, self.config.steps):
-            yield self.victim.objective(batch, self.config.unobserved_weight)
+def _squared_distance(moving: Parameters, trained: Parameters) -> torch.Tensor:
+    return sum(((value - trained[name]) ** 2).sum() for name, value in moving.items())

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rvdlib.arguments import as_indices
 from rvdlib.data import HeldOut
 from rvdlib.models import saving
+from rvdlib.models.loss import Loss
 from rvdlib.seeding import check_generator
 from rvdlib.threads import single_thread
 
@@ -70,6 +71,8 @@ class Victim(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[VictimConfig]] = VictimConfig
+    # Parameters that no training moves. An item_bias among them is zero.
+    constants: ClassVar[frozenset[str]] = frozenset()
     parameters: dict[str, torch.Tensor]
     train: sp.csr_matrix
     levels: np.ndarray
@@ -83,6 +86,11 @@ class Victim(ABC):
     def ranking(self) -> bool:
         """Whether unobserved cells count as zeros in training (the ranking regime)."""
         return self.config.unobserved_weight > 0
+
+    @property
+    def loss(self) -> Loss:
+        """What training descends, and fine-tuning after it."""
+        return Loss(self.config.unobserved_weight, self.config.reg)
 
     @property
     def max_rating(self) -> float:
@@ -187,23 +195,34 @@ class Victim(ABC):
         offset, _ = self.encode(self.parameters, users)
         return torch.zeros_like(offset) if self.ranking else offset.detach()
 
-    def objective(self, users: np.ndarray, unobserved_weight: float) -> Objective:
-        """Parameters → the training loss on the rows of ``users``, a mean over them; differentiable.
+    def regularizer_weights(self, users: np.ndarray, loss: Loss) -> dict[str, float | torch.Tensor]:
+        """D by name of a parameter, a number or broadcastable to it, for the rows of ``users``."""
+        return {name: loss.reg for name in self.parameters if name not in self.constants}
 
-        (1/B) Σ_v Σ_i c_vi (y_vi − s_vi)², with c = 1 and y the rating where there is one, and
-        c = ω (``unobserved_weight``), y = y⁰_v elsewhere.
+    def objective(self, users: np.ndarray, loss: Loss | None = None) -> Objective:
+        """Parameters → the loss on the rows of ``users``, a mean over them; differentiable.
+
+        Args:
+            loss: the victim's own unless said. A ``coupled`` regulariser is part of the objective;
+                a ``decoupled`` one is not, because no function of the parameters descends as it does.
         """
-        users = self.rows(users)
+        users, loss = self.rows(users), loss or self.loss
         rows = self.train[users]
         ratings = torch.from_numpy(rows.toarray())
         rows.data = np.ones_like(rows.data)
         observed = torch.from_numpy(rows.toarray()) > 0
         target = torch.where(observed, ratings, self.unobserved_target(users)[:, None])
-        weight = torch.where(observed, 1.0, unobserved_weight) / len(users)
+        weight, n_rows = torch.where(observed, 1.0, loss.unobserved_weight), max(len(users), 1)
         encoder = self.encoder(users)
-        return lambda parameters: (
-            weight * (target - decode(parameters, *encoder(parameters))) ** 2
-        ).sum()
+        decays = self.regularizer_weights(users, loss) if loss.regularizer == "coupled" else {}
+
+        def value(parameters: Parameters) -> torch.Tensor:
+            data = (weight * (target - decode(parameters, *encoder(parameters))) ** 2).sum()
+            return data / n_rows + sum(
+                (d * parameters[name] ** 2).sum() for name, d in decays.items()
+            )
+
+        return value
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) in stars, float32.

@@ -125,7 +125,7 @@ class EncoderVictim(Victim):
         items = torch.from_numpy(rows.indices.astype(np.int64))
         scores = sampled_product(factors, weights, rows) + bias[items] + offset[row_of]
         loss = ((torch.from_numpy(rows.data) - scores) ** 2).sum()
-        omega = self.config.unobserved_weight
+        omega = self.loss.unobserved_weight
         if omega:  # offsets are zero in this regime
             users_1 = torch.cat([factors, torch.ones(len(users), 1)], 1)
             items_1 = torch.cat([weights, bias[:, None]], 1)
@@ -140,7 +140,7 @@ class EncoderVictim(Victim):
         adam = torch.optim.Adam(
             parameters.values(),
             lr=self.config.learning_rate,
-            weight_decay=2 * self.config.reg,
+            weight_decay=self.loss.weight_decay,
             fused=True,
         )
         stopping = EarlyStopping(self, validation)

@@ -16,6 +16,7 @@ from pydantic import Field
 from rvdlib.models.base import Victim, VictimConfig
 from rvdlib.models.fitting import EarlyStopping
 from rvdlib.models.least_squares import solve_rows
+from rvdlib.models.loss import Loss
 
 
 class MFConfig(VictimConfig):
@@ -37,6 +38,33 @@ class MF(Victim):
             shapes["user_bias"] = (n_users,)
         return super().parameter_shapes() | shapes
 
+    @property
+    def loss(self):
+        """Each cell regularises its user's and its item's row; see :mod:`rvdlib.models.loss`."""
+        optimizer = "adam" if self.ranking else "sgd"
+        return Loss(self.config.unobserved_weight, self.config.reg, True, optimizer)
+
+    def regularizer_weights(self, users, loss):
+        (n_users, n_items), cells, omega = (
+            self.train.shape,
+            self.train[users],
+            loss.unobserved_weight,
+        )
+        scale = loss.reg / max(len(users), 1)
+        by_user, by_item = np.zeros(n_users), np.bincount(cells.indices, minlength=n_items)
+        np.add.at(by_user, users, np.diff(cells.indptr) + omega * n_items)
+        by_user, by_item = (
+            torch.from_numpy(scale * each) for each in (by_user, by_item + omega * len(users))
+        )
+        weights = {
+            "user_factors": by_user[:, None],
+            "user_bias": by_user,
+            "item_factors": by_item[:, None],
+            "item_bias": by_item,
+        }
+        moving = super().regularizer_weights(users, loss)
+        return {name: weights[name].to(self.parameters[name].dtype) for name in moving}
+
     def encoder(self, users):
         users = torch.tensor(users)
 
@@ -48,7 +76,8 @@ class MF(Victim):
 
         return encode
 
-    def _fit(self, validation, rng):
+    def first_arrays(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Parameters before training, float32."""
         n_users, n_items = self.train.shape
         size, std = self.config.embedding_size, np.float32(self.config.initial_std)
         arrays = {
@@ -58,6 +87,10 @@ class MF(Victim):
         }
         if not self.ranking:
             arrays["user_bias"] = np.zeros(n_users, dtype=np.float32)
+        return arrays
+
+    def _fit(self, validation, rng):
+        arrays = self.first_arrays(rng)
         stopping = EarlyStopping(self, validation)
         epochs = self._least_squares(arrays) if self.ranking else self._descent(arrays, rng)
         for _ in epochs:
@@ -69,6 +102,7 @@ class MF(Victim):
         """One epoch of SGD per step, in a fresh random order of the ratings."""
         coo = self.train.tocoo()
         values = coo.data - np.float32(self.mean_rating)
+        reg = np.float32(self.loss.reg)
         rate = self.config.learning_rate
         for _ in range(self.config.epochs):
             order = rng.permutation(len(values))
@@ -82,7 +116,7 @@ class MF(Victim):
                 arrays["user_bias"],
                 arrays["item_bias"],
                 np.float32(rate),
-                np.float32(self.config.reg),
+                reg,
             )
             rate *= self.config.learning_rate_decay
             yield
@@ -91,7 +125,7 @@ class MF(Victim):
         """One sweep over users, then items, per step; the bias is a factor whose user side is 1."""
         users, items, bias = arrays["user_factors"], arrays["item_factors"], arrays["item_bias"]
         by_user, by_item = self.train, self.train.T.tocsr()
-        omega, reg = np.float32(self.config.unobserved_weight), np.float32(self.config.reg)
+        omega, reg = np.float32(self.loss.unobserved_weight), np.float32(self.loss.reg)
         ones = np.ones((len(users), 1), dtype=np.float32)
         zeros = np.zeros(len(users), dtype=np.float32)
         for _ in range(self.config.epochs):

@@ -660,7 +660,7 @@ def test_a_good_model_passes_and_stays_as_it_was(model, dtype):
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_our_victims_pass_as_modules_and_as_recommenders(kind):
     victim = trained(*kind)
-    assert passed(check_defender(VictimModule(victim, 0.1), 64, optimizer="sgd", momentum=0.5))
+    assert passed(check_defender(VictimModule(victim, 0.1), 64, optimizer="sgd", weight_decay=0.1))
     assert passed(check_defender(victim, 64))
 
 

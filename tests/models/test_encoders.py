@@ -42,6 +42,21 @@ def test_nsvd_sums_what_a_user_rated(fit, regime):
     assert offset == pytest.approx(np.broadcast_to(expected, len(offset)), abs=1e-6)
 
 
+def test_without_biases_a_score_is_one_product(fit, regime):
+    _, arrays, offset, factors = _encoded(fit, "PlainMF", regime)
+    assert arrays.keys() == {"user_factors", "item_factors", "item_bias"}
+    assert np.array_equal(factors, arrays["user_factors"])
+    assert not offset.any()
+    assert not arrays["item_bias"].any()
+
+
+def test_plain_nsvd_sums_without_a_mean_and_without_a_root(fit, regime):
+    ratings, arrays, offset, factors = _encoded(fit, "PlainNSVD", regime)
+    assert factors == pytest.approx((ratings > 0) @ arrays["implicit_factors"], abs=1e-5)
+    expected = arrays["user_bias"] if regime == "rating" else 0
+    assert offset == pytest.approx(np.broadcast_to(expected, len(offset)), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["AutoRec", "CDAE"])
 def test_autoencoders_squash_the_profile(fit, name, regime):
     ratings, arrays, offset, factors = _encoded(fit, name, regime)

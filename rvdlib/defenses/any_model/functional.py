@@ -8,7 +8,12 @@ The model is a ``torch.nn.Module`` that holds its own data. ``users`` is a LongT
 
 Each served user u has parameters θ_u of their own, which start at the trained θ̂ and descend
 
-    (1/|N|) Σ_{v ∈ N} ℓ_v(θ_u) + (λ/|N|) ‖θ_u − θ̂‖²,        N = N_k(u), as in rvdlib.defenses.RVD
+    (1/|N|) Σ_{v ∈ N} ℓ_v(θ_u) + (δ/2) ‖θ_u‖² + (λ/|N|) ‖θ_u − θ̂‖²,     N = N_k(u), as in
+                                                                        rvdlib.defenses.RVD
+
+δ is the ``weight_decay`` that the model was trained with, as ``torch.optim`` has it: in the gradient,
+or ``decoupled``, as in AdamW. Any other regulariser is part of ``row_loss``: whole, if it is one of
+all parameters, for the mean over rows leaves it as it is.
 
 The θ_u of a chunk of users are stacked. ``torch.func.functional_call`` makes the model a function
 of its parameters, ``torch.func.vmap`` maps it over the stack, and as nobody's loss knows another's
@@ -16,7 +21,8 @@ parameters, the gradient of the losses' sum is everybody's own. Adam and SGD wor
 so one ``torch.optim`` optimiser of the stack is one for each user.
 
 Where the loss of a few rows depends on few rows of large parameters, as with embeddings, a model
-may say so, and only those are copied, fine-tuned and put back for the scores. Its fourth method is
+may say so, and only those are copied, fine-tuned and put back for the scores, among the others as
+the weight decay alone leaves them. Its fourth method is
 
     touched(vicinities)   (B, k) users → places, data
 
@@ -33,14 +39,15 @@ device of the model's parameters; only the CPU is tested.
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch.func import functional_call, vmap
 
 from rvdlib.arguments import as_indices
+from rvdlib.models.loss import Regularizer
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.threads import single_thread
 
@@ -59,7 +66,8 @@ class FunctionalRVDConfig(BaseModel):
     steps: int = Field(20, ge=0, description="of the optimiser, each on the whole vicinity")
     learning_rate: float = Field(0.01, gt=0)
     optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="δ of the training")
+    regularizer: Regularizer = Field("coupled", description="how δ enters; none: not at all")
     parameters: tuple[str, ...] | None = Field(
         None, description="those that move, by name or by module; None: whatever requires_grad"
     )
@@ -70,12 +78,6 @@ class FunctionalRVDConfig(BaseModel):
     chunk_size: int | None = Field(
         None, ge=1, description="users fine-tuned at once; None: by the size of what moves"
     )
-
-    @model_validator(mode="after")
-    def _momentum_is_sgds(self) -> Self:
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError("momentum is a choice of sgd: adam has its own")
-        return self
 
 
 class FunctionalRVD:
@@ -105,6 +107,7 @@ class FunctionalRVD:
             fitting = _CHUNK_VICINITIES
         self.chunk_size = self.config.chunk_size or fitting
         self._n_users = n_users
+        self._idle = self._decayed()
         everyone = torch.arange(n_users, device=self._device)
         with torch.no_grad(), single_thread():
             latent = _private(model).latent
@@ -169,10 +172,7 @@ class FunctionalRVD:
             return functional_call(model, {**trained, **own}, ("row_loss", data)).mean()
 
         each = vmap if self.chunk_size > 1 else _of_one
-        kind, own = torch.optim.Adam, {}
-        if self.config.optimizer == "sgd":
-            kind, own = torch.optim.SGD, {"momentum": self.config.momentum}
-        optimizer = kind(tensors, lr=self.config.learning_rate, fused=True, **own)
+        optimizer = self._optimizer(tensors)
         for _ in range(self.config.steps):
             optimizer.zero_grad()
             total = each(loss)(stack, data).sum()
@@ -187,11 +187,40 @@ class FunctionalRVD:
         def score(n):
             tuned = {name: stack[name][n] for name in moving}
             for name in places.keys() & tuned.keys():
-                tuned[name] = trained[name].index_copy(0, places[name][n], tuned[name])
+                idle = self._idle[name.removeprefix("model.")]
+                tuned[name] = idle.index_copy(0, places[name][n], tuned[name])
             return functional_call(model, {**trained, **tuned}, ("__call__", users[n : n + 1]))
 
         with torch.no_grad():
             return torch.cat([score(n) for n in range(len(users))])
+
+    def _optimizer(self, tensors: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        config = self.config
+        decay = 0.0 if config.regularizer == "none" else config.weight_decay
+        options = {"lr": config.learning_rate, "weight_decay": decay, "fused": True}
+        if config.optimizer == "sgd":  # where decoupled and coupled are the same
+            return torch.optim.SGD(tensors, **options)
+        kinds = {"decoupled": torch.optim.AdamW}
+        return kinds.get(config.regularizer, torch.optim.Adam)(tensors, **options)
+
+    @single_thread()
+    @torch.inference_mode(False)
+    def _decayed(self) -> dict[str, torch.Tensor]:
+        """What moves, after as many steps down weight decay and pull: untouched rows, for everybody."""
+        config, trained = self.config, {}
+        for name in self.moving:
+            trained[name] = self.model.get_parameter(name).detach().clone()
+        if not config.weight_decay or config.regularizer == "none":
+            return trained
+        n_rows = config.k + config.include_user
+        moved = {name: value.clone() for name, value in trained.items()}
+        optimizer = self._optimizer(list(moved.values()))
+        for _ in range(config.steps):
+            for name, value in moved.items():
+                pull = 2 * config.proximal_weight / n_rows
+                value.grad = pull * (value - trained[name])
+            optimizer.step()
+        return moved
 
     @property
     def _device(self) -> torch.device:

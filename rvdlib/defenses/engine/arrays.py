@@ -19,7 +19,8 @@ def workspace(
 ) -> Workspace:
     """Memory for vicinities of k users who have up to ``n_ratings`` ratings together."""
     rated, block = min(n_items, n_ratings), block_rows(size)
-    rows = n_items if descent.everywhere else rated
+    everywhere = descent.silent_weight > 0
+    rows = n_items if everywhere else rated
     per_line = 64 // dtype.itemsize
 
     def numbers(*shape):
@@ -34,7 +35,7 @@ def workspace(
     def indices(count):
         return np.zeros(count, dtype=np.int32)
 
-    in_blocks = descent.everywhere and not descent.encoder_moves
+    in_blocks = everywhere and not descent.encoder_moves
     power = numbers((k + 1) * size)
     return Workspace(
         Moving(

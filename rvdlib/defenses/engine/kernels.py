@@ -1,18 +1,20 @@
 """The descent of iterative RVD on what can move, user by user, compiled.
 
-The vicinal loss of a step, over a batch of B of the k neighbours, is
+The vicinal loss over the k neighbours is
 
-    (1/B) Σ_v Σ_i c_vi (s_vi − y_vi)² + (λ/k) ‖θ − θ̂‖²,        s_vi = a_v + h_v · w_i + b_i
+    (1/k) Σ_v Σ_i c_vi (s_vi − y_vi)² + Σ_θ D_θ θ² + (λ/k) ‖θ − θ̂‖²,      s_vi = a_v + h_v · w_i + b_i
 
 for every encoder h_v = f(Σ_j x_vj E_j + P_v + c), a_v = α_v + β_v. With the slopes
-g_vi = (2/B) c_vi (s_vi − y_vi) and δ_v = f'(·) Σ_i g_vi w_i its gradients are
+g_vi = (2/k) c_vi (s_vi − y_vi) and δ_v = f'(·) Σ_i g_vi w_i its gradients are
 
     w_i: Σ_v g_vi h_v    b_i: Σ_v g_vi    E_j: Σ_v x_vj δ_v    P_v: δ_v    c: Σ_v δ_v    β_v: Σ_i g_vi
 
-and 2λ/k (θ − θ̂) more. Where c_vi = 0 there is no gradient, and without any a parameter and its
-moments stay where they are under every optimiser here. So with ω = 0 the rows are the items that
-the vicinity rated, and a step costs what its ratings cost (:func:`_step_sparse`). With ω > 0 they
-are all items (:func:`_step_dense`).
+and 2 D θ + 2λ/k (θ − θ̂) more; a decoupled regulariser is left out of the gradient and takes
+2 η D θ from θ itself before the step. The weights D are those of :mod:`rvdlib.models.loss`. Where no
+c_vi counts, a parameter's steps depend on its own trained value alone: they are made once for all
+users (:meth:`rvdlib.defenses.RVD.decayed`) and stand in what is called *idle* here. So with ω = 0
+the rows are the items that the vicinity rated, and a step costs what its ratings cost
+(:func:`_step_sparse`). With ω > 0 they are all items (:func:`_step_dense`).
 
 What makes it fast. Sums over cells take four at a time. The gradient of a block of rows stays in
 the L1 cache until the rows have moved. With ω > 0 and a frozen encoder rows do not depend on each
@@ -75,13 +77,19 @@ class Ratings(NamedTuple):
 class Descent(NamedTuple):
     """What a step does."""
 
-    decoder_moves: bool
     encoder_moves: bool
+    bias_moves: bool  # b
     adam: bool
-    momentum: float
     rates: np.ndarray  # (steps, 2) Adam's η / (1 − β₁ᵗ) and (1 − β₂ᵗ)^-1/2, or η and anything
-    everywhere: bool  # whether every item is a row: ω > 0
+    learning_rate: float  # η
+    rated_weight: float  # 2/k
+    silent_weight: float  # 2ω/k; above 0, every item is a row
     pull: float  # 2λ/k
+    decay: float  # 2D of every parameter
+    cell_decay: float  # and more for each cell of a row: 2 reg/k
+    silent_users: float  # cells that an item's row has without raters: ωk
+    silent_items: float  # and a user's: ω · items
+    decoupled: bool  # whether the regulariser stays out of the gradient
 
 
 class Moving(NamedTuple):
@@ -143,14 +151,13 @@ class Workspace(NamedTuple):
 
 @_compiled
 def fine_tune(
-    users, vicinities, batches, decoder, encoder, ratings, descent, block, space,
+    users, vicinities, decoder, encoder, idle, ratings, descent, block, space,
     factors, offsets, n_moved, moved_items, moved_scores,
 ):  # fmt: skip
     """Fine-tune on each of ``vicinities`` (B, k), k distinct users each, and score with that.
 
     Args:
-        batches: (B or 1, steps or 1, 2, k) what each neighbour's ratings, and silence, weigh in
-            each step, 2/B c.
+        idle: the encoder where no rating of the vicinity reaches, after the last step.
         block: rows whose gradient is formed before they move.
         factors: (B, d), set to each user's h after the last step; ``offsets`` (B,) to the user's a.
         n_moved: (B,), set to the number of rows; ``moved_items`` and ``moved_scores`` (B, rows)
@@ -158,36 +165,33 @@ def fine_tune(
     """
     moving, vicinity, cells = space.moving, space.vicinity, space.cells
     steps, size, k = len(descent.rates), factors.shape[1], vicinities.shape[1]
-    latent = vicinity.latent[_at(k, size)]
+    latent, everywhere = vicinity.latent[_at(k, size)], descent.silent_weight > 0
     for b in range(len(users)):
-        user, neighbours, schedule = users[b], vicinities[b], batches[b % len(batches)]
-        n_rated, n_rows = _lay_out(neighbours, ratings, descent.everywhere, cells)
+        user, neighbours = users[b], vicinities[b]
+        n_rated, n_rows = _lay_out(neighbours, ratings, everywhere, cells)
         _load_encoder(neighbours, n_rated, encoder, cells.item_of, moving)
         for o in range(k):
             vicinity.silence[o] = ratings.silence[neighbours[o]]
-        at_once = block if descent.everywhere and not descent.encoder_moves else max(n_rows, 1)
+        at_once = block if everywhere and not descent.encoder_moves else max(n_rows, 1)
         for begin in range(0, max(n_rows, 1), at_once):
             end = min(begin + at_once, n_rows)
             _load_decoder(cells.item_of[begin:end], decoder, moving)
             for step in range(steps):
-                weights = schedule[step % len(schedule)]
                 if descent.encoder_moves or begin == step == 0:
                     _encode(neighbours, encoder, moving, cells, vicinity)
                 _clear(vicinity.latent_gradient)
                 _clear(vicinity.offset_gradient)
-                if descent.everywhere:
+                if everywhere:
                     for row in range(begin, end, block):
                         last, start = min(row + block, end), row - begin
-                        _step_dense(
-                            row, last, start, n_rated, step, weights, decoder, descent, space
-                        )
+                        _step_dense(row, last, start, n_rated, step, decoder, descent, space)
                 else:
-                    _step_sparse(n_rows, block, step, weights, decoder, descent, space)
+                    _step_sparse(n_rows, block, step, decoder, descent, space)
                 if descent.encoder_moves:
                     _step_encoder(neighbours, n_rated, block, step, encoder, descent, space)
             if begin == 0:
                 offsets[b] = _encode_user(
-                    user, neighbours, encoder, ratings, moving, cells.row_of, vicinity
+                    user, neighbours, idle, ratings, moving, cells.row_of, vicinity
                 )
             rows, bias = moving.decoder_rows[0], moving.decoder_bias[0, : end - begin]
             _score_rows(latent, offsets[b], rows, bias, moved_scores[b, begin:end])
@@ -200,7 +204,7 @@ def fine_tune(
 
 @_compiled
 def finish(bias, offsets, n_moved, moved_items, moved_scores, stars, scores):
-    """From products h · w (B, items) to scores in ``stars``, the rows that moved put in place."""
+    """From products h · w (B, items) to scores in ``stars``, the rows put in place; b is idle's."""
     for b in range(len(scores)):
         line = scores[b]
         for item in range(len(line)):
@@ -322,10 +326,21 @@ def _clear(x):
 
 
 @_inlined
-def _set_pull(pull, values, trained, gradient):
-    """gradient = pull · (values − trained)"""
+def _hold(pull, decay, keep, values, trained, gradient):
+    """gradient = pull · (values − trained) + decay · values; values *= keep"""
     for f in range(len(values)):
-        gradient[f] = pull * (values[f] - trained[f])
+        gradient[f] = pull * (values[f] - trained[f]) + decay * values[f]
+        values[f] *= keep
+
+
+@_inlined
+def _decay(n_cells, descent, like):
+    """What a row of so many cells adds of itself to its gradient, and what it keeps of itself."""
+    number = like.dtype.type
+    decay = descent.decay + descent.cell_decay * n_cells
+    if descent.decoupled:
+        return number(0), number(1 - descent.learning_rate * decay)
+    return number(decay), number(1)
 
 
 @_inlined
@@ -491,17 +506,24 @@ def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
     if len(encoder.own_factors):
         for o in range(k):
             values, trained = moving.own_rows[0, _at(o, size)], encoder.own_factors[neighbours[o]]
-            _set_pull(pull, values, trained, gradients[_at(o, size)])
+            n_cells = cells.first[o + 1] - cells.first[o] + descent.silent_items
+            decay, keep = _decay(n_cells, descent, delta)
+            _hold(pull, decay, keep, values, trained, gradients[_at(o, size)])
         _add(one, delta, gradients[: k * size])
         _move(moving.own_rows, 0, k * size, gradients, step, descent)
     if len(encoder.user_bias):
         for o in range(k):
-            away = moving.user_bias[0, o] - encoder.user_bias[neighbours[o]]
-            numbers[o] = vicinity.offset_gradient[o] + pull * away
+            value, trained_bias = moving.user_bias[0, o], encoder.user_bias[neighbours[o]]
+            n_cells = cells.first[o + 1] - cells.first[o] + descent.silent_items
+            decay, keep = _decay(n_cells, descent, delta)
+            held = pull * (value - trained_bias) + decay * value
+            numbers[o] = vicinity.offset_gradient[o] + held
+            moving.user_bias[0, o] = keep * value
         _move(moving.user_bias, 0, k, numbers, step, descent)
     if len(encoder.hidden_bias):
         gradient = gradients[:size]
-        _set_pull(pull, moving.hidden_bias[0, :size], encoder.hidden_bias[0], gradient)
+        decay, keep = _decay(0, descent, delta)
+        _hold(pull, decay, keep, moving.hidden_bias[0, :size], encoder.hidden_bias[0], gradient)
         for o in range(k):
             _add(one, delta[_at(o, size)], gradient)
         _move(moving.hidden_bias, 0, size, gradients, step, descent)
@@ -509,7 +531,7 @@ def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
         values, trained = moving.profile_rows[0], encoder.profile_factors
         for first in range(0, n_rated, block):
             last = min(first + block, n_rated)
-            _sum_rows(first, last, pull, values, trained, cells.input, delta, gradients, cells)
+            _sum_rows(first, last, values, trained, cells.input, delta, gradients, cells, descent)
             _move(
                 moving.profile_rows, first * size, (last - first) * size, gradients, step, descent
             )
@@ -519,14 +541,16 @@ def _step_encoder(neighbours, n_rated, block, step, encoder, descent, space):
 
 
 @_compiled
-def _sum_rows(first, last, pull, values, trained, weights, vectors, gradients, cells):
-    """Gradients of a block of rated rows: the pull, and Σ over cells of weight · vector."""
-    size = trained.shape[1]
+def _sum_rows(first, last, values, trained, weights, vectors, gradients, cells, descent):
+    """Gradients of a block of rated rows: pull and decay, and Σ over cells of weight · vector."""
+    size, pull = trained.shape[1], gradients.dtype.type(descent.pull)
     for row in range(first, last):
         gradient = gradients[_at(row - first, size)]
         place, end = cells.first_of_row[row], cells.first_of_row[row + 1]
-        if pull != 0:
-            _set_pull(pull, values[_at(row, size)], trained[cells.item_of[row]], gradient)
+        decay, keep = _decay(end - place + descent.silent_users, descent, gradients)
+        if pull != 0 or decay != 0 or keep != 1:
+            own = values[_at(row, size)]
+            _hold(pull, decay, keep, own, trained[cells.item_of[row]], gradient)
         else:  # clearing and adding would take longer
             weight, o = weights[cells.cell_of_row[place]], cells.neighbour_of_row[place]
             _set(weight, vectors[_at(o, size)], gradient)
@@ -537,38 +561,32 @@ def _sum_rows(first, last, pull, values, trained, weights, vectors, gradients, c
 
 
 @_compiled
-def _step_sparse(n_rows, block, step, weights, decoder, descent, space):
+def _step_sparse(n_rows, block, step, decoder, descent, space):
     """Slopes of all cells and the gradients of h and a; the decoder's gradients; its rows move."""
     moving, vicinity, cells = space.moving, space.vicinity, space.cells
     gradients, numbers = space.gradients.rows, space.gradients.numbers
-    size, bias = decoder.factors.shape[1], moving.decoder_bias[0]
-    pull = gradients.dtype.type(descent.pull)
+    number = gradients.dtype.type
+    size, bias, rows = decoder.factors.shape[1], moving.decoder_bias[0], moving.decoder_rows[0]
+    weight, pull = number(descent.rated_weight), number(descent.pull)
     for o in range(len(vicinity.offset)):
-        _hear(
-            o,
-            weights[0, o],
-            size,
-            descent.encoder_moves,
-            moving.decoder_rows[0],
-            bias,
-            cells,
-            vicinity,
-        )
-    if not descent.decoder_moves:
-        return
-    values, trained = moving.decoder_rows[0], decoder.factors
+        _hear(o, weight, size, descent.encoder_moves, rows, bias, cells, vicinity)
+    trained = decoder.factors
     for first in range(0, n_rows, block):
         last = min(first + block, n_rows)
         _sum_rows(
-            first, last, pull, values, trained, cells.slope, vicinity.latent, gradients, cells
+            first, last, rows, trained, cells.slope, vicinity.latent, gradients, cells, descent
         )
         _move(moving.decoder_rows, first * size, (last - first) * size, gradients, step, descent)
-    for row in range(n_rows):
-        total = pull * (bias[row] - decoder.bias[cells.item_of[row]])
-        for place in range(cells.first_of_row[row], cells.first_of_row[row + 1]):
-            total += cells.slope[cells.cell_of_row[place]]
-        numbers[row] = total
-    _move(moving.decoder_bias, 0, n_rows, numbers, step, descent)
+    if descent.bias_moves:
+        for row in range(n_rows):
+            place, end = cells.first_of_row[row], cells.first_of_row[row + 1]
+            decay, keep = _decay(end - place + descent.silent_users, descent, gradients)
+            total = pull * (bias[row] - decoder.bias[cells.item_of[row]]) + decay * bias[row]
+            for rest in range(place, end):
+                total += cells.slope[cells.cell_of_row[rest]]
+            numbers[row] = total
+            bias[row] *= keep
+        _move(moving.decoder_bias, 0, n_rows, numbers, step, descent)
 
 
 @_compiled
@@ -596,7 +614,7 @@ def _hear(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
 
 
 @_compiled
-def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, space):
+def _step_dense(first, last, start, n_rated, step, decoder, descent, space):
     """One step of some rows, kept from row ``start`` on; all neighbours count for each."""
     moving, vicinity, cells, slopes = (
         space.moving,
@@ -604,7 +622,9 @@ def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, sp
         space.cells,
         space.gradients.slopes,
     )
-    size, k, count = decoder.factors.shape[1], weights.shape[1], last - first
+    size, k, count = decoder.factors.shape[1], len(vicinity.offset), last - first
+    number = slopes.dtype.type
+    rated_weight, silent_weight = number(descent.rated_weight), number(descent.silent_weight)
     rows = moving.decoder_rows[0, start * size : (start + count) * size]
     bias = moving.decoder_bias[0, start : start + count]
     for o in range(k):
@@ -616,11 +636,11 @@ def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, sp
     for place in range(begin, end):
         cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
         score = slopes[o * count + cells.row[cell] - first]
-        cells.slope[cell] = weights[0, o] * (score - cells.target[cell])
+        cells.slope[cell] = rated_weight * (score - cells.target[cell])
     for o in range(k):
-        weight, silence, slope = weights[1, o], vicinity.silence[o], slopes[_at(o, count)]
+        silence, slope = vicinity.silence[o], slopes[_at(o, count)]
         for n in range(count):
-            slope[n] = weight * (slope[n] - silence)
+            slope[n] = silent_weight * (slope[n] - silence)
     for place in range(begin, end):
         cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
         slopes[o * count + cells.row[cell] - first] = cells.slope[cell]
@@ -629,11 +649,11 @@ def _step_dense(first, last, start, n_rated, step, weights, decoder, descent, sp
             vicinity.offset_gradient[o] += _sum_dense(
                 slopes[_at(o, count)], rows, vicinity.latent_gradient[_at(o, size)]
             )
-    if descent.decoder_moves:
-        _sum_silent(
-            first, k, slopes, rows, bias, decoder, descent, cells.item_of, vicinity, space.gradients
-        )
-        _move(moving.decoder_rows, start * size, count * size, space.gradients.rows, step, descent)
+    _sum_silent(
+        first, k, n_rated, slopes, rows, bias, decoder, descent, cells, vicinity, space.gradients
+    )
+    _move(moving.decoder_rows, start * size, count * size, space.gradients.rows, step, descent)
+    if descent.bias_moves:
         _move(moving.decoder_bias, start, count, space.gradients.numbers, step, descent)
 
 
@@ -655,15 +675,23 @@ def _sum_dense(weights, rows, gradient):
 
 
 @_compiled
-def _sum_silent(first, k, slopes, rows, bias, decoder, descent, item_of, vicinity, gradients):
+def _sum_silent(
+    first, k, n_rated, slopes, rows, bias, decoder, descent, cells, vicinity, gradients
+):
     """Gradients of a block of rows for all of which all neighbours count."""
     size, count, numbers = decoder.factors.shape[1], len(bias), gradients.numbers
     zero, pull = bias.dtype.type(0), bias.dtype.type(descent.pull)
     latent, last = vicinity.latent, k - 1
     for n in range(count):
-        gradient, item = gradients.rows[_at(n, size)], item_of[first + n]
-        _set_pull(pull, rows[_at(n, size)], decoder.factors[item], gradient)
-        numbers[n] = pull * (bias[n] - decoder.bias[item])
+        gradient, row = gradients.rows[_at(n, size)], first + n
+        item, n_cells = cells.item_of[row], descent.silent_users
+        if row < n_rated:
+            n_cells += cells.first_of_row[row + 1] - cells.first_of_row[row]
+        decay, keep = _decay(n_cells, descent, bias)
+        _hold(pull, decay, keep, rows[_at(n, size)], decoder.factors[item], gradient)
+        numbers[n] = pull * (bias[n] - decoder.bias[item]) + decay * bias[n]
+        if descent.bias_moves:
+            bias[n] *= keep
         for o in range(0, k, 4):
             o1, o2, o3 = min(o + 1, last), min(o + 2, last), min(o + 3, last)
             g0, g1 = slopes[o * count + n], slopes[o1 * count + n] if o + 1 < k else zero
@@ -693,11 +721,6 @@ def _move(state, start, count, gradients, step, descent):
             v = second[n] + new_2 * (g * g - second[n])
             first[n], second[n] = m, v
             values[n] -= rate * m / (scale * np.sqrt(v) + epsilon)
-    elif descent.momentum > 0:
-        momentum = number(descent.momentum)
-        for n in range(count):
-            first[n] = momentum * first[n] + gradient[n]
-            values[n] -= rate * first[n]
     else:
         for n in range(count):
             values[n] -= rate * gradient[n]

@@ -47,7 +47,7 @@ def choices(
     """Form → what it is built with.
 
     ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once.
-    ``plain_loop``: the paper's, every parameter by Adam on the vicinity's ratings; ``engine`` and
+    ``plain_loop``: the paper's, every parameter down the training loss of the vicinity; ``engine`` and
     ``functional`` are the same compiled, and as torch.func does it for anybody's module.
     ``plain_decoder_loop``: as many steps down the loss whose minimum the closed form is, but for λ.
     """
@@ -58,7 +58,7 @@ def choices(
         "engine": dict(iterative),
         "functional": dict(iterative),
         "plain_loop": dict(iterative),
-        "plain_decoder_loop": {**iterative, **heard, "scope": "decoder"},
+        "plain_decoder_loop": {**iterative, **heard, "scope": "decoder", "regularizer": "none"},
     }
 
 
@@ -85,6 +85,7 @@ def again(users: np.ndarray, visits: int) -> np.ndarray:
 
 def _functional(victim: Victim, **choices) -> FunctionalRVD:
     module = VictimModule(victim).to(victim.parameters["item_factors"].dtype)
+    choices = {"optimizer": victim.loss.optimizer, "weight_decay": module.weight_decay} | choices
     return FunctionalRVD(module, victim.train.shape[0], **choices)
 
 

@@ -13,13 +13,14 @@ RIVALS_FILE = paths.PARAMS / "rivals.yml"
 
 
 def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
-    """The chosen hyper-parameters of a victim; a data set without any takes ML-100K's.
+    """The chosen hyper-parameters of a victim; where a data set has none for it, ML-100K's.
 
     Raises:
         KeyError: for an unknown regime or victim.
     """
     chosen = _read(VICTIMS_FILE)
-    return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
+    own = chosen.get(dataset, {}).get(regime, {})
+    return dict(own[victim] if victim in own else chosen["ml-100k"][regime][victim])
 
 
 def attack_options(regime: str, attack: str) -> dict:

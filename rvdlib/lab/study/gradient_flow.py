@@ -61,6 +61,7 @@ def agreement(
     found = []
     shared = {"k": k, "unobserved_weight": unobserved_weight}
     descent = {"scope": "decoder", "optimizer": "sgd", "learning_rate": learning_rate}
+    descent["regularizer"] = "none"
     with single_thread():
         for regime in regimes:
             for name in victims:

@@ -11,7 +11,7 @@ _LANES = 64  # bounds looked at together
 
 @numba.njit(cache=True, nogil=True)
 def nearest_vectors(
-    users, lower, reach, slack, own_slack, vectors, gain, euclidean, found, values
+    users, lower, reach, slack, own_slack, vectors, gain, absent, euclidean, found, values
 ):  # fmt: skip
     listed, measured = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors))
     least = np.empty(_hands(found.shape[1]), dtype=np.float32)
@@ -35,7 +35,7 @@ def nearest_vectors(
             else:
                 for f in range(len(own)):
                     total -= own[f] * other[f]
-            measured[place] = total * gain[listed[place]]
+            measured[place] = np.inf if absent[listed[place]] else total * gain[listed[place]]
         _keep_least(measured[:n_listed], listed, found[row], values[row])
 
 
@@ -57,6 +57,8 @@ def nearest_profiles(
         for v in range(n_users):
             union = size + indptr[v + 1] - indptr[v] - common[v]
             distances[v] = (1 - common[v] / max(union, 1)) ** 2 * gain[v]
+            if indptr[v] == indptr[v + 1]:
+                distances[v] = np.inf
         n_listed = _shortlist(distances, u, 0.0, reach, slack, found.shape[1], least, listed)
         _keep_least(distances[listed[:n_listed]], listed, found[row], values[row])
 

@@ -21,7 +21,8 @@ HUBNESS_REDUCTIONS = ("none", "local_scaling", "mutual")
 class NeighborSearch:
     """The k nearest among fixed users: prepared once, then finds those of whomever is asked for.
 
-    Everyone may be a neighbour, fakes included: a defender cannot tell them apart.
+    Everyone may be a neighbour, fakes included: a defender cannot tell them apart. Whoever has no
+    rating in ``ratings`` has nothing to say, and comes after all others.
 
     Args:
         user_factors: (users, d) latent vectors; not read by ``profile_overlap``.
@@ -29,7 +30,7 @@ class NeighborSearch:
         distance: one of ``DISTANCES``.
         hubness_reduction: one of ``HUBNESS_REDUCTIONS``; what it needs to know of everybody is
             found at the first call.
-        ratings: (users, items) CSR for ``profile_overlap``; what is stored is rated.
+        ratings: (users, items) CSR, what is stored is rated; ``profile_overlap`` needs it.
 
     Raises:
         ValueError: for an unknown choice, k not below the number of users, factors that are not
@@ -52,14 +53,16 @@ class NeighborSearch:
                 "hubness_reduction local_scaling needs a distance, and inner_product is none (it "
                 "may be negative); take mutual, or distance cosine"
             )
+        absent = None if ratings is None else np.diff(ratings.indptr) == 0
         if distance == "profile_overlap":
             self._space = Profiles(ratings)
         elif distance == "cosine":
             chords = hubness_reduction == "local_scaling"
             unit = directions(checked_factors(user_factors))
-            self._space = Vectors(unit, "euclidean" if chords else "inner_product")
+            kind = "euclidean" if chords else "inner_product"
+            self._space = Vectors(unit, kind, absent=absent)
         else:
-            self._space = Vectors(checked_factors(user_factors), distance)
+            self._space = Vectors(checked_factors(user_factors), distance, absent=absent)
         if not 1 <= k < len(self._space):
             most = len(self._space) - 1
             raise ValueError(f"k must be between 1 and {most} (the other users), got {k}")
@@ -80,8 +83,10 @@ class NeighborSearch:
     def _searched(self) -> "Vectors | Profiles":
         if self.hubness_reduction == "none":
             return self._space
-        squares = self._space.nearest(np.arange(len(self._space)), self.k)[1]
-        return self._space.scaled(np.sqrt(squares).mean(axis=1))
+        distances = np.sqrt(self._space.nearest(np.arange(len(self._space)), self.k)[1])
+        finite = np.isfinite(distances)
+        total = np.where(finite, distances, 0).sum(axis=1)
+        return self._space.scaled(total / np.maximum(1, finite.sum(axis=1)))
 
     @cached_property
     def _mutual(self) -> np.ndarray:

@@ -29,15 +29,22 @@ _LARGEST_GAIN = 2.0**20  # in bounds; whoever has more has no upper bound
 class Vectors:
     """Squared Euclidean distances, or negative products, between rows of float64 vectors.
 
-    ``gain`` multiplies whatever is measured from a neighbour.
+    ``gain`` multiplies whatever is measured from a neighbour; the ``absent`` are behind all others.
     """
 
-    def __init__(self, vectors: np.ndarray, distance: str, gain: np.ndarray | None = None):
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        distance: str,
+        gain: np.ndarray | None = None,
+        absent: np.ndarray | None = None,
+    ):
         # Powers of two change no order, and keep squares from over- and underflow.
         exponent = np.frexp(np.abs(vectors).max(initial=0))[1]
         self._vectors = np.ldexp(vectors, _LARGEST - exponent)
         self._euclidean = distance == "euclidean"
         self._gain = np.ones(len(vectors)) if gain is None else gain
+        self._absent = np.zeros(len(vectors), dtype=bool) if absent is None else absent
         self._prepare_bounds()
 
     def __len__(self) -> int:
@@ -45,7 +52,8 @@ class Vectors:
 
     def scaled(self, scale: np.ndarray) -> "Vectors":
         """The same with squared distances divided by the neighbour's ``scale``."""
-        return Vectors(self._vectors, "euclidean", 1 / np.maximum(scale, _SMALLEST_SCALE))
+        gain = 1 / np.maximum(scale, _SMALLEST_SCALE)
+        return Vectors(self._vectors, "euclidean", gain, self._absent)
 
     def _prepare_bounds(self):
         """Left (n, d + 2) and right (d + 2, n), float32, whose product is the lower bound."""
@@ -83,6 +91,8 @@ class Vectors:
 
     def _search(self, users: np.ndarray, found: np.ndarray, values: np.ndarray):
         lower = self._left[users] @ self._right
+        if self._absent.any():
+            lower[:, self._absent] = np.inf
 
         def search(part):
             nearest_vectors(
@@ -93,6 +103,7 @@ class Vectors:
                 self._own_slack,
                 self._vectors,
                 self._gain,
+                self._absent,
                 self._euclidean,
                 found[part],
                 values[part],
@@ -102,7 +113,7 @@ class Vectors:
 
 
 class Profiles:
-    """Squared Jaccard distances between the sets of items that users rated."""
+    """Squared Jaccard distances between the sets of items that users rated; empty ones are last."""
 
     def __init__(self, ratings: sp.csr_matrix | None, gain: np.ndarray | None = None):
         if ratings is None:

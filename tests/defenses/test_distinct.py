@@ -208,7 +208,7 @@ def test_ratings_of_other_users_are_refused():
 def test_every_form_learns_from_distinct_neighbours(form):
     victim, everyone = trained("MF", "ranking"), np.arange(N_USERS)
     profiles = [set(row.indices.tolist()) for row in victim.train]
-    order = NeighborSearch(victim.user_factors(), N_USERS - 1)(everyone)
+    order = NeighborSearch(victim.user_factors(), N_USERS - 1, ratings=victim.train)(everyone)
     found = form(victim, k=9, max_overlap=0.25, include_user=True).vicinity(everyone)
     assert found[:, :-1].tolist() == [by_hand(o.tolist(), profiles, 9, 0.25) for o in order]
     assert np.array_equal(found[:, -1], everyone)

@@ -50,7 +50,11 @@ def brute_table(vectors, rated, distance):
     if distance in ("cosine", "chord"):
         lengths = [math.hypot(*x) or 1 for x in people]
         people = [[c / length for c in x] for x, length in zip(people, lengths, strict=True)]
-    return [[brute_distance(x, y, distance) for y in people] for x in people]
+    silent = [not any(row) for row in rated]
+    return [
+        [math.inf if silent[v] else brute_distance(x, y, distance) for v, y in enumerate(people)]
+        for x in people
+    ]
 
 
 def by_distance(distances, users, k):
@@ -208,8 +212,9 @@ def test_local_scaling_is_the_distance_over_both_scales(distance, crowd, data):
     n = len(crowd[0])
     k = data.draw(st.integers(1, n - 1))
     table = brute_table(*crowd, "chord" if distance == "cosine" else distance)
-    others = [sorted(row[:u] + row[u + 1 :]) for u, row in enumerate(table)]
-    scale = [math.fsum(row[:k]) / k for row in others]
+    others = [sorted(row[:u] + row[u + 1 :])[:k] for u, row in enumerate(table)]
+    others = [[value for value in row if value < math.inf] for row in others]
+    scale = [math.fsum(row) / max(1, len(row)) for row in others]
 
     def key(u, v):
         return table[u][v] / math.sqrt(scale[u] or 1) / math.sqrt(max(scale[v], 2.0**-500))
@@ -442,3 +447,30 @@ def test_vectors_of_a_diverged_victim_are_refused(value, distance):
 def test_vectors_of_another_shape_are_refused(vectors):
     with pytest.raises(ValueError, match=r"user_factors must be \(users, d\)"):
         NeighborSearch(vectors, 2)
+
+
+@pytest.mark.parametrize("hubness_reduction", HUBNESS_REDUCTIONS)
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_whoever_has_no_rating_comes_after_all_who_have_one(distance, hubness_reduction):
+    """As those do whom a defence has removed: their vectors say nothing, and may be near to all."""
+    if (distance, hubness_reduction) == ("inner_product", "local_scaling"):
+        pytest.skip("refused")
+    rng = np.random.default_rng(0)
+    vectors, removed = rng.standard_normal((60, 3)), rng.permutation(60)[:20]
+    vectors[removed] *= 0.01
+    rated = rng.random((60, 12)) < 0.4
+    rated[:, 0], rated[removed] = True, False
+    everybody = np.arange(60)
+    options = {"hubness_reduction": hubness_reduction, "ratings": sp.csr_matrix(rated * 1.0)}
+    found = NeighborSearch(vectors, 10, distance, **options)(everybody)
+    assert not np.isin(found, removed).any()
+    # The same as among those alone who have rated.
+    left = np.delete(everybody, removed)
+    alone = NeighborSearch(
+        vectors[left], 10, distance, **options | {"ratings": options["ratings"][left]}
+    )
+    assert np.array_equal(found[left], left[alone(np.arange(40))])
+    # They follow, where there is nobody else.
+    every = NeighborSearch(vectors, 59, distance, **options | {"hubness_reduction": "none"})
+    lists = every(left[:5])
+    assert np.isin(lists[:, 39:], removed).all()

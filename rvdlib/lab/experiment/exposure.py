@@ -23,7 +23,8 @@ def vicinity_of(recommender: Recommender) -> Callable[[np.ndarray], np.ndarray]:
     """
     if isinstance(recommender, Victim):
         factors = recommender.user_factors()
-        return NeighborSearch(factors, min(PLAIN_K, len(factors) - 1))
+        k = min(PLAIN_K, len(factors) - 1)
+        return NeighborSearch(factors, k, ratings=recommender.train)
     return getattr(recommender, "vicinity", lambda users: np.full((len(users), 1), np.nan))
 
 

@@ -1,7 +1,6 @@
 """The engine against the plain form: the same scores, from fewer numbers."""
 
 import copy
-import itertools
 
 import numpy as np
 import pytest
@@ -87,7 +86,7 @@ def test_scores_are_those_of_the_plain_form(victim, scope, optimizer, regularize
     """To the last digits in float64; in float32, Adam may turn a rounding into part of a step."""
     double = in_double(victim)
     chosen = {"scope": scope, "regularizer": regularizer, **OPTIMIZERS[optimizer]}
-    for choices, omega in itertools.product((PLAIN, RICH), (0, 0.1)):
+    for choices, omega in ((PLAIN, 0), (RICH, 0), (RICH, 0.1)):
         choices = {**choices, **chosen, "unobserved_weight": omega}
         assert difference(double, **choices) < 1e-9
         assert difference(victim, **choices) < 1e-4

@@ -73,7 +73,7 @@ def cells(
             Cell(
                 scenario=scenario,
                 defense=name,
-                method="fast_rvd",
+                method="rvd",
                 choices={"optimizer": "adam", **choices, **own},
                 n_users=n_users,
             )

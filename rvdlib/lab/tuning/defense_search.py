@@ -19,6 +19,7 @@ from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
 from rvdlib.models import VICTIMS
+from rvdlib.seeding import stream
 from rvdlib.strict_yaml import parse_yaml, read_yaml
 
 SEARCH_FILE = paths.PARAMS / "defense_search.yml"
@@ -26,9 +27,15 @@ REGIMES = ("rating", "ranking")
 
 
 def candidates(form: dict) -> list[dict]:
-    """Every combination of a form's choices."""
-    names = form["choices"]
-    return [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+    """Every combination of a form's choices, of any of its grids; or ``trials`` of them at random."""
+    grids = form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
+    every = [
+        dict(zip(grid, values, strict=True)) for grid in grids for values in product(*grid.values())
+    ]
+    if "trials" not in form:
+        return every
+    chosen = stream(0, "defense search").choice(len(every), form["trials"], replace=False)
+    return [every[at] for at in sorted(chosen)]
 
 
 def trial_cells(search: dict, dataset: str) -> list[Cell]:

@@ -80,6 +80,26 @@ def test_candidates_are_every_combination():
     assert candidates(form) == [{"k": k, "steps": s} for k, s in product([1, 2], [3, 4, 5])]
 
 
+def test_candidates_of_several_grids_are_drawn_at_random_none_twice_and_the_same_again():
+    grids = [{"optimizer": ["adam"], "k": list(range(20))}, {"optimizer": ["sgd"], "k": [1, 2]}]
+    every = candidates({"choices": grids})
+    assert every == [
+        *({"optimizer": "adam", "k": k} for k in range(20)),
+        *({"optimizer": "sgd", "k": k} for k in (1, 2)),
+    ]
+    drawn = candidates({"choices": grids, "trials": 8})
+    assert drawn == candidates({"choices": grids, "trials": 8})
+    assert len(drawn) == 8
+    places = [every.index(each) for each in drawn]
+    assert places == sorted(set(places))
+    assert places != list(range(8))
+
+
+def test_every_form_has_the_same_budget():
+    budgets = {(form["n_users"], len(candidates(form))) for form in SEARCH["forms"].values()}
+    assert len(budgets) == 1
+
+
 @pytest.mark.parametrize("search", [SEARCH, SMALL], ids=["committed", "small"])
 def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seeds(search):
     cells, rule = trial_cells(search, "ml-100k"), search["rule"]

@@ -25,6 +25,7 @@ from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperpa
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.experiment.trained import fit_checked
 from rvdlib.lab.statistics import user_sample_interval
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
@@ -99,6 +100,7 @@ class Attacked:
     split: Split
     targets: np.ndarray
     victim: Victim
+    beaten_by: str = ""  # biases or popularity, where they do better on validation
 
 
 def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
@@ -115,10 +117,9 @@ def carry_out(scenario: Scenario, split: Split | None = None) -> Attacked:
         made = kept_poison(**scenario.poison)
         train = attacks.poison(split, made.profiles)
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
-    victim = VICTIMS[scenario.victim](**chosen).fit(
-        train, split.validation, split.ratings.levels, stream(seed, "model", scenario.victim)
-    )
-    return Attacked(split, targets, victim)
+    victim, rng = VICTIMS[scenario.victim](**chosen), stream(seed, "model", scenario.victim)
+    checked = {"dataset": scenario.dataset, "seed": seed, "attacked": scenario.attack != "none"}
+    return Attacked(split, targets, victim, fit_checked(victim, train, split, rng, **checked))
 
 
 def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
@@ -152,6 +153,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "defense": cell.defense,
         "choices": cell.choices,
         **evaluation.summary(),
+        "beaten_by": attacked.beaten_by,
         "n_users": len(users),
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,

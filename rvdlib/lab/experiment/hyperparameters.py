@@ -9,6 +9,7 @@ from rvdlib.strict_yaml import read_yaml
 VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
+DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
 def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
@@ -19,6 +20,16 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     """
     chosen = _read(VICTIMS_FILE)
     return dict(chosen.get(dataset, chosen["ml-100k"])[regime][victim])
+
+
+def may_be_beaten(dataset: str, regime: str, victim: str) -> bool:
+    """Whether tables may stand on a victim that biases (rating regime) or popularity beat.
+
+    Of a data set without chosen hyper-parameters the study promises nothing.
+    """
+    if dataset not in _read(VICTIMS_FILE):
+        return True
+    return victim in _read(DEMANDS_FILE)["may_be_beaten"].get(dataset, {}).get(regime, [])
 
 
 def attack_options(regime: str, attack: str) -> dict:

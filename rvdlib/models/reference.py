@@ -95,7 +95,7 @@ class Comparison(NamedTuple):
     @property
     def beaten(self) -> bool:
         """Whether the reference is better."""
-        return self.reference_error < self.error
+        return bool(self.reference_error < self.error)
 
     def __str__(self) -> str:
         error, other = abs(self.error), abs(self.reference_error)
@@ -120,7 +120,7 @@ def simplest(
             scores = popularity.score(users[block])
             ranks = metrics.ranks(scores, train[users[block]], items[block, None])
             gained += metrics.gains(ranks, 50).sum()
-        return popularity.name, "NDCG@50", -gained / len(users)
+        return popularity.name, "NDCG@50", float(-gained / len(users))
     predicted = Biases().fit(train).predict(users, items)
     error = np.sqrt(metrics.squared_errors(predicted, stars, levels).mean())
     return Biases.name, "RMSE", float(error)

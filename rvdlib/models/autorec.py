@@ -2,22 +2,17 @@
 
     h_u = sigmoid(V x_u + c)        s_ui = a_u + h_u · w_i + b_i
 
-Rating regime: x_u holds the ratings less the user's mean, a_u is that mean (μ for a user without
-ratings). Ranking regime: x_u is the profile scaled to unit norm, a_u = 0.
+Rating regime: a_u = μ + b_u, x_u holds what the biases leave of the ratings (r − μ − b_u − b_i, by
+:class:`rvdlib.models.biases.Biases`), and training starts from their item biases. Ranking regime:
+x_u is the profile scaled to unit norm, a_u = 0.
 """
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
-from rvdlib.models.fitting import EncoderVictim, normal, shrunken_item_means
+from rvdlib.models.biases import Biases
+from rvdlib.models.fitting import EncoderVictim, normal
 from rvdlib.models.sparse_ops import sparse_product
-
-
-def row_means(rows: sp.csr_matrix, empty: float) -> np.ndarray:
-    """(B,) mean of the stored values of each row; ``empty`` for a row without any. float32."""
-    sums, counts = np.asarray(rows.sum(axis=1)).ravel(), np.diff(rows.indptr)
-    return np.where(counts, sums / np.maximum(counts, 1), empty).astype(np.float32)
 
 
 class AutoRec(EncoderVictim):
@@ -30,19 +25,24 @@ class AutoRec(EncoderVictim):
             norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
             rows.data /= np.repeat(np.maximum(norms, 1e-12), per_rating).astype(np.float32)
         else:
-            self.user_means = row_means(rows, self.mean_rating)
-            rows.data -= np.repeat(self.user_means, per_rating)
+            biases = Biases().fit(self.train)
+            self.user_means = (biases.mean + biases.user_bias).astype(np.float32)
+            expected = np.repeat(self.user_means, per_rating) + biases.item_bias[rows.indices]
+            rows.data -= expected.astype(np.float32)
         return rows
 
     def initial_parameters(self, rng):
         n_items, size = self.train.shape[1], self.config.embedding_size
-        first_bias = torch.zeros(n_items) if self.ranking else shrunken_item_means(self.inputs)
-        return {
+        parameters = {
             "encoder_factors": normal(rng, n_items, size, std=self.config.initial_std),
             "encoder_bias": torch.zeros(size),
             "item_factors": normal(rng, n_items, size, std=0.02),
-            "item_bias": first_bias,
+            "item_bias": torch.zeros(n_items),
         }
+        if not self.ranking:  # less what the first h, about 1/2 everywhere, adds
+            item_bias = torch.from_numpy(Biases().fit(self.train).item_bias.astype(np.float32))
+            parameters["item_bias"] = item_bias - parameters["item_factors"].sum(1) / 2
+        return parameters
 
     def parameter_shapes(self):
         n_items, size = self.train.shape[1], self.config.embedding_size

@@ -10,6 +10,7 @@ A victim is a set of named tensors and pure functions of them. Fine-tuning works
 of the same names, so nobody ever writes to a trained model.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from rvdlib.arguments import as_indices
 from rvdlib.data import HeldOut
 from rvdlib.models import saving
 from rvdlib.models.loss import Loss
+from rvdlib.models.reference import BeatenByReferenceWarning, Comparison, simplest
 from rvdlib.seeding import check_generator
 from rvdlib.threads import single_thread
 
@@ -32,6 +34,7 @@ Parameters = Mapping[str, torch.Tensor]
 Encoder = Callable[[Parameters], tuple[torch.Tensor, torch.Tensor]]
 Objective = Callable[[Parameters], torch.Tensor]
 DECODER = ("item_factors", "item_bias")
+REMEDY = "train it longer (epochs, patience), or with other hyper-parameters (learning_rate, reg)"
 
 
 def decode(parameters: Parameters, offset: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
@@ -50,7 +53,7 @@ class VictimConfig(BaseModel):
         0.0, ge=0, le=1, description="ω, weight of an unobserved cell as a zero; 0: rating regime"
     )
     epochs: int = Field(100, ge=1, description="at most; early stopping may end before")
-    patience: int = Field(5, ge=1, description="epochs without a better validation before the end")
+    patience: int = Field(20, ge=1, description="epochs without a better validation before the end")
     learning_rate: float = Field(0.01, gt=0, allow_inf_nan=False)
     reg: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="weight of the squared norm of the parameters"
@@ -110,6 +113,10 @@ class Victim(ABC):
 
         Raises:
             ValueError: if ``train`` or ``validation`` holds no rating, or training diverged.
+
+        Warns:
+            BeatenByReferenceWarning: if biases alone (rating regime) or popularity (ranking regime)
+                do better on ``validation``.
         """
         check_generator(rng)
         for name, size in (("train", train.nnz), ("validation", len(validation.users))):
@@ -121,7 +128,16 @@ class Victim(ABC):
         self.mean_rating = float(self.train.data.mean())
         self.prepare()
         self.parameters, self.validation_error = self._fit(validation, rng)
+        compared = self.compare(validation)
+        if compared.beaten:
+            warnings.warn(BeatenByReferenceWarning(f"{compared}; {REMEDY}"), stacklevel=3)
         return self
+
+    def compare(self, validation: HeldOut) -> Comparison:
+        """This victim beside the simplest one of its regime; ``validation`` as :meth:`fit` had it."""
+        stars = self.train * np.float32(self.max_rating)
+        reference = simplest(stars, validation, self.levels, ranking=self.ranking)
+        return Comparison(self.name, *reference[:2], self.validation_error, reference[2])
 
     def save(self, path: str | Path) -> None:
         """Write the trained victim, training rows included, whole or not at all.

@@ -42,6 +42,10 @@ class Biases:
         scores = self.mean + self.user_bias[users, None] + self.item_bias
         return scores.astype(np.float32)
 
+    def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Scores (n,) in stars of users (n,) and items (n,), pair by pair, float64."""
+        return self.mean + self.user_bias[users] + self.item_bias[items]
+
     def _damped_means(self, values: np.ndarray, groups: np.ndarray, n_groups: int) -> np.ndarray:
         counts = np.bincount(groups, minlength=n_groups) + self.damping
         sums = np.bincount(groups, weights=values, minlength=n_groups)

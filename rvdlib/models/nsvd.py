@@ -2,14 +2,16 @@
 
     h_u = |R(u)|^-1/2 Σ_{j ∈ R(u)} y_j        s_ui = a_u + h_u · w_i + b_i
 
-Rating regime: a_u = μ + b_u. Ranking regime: a_u = 0.
+Rating regime: a_u = μ + b_u, and training starts from :class:`rvdlib.models.biases.Biases`.
+Ranking regime: a_u = 0.
 """
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from rvdlib.models.fitting import EncoderVictim, normal, shrunken_item_means
+from rvdlib.models.biases import Biases
+from rvdlib.models.fitting import EncoderVictim, normal
 from rvdlib.models.sparse_ops import sparse_product
 
 
@@ -23,7 +25,7 @@ class NSVD(EncoderVictim):
         return sp.csr_matrix((values, self.train.indices, self.train.indptr), shape=shape)
 
     def initial_parameters(self, rng):
-        n_users, n_items = self.train.shape
+        n_items = self.train.shape[1]
         size = self.config.embedding_size
         parameters = {
             "implicit_factors": normal(rng, n_items, size, std=self.config.initial_std),
@@ -31,10 +33,9 @@ class NSVD(EncoderVictim):
             "item_bias": torch.zeros(n_items),
         }
         if not self.ranking:
-            residuals = self.train.copy()
-            residuals.data -= self.mean_rating
-            parameters["item_bias"] = shrunken_item_means(residuals)
-            parameters["user_bias"] = torch.zeros(n_users)
+            biases = Biases().fit(self.train)
+            parameters["item_bias"] = torch.from_numpy(biases.item_bias.astype(np.float32))
+            parameters["user_bias"] = torch.from_numpy(biases.user_bias.astype(np.float32))
         return parameters
 
     def parameter_shapes(self):

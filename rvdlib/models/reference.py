@@ -1,15 +1,19 @@
 """Reference recommenders: what a victim must beat (popularity) and what a good one reaches (EASE).
 
-Neither predicts ratings, so neither has an RMSE.
+Neither predicts ratings, so neither has an RMSE; there, biases are to be beaten. :func:`simplest`
+says what either reaches on validation.
 """
 
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from rvdlib import metrics
 from rvdlib.arguments import as_indices, check_csr
+from rvdlib.data import HeldOut
+from rvdlib.models.biases import Biases
 from rvdlib.threads import single_thread
 
 
@@ -67,3 +71,56 @@ class EASE:
         """Scores (B, items), float32; ValueError for what are not row numbers."""
         users = as_indices("users", users, self.rated.shape[0])
         return (self.rated[users] @ self.weights).astype(np.float32)
+
+
+class BeatenByReferenceWarning(UserWarning):
+    """A victim has learned less than the simplest recommender of its regime."""
+
+
+class Comparison(NamedTuple):
+    """A victim beside the simplest recommender of its regime, on the same validation.
+
+    Attributes:
+        victim, reference: what each is called.
+        measure: ``RMSE`` in stars (rating regime) or ``NDCG@50`` (ranking regime).
+        error, reference_error: RMSE, or −NDCG@50: less is better.
+    """
+
+    victim: str
+    reference: str
+    measure: str
+    error: float
+    reference_error: float
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the reference is better."""
+        return bool(self.reference_error < self.error)
+
+    def __str__(self) -> str:
+        error, other = abs(self.error), abs(self.reference_error)
+        return (
+            f"{self.victim} is beaten on validation by {self.reference}: {self.measure} {error:.4f} "
+            f"against {other:.4f}"
+        )
+
+
+def simplest(
+    train: sp.csr_matrix, validation: HeldOut, levels: np.ndarray, *, ranking: bool
+) -> tuple[str, str, float]:
+    """Name, measure and error of the recommender that any victim of this regime should beat.
+
+    Biases and RMSE in stars (rating regime), or popularity and −NDCG@50 (ranking regime), trained
+    on (users, items) CSR stars.
+    """
+    users, items, stars = validation
+    if ranking:
+        popularity, gained = Popularity().fit(train), 0.0
+        for block in np.array_split(np.arange(len(users)), 1 + len(users) // 1024):
+            scores = popularity.score(users[block])
+            ranks = metrics.ranks(scores, train[users[block]], items[block, None])
+            gained += metrics.gains(ranks, 50).sum()
+        return popularity.name, "NDCG@50", float(-gained / len(users))
+    predicted = Biases().fit(train).predict(users, items)
+    error = np.sqrt(metrics.squared_errors(predicted, stars, levels).mean())
+    return Biases.name, "RMSE", float(error)

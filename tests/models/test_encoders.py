@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from rvdlib.models import CDAE
+from rvdlib.models import CDAE, VICTIMS
+from rvdlib.models.biases import Biases
 from rvdlib.models.fitting import shrunken_item_means
+from rvdlib.seeding import stream
 
 
 def sigmoid(x):
@@ -60,12 +62,13 @@ def test_plain_nsvd_sums_without_a_mean_and_without_a_root(fit, regime):
 @pytest.mark.parametrize("name", ["AutoRec", "CDAE"])
 def test_autoencoders_squash_the_profile(fit, name, regime):
     ratings, arrays, offset, factors = _encoded(fit, name, regime)
-    mean = ratings[ratings > 0].mean()
+    mean, rated = ratings[ratings > 0].mean(), ratings > 0
+    by_item = ((ratings - mean) * rated).sum(axis=0) / (rated.sum(axis=0) + 5)
+    by_user = ((ratings - mean - by_item) * rated).sum(axis=1) / (rated.sum(axis=1) + 5)
     for user, row in enumerate(ratings):
-        rated = row > 0
         if regime == "rating":
-            a = row[rated].mean() if rated.any() else mean
-            x = np.where(rated, row - a, 0)
+            a = mean + by_user[user]
+            x = np.where(rated[user], row - a - by_item, 0)
         else:
             a, x = 0, row / (np.linalg.norm(row) or 1)
         hidden = x @ arrays["encoder_factors"] + arrays["encoder_bias"]
@@ -98,3 +101,16 @@ def test_item_means_are_shrunken_by_how_few_they_rest_on():
     dense = np.array([[1, 0, 0.5], [1, 0, 0], [1, 0, -0.5]], dtype=np.float32)
     means = shrunken_item_means(sp.csr_matrix(dense), shrinkage=2)
     assert means.tolist() == pytest.approx([3 / 5, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["NSVD", "AutoRec", "CDAE"])
+def test_training_for_ratings_starts_from_the_biases(small, name):
+    victim = VICTIMS[name](epochs=1, learning_rate=1e-30)
+    victim.fit(small.train, small.validation, small.levels, stream(0, "model"))
+    without_profiles = {"implicit_factors": 0, "encoder_factors": 0, "user_embeddings": 0}
+    parameters = {
+        name: value * without_profiles.get(name, 1) for name, value in victim.parameters.items()
+    }
+    users = np.arange(small.train.shape[0])
+    expected = Biases().fit(small.train).score(users)
+    assert victim.score_with(parameters, users) == pytest.approx(expected, abs=1e-5)

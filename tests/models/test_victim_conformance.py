@@ -12,8 +12,9 @@ from rvdlib.data import HeldOut, leave_one_out, random_holdout, synthetic_rating
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.models import VICTIMS
+from rvdlib.models.biases import Biases
 from rvdlib.models.fitting import EarlyStopping
-from rvdlib.models.reference import Popularity
+from rvdlib.models.reference import BeatenByReferenceWarning, Popularity
 from rvdlib.seeding import stream
 
 USERS = np.array([3, 62, 0, 7, 3])  # out of order, repeated, a fake, one without ratings
@@ -233,6 +234,44 @@ def test_any_scale_is_divided_by_its_top(kind, levels):
         assert victim.train.data.max() == pytest.approx(1)
         scores.append(victim.score(np.arange(30)) / scale)
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+@pytest.mark.parametrize("name", VICTIMS)
+def test_a_victim_that_has_not_learned_warns_of_it_with_both_numbers(name, regime, real_split):
+    untrained = {"epochs": 1, "learning_rate": 1e-9, "initial_std": 1, "reg": 1e6 * (name == "MF")}
+    victim = VICTIMS[name](unobserved_weight=0.2 * (regime == "ranking"), **untrained)
+    arguments = real_split.train, real_split.validation, real_split.ratings.levels
+    reference = "biases: RMSE" if regime == "rating" else "popularity: NDCG@50"
+    told = (
+        rf"^{name} is beaten on validation by {reference} \d\.\d+ against \d\.\d+; train it longer"
+    )
+    with pytest.warns(BeatenByReferenceWarning, match=told) as caught:
+        victim.fit(*arguments, stream(0, "model"))
+    assert caught[0].filename == __file__
+
+
+def test_a_victim_is_compared_with_the_reference_on_the_same_validation(kind, victim, small):
+    train, (users, items, stars) = small.train, small.validation
+    found = victim.compare(small.validation)
+    if victim.ranking:
+        scores = Popularity().fit(train).score(users)
+        scores[train[users].nonzero()] = -np.inf
+        own = scores[np.arange(len(users)), items][:, None]
+        before = np.arange(scores.shape[1]) < items[:, None]  # equals stand in the items' order
+        ranks = 1 + ((scores > own) | ((scores == own) & before)).sum(axis=1)
+        expected = -np.mean(np.where(ranks <= 50, 1 / np.log2(ranks + 1), 0))
+        assert found.reference == "popularity"
+    else:
+        scores = Biases().fit(train).score(users)[np.arange(len(users)), items]
+        expected = np.sqrt(np.mean((np.clip(scores, 1, 5) - stars) ** 2))
+        assert found.reference == "biases"
+    assert found.victim == kind[0]
+    assert found.reference_error == pytest.approx(expected, abs=1e-5)
+    assert found.error == victim.validation_error
+    for error, beaten in ((expected - 0.01, False), (expected + 0.01, True)):
+        assert found._replace(error=error).beaten is beaten
 
 
 EPOCHS = {"MF": 3, "NSVD": 6, "AutoRec": 20, "CDAE": 20, "PlainMF": 20, "PlainNSVD": 20}

@@ -12,6 +12,7 @@ from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.lab.benchmark import memory
 from rvdlib.lab.benchmark.serving import again, forms, hubs, in_turn, lists, prepare
 from rvdlib.lab.experiment.cells import Scenario, carry_out, sample_users
+from rvdlib.lab.experiment.trained import learning_is_not_asked_for
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 from rvdlib.threads import single_thread
@@ -58,7 +59,7 @@ def made_up(victim: str, n_users: int, n_items: int) -> Trained:
     ratings = synthetic_ratings(n_users, n_items, n_ratings, rng=stream(0, MADE_UP))
     split = leave_one_out(ratings, stream(0, "split"))
     model = VICTIMS[victim](epochs=1)
-    with single_thread():
+    with single_thread(), learning_is_not_asked_for():
         model.fit(split.train, split.validation, ratings.levels, stream(0, "model"))
     return Trained(MADE_UP, model, split.train)
 

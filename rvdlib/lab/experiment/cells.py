@@ -26,6 +26,7 @@ from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperpa
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.experiment.trained import beaten_by, learning_is_not_asked_for
 from rvdlib.lab.statistics import user_sample_interval
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
@@ -152,6 +153,7 @@ class Attacked:
     split: Split
     targets: np.ndarray
     victim: Victim
+    beaten_by: str = ""  # biases or popularity, where they do better on validation
 
 
 def carry_out(
@@ -172,14 +174,17 @@ def carry_out(
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
     chain = Chain(*(step.defense() for step in training))
     train = chain.clean(train, levels, stream(seed, "clean"))
-    victim = chain.fit(
-        VICTIMS[scenario.victim](**chosen),
-        train,
+    victim, rng = VICTIMS[scenario.victim](**chosen), stream(seed, "model", scenario.victim)
+    with learning_is_not_asked_for():
+        victim = chain.fit(victim, train, split.validation, levels, rng)
+    reference = beaten_by(
+        victim,
         split.validation,
-        levels,
-        stream(seed, "model", scenario.victim),
+        dataset=scenario.dataset,
+        seed=seed,
+        excused=scenario.attack != "none" or bool(training),
     )
-    return Attacked(split, targets, victim)
+    return Attacked(split, targets, victim, reference)
 
 
 def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
@@ -214,6 +219,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "method": cell.method or UNDEFENDED,
         "choices": cell.choices,
         **evaluation.summary(),
+        "beaten_by": attacked.beaten_by,
         "n_users": len(users),
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,

@@ -10,6 +10,7 @@ VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
 RIVALS_FILE = paths.PARAMS / "rivals.yml"
+DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
 def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
@@ -21,6 +22,16 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     chosen = _read(VICTIMS_FILE)
     own = chosen.get(dataset, {}).get(regime, {})
     return dict(own[victim] if victim in own else chosen["ml-100k"][regime][victim])
+
+
+def may_be_beaten(dataset: str, regime: str, victim: str) -> bool:
+    """Whether tables may stand on a victim that biases (rating regime) or popularity beat.
+
+    Of a data set without chosen hyper-parameters the study promises nothing.
+    """
+    if dataset not in _read(VICTIMS_FILE):
+        return True
+    return victim in _read(DEMANDS_FILE)["may_be_beaten"].get(dataset, {}).get(regime, [])
 
 
 def attack_options(regime: str, attack: str) -> dict:

@@ -22,6 +22,7 @@ from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.lab.experiment.machine import peak_mib
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.experiment.trained import beaten_by, learning_is_not_asked_for
 from rvdlib.lab.experiment.warm_up import compile_victim
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
@@ -108,7 +109,10 @@ def _fit(trial: Trial, split: Split) -> Recommender:
         return REFERENCES[trial.system]().fit(split.train)
     victim = VICTIMS[trial.system](**_hyperparameters(trial))
     rng = stream(trial.seed, "model", trial.system)
-    return victim.fit(split.train, split.validation, split.ratings.levels, rng)
+    with learning_is_not_asked_for():
+        victim.fit(split.train, split.validation, split.ratings.levels, rng)
+    beaten_by(victim, split.validation, dataset=trial.dataset, seed=trial.seed)
+    return victim
 
 
 def _timed(fit: Callable[[Split], Recommender], split: Split) -> tuple[Recommender, float]:

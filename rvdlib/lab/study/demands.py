@@ -7,15 +7,21 @@ import numpy as np
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.experiment.hyperparameters import DEMANDS_FILE
 from rvdlib.lab.statistics import summarise
 from rvdlib.models import VICTIMS
+from rvdlib.models.biases import Biases
 from rvdlib.models.reference import Popularity
 from rvdlib.strict_yaml import read_yaml
 
-DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 PUBLISHED_FILE = paths.PARAMS / "published.yml"
 METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse")
 JUDGED_BY = {"rating": "rmse_holdout", "ranking": "hit_ratio"}
+# The simplest recommender of a regime, and by what it is compared: metric → whether less is better.
+TASKS = {
+    "rating": (Biases.name, {"rmse": True, "rmse_holdout": True}),
+    "ranking": (Popularity.name, {"hit_ratio": False, "ndcg": False}),
+}
 
 
 def summary(rows: pd.DataFrame, peers_file: Path) -> pd.DataFrame:
@@ -54,6 +60,33 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
     ranked = found["metric"] == "hit_ratio"
     floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
     return _held(found, floor)
+
+
+def beaten(rows: pd.DataFrame) -> pd.DataFrame:
+    """Where a victim is worse at its own task than the simplest recommender, seed by seed.
+
+    Args:
+        rows: of :func:`rvdlib.lab.experiment.quality.run_trials`.
+
+    Returns:
+        A row for each dataset, regime, system and metric of :data:`TASKS` in which that happens:
+        ``seeds`` it happens on (a list), ``n`` seeds in all, and the ``reference`` that is better.
+    """
+    found = []
+    for regime, (reference, metrics) in TASKS.items():
+        here = rows[rows["regime"] == regime]
+        simplest = here[here["system"] == reference].set_index(["dataset", "seed"])
+        victims = here[here["system"].isin(VICTIMS)]
+        for (dataset, system), own in victims.groupby(["dataset", "system"], sort=False):
+            own = own.set_index(["dataset", "seed"])
+            for metric, less_is_better in metrics.items():
+                gained = own[metric] - simplest[metric].reindex(own.index)
+                seeds = own.index[gained > 0 if less_is_better else gained < 0]
+                about = {"dataset": dataset, "regime": regime, "system": system, "metric": metric}
+                about |= {"seeds": seeds.get_level_values("seed").tolist(), "n": len(own)}
+                found += [about | {"reference": reference}] if len(seeds) else []
+    columns = ["dataset", "regime", "system", "metric", "seeds", "n", "reference"]
+    return pd.DataFrame(found, columns=columns)
 
 
 def training_times(rows: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from rvdlib import paths
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
 from rvdlib.models import VICTIMS
@@ -76,12 +77,28 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
     return trials.loc[loss.idxmin()]
 
 
+def check_trained(rows: pd.DataFrame) -> None:
+    """Refuse to choose on a victim that biases or popularity beat, attacked though it is.
+
+    Raises:
+        StudyError: naming them all.
+    """
+    beaten = rows.loc[rows["beaten_by"] != "", ["regime", "victim", "seed", "beaten_by"]]
+    if len(beaten):
+        lines = beaten.drop_duplicates().astype(str).agg(", ".join, axis=1)
+        raise StudyError(
+            "no defence can be chosen on victims that their reference beats on validation (regime, "
+            f"victim, seed, reference): {'; '.join(lines)}: choose their hyper-parameters first"
+        )
+
+
 def main(dataset: str = "ml-100k") -> None:
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
     rule, forms = search["rule"], search["forms"]
     cells = trial_cells(search, dataset)
     rows = run_cells(cells)
+    check_trained(rows)
     rows["choices"] = [
         yaml.safe_dump(cell.choices, default_flow_style=True).strip() for cell in cells
     ]

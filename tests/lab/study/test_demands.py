@@ -162,3 +162,42 @@ def test_published_figures_say_where_they_stand_and_how_they_were_measured():
     assert not published.duplicated(["dataset", "system"]).any()
     assert published["rmse"].between(0.8, 1.0).all()
     assert set(published["dataset"]) <= {"ml-100k", "ml-1m"}
+
+
+def trial(system, regime, seed, **figures):
+    nothing = dict.fromkeys(METRICS, math.nan)
+    return {
+        "dataset": "here",
+        "system": system,
+        "regime": regime,
+        "seed": seed,
+        **nothing,
+        **figures,
+    }
+
+
+def test_a_victim_that_is_beaten_on_one_seed_is_named_with_it_whatever_the_mean():
+    rows = pd.DataFrame(
+        [
+            trial("biases", "rating", 0, rmse=1.0, rmse_holdout=1.0),
+            trial("biases", "rating", 1, rmse=1.0, rmse_holdout=1.0),
+            trial("popularity", "ranking", 0, hit_ratio=0.3, ndcg=0.1),
+            trial("popularity", "ranking", 1, hit_ratio=0.3, ndcg=0.1),
+            trial("MF", "rating", 0, rmse=0.5, rmse_holdout=0.9),
+            trial("MF", "rating", 1, rmse=1.01, rmse_holdout=0.9),
+            trial("MF", "ranking", 0, hit_ratio=0.29, ndcg=0.1),
+            trial("MF", "ranking", 1, hit_ratio=0.28, ndcg=0.2),
+            trial("NSVD", "rating", 1, rmse=1.0, rmse_holdout=1.02),
+            trial("NSVD", "ranking", 1, hit_ratio=0.3, ndcg=0.09),
+        ]
+    )
+    found = demands.beaten(rows).set_index(["system", "metric"])
+    assert found["seeds"].to_dict() == {
+        ("MF", "rmse"): [1],
+        ("NSVD", "rmse_holdout"): [1],
+        ("MF", "hit_ratio"): [0, 1],
+        ("NSVD", "ndcg"): [1],
+    }
+    assert found["n"].tolist() == [2, 1, 2, 1]
+    assert found["reference"].tolist() == ["biases", "biases", "popularity", "popularity"]
+    assert demands.beaten(rows[rows["system"].isin(["biases", "popularity"])]).empty

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from rvdlib import paths
-from rvdlib.data import HeldOut, leave_one_out, random_holdout, synthetic_ratings
+from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE, victim_hyperparameters
 from rvdlib.lab.tuning import victim_search
 from rvdlib.models import VICTIMS
@@ -121,9 +122,8 @@ def test_nobody_can_spoil_the_hyperparameters_for_the_next():
 
 
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
-def test_a_trial_never_reads_the_test_ratings(folder, monkeypatch, regime):
-    unseen = victim_search._trial("any", regime, "AutoRec", TINY, splits=1)
-    split = victim_search.SPLITS[regime]
+def test_a_trial_never_reads_the_test_ratings_of_its_own_split(folder, monkeypatch, regime):
+    split = victim_search.leave_one_out
 
     class Forbidden:
         def __getattr__(self, name):
@@ -132,8 +132,10 @@ def test_a_trial_never_reads_the_test_ratings(folder, monkeypatch, regime):
         def __iter__(self):
             pytest.fail("the test ratings were read")
 
-    monkeypatch.setitem(
-        victim_search.SPLITS, regime, lambda *args: replace(split(*args), test=Forbidden())
+    monkeypatch.setattr(victim_search, "without_test_ratings", lambda ratings: ratings)
+    unseen = victim_search._trial("any", regime, "AutoRec", TINY, splits=1)
+    monkeypatch.setattr(
+        victim_search, "leave_one_out", lambda *args: replace(split(*args), test=Forbidden())
     )
     seen = victim_search._trial("any", regime, "AutoRec", TINY, splits=1)
     assert seen["validation_error"] == unseen["validation_error"]
@@ -142,14 +144,14 @@ def test_a_trial_never_reads_the_test_ratings(folder, monkeypatch, regime):
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
 def test_a_trial_is_judged_by_the_validation_ratings(folder, monkeypatch, regime):
     before = victim_search._trial("any", regime, "AutoRec", TINY, splits=1)
-    split = victim_search.SPLITS[regime]
+    split = victim_search.leave_one_out
 
     def upside_down(*args):
         found = split(*args)
         users, items, stars = found.validation
         return replace(found, validation=HeldOut(users, (items + 1) % 40, 6 - stars))
 
-    monkeypatch.setitem(victim_search.SPLITS, regime, upside_down)
+    monkeypatch.setattr(victim_search, "leave_one_out", upside_down)
     after = victim_search._trial("any", regime, "AutoRec", TINY, splits=1)
     assert before["validation_error"] != after["validation_error"]
 
@@ -163,7 +165,8 @@ def test_a_trial_is_a_mean_over_seeds_of_its_own(folder, monkeypatch):
 
     monkeypatch.setattr(victim_search, "stream", noting)
     one, two = (victim_search._trial("any", "rating", "MF", TINY, splits=n) for n in (1, 2))
-    assert set(seeds) == {victim_search.FIRST_SEED, victim_search.FIRST_SEED + 1}
+    own = {victim_search.FIRST_SEED, victim_search.FIRST_SEED + 1}
+    assert set(seeds) == own | set(victim_search.TABLE_SEEDS)
     assert one["validation_error"] != two["validation_error"]
 
 
@@ -182,5 +185,33 @@ def test_the_search_can_be_run_again_and_finds_the_same(folder):
     assert chosen == {"any": {"rating": {"MF": yaml.safe_load(best)}}}
 
 
-def test_each_regime_is_searched_on_its_own_split():
-    assert {"rating": random_holdout, "ranking": leave_one_out} == victim_search.SPLITS
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+def test_a_trial_never_sees_a_rating_that_a_table_tests_on(folder, monkeypatch, ratings, regime):
+    seen, model = [], VICTIMS["MF"]
+
+    def noting(self, train, validation, *rest):
+        seen.append(set(zip(*train.nonzero(), strict=True)))
+        seen.append(set(zip(*validation[:2], strict=True)))
+        return fit(self, train, validation, *rest)
+
+    fit = model.fit
+    monkeypatch.setattr(model, "fit", noting)
+    victim_search._trial("any", regime, "MF", TINY, splits=2)
+    assert len(seen) == 4
+    for seed in victim_search.TABLE_SEEDS:
+        test = leave_one_out(ratings, stream(seed, "split")).test
+        tested = set(zip(test.users.tolist(), test.items.tolist(), strict=True))
+        assert tested
+        assert not tested & set().union(*seen)
+
+
+def test_all_other_ratings_are_searched_on_as_they_are(ratings):
+    left = victim_search.without_test_ratings(ratings)
+    tests = [leave_one_out(ratings, stream(s, "split")).test for s in victim_search.TABLE_SEEDS]
+    expected = ratings.matrix.toarray()
+    for test in tests:
+        expected[test.users, test.items] = 0
+    assert np.array_equal(left.matrix.toarray(), expected)
+    assert left.matrix.nnz == (expected > 0).sum() < ratings.n_ratings
+    assert left.matrix.has_sorted_indices
+    assert np.array_equal(left.levels, ratings.levels)

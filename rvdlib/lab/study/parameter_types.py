@@ -143,3 +143,21 @@ class Crowded(Options):
 
     victim: Victim
     k: Count
+
+
+class Attacked(Options):
+    """The attacks that a regime's victims are under, one at a time."""
+
+    attacks: Some[Attack]
+    target_set: TargetSet
+
+
+class Parts(Options):
+    """How the parts of RVD's loss are told apart."""
+
+    victims: Some[Victim]
+    settings: dict[Regime, Attacked]
+    n_users: Sample
+    norm_users: Count
+    choices: Iterative
+    unobserved_weight: Annotated[float, Field(gt=0, le=1)]

@@ -47,7 +47,7 @@ def test_what_is_not_rehearsed_gets_shorter_and_neither_the_data_nor_sgd_does_th
     length = norms.set_index("defense")[forgetting.NORM]
     assert list(length.index) == [UNDEFENDED, *forgetting.parts(0.1)]
     trained = length[UNDEFENDED]
-    assert length["decay alone"] < length[forgetting.WHOLE] < 0.9 * trained
+    assert length["decay alone"] <= length[forgetting.WHOLE] < 0.6 * trained
     for part in ("data term", "L2 decoupled", "L2 by SGD"):
         assert length[part] == pytest.approx(trained, rel=0.1)
 

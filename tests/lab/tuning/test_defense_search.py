@@ -81,17 +81,13 @@ def test_candidates_are_every_combination():
     assert candidates(form) == [{"k": k, "steps": s} for k, s in product([1, 2], [3, 4, 5])]
 
 
-def test_candidates_of_several_grids_are_drawn_at_random_none_twice_and_the_same_again():
-    grids = [{"optimizer": ["adam"], "k": list(range(20))}, {"optimizer": ["sgd"], "k": [1, 2]}]
-    every = candidates({"choices": grids})
-    assert every == [
-        *({"optimizer": "adam", "k": k} for k in range(20)),
-        *({"optimizer": "sgd", "k": k} for k in (1, 2)),
-    ]
-    drawn = candidates({"choices": grids, "trials": 8})
-    assert drawn == candidates({"choices": grids, "trials": 8})
-    assert len(drawn) == 8
+def test_trials_are_drawn_from_the_combinations_none_twice_and_the_same_again():
+    form = {"choices": {"k": list(range(20)), "optimizer": ["adam", "sgd"]}, "trials": 8}
+    drawn = candidates(form)
+    assert drawn == candidates(form)
+    every = candidates({"choices": form["choices"]})
     places = [every.index(each) for each in drawn]
+    assert len(drawn) == 8
     assert places == sorted(set(places))
     assert places != list(range(8))
 

@@ -1,8 +1,9 @@
-"""The clone attack: fakes that are copies of real users, with the targets added."""
+"""Fakes that are copies of real users, with the targets added: as they rate, or lower."""
 
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.attacks.options import check_shares
 from rvdlib.attacks.profiles import assemble, templates
 from rvdlib.threat_model import ThreatModel
 
@@ -13,10 +14,26 @@ def clone(threat: ThreatModel, rng: np.random.Generator) -> sp.csr_matrix:
     Sources are drawn among the :func:`~rvdlib.attacks.profiles.templates`, each once as long as
     there are enough of them.
     """
+    return low_clone(threat, rng, lowered=0.0)
+
+
+def low_clone(
+    threat: ThreatModel, rng: np.random.Generator, *, lowered: float = 0.5
+) -> sp.csr_matrix:
+    """A clone that rates low: the less it likes what else it rates, the more its targets stand out.
+
+    The same users and items as :func:`clone` with the same random stream.
+
+    Args:
+        lowered: by how much each rating is lowered, as a share of the scale's range; at 1 all are
+            at the bottom of the scale.
+    """
+    check_shares(lowered=lowered)
     sources = templates(threat, threat.filler_size)
     n_sources = sources.shape[0]
     chosen = rng.choice(n_sources, threat.n_fakes, replace=n_sources < threat.n_fakes)
     rows = [np.arange(*sources.indptr[[user, user + 1]]) for user in chosen]
     kept = [rng.permutation(row)[: threat.filler_size] for row in rows]
     kept = np.array(kept, dtype=np.intp).reshape(threat.n_fakes, threat.filler_size)
-    return assemble(threat, sources.indices[kept], sources.data[kept])
+    drop = lowered * float(threat.levels[-1] - threat.levels[0])
+    return assemble(threat, sources.indices[kept], sources.data[kept] - drop)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from rvdlib.arguments import check_one_of, did_you_mean
 from rvdlib.attacks.aush import aush
-from rvdlib.attacks.clone import clone
+from rvdlib.attacks.clone import clone, low_clone
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
@@ -37,6 +37,7 @@ ATTACKS: dict[str, Attack] = {
     "bandwagon": bandwagon,
     "segment": segment,
     "clone": clone,
+    "low_clone": low_clone,
     "aush": aush,
     "mixinf": mixinf,
     "pga": pga,

@@ -23,7 +23,7 @@ QUICK = {
     "u_tna": {"steps": 1, "embedding_size": 2},
     "s_tna": {"steps": 1, "embedding_size": 2},
     "revadv": {"steps": 2, "embedding_size": 2},
-    "vicinity": {"gradient_steps": 1, "embedding_size": 2},
+    "vicinity": {"embedding_size": 2},
 }
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
 

@@ -1,4 +1,4 @@
-"""Numeric options of the optimising attacks: out of range they are refused, and at once."""
+"""Numeric options of the attacks: out of range they are refused, and at once."""
 
 import inspect
 import math
@@ -18,7 +18,8 @@ QUICK = {
     "u_tna": {"steps": 1, "embedding_size": 2},
     "s_tna": {"steps": 1, "embedding_size": 2},
     "revadv": {"steps": 1, "embedding_size": 2},
-    "vicinity": {"gradient_steps": 1, "embedding_size": 2, "sweeps": 1},
+    "vicinity": {"embedding_size": 2, "sweeps": 1},
+    "low_clone": {},
 }
 # Where 0 is a choice, and what is at most 1.
 NOTHING = {
@@ -28,11 +29,12 @@ NOTHING = {
     "u_tna": {"steps", "l1_weight", "unobserved_weight"},
     "s_tna": {"steps", "l1_weight", "unobserved_weight"},
     "revadv": {"unobserved_weight"},
-    "vicinity": {"gradient_steps", "lowered", "unobserved_weight", "vicinal_weight"},
+    "vicinity": {"lowered", "unobserved_weight"},
+    "low_clone": {"lowered"},
 }
 SHARES = {
     *("zero_share", "influential_share", "exchanged_share"),
-    *("unobserved_weight", "vicinal_weight"),
+    *("unobserved_weight", "lowered"),
 }
 NUMBERS = {
     (name, option.name): option.default

@@ -11,7 +11,7 @@ from rvdlib.lab.study.story import plane
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import judge
 
-HEURISTIC = ["random", "average", "bandwagon", "segment", "clone"]
+HEURISTIC = ["random", "average", "bandwagon", "segment", "clone", "low_clone"]
 OPTIMISING = ["aush", "mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity"]
 SETTING = ["regime", "target_set"]
 FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake

@@ -175,7 +175,7 @@ BAD = {
     ),
     "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
-    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be at least 0 and"),
+    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be between 0 and 1"),
     "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
     "a stream": (["clone", "--option", "rng=1"], "has no option 'rng', it takes none"),
     "a name": (["clone", "--option", "name=x"], "has no option 'name', it takes none"),

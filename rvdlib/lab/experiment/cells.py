@@ -57,6 +57,9 @@ class Scenario(BaseModel):
     )
     visible_share: float = Field(0.4, gt=0, le=1, description="of the users, to the attacker")
     filler_size: int | None = Field(None, ge=0, description="None: the mean profile size")
+    crafted_for: Literal["targets", "others"] = Field(
+        "targets", description="others: the swapped-target control (rvdlib.lab.experiment.poison)"
+    )
     target_set: Literal["unpopular", "middling", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
     evaluated_on: Literal["test", "validation"] = "test"
@@ -70,6 +73,7 @@ class Scenario(BaseModel):
             "attack_size",
             "visible_share",
             "filler_size",
+            "crafted_for",
             "target_set",
             "seed",
         }

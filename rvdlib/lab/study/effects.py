@@ -20,7 +20,7 @@ METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 PAPER, WEIGHTED = "RVD (paper)", "RVD (unobserved weight)"
 SHORT = {PAPER: "paper", WEIGHTED: "weighted"}
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
-KNOWLEDGE = ["attack_options", "visible_share", "filler_size"]
+KNOWLEDGE = ["attack_options", "visible_share", "filler_size", "crafted_for"]
 IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
 

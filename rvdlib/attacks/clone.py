@@ -2,33 +2,45 @@
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 
-from rvdlib.attacks.options import check_shares
+from rvdlib.attacks.base import AttackConfig, attack
 from rvdlib.attacks.profiles import assemble, templates
 from rvdlib.threat_model import ThreatModel
 
 
-def clone(threat: ThreatModel, rng: np.random.Generator) -> sp.csr_matrix:
+@attack("clone", "A real user's ratings, F of them at random.")
+def clone(threat: ThreatModel, rng: np.random.Generator, config: AttackConfig) -> sp.csr_matrix:
     """F random ratings of a random visible user, plus the targets at the top rating.
 
     Sources are drawn among the :func:`~rvdlib.attacks.profiles.templates`, each once as long as
     there are enough of them.
     """
-    return low_clone(threat, rng, lowered=0.0)
+    return _clones(threat, rng, 0.0)
 
 
+class LowCloneConfig(AttackConfig):
+    lowered: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="by how much each rating is lowered, as a share of the scale's range; at 1 all "
+        "are at the bottom of the scale",
+    )
+
+
+@attack("low clone", "The same, each rating lowered.", LowCloneConfig)
 def low_clone(
-    threat: ThreatModel, rng: np.random.Generator, *, lowered: float = 0.5
+    threat: ThreatModel, rng: np.random.Generator, config: LowCloneConfig
 ) -> sp.csr_matrix:
     """A clone that rates low: the less it likes what else it rates, the more its targets stand out.
 
     The same users and items as :func:`clone` with the same random stream.
-
-    Args:
-        lowered: by how much each rating is lowered, as a share of the scale's range; at 1 all are
-            at the bottom of the scale.
     """
-    check_shares(lowered=lowered)
+    return _clones(threat, rng, config.lowered)
+
+
+def _clones(threat: ThreatModel, rng: np.random.Generator, lowered: float) -> sp.csr_matrix:
     sources = templates(threat, threat.filler_size)
     n_sources = sources.shape[0]
     chosen = rng.choice(n_sources, threat.n_fakes, replace=n_sources < threat.n_fakes)

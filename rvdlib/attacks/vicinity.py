@@ -21,89 +21,74 @@ it does less is owed to where clones stand.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field, SkipValidation
 
-from rvdlib.arguments import as_indices, check_one_of
-from rvdlib.attacks.options import (
-    check_counts,
-    check_positive,
-    check_shares,
-)
+from rvdlib.arguments import as_indices
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
-from rvdlib.attacks.surrogate import USER, Surrogate
+from rvdlib.attacks.surrogate import USER, Surrogate, SurrogateConfig
 from rvdlib.data import round_to_levels
-from rvdlib.neighbors import DISTANCES, HUBNESS_REDUCTIONS, NeighborSearch, k_occurrence
+from rvdlib.neighbors import NeighborSearch, k_occurrence
 from rvdlib.threat_model import ThreatModel
 
-FILLERS = ("nearest", "random")
+
+class VicinityAttackConfig(SurrogateConfig):
+    k: int = Field(
+        30, ge=1, description="how many neighbours the attacker believes the defence to take"
+    )
+    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = Field(
+        "euclidean", description="of the neighbours, as the attacker believes"
+    )
+    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
+        "none", description="of the neighbours, as the attacker believes"
+    )
+    sources: Literal["hubs", "cover"] = Field("cover", description="whom to clone")
+    target_users: SkipValidation[Sequence[int] | None] = Field(
+        None,
+        description="rows of the visible users to stand beside, in place of sources (a list of whole "
+        "numbers)",
+    )
+    fillers: Literal["nearest", "random"] = Field(
+        "nearest", description="which of the source's ratings are kept"
+    )
+    lowered: float = Field(
+        0.5, ge=0, le=1, description="by how much, as a share of the scale's range"
+    )
+    sweeps: int = Field(20, ge=1, description="of alternating least squares")
 
 
+@attack(
+    "vicinity",
+    "Our own, made against RVD: low clones of users who stand in the neighbourhoods of the most others.",
+    VicinityAttackConfig,
+    knows_defense=True,
+)
 def vicinity(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    k: int = 30,
-    distance: str = "euclidean",
-    hubness_reduction: str = "none",
-    sources: str = "cover",
-    target_users: Sequence[int] | None = None,
-    fillers: str = "nearest",
-    lowered: float = 0.5,
-    embedding_size: int = 16,
-    unobserved_weight: float = 0.0,
-    reg: float = 0.04,
-    sweeps: int = 20,
+    threat: ThreatModel, rng: np.random.Generator, config: VicinityAttackConfig
 ) -> sp.csr_matrix:
-    """Clones in many neighbourhoods, or beside chosen users.
-
-    Args:
-        k: how many neighbours the attacker believes the defence to take.
-        distance: of the neighbours, as the attacker believes: euclidean, cosine, inner_product or
-            profile_overlap.
-        hubness_reduction: of the neighbours, as the attacker believes: none, local_scaling or mutual.
-        sources: whom to clone, ``hubs`` or ``cover``.
-        target_users: rows of ``threat.visible`` to stand beside, in place of ``sources``.
-        fillers: ``nearest`` or ``random``.
-        lowered: by how much, as a share of the scale's range.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares.
+    """Low clones in many neighbourhoods, or beside chosen users.
 
     Raises:
-        ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
-            users.
+        ValueError: if ``target_users`` are not visible users.
     """
-    check_one_of("distance", distance, DISTANCES)
-    check_one_of("hubness_reduction", hubness_reduction, HUBNESS_REDUCTIONS)
-    check_one_of("sources", sources, RANKED_SOURCES)
-    check_one_of("fillers", fillers, FILLERS)
+    target_users = config.target_users
     if target_users is not None:
         target_users = as_indices("target_users", target_users, threat.visible.shape[0])
         if not len(target_users):
             raise ValueError("target_users must be one visible user or more, got none")
-    check_counts(1, k=k, embedding_size=embedding_size, sweeps=sweeps)
-    check_positive(reg=reg)
-    check_shares(lowered=lowered, unobserved_weight=unobserved_weight)
-    surrogate = Surrogate.train(
-        threat,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=sweeps,
-    )
-    neighbors = neighbors_in(surrogate, k, distance, hubness_reduction)
+    surrogate = config.train(threat, rng, config.sweeps)
+    neighbors = neighbors_in(surrogate, config.k, config.distance, config.hubness_reduction)
     if target_users is not None:
         order = beside(neighbors, target_users)
     else:
-        order = RANKED_SOURCES[sources](neighbors, _long_enough(threat), threat.n_fakes)
+        order = RANKED_SOURCES[config.sources](neighbors, _long_enough(threat), threat.n_fakes)
     chosen = np.resize(order, threat.n_fakes)
-    drop = lowered * float(threat.levels[-1] - threat.levels[0])
-    items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
+    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    items, stars = clone_sources(threat, rng, chosen, surrogate, config.fillers, drop)
     return assemble(threat, items, stars)
 
 

@@ -65,12 +65,10 @@ def craft(
     Raises:
         ValueError: for an unknown option, or one of a wrong type or out of range.
     """
-    history, watched = History(), {}
-    if "history" in inspect.signature(attacks.ATTACKS[attack]).parameters:
-        if "history" in options:
-            raise ValueError("history is no option: the objective is recorded anyway")
-        watched = {"history": history}
-    return attacks.craft(attack, threat, rng, **options, **watched), history
+    if "history" in options:
+        raise ValueError("history is no option: the objective is recorded anyway")
+    history = History()
+    return attacks.craft(attack, threat, rng, **options, history=history), history
 
 
 def freeze(

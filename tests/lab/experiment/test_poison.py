@@ -1,7 +1,5 @@
 """``rvd attack``: the frozen fakes are the study's, and say what made them."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -188,7 +186,7 @@ BAD = {
     ),
     "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
-    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be between 0 and 1"),
+    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be finite, got nan"),
     "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
     "a stream": (["clone", "--option", "rng=1"], "has no option 'rng', it takes none"),
     "a name": (["clone", "--option", "name=x"], "has no option 'name', it takes none"),
@@ -215,14 +213,6 @@ def test_bad_input_is_one_message_and_exit_code_2(case, dataset, tmp_path):
     assert result.output.startswith("Error: ")
     assert "Traceback" not in result.output
     assert not (tmp_path / "fakes.npz").exists()
-
-
-def test_help_needs_neither_torch_nor_numba():
-    code = (
-        "import sys; from rvdlib.cli import main; main(['attack', '-h'], standalone_mode=False); "
-    )
-    code += "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), sorted(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_a_tilde_is_the_home_folder_and_never_a_folder_of_that_name(dataset, tmp_path, monkeypatch):

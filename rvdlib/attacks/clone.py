@@ -29,7 +29,7 @@ class LowCloneConfig(AttackConfig):
     )
 
 
-@attack("low clone", "The same, each rating lowered.", LowCloneConfig)
+@attack("low clone", "A clone whose ratings are lowered by half of the scale's range, unless said.", LowCloneConfig)
 def low_clone(
     threat: ThreatModel, rng: np.random.Generator, config: LowCloneConfig
 ) -> sp.csr_matrix:

@@ -4,17 +4,25 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import CRAFTABLE, Cell, Scenario, carry_out
 from rvdlib.lab.statistics import bootstrap_interval, summarise
 from rvdlib.lab.study import effects
 from rvdlib.lab.study.story import plane
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import judge
 
-HEURISTIC = ["random", "average", "bandwagon", "segment", "clone", "low_clone"]
-OPTIMISING = ["aush", "mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity"]
+OPTIMISING = [name for name in CRAFTABLE[1:] if ATTACKS[name].optimises]
+KNOWING = [name for name in CRAFTABLE[1:] if ATTACKS[name].knows_defense]
+HEURISTIC = [name for name in CRAFTABLE[1:] if name not in (*OPTIMISING, *KNOWING)]
 SETTING = ["regime", "target_set"]
 FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake
+
+
+def recipes() -> str:
+    """What each attack does, as it says itself: a table in Markdown."""
+    rows = [f"| {ATTACKS[name].label} | {ATTACKS[name].summary} |" for name in CRAFTABLE[1:]]
+    return "\n".join(["| attack | its recipe |", "|---|---|", *rows])
 
 
 def scenarios(
@@ -26,9 +34,8 @@ def scenarios(
     seeds: Sequence[int],
 ) -> list[Scenario]:
     """Every attack, and none, on every victim in every setting."""
-    attacks = ("none", *HEURISTIC, *OPTIMISING)
     return effects.scenarios(
-        dataset, victims, regimes, attacks, target_sets, seeds, attack_size=attack_size
+        dataset, victims, regimes, CRAFTABLE, target_sets, seeds, attack_size=attack_size
     )
 
 
@@ -52,9 +59,9 @@ def latent_maps(scenarios: Sequence[Scenario], attacks: Sequence[str]) -> pd.Dat
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds: a row a setting, victim, attack and metric."""
+    """Mean and interval over seeds: a row a setting, victim, attack, its control and metric."""
     measured = ["target_hit_ratio", "hit_ratio", "fake_neighbor_share", "fakes_near_fakes"]
-    return summarise(rows, [*SETTING, "victim", "attack"], measured)
+    return summarise(rows, [*SETTING, "victim", "attack", "crafted_for"], measured)
 
 
 def against_heuristics(rows: pd.DataFrame) -> pd.DataFrame:

@@ -157,7 +157,7 @@ def latent_maps(people: pd.DataFrame) -> Figure:
             axes.scatter(chosen["x"], chosen["y"], rasterized=True, **look)
         axes.set(xticks=[], yticks=[])
         if i == 0:
-            axes.set_title(attack)
+            axes.set_title(label_of(attack))
         if j == 0:
             axes.set_ylabel(victim)
     figure.supxlabel("t-SNE of the latent vectors (no units)", fontsize="medium")

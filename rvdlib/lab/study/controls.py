@@ -4,6 +4,9 @@ Two controls of equal budget stand beside each attack that optimises or knows th
 for others* (:mod:`rvdlib.lab.experiment.poison`): the same attack's fakes for other items, with the
 columns of targets and others exchanged. What the attack does more is owed to its targets. *Low
 clones*: real users' profiles, lowered. What the attack does more is owed to its optimisation.
+
+Little is to be expected of the first: every fake rates all targets at the top and they are meant for
+everybody, so which fillers serve best hardly depends on which items the targets are.
 """
 
 from collections.abc import Sequence

@@ -20,9 +20,9 @@ FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake
 
 
 def recipes() -> str:
-    """What each attack does, as it says itself: a table in Markdown."""
+    """What each attack does, as it says itself: a heading and a table in Markdown."""
     rows = [f"| {ATTACKS[name].label} | {ATTACKS[name].summary} |" for name in CRAFTABLE[1:]]
-    return "\n".join(["| attack | its recipe |", "|---|---|", *rows])
+    return "\n".join(["## Recipes", "", "| attack | its recipe |", "|---|---|", *rows])
 
 
 def scenarios(

@@ -84,7 +84,7 @@ def test_the_sentences_name_who_is_strongest_and_who_beats_the_heuristics():
 
 
 def test_recipes_are_a_row_an_attack():
-    head, rule, *rows = attack_effects.recipes().splitlines()
+    head, rule, *rows = attack_effects.recipes().splitlines()[2:]
     assert (head, rule) == ("| attack | its recipe |", "|---|---|")
     assert len(rows) == len(ATTACKED)
     assert "| S-TNA | As U-TNA, " in "\n".join(rows)

@@ -28,7 +28,7 @@ OPTIMISING = {
     "u_tna": {"steps": 2},
     "s_tna": {"steps": 2},
     "revadv": {"steps": 1, "embedding_size": 8},
-    "vicinity": {"gradient_steps": 1},
+    "vicinity": {"embedding_size": 8},
 }
 
 

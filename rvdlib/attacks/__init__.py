@@ -1,6 +1,6 @@
 """Attacks: fake users that promote target items. One family a file, one registry."""
 
 from rvdlib.attacks.frozen import FrozenPoison
-from rvdlib.attacks.registry import ATTACKS, Attack, craft, optimises, poison
+from rvdlib.attacks.registry import ATTACKS, Attack, craft, poison
 
-__all__ = ["ATTACKS", "Attack", "FrozenPoison", "craft", "optimises", "poison"]
+__all__ = ["ATTACKS", "Attack", "FrozenPoison", "craft", "poison"]

@@ -25,11 +25,12 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 import torch
+from pydantic import Field, SkipValidation
 from torch.nn.functional import softplus
 
 from rvdlib.arguments import as_indices
+from rvdlib.attacks.base import AttackConfig, attack
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import check_counts, check_not_negative, check_shares
 from rvdlib.attacks.profiles import assemble, by_popularity, templates
 from rvdlib.models.fitting import normal
 from rvdlib.threat_model import ThreatModel
@@ -37,20 +38,39 @@ from rvdlib.threat_model import ThreatModel
 TOP = 5.0
 
 
+class AUSHConfig(AttackConfig):
+    selected: SkipValidation[Sequence[int] | None] = Field(
+        None,
+        description="S by item index, or if F is smaller the first F of it (a list of whole "
+        "numbers); null: as n_selected and pool_size say",
+    )
+    n_selected: int = Field(3, ge=1, description="how many items S has, where selected names none")
+    pool_size: int = Field(20, ge=1, description="of how many most popular items S is chosen")
+    epochs: int = Field(150, ge=1, description="of training the generator and the discriminator")
+    batch_size: int = Field(64, ge=1, description="templates in one step of training")
+    generator_rate: float = Field(0.01, ge=0, description="learning rate of the generator's Adam")
+    discriminator_rate: float = Field(
+        1e-4, ge=0, description="learning rate of the discriminator's Adam"
+    )
+    zero_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="how often a rating that the template lacks counts as 0 in the reconstruction "
+        "loss",
+    )
+    reg: float = Field(1e-4, ge=0, description="weight decay of the generator")
+
+
+@attack(
+    "AUSH",
+    "A real user's ratings; a generative adversarial network rates three popular items among them "
+    "(Lin et al. 2020).",
+    AUSHConfig,
+    optimises=True,
+)
 def aush(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    selected: Sequence[int] | None = None,
-    n_selected: int = 3,
-    pool_size: int = 20,
-    epochs: int = 150,
-    batch_size: int = 64,
-    generator_rate: float = 0.01,
-    discriminator_rate: float = 1e-4,
-    zero_share: float = 0.5,
-    reg: float = 1e-4,
-    history: History | None = None,
+    threat: ThreatModel, rng: np.random.Generator, config: AUSHConfig, history: History
 ) -> sp.csr_matrix:
     """F − |S| random ratings of a random template, S as the trained generator rates it.
 
@@ -58,30 +78,13 @@ def aush(
     are enough of them. The history gets, epoch by epoch, the shilling plus the reconstruction loss:
     what of L_G does not depend on how good the discriminator is by then.
 
-    Args:
-        selected: S by item index, or if F is smaller the first F of it; by default
-            :func:`select_items`.
-        n_selected: how many items S has, where ``selected`` names none.
-        pool_size: of how many of the most popular items S is chosen.
-        epochs: of training the generator and the discriminator.
-        batch_size: templates in one step of training.
-        generator_rate: learning rate of the generator's Adam.
-        discriminator_rate: learning rate of the discriminator's Adam.
-        zero_share: how often a rating that the template lacks counts as 0 in the reconstruction
-            loss.
-        reg: weight decay of the generator.
-
     Raises:
-        ValueError: if ``selected`` are not distinct items other than the targets, or another option
-            is out of its range.
+        ValueError: if ``selected`` are not distinct items other than the targets, or ``n_selected``
+            is above ``pool_size``.
     """
-    check_counts(1, n_selected=n_selected, pool_size=pool_size)
-    check_counts(1, epochs=epochs, batch_size=batch_size)
-    check_not_negative(generator_rate=generator_rate, discriminator_rate=discriminator_rate)
-    check_not_negative(reg=reg)
-    check_shares(zero_share=zero_share)
+    selected = config.selected
     if selected is None:
-        selected = select_items(threat, n_selected, pool_size)
+        selected = select_items(threat, config.n_selected, config.pool_size)
     selected = as_indices("selected", selected, threat.n_items, of="items", distinct=True)
     if np.isin(selected, threat.targets).any():
         raise ValueError(f"selected must be no targets, got {selected.tolist()}")
@@ -92,14 +95,15 @@ def aush(
     own = rows[:, selected].toarray().astype(float) * (TOP / threat.max_rating)
     rows.data[np.isin(rows.indices, selected)] = 0
     rows.eliminate_zeros()
-    rates = generator_rate, discriminator_rate
-    gan = GAN(threat.n_items, selected, rng, rates=rates, reg=reg)
-    history = history or History()
-    for _ in history.steps(epochs if len(selected) else 0, "AUSH"):
+    rates = config.generator_rate, config.discriminator_rate
+    gan = GAN(threat.n_items, selected, rng, rates=rates, reg=config.reg)
+    for _ in history.steps(config.epochs if len(selected) else 0, "AUSH"):
         order = rng.permutation(len(own))
         total = 0.0
-        for batch in np.split(order, range(batch_size, len(order), batch_size)):
-            weight = (own[batch] > 0) | (rng.random((len(batch), len(selected))) < zero_share)
+        for batch in np.split(order, range(config.batch_size, len(order), config.batch_size)):
+            weight = (own[batch] > 0) | (
+                rng.random((len(batch), len(selected))) < config.zero_share
+            )
             kept = _dense(*keep(rows[batch], n_kept, rng), threat)
             total += len(batch) * gan.step(kept, own[batch], weight)
         history.record(total / len(order))

@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from pydantic import Field, SkipValidation
 
 from rvdlib.attacks.archives import check_numeric, open_arrays, read_csr
+from rvdlib.attacks.base import AttackConfig, attack
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.threat_model import ThreatModel
@@ -28,20 +30,23 @@ from rvdlib.threat_model import ThreatModel
 _COLUMNS = ("user", "item", "rating")
 
 
+class FromFileConfig(AttackConfig):
+    path: SkipValidation[str | Path] = Field(description="a .npy, .npz or .csv file")
+    draw: bool = Field(
+        False,
+        description="take m of the file's profiles at random, without repeats; else it must hold "
+        "exactly m",
+    )
+    by_id: bool = Field(
+        False, description="take frozen poison of another data set, item by item, by the raw ids"
+    )
+
+
+@attack("from a file", "Somebody else's fake users: checked, never unpickled.", FromFileConfig)
 def from_file(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    path: str | Path,
-    draw: bool = False,
-    by_id: bool = False,
+    threat: ThreatModel, rng: np.random.Generator, config: FromFileConfig
 ) -> sp.csr_matrix:
     """The profiles in a file, in its order; the random stream is used only to draw.
-
-    Args:
-        path: a .npy, .npz or .csv file.
-        draw: take m of the file's profiles at random, without repeats; else it must hold exactly m.
-        by_id: take frozen poison of another data set, item by item, by the raw ids.
 
     Raises:
         ValueError: naming the file and the problem, if it cannot be read, was frozen for another
@@ -49,9 +54,7 @@ def from_file(
             budget and the scale (:func:`rvdlib.attacks.profiles.check_profiles`). Undrawn profiles
             are checked, too.
     """
-    for name, value in {"draw": draw, "by_id": by_id}.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, got {value!r}")
+    path, draw, by_id = config.path, config.draw, config.by_id
     if not isinstance(path, str | Path):
         raise ValueError(f"path must be the name of a file, got {path!r}")
     path = Path(path)

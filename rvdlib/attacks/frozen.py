@@ -44,7 +44,7 @@ class FrozenPoison:
         levels: the rating scale, ascending.
         origin: names → what JSON can hold. ``rvd attack`` writes attack, options, dataset,
             dataset_sha256, seed, attack_size, filler_size, visible_share, target_set,
-            rvdlib_version and objectives.
+            crafted_for, rvdlib_version and objectives.
 
     Raises:
         ValueError: if ``item_ids`` are not one text a column, all different; if the profiles do not

@@ -9,8 +9,9 @@ from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 
-from rvdlib.attacks.options import check_counts
+from rvdlib.attacks.base import AttackConfig, attack
 from rvdlib.attacks.profiles import (
     assemble,
     by_popularity,
@@ -22,14 +23,16 @@ from rvdlib.attacks.profiles import (
 from rvdlib.threat_model import ThreatModel
 
 
-def random(threat: ThreatModel, rng: np.random.Generator) -> sp.csr_matrix:
+@attack("random", "Fillers at random, rated by the mean and deviation of all ratings.")
+def random(threat: ThreatModel, rng: np.random.Generator, config: AttackConfig) -> sp.csr_matrix:
     """Random fillers rated r ~ N(μ, σ), the moments of all visible ratings."""
     mean, deviation = global_moments(threat)
     fillers = draw_fillers(rng, filler_candidates(threat), threat.n_fakes, threat.filler_size)
     return assemble(threat, fillers, rng.normal(mean, deviation, size=fillers.shape))
 
 
-def average(threat: ThreatModel, rng: np.random.Generator) -> sp.csr_matrix:
+@attack("average", "Fillers at random, each rated by its own mean and deviation.")
+def average(threat: ThreatModel, rng: np.random.Generator, config: AttackConfig) -> sp.csr_matrix:
     """Random fillers rated r ~ N(μ_i, σ_i), the moments of the item's own visible ratings.
 
     Where an item's mean or standard deviation is undefined, the global one stands in.
@@ -39,26 +42,38 @@ def average(threat: ThreatModel, rng: np.random.Generator) -> sp.csr_matrix:
     return assemble(threat, fillers, rng.normal(means[fillers], deviations[fillers]))
 
 
-def bandwagon(
-    threat: ThreatModel, rng: np.random.Generator, *, n_popular: int = 11
-) -> sp.csr_matrix:
-    """The most popular items at the top rating, the other fillers as in :func:`random`.
+class BandwagonConfig(AttackConfig):
+    n_popular: int = Field(
+        11, ge=1, description="how many of the F fillers are popular items; all if F is smaller"
+    )
 
-    Args:
-        n_popular: how many of the F fillers are popular items; all of them if F is smaller.
-    """
-    check_counts(1, n_popular=n_popular)
+
+@attack(
+    "bandwagon", "The most popular items at the top rating, the rest as random.", BandwagonConfig
+)
+def bandwagon(
+    threat: ThreatModel, rng: np.random.Generator, config: BandwagonConfig
+) -> sp.csr_matrix:
+    """The most popular items at the top rating, the other fillers as in :func:`random`."""
     ranked = by_popularity(threat)
     mean, deviation = global_moments(threat)
-    popular, others = np.split(ranked, [min(n_popular, threat.filler_size)])
+    popular, others = np.split(ranked, [min(config.n_popular, threat.filler_size)])
     fillers = draw_fillers(rng, others, threat.n_fakes, threat.filler_size - len(popular))
     stars = rng.normal(mean, deviation, size=fillers.shape)
     return _with_selected(threat, popular, fillers, stars)
 
 
-def segment(
-    threat: ThreatModel, rng: np.random.Generator, *, segment_size: int = 3, pool_size: int = 20
-) -> sp.csr_matrix:
+class SegmentConfig(AttackConfig):
+    segment_size: int = Field(3, ge=1, description="|S|; all of the F fillers if F is smaller")
+    pool_size: int = Field(20, ge=1, description="of how many most popular items S is chosen")
+
+
+@attack(
+    "segment",
+    "Items liked together by users who may like the target, at the top; the rest at the bottom.",
+    SegmentConfig,
+)
+def segment(threat: ThreatModel, rng: np.random.Generator, config: SegmentConfig) -> sp.csr_matrix:
     """A set S of co-liked items at the top rating, the other fillers at the lowest.
 
     S is the set of ``segment_size`` items among the ``pool_size`` most popular ones that has the
@@ -68,15 +83,13 @@ def segment(
     the more popular items. A user likes items rated at least three quarters of the scale's
     range (4 of 1..5).
 
-    Args:
-        segment_size: |S|; all of the F fillers if F is smaller.
-        pool_size: of how many of the most popular items S is chosen.
+    Raises:
+        ValueError: if ``pool_size`` is below ``segment_size``.
     """
-    check_counts(1, segment_size=segment_size, pool_size=pool_size)
-    if pool_size < segment_size:
-        raise ValueError(f"pool_size must be at least segment_size ({segment_size})")
+    if config.pool_size < config.segment_size:
+        raise ValueError(f"pool_size must be at least segment_size ({config.segment_size})")
     ranked = by_popularity(threat)
-    pool = ranked[:pool_size]
+    pool = ranked[: config.pool_size]
     low, high = float(threat.levels[0]), threat.max_rating
     liked = threat.visible.copy()
     liked.data = (liked.data >= low + 0.75 * (high - low)).astype(np.float32)
@@ -84,7 +97,7 @@ def segment(
     rated.data = np.ones_like(rated.data)
     without_target = rated[:, threat.targets].sum(axis=1).A1 == 0
     likes = liked[:, pool].toarray()[without_target] > 0
-    size = min(segment_size, threat.filler_size)
+    size = min(config.segment_size, threat.filler_size)
     best = max(
         combinations(range(len(pool)), size),
         key=lambda chosen: np.count_nonzero(likes[:, chosen].all(axis=1)),

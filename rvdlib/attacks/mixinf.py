@@ -36,78 +36,62 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 from scipy.special import expit, log_expit
 
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import check_counts, check_positive, check_shares
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments, templates
-from rvdlib.attacks.surrogate import Surrogate
+from rvdlib.attacks.surrogate import Surrogate, SurrogateConfig
 from rvdlib.data import round_to_levels
 from rvdlib.threat_model import ThreatModel
 
 GRADIENT_SWEEPS = 5  # more change φ, but not which profiles it prefers
 
 
+class MixInfConfig(SurrogateConfig):
+    n_candidates: int = Field(100, ge=1, description="mixtures of which the best becomes a fake")
+    n_probes: int = Field(3, ge=1, description="fakes by which influence is measured")
+    list_length: int = Field(10, ge=1, description="place in the list that the targets shall reach")
+    sweeps: int = Field(
+        30, ge=1, description="of alternating least squares, before the probes and with each"
+    )
+
+
+@attack(
+    "MixInf",
+    "Mixtures of two real users; of a hundred, the one with most influence on a surrogate "
+    "(Wu et al. 2023).",
+    MixInfConfig,
+    optimises=True,
+)
 def mixinf(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    n_candidates: int = 100,
-    n_probes: int = 3,
-    list_length: int = 10,
-    embedding_size: int = 16,
-    unobserved_weight: float = 0.0,
-    reg: float = 0.04,
-    sweeps: int = 30,
-    history: History | None = None,
+    threat: ThreatModel, rng: np.random.Generator, config: MixInfConfig, history: History
 ) -> sp.csr_matrix:
     """The mixtures of greatest influence, plus the targets at the top rating.
 
     The history gets, fake by fake, what the kept candidate is worth, negated.
-
-    Args:
-        n_candidates: mixtures of which the best becomes a fake.
-        n_probes: fakes by which influence is measured.
-        list_length: place in the list that the targets shall reach.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares, before the probes and with each.
-
-    Raises:
-        ValueError: if an option is out of its range.
     """
-    check_counts(1, n_candidates=n_candidates, n_probes=n_probes, list_length=list_length)
-    check_counts(1, embedding_size=embedding_size, sweeps=sweeps)
-    check_positive(reg=reg)
-    check_shares(unobserved_weight=unobserved_weight)
-    surrogate = Surrogate.train(
-        threat,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=sweeps,
-    )
+    surrogate = config.train(threat, rng, config.sweeps)
     size = threat.filler_size
     items = filler_candidates(threat)
     rows = templates(threat, size)[:, items].toarray()
     means = round_to_levels(item_moments(threat)[0][items], threat.levels)
 
-    chosen, stars = within_budget(usermix(rows, n_probes, threat.levels, rng), means, size, rng)
+    chosen, stars = within_budget(
+        usermix(rows, config.n_probes, threat.levels, rng), means, size, rng
+    )
     slope, offset = np.zeros(threat.n_items), np.zeros(threat.n_items)
-    for probe in assemble(replace(threat, n_fakes=n_probes), items[chosen], stars):
-        phi, expected = influence(surrogate.refit(probe, sweeps), threat, list_length)
+    for probe in assemble(replace(threat, n_fakes=config.n_probes), items[chosen], stars):
+        phi, expected = influence(surrogate.refit(probe, config.sweeps), threat, config.list_length)
         phi = phi / max(np.abs(phi).max(), 1e-30)
         slope += phi
         offset += phi * expected
 
     fillers = np.empty((threat.n_fakes, size), dtype=np.intp)
     ratings = np.empty((threat.n_fakes, size))
-    history = history or History()
     for fake in history.steps(threat.n_fakes, "MixInf"):
-        candidates = usermix(rows, n_candidates, threat.levels, rng)
+        candidates = usermix(rows, config.n_candidates, threat.levels, rng)
         chosen, stars = within_budget(candidates, means, size, rng)
         chosen = items[chosen]
         worth = (slope[chosen] * stars - offset[chosen]).sum(axis=1)

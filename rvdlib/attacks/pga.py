@@ -21,76 +21,59 @@ ratings are rounded to the scale.
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import (
-    check_counts,
-    check_not_negative,
-    check_positive,
-    check_shares,
-)
 from rvdlib.attacks.profiles import assemble, draw_fillers, filler_candidates, global_moments
-from rvdlib.attacks.surrogate import Surrogate
+from rvdlib.attacks.surrogate import Surrogate, SurrogateConfig
 from rvdlib.threat_model import ThreatModel
 
 
+class PGAConfig(SurrogateConfig):
+    steps: int = Field(30, ge=0, description="of gradient ascent")
+    step_size: float = Field(
+        0.2,
+        gt=0,
+        description="s, how far the entry of the largest gradient goes at first, as a share of the "
+        "top rating",
+    )
+    availability_weight: float = Field(
+        0.0, ge=0, description="of making predictions for unrated items move, whichever way"
+    )
+    sweeps: int = Field(
+        5,
+        ge=1,
+        description="of alternating least squares after each step; four times as many at the start",
+    )
+    gradient_sweeps: int = Field(1, ge=1, description="how many sweeps the gradient looks through")
+
+
+@attack(
+    "PGA",
+    "Ratings climb what a surrogate predicts of the targets, projected to F fillers (Li et al. 2016).",
+    PGAConfig,
+    optimises=True,
+)
 def pga(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    steps: int = 30,
-    step_size: float = 0.2,
-    availability_weight: float = 0.0,
-    embedding_size: int = 16,
-    unobserved_weight: float = 0.0,
-    reg: float = 0.04,
-    sweeps: int = 5,
-    gradient_sweeps: int = 1,
-    history: History | None = None,
+    threat: ThreatModel, rng: np.random.Generator, config: PGAConfig, history: History
 ) -> sp.csr_matrix:
     """From random fillers, rated as by the random attack, ``steps`` steps of ascent.
 
     The history gets −J after each step.
-
-    Args:
-        steps: of gradient ascent.
-        step_size: s, how far the entry of the largest gradient goes at first, as a share of the top
-            rating.
-        availability_weight: of making predictions for unrated items move, whichever way.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares after each step; four times as many at the start.
-        gradient_sweeps: how many sweeps the gradient looks through.
-
-    Raises:
-        ValueError: if an option is out of its range.
     """
-    check_counts(0, steps=steps)
-    check_counts(1, embedding_size=embedding_size, sweeps=sweeps, gradient_sweeps=gradient_sweeps)
-    check_positive(step_size=step_size, reg=reg)
-    check_not_negative(availability_weight=availability_weight)
-    check_shares(unobserved_weight=unobserved_weight)
     candidates, shape = filler_candidates(threat), (threat.n_fakes, threat.filler_size)
     mean, deviation = global_moments(threat)
     fillers = draw_fillers(rng, candidates, *shape)
     stars = np.clip(rng.normal(mean, deviation, shape), threat.levels[0], threat.max_rating)
 
-    clean = Surrogate.train(
-        threat,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=4 * sweeps,
-    )
-    objective = Objective(threat, clean, availability_weight)
-    surrogate = clean.refit(_profiles(threat, fillers, stars), 4 * sweeps)
+    clean = config.train(threat, rng, 4 * config.sweeps)
+    objective = Objective(threat, clean, config.availability_weight)
+    surrogate = clean.refit(_profiles(threat, fillers, stars), 4 * config.sweeps)
     reached = objective.value(surrogate)
-    history = history or History()
-    for _ in history.steps(steps if fillers.size else 0, "PGA"):
-        gradient = surrogate.rating_gradient(*objective.gradient(surrogate), gradient_sweeps)
+    step_size = config.step_size
+    for _ in history.steps(config.steps if fillers.size else 0, "PGA"):
+        gradient = surrogate.rating_gradient(*objective.gradient(surrogate), config.gradient_sweeps)
         gradient = gradient[:, candidates]
         moved = np.zeros_like(gradient)
         unrated = threat.max_rating * surrogate.baseline
@@ -98,7 +81,7 @@ def pga(
         moved += step_size * threat.max_rating * gradient / max(np.abs(gradient).max(), 1e-30)
         kept, tried = project(moved, threat.filler_size, threat.levels[[0, -1]] - unrated)
         trial = surrogate.rounded().refit(
-            _profiles(threat, candidates[kept], tried + unrated), sweeps
+            _profiles(threat, candidates[kept], tried + unrated), config.sweeps
         )
         value = objective.value(trial)
         if value > reached:

@@ -40,87 +40,66 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 from scipy.special import expit
 
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.heuristic import segment
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import (
-    check_counts,
-    check_positive,
-    check_positive_shares,
-    check_shares,
-)
 from rvdlib.attacks.profiles import assemble
-from rvdlib.attacks.surrogate import Surrogate
+from rvdlib.attacks.surrogate import Surrogate, SurrogateConfig
 from rvdlib.threat_model import ThreatModel
 
 
+class RevAdvConfig(SurrogateConfig):
+    steps: int = Field(30, ge=1, description="exchanges of fillers, at most")
+    exchanged_share: float = Field(0.1, gt=0, le=1, description="k at first, as a share of F")
+    list_length: int = Field(
+        50, ge=1, description="K, or less for a user who has fewer unrated items"
+    )
+    width: float = Field(0.03, gt=0, description="of σ, in shares of the top rating")
+    copies: int = Field(3, ge=1, description="how many users each visible one stands for")
+    sweeps: int = Field(
+        2,
+        ge=1,
+        description="of alternating least squares after each step; ten times as many at the start",
+    )
+    gradient_sweeps: int = Field(
+        4, ge=1, description="how many sweeps of training the gradient looks through"
+    )
+
+
+@attack(
+    "RevAdv",
+    "Segment fakes whose fillers are exchanged by the gradient of the targets' ranking through a "
+    "surrogate's training, after Tang et al. 2020, who start from real profiles and relax the ratings.",
+    RevAdvConfig,
+    optimises=True,
+)
 def revadv(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    steps: int = 30,
-    exchanged_share: float = 0.1,
-    list_length: int = 50,
-    width: float = 0.03,
-    copies: int = 3,
-    embedding_size: int = 64,
-    unobserved_weight: float = 0.17,
-    reg: float = 0.014,
-    sweeps: int = 2,
-    gradient_sweeps: int = 4,
-    history: History | None = None,
+    threat: ThreatModel, rng: np.random.Generator, config: RevAdvConfig, history: History
 ) -> sp.csr_matrix:
     """From the profiles of the segment attack, up to ``steps`` exchanges of fillers.
 
     The history gets J after each step. It ends early where not even the exchange of a single filler
     in each fake lowers J.
-
-    Args:
-        steps: exchanges of fillers, at most.
-        exchanged_share: k at first, as a share of F.
-        list_length: K, or less for a user who has fewer unrated items.
-        width: of σ, in shares of the top rating.
-        copies: how many users each visible one stands for.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares after each step; ten times as many at the start.
-        gradient_sweeps: how many sweeps of training the gradient looks through.
-
-    Raises:
-        ValueError: if an option is out of its range.
     """
-    check_counts(1, steps=steps, list_length=list_length, copies=copies)
-    check_counts(1, embedding_size=embedding_size, sweeps=sweeps, gradient_sweeps=gradient_sweeps)
-    check_positive(width=width, reg=reg)
-    check_shares(unobserved_weight=unobserved_weight)
-    check_positive_shares(exchanged_share=exchanged_share)
-    whole = replace(threat, visible=sp.vstack([threat.visible] * copies, format="csr"))
-    clean = Surrogate.train(
-        whole,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=10 * sweeps,
-    )
-    fakes, size = segment(threat, rng), threat.filler_size
-    surrogate = clean.refit(fakes, 10 * sweeps)
-    objective = Objective(whole, list_length, width)
+    whole = replace(threat, visible=sp.vstack([threat.visible] * config.copies, format="csr"))
+    clean = config.train(whole, rng, 10 * config.sweeps)
+    fakes, size = segment.craft(threat, rng), threat.filler_size
+    surrogate = clean.refit(fakes, 10 * config.sweeps)
+    objective = Objective(whole, config.list_length, config.width)
     reached, *gradient = objective(surrogate)
-    worth = surrogate.presence_gradient(*gradient, gradient_sweeps)
-    n_exchanged = max(1, round(exchanged_share * size))
-    history = history or History()
-    for _ in history.steps(steps if threat.n_fakes and size else 0, "RevAdv"):
+    worth = surrogate.presence_gradient(*gradient, config.gradient_sweeps)
+    n_exchanged = max(1, round(config.exchanged_share * size))
+    for _ in history.steps(config.steps if threat.n_fakes and size else 0, "RevAdv"):
         tried = exchange(threat, fakes, *worth, surrogate.baseline, n_exchanged)
-        trial = surrogate.rounded().refit(tried, sweeps)
+        trial = surrogate.rounded().refit(tried, config.sweeps)
         value, *gradient = objective(trial)
         stuck = value >= reached
         if not stuck:
             fakes, surrogate, reached = tried, trial, value
-            worth = surrogate.presence_gradient(*gradient, gradient_sweeps)
+            worth = surrogate.presence_gradient(*gradient, config.gradient_sweeps)
         history.record(reached)
         if stuck and n_exchanged == 1:
             break

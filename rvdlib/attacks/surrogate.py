@@ -34,7 +34,9 @@ from typing import Self
 import numba
 import numpy as np
 import scipy.sparse as sp
+from pydantic import Field
 
+from rvdlib.attacks.base import AttackConfig
 from rvdlib.attacks.profiles import global_moments
 from rvdlib.models.least_squares import solve_rows
 from rvdlib.models.sparse_ops import sampled_values
@@ -42,6 +44,30 @@ from rvdlib.threat_model import ThreatModel
 
 # What is trained of a vector; and of the other side's vectors, what it is regressed on.
 USER, ITEM = slice(None, -1), slice(1, None)
+
+
+class SurrogateConfig(AttackConfig):
+    """What the options of all attacks with a surrogate begin with."""
+
+    embedding_size: int = Field(16, ge=1, description="factors of the surrogate")
+    unobserved_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of unobserved cells in the surrogate; above 0 for victims of the ranking regime",
+    )
+    reg: float = Field(0.04, gt=0, description="weight of the surrogate's regulariser")
+
+    def train(self, threat: ThreatModel, rng: np.random.Generator, sweeps: int) -> "Surrogate":
+        """The surrogate of these options, without fakes."""
+        return Surrogate.train(
+            threat,
+            rng,
+            embedding_size=self.embedding_size,
+            unobserved_weight=self.unobserved_weight,
+            reg=self.reg,
+            sweeps=sweeps,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +102,7 @@ class Surrogate:
         reg: float,
         sweeps: int,
     ) -> Self:
-        """Without fakes, from small random factors.
-
-        Raises:
-            ValueError: if a parameter is out of its range.
-        """
-        if embedding_size < 1:
-            raise ValueError(f"embedding_size must be at least 1, got {embedding_size}")
-        if not 0 <= unobserved_weight <= 1:
-            raise ValueError(f"unobserved_weight must be between 0 and 1, got {unobserved_weight}")
-        if not reg > 0:
-            raise ValueError(f"reg must be above 0, got {reg}")
+        """Without fakes, from small random factors."""
         mean = 0.0 if unobserved_weight else float(global_moments(threat)[0]) / threat.max_rating
         n_visible, n_items = threat.visible.shape
         items = np.zeros((n_items, embedding_size + 2))

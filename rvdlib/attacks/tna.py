@@ -34,17 +34,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 import torch
+from pydantic import Field
 
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.history import History
-from rvdlib.attacks.options import (
-    check_counts,
-    check_not_negative,
-    check_positive,
-    check_positive_shares,
-    check_shares,
-)
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
-from rvdlib.attacks.surrogate import ITEM, USER, Surrogate
+from rvdlib.attacks.surrogate import ITEM, USER, Surrogate, SurrogateConfig
 from rvdlib.threat_model import ThreatModel
 
 # Of training, that the removal of a user is followed through: from the user's items to other users, and
@@ -52,83 +47,80 @@ from rvdlib.threat_model import ThreatModel
 INFLUENCE_SWEEPS = 3
 
 
-def tna(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    influential_share: float = 1.0,
-    list_length: int = 50,
-    width: float = 0.1,
-    l1_weight: float = 0.01,
-    steps: int = 10,
-    step_size: float = 0.2,
-    embedding_size: int = 16,
-    unobserved_weight: float = 0.0,
-    reg: float = 0.04,
-    sweeps: int = 1,
-    history: History | None = None,
+class UTNAConfig(SurrogateConfig):
+    influential_share: float = Field(1.0, gt=0, le=1, description="U, as a share of visible users")
+    list_length: int = Field(
+        50, ge=1, description="of Γ_u, or less for a user who has fewer unrated items"
+    )
+    width: float = Field(0.1, gt=0, description="of g, in shares of the top rating")
+    l1_weight: float = Field(0.01, ge=0, description="of the fake's number of ratings in G")
+    steps: int = Field(10, ge=0, description="of projected gradient descent on w for each fake")
+    step_size: float = Field(
+        0.2, gt=0, description="how far the weight of the largest gradient goes in one step"
+    )
+    sweeps: int = Field(
+        1,
+        ge=1,
+        description="of alternating least squares after each fake; twenty times as many at first",
+    )
+
+
+class STNAConfig(UTNAConfig):
+    influential_share: float = Field(0.4, gt=0, le=1, description="U, as a share of visible users")
+
+
+@attack(
+    "U-TNA",
+    "One fake at a time: the fillers that let the targets pass what a surrogate lists for all users "
+    "(Fang et al. 2020).",
+    UTNAConfig,
+    optimises=True,
+)
+def u_tna(
+    threat: ThreatModel, rng: np.random.Generator, config: UTNAConfig, history: History
 ) -> sp.csr_matrix:
     """U-TNA, or with ``influential_share`` below 1 S-TNA.
 
     The history gets, fake by fake, the ranking term of G after the surrogate has been refitted with
     the fake as it is, rounded and within its budget.
-
-    Args:
-        influential_share: U, as a share of the visible users.
-        list_length: of Γ_u, or less for a user who has fewer unrated items.
-        width: of g, in shares of the top rating.
-        l1_weight: of the fake's number of ratings in G.
-        steps: of projected gradient descent on w for each fake.
-        step_size: how far the weight of the largest gradient goes in one step.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares after each fake; twenty times as many before the first.
-
-    Raises:
-        ValueError: if an option is out of its range.
     """
-    check_positive_shares(influential_share=influential_share)
-    check_counts(0, steps=steps)
-    check_counts(1, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
-    check_positive(width=width, step_size=step_size, reg=reg)
-    check_not_negative(l1_weight=l1_weight)
-    check_shares(unobserved_weight=unobserved_weight)
-    surrogate = Surrogate.train(
-        threat,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=20 * sweeps,
-    )
-    chosen = influential_users(surrogate, threat.targets, influential_share)
+    surrogate = config.train(threat, rng, 20 * config.sweeps)
+    chosen = influential_users(surrogate, threat.targets, config.influential_share)
     candidates, size = filler_candidates(threat), threat.filler_size
     means, deviations = item_moments(threat)
     fillers = np.empty((threat.n_fakes, size), dtype=np.intp)
     stars = np.empty((threat.n_fakes, size))
-    history = history or History()
-    lists = Lists.of(surrogate, threat, chosen, list_length)
+    lists = Lists.of(surrogate, threat, chosen, config.list_length)
     for fake in history.steps(threat.n_fakes if size else 0, "TNA"):
         answer = Answer(surrogate, threat, lists.shown, means)
 
         def objective(weights, lists=lists, answer=answer):
-            ranking = lists.loss(answer.item_vectors(weights), width)
-            return ranking + l1_weight * weights.sum() / size
+            ranking = lists.loss(answer.item_vectors(weights), config.width)
+            return ranking + config.l1_weight * weights.sum() / size
 
         start = np.full(threat.n_items, size / len(candidates))
-        weights = descend(objective, start, threat.targets, steps, step_size)
+        weights = descend(objective, start, threat.targets, config.steps, config.step_size)
         order = rng.permutation(candidates)
         # Items that nobody is seen to have rated are equal but for rounding: chance decides, not that.
         fillers[fake] = order[np.argsort(-weights[order].round(9), kind="stable")][:size]
         stars[fake] = rng.normal(means[fillers[fake]], deviations[fillers[fake]])
         made = replace(threat, n_fakes=fake + 1)
         fakes = assemble(made, fillers[: fake + 1], stars[: fake + 1])
-        surrogate = surrogate.rounded().refit(fakes, sweeps)
-        lists = Lists.of(surrogate, threat, chosen, list_length)
-        history.record(lists.loss(torch.from_numpy(surrogate.items[lists.shown]), width).item())
+        surrogate = surrogate.rounded().refit(fakes, config.sweeps)
+        lists = Lists.of(surrogate, threat, chosen, config.list_length)
+        history.record(
+            lists.loss(torch.from_numpy(surrogate.items[lists.shown]), config.width).item()
+        )
     return assemble(threat, fillers, stars)
+
+
+s_tna = replace(
+    u_tna,
+    name="s_tna",
+    label="S-TNA",
+    summary="As U-TNA, for the most influential users (Fang et al. 2020).",
+    Config=STNAConfig,
+)
 
 
 def influential_users(surrogate: Surrogate, targets: np.ndarray, share: float) -> np.ndarray:

@@ -1,14 +1,12 @@
 """VicinityAttack: the attacker who knows that he is up against RVD. Our own.
 
-RVD listens to the k nearest of whom it serves, so fakes must be among them. The attacker trains a
+RVD fine-tunes on the k nearest of whom it serves, so fakes must be among them. The attacker trains a
 surrogate of the victim (:mod:`rvdlib.attacks.surrogate`) on the users that he sees, finds their k
 nearest there, and clones m of them:
 
 - ``hubs``: those who stand in most lists;
 - ``cover``: one after the other, whoever stands in most lists that hold no fake so far, their own
   among them; when all hold one, from the start again;
-- ``random``: anybody, the neighbourhoods unknown. This is the control: what it does less than the
-  others is owed to where clones stand, and what it does, to how they rate;
 - or, beside chosen ``target_users``, those users and then their neighbours.
 
 Sources are looked for among users with F ratings at least, if there are any. A clone keeps F ratings of
@@ -18,127 +16,97 @@ random items fill up, at their visible mean. A source that must serve again give
 
 Ratings are ``lowered``. A user's bias takes up what they have in common, so that the clone stays
 where it is, and the less it expects of everything, the more do its top ratings say for the targets.
-
-Then, for ``gradient_steps`` steps, the fillers' ratings descend the loss of
-:mod:`rvdlib.attacks.vicinal_objective`, the defended score of the targets against what visible users
-would be shown, by Adam (Kingma and Ba 2015) on the scale's range. The surrogate is refitted to the
-ratings as they would be submitted, rounded to the scale, and its gradient there is that of the
-ratings before rounding (the straight-through estimator of Bengio et al. 2013). The best step is kept.
+The low clone attack (:mod:`rvdlib.attacks.clone`) lowers as well, and knows of no neighbourhood: what
+it does less is owed to where clones stand.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-import torch
+from pydantic import Field, SkipValidation
 
-from rvdlib.arguments import as_indices, check_one_of
-from rvdlib.attacks.history import History
-from rvdlib.attacks.options import (
-    check_counts,
-    check_not_negative,
-    check_positive,
-    check_shares,
-)
+from rvdlib.arguments import as_indices
+from rvdlib.attacks.base import attack
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
-from rvdlib.attacks.surrogate import USER, Surrogate
-from rvdlib.attacks.vicinal_objective import Defense, VicinalObjective
+from rvdlib.attacks.surrogate import USER, Surrogate, SurrogateConfig
 from rvdlib.data import round_to_levels
-from rvdlib.neighbors import DISTANCES, HUBNESS_REDUCTIONS, k_occurrence
+from rvdlib.neighbors import NeighborSearch, k_occurrence
 from rvdlib.threat_model import ThreatModel
 
-FILLERS = ("nearest", "random")
+
+class VicinityAttackConfig(SurrogateConfig):
+    k: int = Field(
+        30, ge=1, description="how many neighbours the attacker believes the defence to take"
+    )
+    distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = Field(
+        "euclidean", description="of the neighbours, as the attacker believes"
+    )
+    hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
+        "none", description="of the neighbours, as the attacker believes"
+    )
+    sources: Literal["hubs", "cover"] = Field("cover", description="whom to clone")
+    target_users: SkipValidation[Sequence[int] | None] = Field(
+        None,
+        description="rows of the visible users to stand beside, in place of sources (a list of whole "
+        "numbers)",
+    )
+    fillers: Literal["nearest", "random"] = Field(
+        "nearest", description="which of the source's ratings are kept"
+    )
+    lowered: float = Field(
+        0.5, ge=0, le=1, description="by how much, as a share of the scale's range"
+    )
+    sweeps: int = Field(20, ge=1, description="of alternating least squares")
 
 
+@attack(
+    "vicinity",
+    "Our own, made against RVD: low clones of users who stand in the neighbourhoods of the most others.",
+    VicinityAttackConfig,
+    knows_defense=True,
+)
 def vicinity(
-    threat: ThreatModel,
-    rng: np.random.Generator,
-    *,
-    k: int = 30,
-    distance: str = "euclidean",
-    hubness_reduction: str = "none",
-    sources: str = "cover",
-    target_users: Sequence[int] | None = None,
-    fillers: str = "nearest",
-    lowered: float = 0.5,
-    embedding_size: int = 16,
-    unobserved_weight: float = 0.0,
-    reg: float = 0.04,
-    sweeps: int = 5,
-    gradient_steps: int = 0,
-    step_size: float = 0.03,
-    vicinal_weight: float = 0.1,
-    proximal_weight: float = 1.0,
-    list_length: int = 50,
-    history: History | None = None,
+    threat: ThreatModel, rng: np.random.Generator, config: VicinityAttackConfig
 ) -> sp.csr_matrix:
-    """Clones in many neighbourhoods, or beside chosen users; then the gradient, if it is asked for.
-
-    The history gets the loss of the rounded profiles, before the first step and after each.
-
-    Args:
-        k: how many neighbours the attacker believes the defence to take.
-        distance: of the neighbours, as the attacker believes: euclidean, cosine, inner_product or
-            profile_overlap.
-        hubness_reduction: of the neighbours, as the attacker believes: none, local_scaling or mutual.
-        sources: whom to clone, ``hubs``, ``cover`` or, as the control, ``random`` users.
-        target_users: rows of ``threat.visible`` to stand beside, in place of ``sources``.
-        fillers: ``nearest`` or ``random``.
-        lowered: by how much, as a share of the scale's range.
-        embedding_size: factors of the surrogate.
-        unobserved_weight: of unobserved cells in the surrogate; above 0 for victims of the ranking
-            regime.
-        reg: weight of the surrogate's regulariser.
-        sweeps: of alternating least squares after each step; four times as many at the start.
-        gradient_steps: of Adam on the clones' ratings; 0: they stay as they are.
-        step_size: of Adam, as a share of the top rating.
-        vicinal_weight: ω of closed-form RVD, as the attacker believes.
-        proximal_weight: λ of closed-form RVD, as the attacker believes.
-        list_length: how many items are shown, as the attacker believes.
+    """Low clones in many neighbourhoods, or beside chosen users.
 
     Raises:
-        ValueError: if an option is unknown or out of its range, or ``target_users`` are not visible
-            users.
+        ValueError: if ``target_users`` are not visible users.
     """
-    check_one_of("distance", distance, DISTANCES)
-    check_one_of("hubness_reduction", hubness_reduction, HUBNESS_REDUCTIONS)
-    check_one_of("sources", sources, (*RANKED_SOURCES, "random"))
-    check_one_of("fillers", fillers, FILLERS)
+    target_users = config.target_users
     if target_users is not None:
         target_users = as_indices("target_users", target_users, threat.visible.shape[0])
         if not len(target_users):
             raise ValueError("target_users must be one visible user or more, got none")
-    check_counts(0, gradient_steps=gradient_steps)
-    check_counts(1, k=k, list_length=list_length, embedding_size=embedding_size, sweeps=sweeps)
-    check_positive(reg=reg, step_size=step_size, proximal_weight=proximal_weight)
-    check_not_negative(lowered=lowered)
-    check_shares(unobserved_weight=unobserved_weight, vicinal_weight=vicinal_weight)
-    defense = Defense(k, distance, hubness_reduction, vicinal_weight, proximal_weight, list_length)
-    surrogate = Surrogate.train(
-        threat,
-        rng,
-        embedding_size=embedding_size,
-        unobserved_weight=unobserved_weight,
-        reg=reg,
-        sweeps=4 * sweeps,
-    )
-    neighbors = defense.neighbors(surrogate)
+    surrogate = config.train(threat, rng, config.sweeps)
+    neighbors = neighbors_in(surrogate, config.k, config.distance, config.hubness_reduction)
     if target_users is not None:
         order = beside(neighbors, target_users)
-    elif sources == "random":
-        order = rng.permutation(_long_enough(threat))[: threat.n_fakes]
     else:
-        order = RANKED_SOURCES[sources](neighbors, _long_enough(threat), threat.n_fakes)
+        order = RANKED_SOURCES[config.sources](neighbors, _long_enough(threat), threat.n_fakes)
     chosen = np.resize(order, threat.n_fakes)
-    drop = lowered * float(threat.levels[-1] - threat.levels[0])
-    items, stars = clone_sources(threat, rng, chosen, surrogate, fillers, drop)
-    if gradient_steps and stars.size:
-        objective = VicinalObjective(threat, defense)
-        history = history or History()
-        stars = _descend(
-            threat, objective, surrogate, items, stars, history, gradient_steps, step_size, sweeps
-        )
+    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    items, stars = clone_sources(threat, rng, chosen, surrogate, config.fillers, drop)
     return assemble(threat, items, stars)
+
+
+def neighbors_in(
+    surrogate: Surrogate, k: int, distance: str = "euclidean", hubness_reduction: str = "none"
+) -> np.ndarray:
+    """The k nearest of each visible user, nearest first: (visible users, k), or all others."""
+    n_users = len(surrogate.users)
+    if n_users == 1:
+        return np.empty((1, 0), dtype=np.intp)
+    search = NeighborSearch(
+        surrogate.users[:, 1:-1],
+        min(k, n_users - 1),
+        distance,
+        hubness_reduction=hubness_reduction,
+        ratings=surrogate.ratings,
+    )
+    return search(np.arange(surrogate.n_visible))
 
 
 def _long_enough(threat: ThreatModel) -> np.ndarray:
@@ -242,26 +210,3 @@ def nearest(
         inverse -= (1 - omega) / leverage[best] * np.outer(moves[best], moves[best])
         chosen[step], free[best] = best, False
     return chosen
-
-
-def _descend(
-    threat, objective, surrogate, items, stars, history, steps, step_size, sweeps
-) -> np.ndarray:
-    """The best of the stars (m, F) on the way, rounded to the scale."""
-    top, low = threat.max_rating, threat.levels[0] / threat.max_rating
-    ratings = torch.from_numpy(np.clip(stars / top, low, 1))
-    adam = torch.optim.Adam([ratings], lr=step_size)
-    best, least = stars, np.inf
-    for step in history.steps(steps + 1, "VicinityAttack"):
-        rounded = round_to_levels(ratings.numpy() * top, threat.levels)
-        fakes = assemble(threat, items, rounded)
-        surrogate = surrogate.rounded().refit(fakes, sweeps * (1 if step else 4))
-        value, *gradients = objective.value_and_gradient(surrogate)
-        history.record(value)
-        if value < least:
-            best, least = rounded, value
-        gradient = surrogate.rating_gradient(*gradients, sweeps)
-        ratings.grad = torch.from_numpy(np.take_along_axis(gradient, items, axis=1)).double()
-        adam.step()
-        ratings.clamp_(low, 1)
-    return best

@@ -1,4 +1,4 @@
-"""``rvd attack``. What it needs is imported when it runs: help is instant."""
+"""``rvd attack``. What it needs is imported when it runs, so that ``rvd --help`` is instant."""
 
 import os
 import re
@@ -19,21 +19,18 @@ class _AttackCommand(click.Command):
         return super().parse_args(context, args)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from rvdlib.cli.attack_help import described
+        from rvdlib.attacks import ATTACKS
+        from rvdlib.cli.attack_help import option_rows
 
-        attacks = described()
-        named = [each for each in context.meta.get("rvdlib.arguments", ()) if each in attacks]
+        named = [each for each in context.meta.get("rvdlib.arguments", ()) if each in ATTACKS]
         if not named:
             with formatter.section("Attacks (rvd attack NAME --help shows the options of one)"):
-                formatter.write_dl([(name, each.summary) for name, each in attacks.items()])
+                formatter.write_dl([(name, each.summary) for name, each in ATTACKS.items()])
             return
-        attack = attacks[named[0]]
+        attack = ATTACKS[named[0]]
         with formatter.section(f"The attack {named[0]}"):
             formatter.write_text(attack.summary)
-        rows = [
-            (f"{name}={option.default or '...'}", f"{option.description} [{option.type}]")
-            for name, option in attack.options.items()
-        ]
+        rows = option_rows(attack.Config.model_fields)
         with formatter.section(
             "Its options, for --option, and their defaults (--regime may set others)"
         ):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.attacks import ATTACKS, craft
+from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import assemble, filler_candidates
 from rvdlib.data import HeldOut, Ratings, Split, leave_one_out
 from rvdlib.seeding import stream
@@ -23,7 +24,7 @@ QUICK = {
     "u_tna": {"steps": 1, "embedding_size": 2},
     "s_tna": {"steps": 1, "embedding_size": 2},
     "revadv": {"steps": 2, "embedding_size": 2},
-    "vicinity": {"gradient_steps": 1, "embedding_size": 2},
+    "vicinity": {"embedding_size": 2},
 }
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
 
@@ -204,10 +205,28 @@ def test_targets_are_the_given_ones_wherever_they_stand(attack, ml100k):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_takes_a_threat_model_a_stream_and_its_own_options_only(name):
-    threat, rng, *options = inspect.signature(ATTACKS[name]).parameters.values()
-    assert (threat.annotation, rng.annotation) == (ThreatModel, np.random.Generator)
-    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+def test_an_attack_takes_a_threat_model_a_stream_its_options_and_its_history_only(name):
+    taken = inspect.signature(ATTACKS[name].function).parameters.values()
+    threat, rng, config, *history = (each.annotation for each in taken)
+    assert (threat, rng) == (ThreatModel, np.random.Generator)
+    assert issubclass(ATTACKS[name].Config, config)
+    assert history == [History] * ATTACKS[name].optimises
+
+
+def test_an_attack_that_is_said_to_optimise_takes_steps_and_no_other_does(ml100k):
+    threat = _real_threat(ml100k, attack_size=0.01)
+    for name, attack in ATTACKS.items():
+        history = History()
+        if name != "from_file":
+            craft(name, threat, stream(0, "attack"), history=history, **QUICK.get(name, {}))
+        assert (len(history.objectives) > 1) == attack.optimises, name
+
+
+def test_names_and_labels_are_unique_and_every_recipe_is_a_sentence():
+    assert list(ATTACKS) == [each.name for each in ATTACKS.values()]
+    assert len({each.label for each in ATTACKS.values()}) == len(ATTACKS)
+    for each in ATTACKS.values():
+        assert each.summary.endswith("."), each.name
 
 
 def _real_threat(ratings: Ratings, **options) -> ThreatModel:

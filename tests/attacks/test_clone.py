@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 from rvdlib.attacks import craft
-from rvdlib.data import leave_one_out
+from rvdlib.data import leave_one_out, round_to_levels
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
@@ -55,3 +56,18 @@ def test_without_a_long_enough_profile_popular_items_fill_up_at_their_mean():
     full = clone(dense, n_fakes=3, filler_size=5)
     # Items that nobody rated stand at the global mean, 2.4.
     assert (full == [5, 2, 1, 4, 2, 2]).all()
+
+
+@pytest.mark.parametrize("lowered", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_a_low_clone_is_the_clone_of_the_same_stream_and_rates_lower(ml100k, lowered):
+    split = leave_one_out(ml100k, stream(0, "split"))
+    targets = draw_targets(split, "unpopular", stream(0, "targets"))
+    threat = build_threat_model(split, targets, stream(0, "threat"))
+    plain = craft("clone", threat, stream(0, "attack")).toarray()
+    low = craft("low_clone", threat, stream(0, "attack"), lowered=lowered).toarray()
+    fillers = plain > 0
+    fillers[:, targets] = False
+    expected = plain.copy()
+    expected[fillers] = round_to_levels(np.maximum(plain[fillers] - 4 * lowered, 1), LEVELS)
+    assert np.array_equal(low, expected)
+    assert (low[fillers].mean() < plain[fillers].mean()) == (lowered > 0)

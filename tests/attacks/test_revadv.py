@@ -8,12 +8,10 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvdlib.attacks import poison
-from rvdlib.attacks.clone import clone
-from rvdlib.attacks.heuristic import segment
+from rvdlib.attacks import craft, poison
 from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import check_profiles
-from rvdlib.attacks.revadv import Objective, exchange, revadv
+from rvdlib.attacks.revadv import Objective, exchange
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.evaluation import evaluate
@@ -46,7 +44,7 @@ def surrogate_of(threat, omega, fakes, sweeps=200):
 def test_the_objective_of_a_narrow_width_is_the_share_of_lists_without_a_target(
     threat, omega, length
 ):
-    surrogate = surrogate_of(threat, omega, clone(threat, stream(0, "fakes")))
+    surrogate = surrogate_of(threat, omega, craft("clone", threat, stream(0, "fakes")))
     value = Objective(threat, length, 1e-12)(surrogate)[0]
     rated, scores = threat.visible.toarray() > 0, surrogate.scores()
     misses = []
@@ -60,7 +58,7 @@ def test_the_objective_of_a_narrow_width_is_the_share_of_lists_without_a_target(
 
 def test_the_objective_is_one_less_the_hit_ratio_of_a_single_target(threat):
     single = replace(threat, targets=TARGETS[:1])
-    surrogate = surrogate_of(single, 0.1, clone(single, stream(0, "fakes")))
+    surrogate = surrogate_of(single, 0.1, craft("clone", single, stream(0, "fakes")))
     places = ranks(surrogate.scores(), threat.visible, np.tile(TARGETS[:1], (60, 1)))
     hits = target_hit_ratio(places, threat.visible[:, TARGETS[:1]].toarray() > 0, 10)
     assert Objective(single, 10, 1e-12)(surrogate)[0] == pytest.approx(1 - hits)
@@ -70,7 +68,7 @@ def test_the_objective_is_one_less_the_hit_ratio_of_a_single_target(threat):
 @pytest.mark.parametrize("sweeps", [1, 3])
 def test_the_gradient_of_the_objective_is_that_of_retraining(threat, omega, sweeps):
     objective = Objective(threat, 10, 0.05)
-    fakes = clone(threat, stream(0, "fakes")).astype(np.float64)
+    fakes = craft("clone", threat, stream(0, "fakes")).astype(np.float64)
     attacked = surrogate_of(threat, omega, fakes, 1500)
     slope, _ = attacked.presence_gradient(*objective(attacked)[1:], sweeps)
     for position in range(0, fakes.nnz, 40):
@@ -99,7 +97,7 @@ def test_an_exchange_is_the_best_of_its_size_inside_the_budget(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     visible = sp.csr_matrix(rng.choice(levels, (5, n_items)))
     threat = ThreatModel(visible, np.array([0, n_items - 1]), n_fakes, size, levels)
-    fakes = clone(threat, rng)
+    fakes = craft("clone", threat, rng)
     slope, offset = rng.standard_normal((2, n_fakes, n_items))
     baseline = data.draw(st.sampled_from([0.0, 0.6]))
     n_exchanged = data.draw(st.integers(1, size))
@@ -121,14 +119,20 @@ def test_an_exchange_is_the_best_of_its_size_inside_the_budget(data):
 @REGIMES
 def test_the_objective_is_lowered_and_the_fakes_move(threat, omega):
     history = History()
-    end = revadv(
-        threat, stream(0, "attack"), unobserved_weight=omega, history=history, width=0.05, **SMALL
+    end = craft(
+        "revadv",
+        threat,
+        stream(0, "attack"),
+        unobserved_weight=omega,
+        history=history,
+        width=0.05,
+        **SMALL,
     )
     assert max(np.diff(history.objectives)) <= 0
     assert history.objectives[-1] < history.objectives[0] - 0.02
 
     # Judged by another training, the fakes are still better than where they began.
-    start = segment(threat, stream(0, "attack"))
+    start = craft("segment", threat, stream(0, "attack"))
     objective = Objective(threat, 10, 0.05)
     before, after = (objective(surrogate_of(threat, omega, fakes))[0] for fakes in (start, end))
     assert after < before - 0.02
@@ -139,30 +143,34 @@ def test_the_objective_is_lowered_and_the_fakes_move(threat, omega):
 def test_more_steps_are_further_steps_of_the_same_way(threat):
     few, many = History(), History()
     for steps, history in ((3, few), (6, many)):
-        revadv(threat, stream(0, "attack"), steps=steps, history=history, **SMALL)
+        craft("revadv", threat, stream(0, "attack"), steps=steps, history=history, **SMALL)
     assert many.objectives[:3] == few.objectives
     assert len(many.objectives) <= 6
 
 
 def test_copies_of_visible_users_are_as_good_as_users_seen(threat):
     twice = replace(threat, visible=sp.vstack([threat.visible] * 2, format="csr"))
-    seen = revadv(twice, stream(0, "attack"), steps=3, copies=1, **SMALL)
-    copied = revadv(threat, stream(0, "attack"), steps=3, copies=2, **SMALL)
+    seen = craft("revadv", twice, stream(0, "attack"), steps=3, copies=1, **SMALL)
+    copied = craft("revadv", threat, stream(0, "attack"), steps=3, copies=2, **SMALL)
     assert (seen != copied).nnz == 0
-    assert (copied != revadv(threat, stream(0, "attack"), steps=3, copies=1, **SMALL)).nnz > 0
+    assert (
+        copied != craft("revadv", threat, stream(0, "attack"), steps=3, copies=1, **SMALL)
+    ).nnz > 0
 
 
 def test_a_stretched_scale_stretches_the_profiles(threat):
     wide = replace(
         threat, visible=threat.visible * np.float32(16), levels=threat.levels * np.float32(16)
     )
-    ours, theirs = (revadv(each, stream(0, "attack"), steps=5, **SMALL) for each in (threat, wide))
+    ours, theirs = (
+        craft("revadv", each, stream(0, "attack"), steps=5, **SMALL) for each in (threat, wide)
+    )
     assert (16 * ours != theirs).nnz == 0
 
 
 def test_a_history_changes_nothing(threat):
-    watched = revadv(threat, stream(0, "attack"), steps=3, history=History(), **SMALL)
-    assert (watched != revadv(threat, stream(0, "attack"), steps=3, **SMALL)).nnz == 0
+    watched = craft("revadv", threat, stream(0, "attack"), steps=3, history=History(), **SMALL)
+    assert (watched != craft("revadv", threat, stream(0, "attack"), steps=3, **SMALL)).nnz == 0
 
 
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
@@ -180,7 +188,7 @@ def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime
     def attacked(items, **options):
         size = 0.1 if omega else 0.01
         threat = build_threat_model(split, items, stream(2, "threat"), attack_size=size)
-        return poison(split, revadv(threat, stream(2, "attack"), **options))
+        return poison(split, craft("revadv", threat, stream(2, "attack"), **options))
 
     options = {"unobserved_weight": omega, "steps": 8, "embedding_size": 32 if omega else 16}
     options |= {"copies": 2, "sweeps": 1, "gradient_sweeps": 2}
@@ -193,8 +201,12 @@ def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime
 
 def test_without_fakes_or_fillers_there_is_nothing_to_optimise(threat):
     history = History()
-    none = revadv(replace(threat, n_fakes=0), stream(0, "attack"), history=history, **SMALL)
+    none = craft(
+        "revadv", replace(threat, n_fakes=0), stream(0, "attack"), history=history, **SMALL
+    )
     assert none.shape == (0, threat.n_items)
-    bare = revadv(replace(threat, filler_size=0), stream(0, "attack"), history=history, **SMALL)
+    bare = craft(
+        "revadv", replace(threat, filler_size=0), stream(0, "attack"), history=history, **SMALL
+    )
     assert bare.nnz == threat.n_fakes * len(TARGETS)
     assert history.objectives == []

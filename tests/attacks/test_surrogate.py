@@ -234,19 +234,3 @@ def test_nobody_is_predicted_nothing_about_what_nobody_rated():
         threat_of(dense), np.random.default_rng(0), unobserved_weight=0.3, **options
     )
     assert np.abs(ranking.scores()[:, 3:]).max() < 1
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"embedding_size": 0}, "embedding_size must be at least 1"),
-        ({"unobserved_weight": -0.1}, "unobserved_weight must be between 0 and 1"),
-        ({"unobserved_weight": 1.1}, "unobserved_weight must be between 0 and 1"),
-        ({"reg": 0.0}, "reg must be above 0"),
-        ({"reg": np.nan}, "reg must be above 0"),
-    ],
-)
-def test_parameters_out_of_range_are_refused(option, message):
-    options = {"embedding_size": 2, "unobserved_weight": 0.0, "reg": 0.1, "sweeps": 1, **option}
-    with pytest.raises(ValueError, match=message):
-        Surrogate.train(threat_of(np.ones((3, 6))), np.random.default_rng(0), **options)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rvdlib.attacks import ATTACKS
+from rvdlib.attacks.base import attack as an_attack
 from rvdlib.attacks.profiles import assemble, filler_candidates
 from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import DEFENSES
@@ -74,7 +75,8 @@ class TopOnly(Victim):
         return {"item_factors": torch.zeros(len(sums), 1), "item_bias": bias}, 1.0
 
 
-def flood(threat, rng):
+@an_attack("Flood", "The same fillers in every fake, at the top.")
+def flood(threat, rng, config):
     """An attack: every fake has the same fillers, at the top."""
     fillers = filler_candidates(threat)[: threat.filler_size]
     fillers = np.tile(fillers, (threat.n_fakes, 1))
@@ -148,7 +150,7 @@ def rows(wanted, tmp_path):
     return run_cells(wanted, store=CellStore(tmp_path / "cells"), jobs=1)
 
 
-@pytest.mark.parametrize("added", [WithoutExtremes, FewerEpochs, Hesitant, TopOnly, flood])
+@pytest.mark.parametrize("added", [WithoutExtremes, FewerEpochs, Hesitant, TopOnly, flood.function])
 def test_an_addition_is_short(added):
     assert len(inspect.getsource(added).splitlines()) <= 30
 

@@ -66,6 +66,9 @@ class Scenario(BaseModel):
     )
     visible_share: float = Field(0.4, gt=0, le=1, description="of the users, to the attacker")
     filler_size: int | None = Field(None, ge=0, description="None: the mean profile size")
+    crafted_for: Literal["targets", "others"] = Field(
+        "targets", description="others: the swapped-target control (rvdlib.lab.experiment.poison)"
+    )
     target_set: Literal["unpopular", "middling", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
     evaluated_on: Literal["test", "validation"] = "test"
@@ -79,6 +82,7 @@ class Scenario(BaseModel):
             "attack_size",
             "visible_share",
             "filler_size",
+            "crafted_for",
             "target_set",
             "seed",
         }
@@ -271,7 +275,7 @@ def _spec(cell: Cell) -> dict:
 def _fingerprint(cell: Cell) -> Fingerprint:
     scenario = cell.scenario
     used = [VICTIMS[scenario.victim], *(DEFENSES[step.method] for step in cell.chain)]
-    used += [attacks.ATTACKS[scenario.attack]] if scenario.attack != "none" else []
+    used += [attacks.ATTACKS[scenario.attack].function] if scenario.attack != "none" else []
     return cell_fingerprint("lab/experiment/cells.py", scenario.dataset, used)
 
 

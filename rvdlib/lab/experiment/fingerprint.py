@@ -124,7 +124,7 @@ def cell_fingerprint(module: str, dataset: str, used: Iterable[Any] = ()) -> Fin
 
     Args:
         module: the file that computes it, in the package: ``lab/experiment/cells.py``.
-        used: the attack, victim and defences, as their registries hold them.
+        used: the attack's function, the victim and the defences.
     """
     code = _code_of(module, tuple(used), without=MACHINERY | READ)
     data = {dataset: ratings_digest(dataset)}

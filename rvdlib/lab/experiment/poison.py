@@ -1,4 +1,10 @@
-"""Fake users of the study: aimed at a data set, crafted, and frozen into a file."""
+"""Fake users of the study: aimed at a data set, crafted, and frozen into a file.
+
+**The swapped-target control.** Fakes crafted for *others*, as many items drawn like the targets and
+none of them a target, and then the columns of both exchanged: the fakes promote the targets with
+fillers that were chosen for other items. What an attack does less with them is owed to its fillers
+being made for its targets; what is left, to how its fakes look.
+"""
 
 import hashlib
 import inspect
@@ -59,55 +65,70 @@ def craft(
     Raises:
         ValueError: for an unknown option, or one of a wrong type or out of range.
     """
-    history, watched = History(), {}
-    if attacks.optimises(attack):
-        if "history" in options:
-            raise ValueError("history is no option: the objective is recorded anyway")
-        watched = {"history": history}
-    return attacks.craft(attack, threat, rng, **options, **watched), history
+    if "history" in options:
+        raise ValueError("history is no option: the objective is recorded anyway")
+    history = History()
+    return attacks.craft(attack, threat, rng, **options, history=history), history
 
 
 def freeze(
-    attack: str, dataset: str | Ratings, *, options: dict | None = None, **aimed
+    attack: str,
+    dataset: str | Ratings,
+    *,
+    options: dict | None = None,
+    crafted_for: str = "targets",
+    **aimed,
 ) -> FrozenPoison:
     """Craft ``attack`` on ``dataset``: split, targets and attack from the streams of the study.
 
     Args:
         options: of the attack.
+        crafted_for: ``targets``, or ``others``: the swapped-target control.
         aimed: see :func:`aim`.
 
     Raises:
         ValueError: for an unknown attack, data set, target set or option, or a value out of range.
     """
-    return _made(attack, dataset, options or {}, aimed)[0]
+    return _made(attack, dataset, options or {}, crafted_for, aimed)[0]
 
 
-def kept_poison(attack: str, dataset: str, *, options: dict, **aimed) -> FrozenPoison:
+def kept_poison(
+    attack: str, dataset: str, *, options: dict, crafted_for: str = "targets", **aimed
+) -> FrozenPoison:
     """What :func:`freeze` makes, from ``.cache/poison`` if the same code has made it before.
 
     The origin has also ``seconds``, the CPU time of crafting.
     """
     how = {"attack": attack, "dataset": dataset, "options": options, **aimed}
-    made_by = cell_fingerprint("lab/experiment/poison.py", dataset, [attacks.ATTACKS[attack]])
+    how["crafted_for"] = crafted_for
+    used = [attacks.ATTACKS[attack].function]
+    made_by = cell_fingerprint("lab/experiment/poison.py", dataset, used)
     key = hashlib.sha256(json.dumps([how, made_by], sort_keys=True).encode()).hexdigest()
     path = paths.POISON_STORE / f"{key}.npz"
     if path.is_file():
         return FrozenPoison.load(path)
-    made, seconds = _made(attack, dataset, options, aimed)
+    made, seconds = _made(attack, dataset, options, crafted_for, aimed)
     made = replace(made, origin={**made.origin, "seconds": seconds})
     made.save(path)
     return made
 
 
 def _made(
-    attack: str, dataset: str | Ratings, options: dict, aimed: dict
+    attack: str, dataset: str | Ratings, options: dict, crafted_for: str, aimed: dict
 ) -> tuple[FrozenPoison, float]:
+    check_one_of("crafted_for", crafted_for, ("targets", "others"))
     split, threat, rng = aim(attack, dataset, **aimed)
-    start = time.process_time()
-    profiles, history = craft(attack, threat, rng, options)
-    seconds = time.process_time() - start
     defaults = inspect.signature(aim).parameters
     knowledge = {name: aimed.get(name, defaults[name].default) for name in list(defaults)[2:]}
+    crafting = threat
+    if crafted_for == "others":
+        drawn_by = stream(knowledge["seed"], "targets", knowledge["target_set"], "others")
+        others = other_targets(split, threat.targets, knowledge["target_set"], drawn_by)
+        crafting = replace(threat, targets=others)
+    start = time.process_time()
+    profiles, history = craft(attack, crafting, rng, options)
+    seconds = time.process_time() - start
+    profiles = exchanged(profiles, crafting.targets, threat.targets)
     origin = {
         "attack": attack,
         "options": dict(options),
@@ -115,8 +136,24 @@ def _made(
         "dataset_sha256": split.ratings.sha256,
         **knowledge,
         "filler_size": threat.filler_size,
+        "crafted_for": crafted_for,
         "rvdlib_version": rvdlib.__version__,
         "objectives": history.objectives,
     }
     item_ids = split.ratings.item_ids.tolist()
     return FrozenPoison(profiles, texts(item_ids), threat.targets, threat.levels, origin), seconds
+
+
+def other_targets(
+    split: Split, targets: np.ndarray, target_set: str, rng: np.random.Generator
+) -> np.ndarray:
+    """As many items as ``targets``, drawn from the same ``target_set`` and none of them a target."""
+    drawn = draw_targets(split, target_set, rng, n_targets=2 * len(targets))
+    return np.sort(rng.choice(np.setdiff1d(drawn, targets), len(targets), replace=False))
+
+
+def exchanged(profiles: sp.csr_matrix, items: np.ndarray, others: np.ndarray) -> sp.csr_matrix:
+    """``profiles`` (m, items) with the columns of ``items`` and ``others`` exchanged, in order."""
+    order = np.arange(profiles.shape[1])
+    order[items], order[others] = others, items
+    return profiles[:, order].sorted_indices()

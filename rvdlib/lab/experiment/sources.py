@@ -36,15 +36,12 @@ def code_of(
 
     Args:
         module: a file of the package: ``lab/experiment/cells.py``.
-        used: attacks, victims and defences that are looked up, as their registries hold them; one
-            that stands outside of the package is named by its file alone.
+        used: victims, defences and functions of attacks that are looked up; one that stands outside
+            of the package is named by its file alone.
         without: files that are not followed, nor counted.
     """
     found, queue = {}, [package / module]
     for each in used:
-        while isinstance(each, functools.partial):
-            found[f"partial {each.func.__qualname__}"] = repr((each.args, each.keywords))
-            each = each.func
         queue.append(_home(each, package))
     left_out, seen = {package / name for name in (*without, "__init__.py")}, set()
     while queue:

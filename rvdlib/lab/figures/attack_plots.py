@@ -1,12 +1,16 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
+from collections.abc import Iterable
 from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from rvdlib.attacks import ATTACKS
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -17,35 +21,69 @@ from rvdlib.lab.figures.style import (
     RED,
     REGIME_TITLES,
     colours,
-    dots,
     shared_legend,
 )
 
 VICTIM_COLOURS = {"MF": BLUE, "NSVD": ORANGE, "AutoRec": GREEN, "CDAE": PURPLE}
+NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+
+
+def label_of(name: str) -> str:
+    """What an attack is called; any other name is called what it is."""
+    return ATTACKS[name].label if name in ATTACKS else name
 
 
 def attack_effects(summary: pd.DataFrame) -> Figure:
-    """THR@50 by attack, one colour a victim; a panel a setting.
+    """THR@50 by attack, one colour a victim; a panel a setting, all on one scale from 0 to 1.
 
-    Columns: regime, target_set, victim, attack, mean, low, high.
+    Hollow: the fakes of the same attack crafted for other targets. The line is the victim that
+    nobody attacked. Columns: regime, target_set, victim, attack, crafted_for, mean, low, high.
     """
     settings = summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False)
-    settings = list(settings)
+    settings, victims = list(settings), list(dict.fromkeys(summary["victim"]))
+    palette = colours(victims, VICTIM_COLOURS)
+    attacks = [name for name in ATTACKS if name in set(summary["attack"])]
+    rows, columns = -(-len(settings) // 2), min(2, len(settings))
+    size = (NARROW, rows * (0.17 * len(attacks) + 0.6) + 0.6)
     figure, grid = plt.subplots(
-        len(settings),
-        1,
-        figsize=(COLUMN_WIDTH, 1.45 * len(settings) + 1),
-        sharex=True,
-        squeeze=False,
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
     )
-    for axes, (regime, target_set) in zip(grid[:, 0], settings, strict=True):
+    for axes in grid.ravel()[len(settings) :]:
+        axes.remove()
+    for axes, (regime, target_set) in zip(grid.ravel(), settings, strict=False):
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        dots(axes, here, "attack", "victim", colours(summary["victim"], VICTIM_COLOURS))
-        axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
-        axes.set_ylim(bottom=0)
-        axes.tick_params(axis="x", rotation=90)
-    shared_legend(figure, grid[0, 0])
+        for number, victim in enumerate(victims):
+            told = f", {victim}" if len(victims) > 1 else ""
+            colour = palette[victim]
+            own = here[here["victim"] == victim]
+            clean = own.loc[own["attack"] == "none", "mean"]
+            for value in clean:
+                axes.axvline(value, color=colour, linewidth=0.8, linestyle="--", zorder=1)
+            for crafted_for, face, called, side in (
+                ("targets", colour, "crafted for its targets", 0),
+                ("others", "white", "crafted for other targets", 0.28),
+            ):
+                chosen = own[(own["crafted_for"] == crafted_for) & (own["attack"] != "none")]
+                shift = side + 0.5 * (number - (len(victims) - 1) / 2) / len(victims)
+                look = {"markerfacecolor": face, "color": colour, "label": called + told}
+                if len(chosen):
+                    places = [attacks.index(name) + shift for name in chosen["attack"]]
+                    _bars(axes, places, chosen, **look)
+        axes.set_title(f"{REGIME_TITLES[regime]},\n{target_set} targets", fontsize="medium")
+        axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
+        axes.set_xlim(-0.03, 1.03)
+    grid[0, 0].invert_yaxis()
+    figure.supxlabel("THR@50 (dashed: not attacked)", fontsize="medium")
+    if len(grid[0, 0].get_legend_handles_labels()[0]) > 1:
+        shared_legend(figure, grid[0, 0], columns=2)
     return figure
+
+
+def _bars(axes: Axes, places: Iterable[float], rows: pd.DataFrame, **look) -> None:
+    """Means as dots at heights ``places``, intervals from low to high."""
+    reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
+    look = {"fmt": "o", "markersize": 3.5, "elinewidth": 1.0, **look}
+    axes.errorbar(rows["mean"], list(places), xerr=np.nan_to_num(reach), **look)
 
 
 def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
@@ -56,17 +94,13 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     """
     attacks = list(dict.fromkeys(rows["attack"]))
     titles = {
-        "filler_popularity": "a filler's raters\n(share of users)",
-        "similarity": "cosine to the most\nsimilar real user",
+        "filler_popularity": "raters of a filler\n(share of users)",
+        "similarity": "most similar real user\n(cosine)",
         "detection_auc": "PCA detector\n(ROC AUC)",
     }
-    figure, (stacked, *others) = plt.subplots(
-        1,
-        1 + len(titles),
-        figsize=(COLUMN_WIDTH * 1.35, 0.27 * len(attacks) + 1.3),
-        sharey=True,
-        width_ratios=[1.5, *[1] * len(titles)],
-    )
+    size = (NARROW, 2 * (0.17 * len(attacks) + 0.75) + 0.3)
+    figure, grid = plt.subplots(2, 2, figsize=size, sharey=True)
+    stacked, *others = grid.ravel()
     places = np.arange(len(attacks))
     shares = np.array(
         [np.mean([*rows.loc[rows["attack"] == a, "rating_shares"]], 0) for a in attacks]
@@ -76,20 +110,27 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     for level, share, shade in zip(levels, shares.T, shades, strict=True):
         stacked.barh(places, share, left=left, color=shade, label=f"{level:g}", height=0.75)
         left += share
-    stacked.set_xlabel("filler ratings\n(share, by stars)")
-    stacked.set_yticks(places, attacks)
+    stacked.set_xlabel("ratings of fillers\n(share, by stars)")
+    names = {"none": "real users"}
+    stacked.set_yticks(places, [names.get(name) or label_of(name) for name in attacks])
     stacked.set_xlim(0, 1)
     stacked.invert_yaxis()
     for axes, (column, title) in zip(others, titles.items(), strict=True):
         spread = rows.groupby("attack", sort=False)[column].agg(["mean", "min", "max"]).loc[attacks]
-        reach = np.abs(spread[["min", "max"]].to_numpy().T - spread["mean"].to_numpy())
-        axes.errorbar(
-            spread["mean"], places, xerr=np.nan_to_num(reach), fmt="o", color=BLUE, markersize=3.5
-        )
+        _bars(axes, places, spread.rename(columns={"min": "low", "max": "high"}), color=BLUE)
         axes.set_xlabel(title)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     others[2].axvline(0.5, color=GREY, linewidth=0.8)
     others[2].set_xlim(-0.05, 1.05)
-    figure.legend(*stacked.get_legend_handles_labels(), loc="outside upper left", ncols=len(levels))
+    figure.legend(
+        *stacked.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(levels),
+        columnspacing=1,
+        handlelength=1.2,
+        title="stars",
+    )
     return figure
 
 
@@ -117,7 +158,7 @@ def latent_maps(people: pd.DataFrame) -> Figure:
             axes.scatter(chosen["x"], chosen["y"], rasterized=True, **look)
         axes.set(xticks=[], yticks=[])
         if i == 0:
-            axes.set_title(attack)
+            axes.set_title(label_of(attack))
         if j == 0:
             axes.set_ylabel(victim)
     figure.supxlabel("t-SNE of the latent vectors (no units)", fontsize="medium")
@@ -125,36 +166,81 @@ def latent_maps(people: pd.DataFrame) -> Figure:
     return figure
 
 
-def cures(table: pd.DataFrame) -> Figure:
-    """Defences along y: THR under the worst attacker, and what each costs in accuracy.
+def by_fakes(summary: pd.DataFrame) -> Figure:
+    """THR by how many of a user's neighbours are fakes; an area is the share of such users.
 
-    Two panels a regime, bars are intervals. Columns: as from :func:`rvdlib.lab.study.adaptive.cures`.
+    A row a regime, a column a defence, one colour an attacker. Columns: regime, attacker, defense,
+    metric, mean; the metrics ``users_with_N_fakes`` and ``target_hit_ratio_with_N_fakes``.
+    """
+    shown = summary[summary["attacker"] != "none"]
+    counts = sorted(
+        int(name.split("_")[2]) for name in set(shown["metric"]) if name.startswith("users_with_")
+    )
+    shares, ratios = "users_with_{}_fakes", "target_hit_ratio_with_{}_fakes"
+    groups = shown.set_index("metric").groupby(["regime", "defense", "attacker"])["mean"]
+    means = dict(list(groups))
+    regimes, defenses, attackers = (
+        list(dict.fromkeys(shown[name])) for name in ("regime", "defense", "attacker")
+    )
+    size = (NARROW, 1.5 * len(regimes) + 1.1)
+    figure, grid = plt.subplots(
+        len(regimes), len(defenses), figsize=size, sharex=True, sharey=True, squeeze=False
+    )
+    shades = [GREY, BLUE, SKY, GREEN, ORANGE, RED, PURPLE, "black"]
+    for (row, regime), (column, defense) in product(enumerate(regimes), enumerate(defenses)):
+        axes = grid[row, column]
+        for number, attacker in enumerate(attackers):
+            found = means.get((regime, defense, attacker))
+            if found is None:
+                continue
+            colour = shades[number % len(shades)]
+            x = np.arange(len(counts)) + 0.12 * (number - (len(attackers) - 1) / 2)
+            share = np.array([found[shares.format(n)] for n in counts])
+            y = np.array([found[ratios.format(n)] for n in counts])
+            axes.plot(x, y, color=colour, linewidth=0.7, zorder=2)
+            axes.scatter(x, y, 3 + 60 * share, colour, linewidths=0, zorder=3, label=attacker)
+        axes.set_ylim(-0.04, 1.04)
+        if row == 0:
+            axes.set_title(defense, fontsize="medium")
+        if column == 0:
+            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50")
+    ticks = [*map(str, counts[:-1]), f"{counts[-1]}+"]
+    grid[0, 0].set_xticks(range(len(counts)), ticks)
+    figure.supxlabel("fakes among a user's neighbours", fontsize="medium")
+    handles = [plt.Line2D([], [], marker="o", color=c, linewidth=0.7) for c in shades]
+    labels = [label_of(attacker) for attacker in attackers]
+    figure.legend(handles[: len(labels)], labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+def cures(table: pd.DataFrame) -> Figure:
+    """Defences along y: THR under the worst attacker, who is named, and the cost in accuracy.
+
+    A row a regime, bars are intervals. Columns: as from :func:`rvdlib.lab.study.adaptive.cures`.
     """
     measures = {"rating": "RMSE", "ranking": "NDCG@50"}
     regimes, defenses = (list(dict.fromkeys(table[name])) for name in ("regime", "defense"))
+    size = (NARROW, len(regimes) * (0.27 * len(defenses) + 0.95))
     figure, panels = plt.subplots(
-        1,
-        2 * len(regimes),
-        figsize=(COLUMN_WIDTH * 1.35, 0.27 * len(defenses) + 1.1),
-        sharey=True,
-        squeeze=False,
+        len(regimes), 2, figsize=size, sharey=True, squeeze=False, width_ratios=[1.7, 1]
     )
     places = np.arange(len(defenses))
-    for number, regime in enumerate(regimes):
+    for (worst, change), regime in zip(panels, regimes, strict=True):
         here = table[table["regime"] == regime].set_index("defense").loc[defenses]
-        for axes, column, scale in zip(
-            panels[0, 2 * number : 2 * number + 2], ("thr", "change"), (1, 100), strict=True
-        ):
-            bounds = here[[f"{column}_low", f"{column}_high"]].to_numpy().T
-            reach = np.nan_to_num(np.abs(bounds - here[column].to_numpy()))
-            axes.errorbar(
-                scale * here[column], places, xerr=scale * reach, fmt="o", color=BLUE, markersize=4
+        for axes, column, scale in ((worst, "thr", 1), (change, "change", 100)):
+            columns = {column: "mean", f"{column}_low": "low", f"{column}_high": "high"}
+            _bars(axes, places, scale * here[[*columns]].rename(columns=columns), color=BLUE)
+        for place, name, value in zip(places, here["worst"], here["thr"], strict=True):
+            x, side = (0.0, "left") if value > 0.5 else (1.0, "right")
+            worst.text(
+                x, place - 0.28, label_of(name), ha=side, va="center", fontsize=6, color=GREY
             )
-        worst, change = panels[0, 2 * number : 2 * number + 2]
-        worst.set_xlim(0, 1.08 * here["thr_high"].fillna(here["thr"]).max())
-        worst.set_xlabel(f"{REGIME_TITLES[regime]}\nTHR@50 under the\nworst attacker")
+        worst.set_xlim(-0.03, 1.03)
+        worst.set_title(REGIME_TITLES[regime], fontsize="medium")
+        worst.set_xlabel("THR@50 under the\nworst attacker (named)")
         change.axvline(0, color=GREY, linewidth=0.8)
-        change.set_xlabel(f"{REGIME_TITLES[regime]}\nunattacked {measures[regime]},\n% better")
+        change.xaxis.set_major_locator(MaxNLocator(3))
+        change.set_xlabel(f"{measures[regime]},\n% better")
     panels[0, 0].set_yticks(places, ["undefended" if d == "none" else d for d in defenses])
-    panels[0, 0].invert_yaxis()
+    panels[0, 0].set_ylim(len(defenses) - 0.5, -0.6)
     return figure

@@ -22,8 +22,6 @@ KNOWABLE = {
     "k": "k",
     "distance": "distance",
     "hubness_reduction": "hubness_reduction",
-    "unobserved_weight": "vicinal_weight",
-    "proximal_weight": "proximal_weight",
 }
 KNOWS = "vicinity, knows "
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rvdlib.attacks import optimises
+from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, craftable
 from rvdlib.lab.statistics import bootstrap_interval, summarise
 from rvdlib.lab.study import effects
@@ -12,10 +12,17 @@ from rvdlib.lab.study.story import plane
 from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.verdicts import judge
 
-HEURISTIC = [name for name in craftable() if name != "none" and not optimises(name)]
-OPTIMISING = [name for name in craftable() if name != "none" and optimises(name)]
+OPTIMISING = [name for name in craftable()[1:] if ATTACKS[name].optimises]
+KNOWING = [name for name in craftable()[1:] if ATTACKS[name].knows_defense]
+HEURISTIC = [name for name in craftable()[1:] if name not in (*OPTIMISING, *KNOWING)]
 SETTING = ["regime", "target_set"]
 FEW = 0.1  # C7, C8: fewer than one of the ten nearest is fake
+
+
+def recipes() -> str:
+    """What each attack does, as it says itself: a heading and a table in Markdown."""
+    rows = [f"| {ATTACKS[name].label} | {ATTACKS[name].summary} |" for name in craftable()[1:]]
+    return "\n".join(["## Recipes", "", "| attack | its recipe |", "|---|---|", *rows])
 
 
 def scenarios(
@@ -27,9 +34,8 @@ def scenarios(
     seeds: Sequence[int],
 ) -> list[Scenario]:
     """Every attack, and none, on every victim in every setting."""
-    attacks = ("none", *HEURISTIC, *OPTIMISING)
     return effects.scenarios(
-        dataset, victims, regimes, attacks, target_sets, seeds, attack_size=attack_size
+        dataset, victims, regimes, craftable(), target_sets, seeds, attack_size=attack_size
     )
 
 
@@ -53,9 +59,9 @@ def latent_maps(scenarios: Sequence[Scenario], attacks: Sequence[str]) -> pd.Dat
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds: a row a setting, victim, attack and metric."""
+    """Mean and interval over seeds: a row a setting, victim, attack, its control and metric."""
     measured = ["target_hit_ratio", "hit_ratio", "fake_neighbor_share", "fakes_near_fakes"]
-    return summarise(rows, [*SETTING, "victim", "attack"], measured)
+    return summarise(rows, [*SETTING, "victim", "attack", "crafted_for"], measured)
 
 
 def against_heuristics(rows: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 RVD, CLOSED_FORM = "RVD", "closed form"
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
-KNOWLEDGE = ["attack_options", "visible_share", "filler_size"]
+KNOWLEDGE = ["attack_options", "visible_share", "filler_size", "crafted_for"]
 IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
 

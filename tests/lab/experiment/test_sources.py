@@ -2,12 +2,10 @@
 
 import ast
 import shutil
-from functools import partial
 
 import pytest
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.attacks.tna import tna
 from rvdlib.defenses import DEFENSES
 from rvdlib.lab.experiment import sources
 from rvdlib.lab.experiment.fingerprint import MACHINERY, PACKAGE, READ
@@ -17,10 +15,10 @@ from rvdlib.models import VICTIMS
 CELLS = "lab/experiment/cells.py"
 USED = {
     "undefended MF": [VICTIMS["MF"]],
-    "AutoRec, random fakes, RVD": [VICTIMS["AutoRec"], ATTACKS["random"], DEFENSES["rvd"]],
+    "AutoRec, random fakes, RVD": [VICTIMS["AutoRec"], ATTACKS["random"].function, DEFENSES["rvd"]],
     "NSVD, TNA, two defences": [
         VICTIMS["NSVD"],
-        ATTACKS["s_tna"],
+        ATTACKS["s_tna"].function,
         DEFENSES["remove_detected"],
         DEFENSES["closed_form"],
     ],
@@ -194,15 +192,6 @@ def test_a_new_attack_victim_or_defence_changes_no_cell(package, edited):
         }
     )  # fmt: skip
     assert {name: code(package, used) for name, used in USED.items()} == before
-
-
-def test_what_is_preset_of_an_attack_counts(package):
-    one, same, other = (
-        code(package, [partial(tna, influential_share=share)]) for share in (0.4, 0.4, 0.5)
-    )
-    assert one == same == code(package, [ATTACKS["s_tna"]])
-    assert one != other
-    assert code(package, [ATTACKS["u_tna"]]) != one
 
 
 def test_what_stands_outside_of_the_package_counts_by_its_file():

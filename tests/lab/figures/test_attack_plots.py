@@ -25,29 +25,45 @@ def labels(axes):
     return [label.get_text() for label in axes.get_yticklabels()]
 
 
-def test_effects_have_a_panel_a_setting_and_a_colour_a_victim():
+def test_effects_have_a_panel_a_setting_on_one_scale_and_the_control_beside_each_attack():
     summary = pd.DataFrame(
         {
             "regime": regime,
             "target_set": "random",
             "victim": victim,
             "attack": attack,
-            "mean": 0.1 * n,
-            "low": 0.1 * n - 0.05,
-            "high": 0.1 * n + 0.02,
+            "crafted_for": crafted_for,
+            "mean": scale * n,
+            "low": 0.5 * scale * n,
+            "high": 1.5 * scale * n,
         }
-        for regime in ("rating", "ranking")
+        for regime, scale in (("rating", 0.3), ("ranking", 0.003))
         for victim in ("MF", "AutoRec")
-        for n, attack in enumerate(ATTACKS)
+        for crafted_for, attacks in (("targets", [*ATTACKS, "pga"]), ("others", ["pga"]))
+        for n, attack in enumerate(attacks, start=1)
     )
     figure = attack_plots.attack_effects(summary)
     assert len(figure.axes) == 2
-    for axes in figure.axes:
-        drawn = [container.lines[0] for container in axes.containers]
-        assert len({line.get_color() for line in drawn}) == len(drawn) == 2
-        assert drawn[0].get_ydata() == pytest.approx([0, 0.1, 0.2])
-        assert axes.get_ylim()[0] == 0
-        assert axes.get_ylim()[1] > 0.22
+    assert labels(figure.axes[0]) == ["random", "clone", "PGA"]
+    for axes, scale in zip(figure.axes, (0.3, 0.003), strict=True):
+        own, swapped, *other_victim = (container.lines[0] for container in axes.containers)
+        assert own.get_xdata() == pytest.approx([2 * scale, 3 * scale, 4 * scale])
+        assert swapped.get_xdata() == pytest.approx([scale])
+        assert swapped.get_markerfacecolor() == "white"
+        assert other_victim[0].get_color() != own.get_color() == swapped.get_color()
+        assert axes.get_xlim() == (-0.03, 1.03), "a small number is drawn small"
+    assert len(figure.legends[0].get_texts()) == 4
+
+
+def test_effects_of_one_kind_need_no_legend():
+    summary = pd.DataFrame(
+        [("rating", "random", "MF", "clone", "targets", 0.5, 0.4, 0.6)],
+        columns=[
+            *("regime", "target_set", "victim", "attack", "crafted_for", "mean", "low", "high")
+        ],
+    )
+    figure = attack_plots.attack_effects(summary)
+    assert not figure.legends
 
 
 def test_profiles_are_stacked_to_one_and_reach_from_least_to_most():
@@ -65,7 +81,7 @@ def test_profiles_are_stacked_to_one_and_reach_from_least_to_most():
     stacked, popularity, *_ = (
         figure := attack_plots.attack_profiles(looks, np.array([1.0, 2.0]))
     ).axes
-    assert labels(stacked) == ATTACKS
+    assert labels(stacked) == ["real users", "random", "clone"]
     low, high = stacked.containers
     assert [bar.get_width() for bar in low] == pytest.approx([0.3] * 3)
     assert [bar.get_x() + bar.get_width() for bar in high] == pytest.approx([1] * 3)
@@ -84,25 +100,66 @@ def test_maps_show_everybody_a_row_a_victim_and_a_column_an_attack():
         assert [len(drawn.get_offsets()) for drawn in axes.collections] == [3, 2]
 
 
-def test_cures_stand_in_one_order_with_two_panels_a_regime():
+def test_cures_stand_in_one_order_a_row_a_regime_and_the_worst_attacker_is_named():
     table = pd.DataFrame(
         {
             "regime": regime,
             "defense": defense,
-            "thr": 0.5,
-            "thr_low": 0.4,
-            "thr_high": 0.7,
+            "worst": "low_clone" if defense == "none" else "vicinity, knows cosine",
+            "thr": thr,
+            "thr_low": thr - 0.1,
+            "thr_high": thr + 0.2,
             "change": -0.05,
             "change_low": -0.06,
             "change_high": -0.01,
         }
         for regime in ("rating", "ranking")
-        for defense in ("none", "cosine")
+        for defense, thr in (("none", 0.7), ("cosine", 0.3))
     )
     figure = attack_plots.cures(table)
     assert len(figure.axes) == 4
     assert labels(figure.axes[0]) == ["undefended", "cosine"]
-    bounds = [axes.containers[0].lines[2][0].get_segments()[0][:, 0] for axes in figure.axes[:2]]
-    assert bounds[0] == pytest.approx([0.4, 0.7])
-    assert bounds[1] == pytest.approx([-6, -1])
-    assert figure.axes[0].get_xlim()[1] > 0.7
+    (high, low), (change, _) = (
+        [segment[:, 0] for segment in axes.containers[0].lines[2][0].get_segments()]
+        for axes in figure.axes[:2]
+    )
+    assert high == pytest.approx([0.6, 0.9])
+    assert low == pytest.approx([0.2, 0.5])
+    assert change == pytest.approx([-6, -1])
+    for axes in figure.axes[::2]:
+        assert axes.get_xlim() == (-0.03, 1.03)
+        assert [text.get_text() for text in axes.texts] == ["low clone", "vicinity, knows cosine"]
+        # The name stands in the half without the dot.
+        assert [text.get_position()[0] for text in axes.texts] == [0, 1]
+
+
+def test_users_are_drawn_by_their_fake_neighbours_as_large_as_their_share():
+    values = {
+        "users_with_0_fakes": 0.7,
+        "users_with_1_fakes": 0.3,
+        "target_hit_ratio_with_0_fakes": 0.1,
+        "target_hit_ratio_with_1_fakes": 0.8,
+    }
+    summary = pd.DataFrame(
+        {
+            "regime": regime,
+            "attacker": attacker,
+            "defense": defense,
+            "metric": metric,
+            "mean": value,
+        }
+        for regime in ("rating", "ranking")
+        for defense in ("RVD", "closed form")
+        for attacker in ("none", "low_clone", "vicinity")
+        for metric, value in values.items()
+    )
+    figure = attack_plots.by_fakes(summary)
+    assert len(figure.axes) == 4
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["RVD", "closed form"]
+    for axes in figure.axes:
+        assert len(axes.collections) == 2
+        for drawn in axes.collections:
+            assert drawn.get_offsets()[:, 1].tolist() == pytest.approx([0.1, 0.8])
+            few, many = drawn.get_sizes()[::-1]
+            assert few < many
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low clone", "vicinity"]

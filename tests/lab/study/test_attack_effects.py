@@ -5,9 +5,9 @@ import pytest
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.study import attack_effects
-from rvdlib.lab.study.attack_effects import HEURISTIC, OPTIMISING
+from rvdlib.lab.study.attack_effects import HEURISTIC, KNOWING, OPTIMISING
 
-ATTACKED = [*HEURISTIC, *OPTIMISING]
+ATTACKED = [*HEURISTIC, *OPTIMISING, *KNOWING]
 
 
 def rows(thr, *, near_real=0.02, near_fakes=0.05, seeds=(0, 1, 2), victims=("MF",)):
@@ -34,7 +34,10 @@ def test_every_attack_but_a_file_s_is_on_every_victim_in_every_setting_once():
     scenarios = attack_effects.scenarios(
         "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["random"], 0.03, [0, 1]
     )
+    assert len(ATTACKED) == len(set(ATTACKED))
     assert set(ATTACKED) == set(ATTACKS) - {"from_file"}
+    assert {*HEURISTIC} >= {"random", "clone", "low_clone"}
+    assert KNOWING == ["vicinity"]
     assert len({repr(scenario) for scenario in scenarios}) == len(scenarios)
     assert len(scenarios) == 2 * 2 * 2 * (len(ATTACKED) + 1)
     assert {s.attack_size for s in scenarios if s.attack != "none"} == {0.03}
@@ -78,6 +81,13 @@ def test_the_sentences_name_who_is_strongest_and_who_beats_the_heuristics():
     assert "Most is reached by revadv, 0.910" in setting
     assert "of the heuristics by segment, 0.410" in setting
     assert setting.endswith("Above it in every resample: pga, revadv.")
+
+
+def test_recipes_are_a_row_an_attack():
+    head, rule, *rows = attack_effects.recipes().splitlines()[2:]
+    assert (head, rule) == ("| attack | its recipe |", "|---|---|")
+    assert len(rows) == len(ATTACKED)
+    assert "| S-TNA | As U-TNA, " in "\n".join(rows)
 
 
 def test_the_maps_are_of_the_first_scenario_of_each_victim_and_attack(monkeypatch):

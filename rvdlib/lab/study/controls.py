@@ -1,0 +1,81 @@
+"""What the gain of an attack consists of: fillers made for its targets, or low ratings as such.
+
+Two controls of equal budget stand beside each attack that optimises or knows the defence. *Crafted
+for others* (:mod:`rvdlib.lab.experiment.poison`): the same attack's fakes for other items, with the
+columns of targets and others exchanged. What the attack does more is owed to its targets. *Low
+clones*: real users' profiles, lowered. What the attack does more is owed to its optimisation.
+
+Little is to be expected of the first: every fake rates all targets at the top and they are meant for
+everybody, so which fillers serve best hardly depends on which items the targets are.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import Scenario
+from rvdlib.lab.statistics import summarise
+from rvdlib.lab.study.attack_effects import KNOWING, OPTIMISING, SETTING
+from rvdlib.lab.study.tables import format_interval
+
+SWAPPED, LOW_CLONE = "crafted for others", "low_clone"
+
+
+def scenarios(own: Sequence[Scenario]) -> list[Scenario]:
+    """The swapped-target control of each scenario whose attack optimises or knows the defence."""
+    return [
+        scenario.model_copy(update={"crafted_for": "others"})
+        for scenario in own
+        if scenario.attack in (*OPTIMISING, *KNOWING)
+    ]
+
+
+def gains(rows: pd.DataFrame, swapped: pd.DataFrame) -> pd.DataFrame:
+    """THR of each controlled attack less that of its controls, paired over seeds.
+
+    Args:
+        rows: of the attacks themselves, low clones among them.
+        swapped: of their swapped-target controls.
+
+    Returns:
+        A row per setting, victim, attack and ``control``: metric (``gain``), mean, low, high, n.
+    """
+    keys = [*SETTING, "victim", "seed"]
+    own = rows[rows["attack"].isin(swapped["attack"])]
+    low = rows[rows["attack"] == LOW_CLONE].drop(columns="attack")
+    pairs = {
+        SWAPPED: own.merge(swapped, on=[*keys, "attack"], suffixes=("", "_control")),
+        LOW_CLONE: own.merge(low, on=keys, suffixes=("", "_control")),
+    }
+    found = pd.concat([pair.assign(control=control) for control, pair in pairs.items()])
+    found["gain"] = found["target_hit_ratio"] - found["target_hit_ratio_control"]
+    return summarise(found, [*SETTING, "victim", "attack", "control"], ["gain"])
+
+
+def reading(table: pd.DataFrame) -> list[str]:
+    """What :func:`gains` says, a sentence or two per setting and victim."""
+    sentences = []
+    for (regime, target_set, victim), here in table.groupby([*SETTING, "victim"], sort=False):
+        said = [
+            f"**{regime.capitalize()} regime, {target_set} targets, {victim}.**",
+            _above(here, SWAPPED, "fakes crafted for other targets"),
+            _above(here, LOW_CLONE, "low clones"),
+        ]
+        sentences.append(" ".join(said))
+    return sentences
+
+
+def _above(table: pd.DataFrame, control: str, called: str) -> str:
+    here = table[table["control"] == control].sort_values("mean", ascending=False)
+    shown = [
+        f"{ATTACKS[row.attack].label} ({format_interval(row.mean, row.low, row.high)})"
+        for row in here.itertuples()
+    ]
+    clear, below = (here["low"] > 0).to_numpy(), (here["high"] < 0).to_numpy()
+    more = ", ".join(text for text, is_clear in zip(shown, clear, strict=True) if is_clear)
+    less = ", ".join(text for text, is_below in zip(shown, below, strict=True) if is_below)
+    return (
+        f"More than {called}, by a paired interval: {more or 'none'}; less: {less or 'none'}; "
+        f"most of all: {shown[0]}."
+    )

@@ -20,6 +20,7 @@ from rvdlib.lab.figures.style import (
     PURPLE,
     RED,
     REGIME_TITLES,
+    SKY,
     colours,
     shared_legend,
 )

@@ -35,8 +35,10 @@ class Loss:
         unobserved_weight: ω in [0, 1], the weight of an unobserved cell.
         reg: weight of the regulariser.
         per_cell: whether the regulariser counts cells; else it counts every parameter once.
-        optimizer: what fine-tuning takes its steps by. Descent rating by rating becomes ``sgd`` of
-            all ratings at once; least squares, which takes no steps, becomes ``adam``.
+        optimizer: what fine-tuning takes its steps by. MF's own methods have no step on a whole
+            vicinity: descent rating by rating takes thousands of small ones, least squares none at
+            all, and gradient descent of all ratings at once either diverges or hardly moves. It is
+            fine-tuned by Adam, as the others.
         regularizer: ``coupled``: part of the loss, so that Adam scales its gradient as it does that
             of the data. ``decoupled``: θ ← (1 − 2 η D) θ before each step, as in AdamW (Loshchilov
             and Hutter 2019); under SGD the same as ``coupled``. ``none``: the data term alone.

@@ -41,8 +41,7 @@ class MF(Victim):
     @property
     def loss(self):
         """Each cell regularises its user's and its item's row; see :mod:`rvdlib.models.loss`."""
-        optimizer = "adam" if self.ranking else "sgd"
-        return Loss(self.config.unobserved_weight, self.config.reg, True, optimizer)
+        return Loss(self.config.unobserved_weight, self.config.reg, per_cell=True)
 
     def regularizer_weights(self, users, loss):
         (n_users, n_items), cells, omega = (

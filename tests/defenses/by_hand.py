@@ -90,12 +90,10 @@ class ByHand:
             "item_bias": items,
         }
 
-    def fine_tune(self, rows, *, steps, learning_rate=0.01, optimizer=None, scope="all",
+    def fine_tune(self, rows, *, steps, learning_rate=0.01, optimizer="adam", scope="all",
                   regularizer="coupled", unobserved_weight=None, proximal_weight=0.0):  # fmt: skip
         """Descent, or Adam (Kingma and Ba 2015, algorithm 1; decoupled: Loshchilov and Hutter)."""
         omega = self.own_omega if unobserved_weight is None else unobserved_weight
-        by_sgd = self.name in PER_CELL and not self.ranking
-        optimizer = optimizer or ("sgd" if by_sgd else "adam")
         at = {n: value.copy() for n, value in self.trained.items()}
         first, second = ({n: np.zeros_like(v) for n, v in at.items()} for _ in range(2))
         for t in range(1, steps + 1):

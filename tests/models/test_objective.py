@@ -153,10 +153,9 @@ def test_a_step_of_training_is_a_step_down_the_objective(fit, small):
             assert np.abs(step).max() > 1e-6
 
 
-def test_the_loss_names_its_optimiser_and_variants_leave_it_as_it_was(victim, kind):
+def test_the_loss_names_its_optimiser_and_variants_leave_it_as_it_was(victim):
     loss = victim.loss
-    by_sgd = isinstance(victim, MF) and kind[1] == "rating"
-    assert loss.optimizer == ("sgd" if by_sgd else "adam")
+    assert loss.optimizer == "adam"
     assert loss.weight_decay == (0 if isinstance(victim, MF) else 0.02)
     other = loss.variant(0.0, "none")
     assert (other.unobserved_weight, other.regularizer, other.weight_decay) == (0, "none", 0)

@@ -63,8 +63,7 @@ def cells(
     Args:
         settings: regime → the ``attacks`` that its victims are under, and the ``target_set``.
         n_users: size of the sample of users that is evaluated; None: every user.
-        choices: ``k``, ``steps`` and ``learning_rate`` of all of them. The optimiser is Adam unless
-            it is what differs, for MF too, which is trained without.
+        choices: ``k``, ``steps`` and ``learning_rate`` of all of them.
     """
     found = []
     for scenario in _scenarios(dataset, victims, settings, seeds):
@@ -74,7 +73,7 @@ def cells(
                 scenario=scenario,
                 defense=name,
                 method="rvd",
-                choices={"optimizer": "adam", **choices, **own},
+                choices={**choices, **own},
                 n_users=n_users,
             )
             for name, own in parts(unobserved_weight).items()
@@ -108,7 +107,7 @@ def row_norms(
 
         norms = {UNDEFENDED: length(victim.parameters)}
         for name, own in parts(unobserved_weight).items():
-            defense = RVD(victim, **{"optimizer": "adam", **choices, **own})
+            defense = RVD(victim, **{**choices, **own})
             rows = defense.vicinity(users)
             norms[name] = float(np.mean([length(defense.fine_tune(row)) for row in rows]))
         known = scenario.model_dump()

@@ -28,9 +28,11 @@ REGIMES = ("rating", "ranking")
 
 
 def candidates(form: dict) -> list[dict]:
-    """Every combination of a form's choices, or ``trials`` of them at random."""
-    names = form["choices"]
-    every = [dict(zip(names, values, strict=True)) for values in product(*names.values())]
+    """Every combination of a form's choices, of each of its grids; or ``trials`` of them at random."""
+    grids = form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
+    every = [
+        dict(zip(grid, values, strict=True)) for grid in grids for values in product(*grid.values())
+    ]
     if "trials" not in form:
         return every
     chosen = stream(0, "defense search").choice(len(every), form["trials"], replace=False)

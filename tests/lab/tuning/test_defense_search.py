@@ -81,6 +81,15 @@ def test_candidates_are_every_combination():
     assert candidates(form) == [{"k": k, "steps": s} for k, s in product([1, 2], [3, 4, 5])]
 
 
+def test_candidates_of_several_grids_follow_each_other():
+    grids = [{"optimizer": ["adam"], "k": [1, 2]}, {"optimizer": ["sgd"]}]
+    assert candidates({"choices": grids}) == [
+        {"optimizer": "adam", "k": 1},
+        {"optimizer": "adam", "k": 2},
+        {"optimizer": "sgd"},
+    ]
+
+
 def test_trials_are_drawn_from_the_combinations_none_twice_and_the_same_again():
     form = {"choices": {"k": list(range(20)), "optimizer": ["adam", "sgd"]}, "trials": 8}
     drawn = candidates(form)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import scipy.sparse as sp
 
 from rvdlib.data import Split
 from rvdlib.lab.errors import StudyError
@@ -23,7 +24,7 @@ def learning_is_not_asked_for() -> Iterator[None]:
 
 def fit_checked(
     victim: Victim,
-    train,
+    train: sp.csr_matrix,
     split: Split,
     rng: np.random.Generator,
     *,

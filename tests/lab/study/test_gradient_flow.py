@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, ClosedFormRVD
 from rvdlib.lab.benchmark.agreement import in_double
-from rvdlib.lab.experiment import cells
+from rvdlib.lab.experiment import cells, trained
 from rvdlib.lab.study import gradient_flow
 from rvdlib.lab.study.gradient_flow import agreement, equivalent_proximal_weight, equivalent_steps
 from rvdlib.models import VICTIMS
@@ -106,6 +106,7 @@ def found(monkeypatch):
         return {"embedding_size": 8, "epochs": 2, "unobserved_weight": omega}
 
     monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
+    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
 
     def compare(**changes):
         chosen = {"k": 5, "unobserved_weight": 0.1, "learning_rate": 1e-3, "steps": [1, 100]}

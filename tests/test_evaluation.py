@@ -71,6 +71,7 @@ def brute_force(table, split, targets, k):
         "hit_ratio": np.mean(hits),
         "ndcg": np.mean(gains),
         "rmse": math.sqrt(np.mean(errors)),
+        "catalogue_share": len(set().union(*lists)) / split.train.shape[1],
     }
 
 
@@ -158,6 +159,27 @@ def test_a_rater_of_a_target_cannot_hit_it_however_high_it_scores(split, recomme
     assert np.array_equal(np.isinf(result.target_ranks), raters)
     assert result.target_hit_ratio == 1
     assert result.target_hit_ratio_with_raters == pytest.approx(1 - raters.mean())
+
+
+def test_the_share_of_the_catalogue_is_that_of_the_users_evaluated(split, recommender):
+    recommender.table[:] = np.arange(50)  # the same order for everybody, less what each has seen
+    alone = evaluate(recommender, split, [], k=5, users=[7])
+    assert alone.catalogue_share == 5 / 50
+    everyone = evaluate(recommender, split, [], k=5)
+    assert everyone.catalogue_share == len(np.unique(everyone.lists)) / 50 > 5 / 50
+    assert everyone.take(np.array([7, 7])).catalogue_share == alone.catalogue_share
+
+
+def test_a_shorter_list_serves_no_item_more(split, recommender):
+    recommender.table[:, 3:] = -np.inf
+    assert evaluate(recommender, split, [], k=5).catalogue_share == 3 / 50
+
+
+def test_hits_and_users_of_each_target_make_up_the_target_hit_ratio(split, recommender):
+    result = evaluate(recommender, split, TARGETS, k=5)
+    hits, users = (np.array(counts) for counts in result.target_counts.values())
+    assert users.tolist() == (~result.raters).sum(axis=0).tolist()
+    assert (hits / users).mean() == pytest.approx(result.target_hit_ratio)
 
 
 def test_users_without_a_test_item_count_for_targets_only(split, recommender):

@@ -153,6 +153,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "choices": cell.choices,
         **evaluation.summary(),
         "n_users": len(users),
+        **evaluation.target_counts,
         "target_hit_ratio_sample_low": sampled.low,
         "target_hit_ratio_sample_high": sampled.high,
         **exposure(vicinity(users) >= n_real, evaluation),

@@ -25,6 +25,7 @@ from numbers import Integral
 import numba
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.threads import for_blocks
@@ -211,6 +212,30 @@ def target_hits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each target, how many users have it among their first k, and how many could: not raters."""
     return ((target_ranks <= k) & ~raters).sum(axis=0), (~raters).sum(axis=0)
+
+
+def lift(attacked: ArrayLike, clean: ArrayLike) -> ArrayLike:
+    """What an attack adds to the target hit ratio: THR(attacked) − THR(not attacked)."""
+    return np.subtract(attacked, clean)
+
+
+def lift_removed(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """1 − lift(defended)/lift(undefended), NaN where the undefended lift is below 0.01."""
+    return _one_minus_ratio(defended, undefended, floor=0.01)
+
+
+def reduction(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """The paper's plain 1 − THR(defended)/THR(undefended), NaN where the latter is 0."""
+    return _one_minus_ratio(defended, undefended, floor=np.finfo(float).tiny)
+
+
+def _one_minus_ratio(defended: ArrayLike, undefended: ArrayLike, floor: float) -> np.ndarray:
+    defended, undefended = np.broadcast_arrays(
+        np.asarray(defended, dtype=float), np.asarray(undefended, dtype=float)
+    )
+    result = np.full(undefended.shape, np.nan)
+    np.divide(defended, undefended, out=result, where=undefended >= floor)
+    return (1 - result)[()]
 
 
 def squared_errors(predictions: np.ndarray, stars: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rvdlib.data import HeldOut, Ratings, leave_one_out, random_holdout
-from rvdlib.evaluation import evaluate, lift, lift_removed, recommend, reduction, rmse
+from rvdlib.evaluation import evaluate, recommend, rmse
 from rvdlib.seeding import stream
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
@@ -287,20 +287,6 @@ def test_rmse_on_the_test_items_is_that_of_evaluate(split, recommender):
     assert rmse(recommender, split.test, LEVELS) == pytest.approx(
         evaluate(recommender, split, TARGETS, k=20).rmse
     )
-
-
-def test_lift_and_what_a_defence_removes_of_it():
-    assert lift(0.8, 0.1) == pytest.approx(0.7)
-    assert lift_removed(0.35, 0.7) == pytest.approx(0.5)
-    assert lift_removed(-0.1, 0.5) == pytest.approx(1.2)
-    assert np.isnan(lift_removed(0.0, 0.0099))
-    assert lift_removed(0.0, 0.01) == 1
-    assert np.isnan(lift_removed(0.0, -0.5))
-    assert lift_removed([0.1, 0.1, np.nan], [0.2, 0.001, 0.2]) == pytest.approx(
-        [0.5, np.nan, np.nan], nan_ok=True
-    )
-    assert reduction(0.2, 0.8) == pytest.approx(0.75)
-    assert np.isnan(reduction(0.2, 0.0))
 
 
 def of_sizes(n_items, *sizes):

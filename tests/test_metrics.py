@@ -187,3 +187,17 @@ def test_squared_errors_clip_to_the_scale_and_refuse_nan():
 def test_float64_scores_closer_than_float32_can_tell_are_not_tied():
     scores = np.array([[1.0, 1.0 + 1e-12]])
     assert metrics.ranks(scores, sp.csr_matrix((1, 2)), np.array([0])).tolist() == [[2]]
+
+
+def test_lift_and_what_a_defence_removes_of_it():
+    assert metrics.lift(0.8, 0.1) == pytest.approx(0.7)
+    assert metrics.lift_removed(0.35, 0.7) == pytest.approx(0.5)
+    assert metrics.lift_removed(-0.1, 0.5) == pytest.approx(1.2)
+    assert np.isnan(metrics.lift_removed(0.0, 0.0099))
+    assert metrics.lift_removed(0.0, 0.01) == 1
+    assert np.isnan(metrics.lift_removed(0.0, -0.5))
+    assert metrics.lift_removed([0.1, 0.1, np.nan], [0.2, 0.001, 0.2]) == pytest.approx(
+        [0.5, np.nan, np.nan], nan_ok=True
+    )
+    assert metrics.reduction(0.2, 0.8) == pytest.approx(0.75)
+    assert np.isnan(metrics.reduction(0.2, 0.0))

@@ -136,7 +136,6 @@ def paired_difference(
     baseline: object,
     by: list[str],
     values: list[str],
-    relative: bool = False,
     improvement: bool = False,
 ) -> pd.DataFrame:
     """:func:`paired` of each other level of ``column`` with ``baseline``, in each group of ``by``.
@@ -158,7 +157,7 @@ def paired_difference(
         for level, rows in sides.items():
             for metric in values:
                 sign = BETTER[metric] if improvement else 1
-                change = sign * paired(rows, base, metric, relative=relative)
+                change = sign * paired(rows, base, metric)
                 found.append((*key, level, metric, *t_interval(change)))
     return pd.DataFrame(found, columns=[*by, column, "metric", *Interval._fields])
 
@@ -191,7 +190,7 @@ def hierarchical_interval(
     ]
     signs = (1, -1)[: len(sides)]
     mean = sum(
-        sign * np.mean([np.nanmean(each) for each in side])
+        sign * np.mean([np.nanmean(each, axis=1).mean() for each in side])
         for sign, side in zip(signs, ratios, strict=True)
     )
     if n < 2:

@@ -134,16 +134,15 @@ def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
 
 
 def accuracy_changes(changes: pd.DataFrame) -> Figure:
-    """By how many percent a defence betters each accuracy: right of the line is good everywhere.
+    """By how much a defence betters each accuracy: right of the line is good everywhere.
 
     Paired intervals over seeds. The ranking regime's scores are no stars: it has no RMSE.
 
     Args:
-        changes: columns regime, victim, defense, metric, mean, low, high: shares, positive is better.
+        changes: columns regime, victim, defense, metric, mean, low, high: positive is better.
     """
-    titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
+    titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
     regimes, victims = (list(changes[name].unique()) for name in ("regime", "victim"))
-    percent = changes.assign(**{name: 100 * changes[name] for name in ("mean", "low", "high")})
     with plt.rc_context(SMALL):
         figure, grid = plt.subplots(
             len(regimes),
@@ -157,11 +156,11 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
             if metric == "rmse" and regime == "ranking":
                 axes.set_visible(False)
                 continue
-            here = percent[(percent["regime"] == regime) & (percent["metric"] == metric)]
+            here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
             axes.axvline(0, color=GREY, linewidth=0.8)
             _along(axes, here, "defense", victims)
             axes.set_title(titles[metric])
-            axes.set_xlabel("% better →")
+            axes.set_xlabel("better by →")
             if column == 0:
                 axes.set_ylabel(REGIME_TITLES[regime])
         grid[0, 0].set_yticks(range(len(victims)), victims)
@@ -191,7 +190,7 @@ def _along(axes: Axes, rows: pd.DataFrame, by: str, victims: list[str]) -> None:
             color=FORM_COLOURS.get(name, "black"),
             label="undefended" if name == "none" else name,
         ).lines[0].set_clip_on(False)
-    axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
     axes.grid(axis="y", visible=False)
 
 
@@ -205,9 +204,10 @@ def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
         shown.values(),
         shown.keys(),
         loc="outside upper center",
-        ncols=min(len(shown), 4),
+        ncols=min(len(shown), 3),
         handletextpad=0.2,
         columnspacing=0.8,
+        borderaxespad=0.1,
     )
 
 

@@ -76,7 +76,9 @@ def worth(headline: pd.DataFrame) -> str:
         row = means.loc[name]
         return f"HR@50 {row['hit_ratio']:.3f}, NDCG@50 {row['ndcg']:.3f}, THR@50 {row['target_hit_ratio']:.3f}"
 
-    said = f"A victim of the rating regime, attacked and not defended, has {of('none')}, on average."
+    said = (
+        f"A victim of the rating regime, attacked and not defended, has {of('none')}, on average."
+    )
     if "popularity" not in means.index:
         return said
     popular = means.loc["popularity"]

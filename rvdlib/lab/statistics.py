@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from rvdlib.evaluation import Evaluation
 from rvdlib.seeding import stream
 
 CONFIDENCE = 0.95
@@ -211,37 +210,6 @@ def hierarchical_interval(
     stretch = np.sqrt(n / (n - 1)) * _quantile(n) / scipy.stats.norm.ppf(1 - tail)
     low, high = mean + stretch * (np.quantile(means, [tail, 1 - tail]) - mean)
     return Interval(float(mean), float(low), float(high), n)
-
-
-def user_sample_interval(
-    evaluation: Evaluation,
-    metric: str,
-    *,
-    population: int | None = None,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """What it costs to evaluate a sample of users: the interval of ``metric`` over users.
-
-    Args:
-        metric: a property of :class:`Evaluation`, e.g. ``target_hit_ratio``.
-        population: how many users the sample was drawn from, without repeats. Deviations shrink by
-            √(1 − n/population), to nothing when all were evaluated. By default endless.
-    """
-    n = len(evaluation.users)
-    if population is not None and population < n:
-        raise ValueError(f"population must be at least the {n} users sampled, got {population}")
-    value = getattr(evaluation, metric)
-    if np.isnan(value):
-        return Interval(np.nan, np.nan, np.nan, n)
-    rng = stream(seed, "bootstrap", "users")
-    resampled = np.array(
-        [getattr(evaluation.take(rng.integers(n, size=n)), metric) for _ in range(n_resamples)]
-    )
-    tail = (1 - CONFIDENCE) / 2
-    bounds = np.nanquantile(resampled, [tail, 1 - tail])
-    shrink = 1.0 if population is None else np.sqrt(1 - n / population)
-    return Interval(value, *(value + (bounds - value) * shrink).tolist(), n)
 
 
 def _defined(values: Sequence[float]) -> np.ndarray:

@@ -5,7 +5,6 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvdlib.evaluation import Evaluation
 from rvdlib.lab.statistics import (
     BETTER,
     hierarchical_interval,
@@ -15,7 +14,6 @@ from rvdlib.lab.statistics import (
     paired_difference,
     summarise,
     t_interval,
-    user_sample_interval,
 )
 
 
@@ -223,48 +221,3 @@ def test_pairs_average_a_seed_first_and_may_be_relative(cells):
     base = sides[1].set_index("seed")["hit_ratio"]
     change = paired(*sides, "hit_ratio", relative=True)
     assert change.tolist() == pytest.approx((paired(*sides, "hit_ratio") / base).tolist())
-
-
-@pytest.fixture
-def evaluation():
-    """400 users: about a third hit their test item; five targets, hit by a tenth."""
-    rng = np.random.default_rng(0)
-    raters = rng.random((400, 5)) < 0.1
-    target_ranks = np.where(raters, np.inf, rng.integers(1, 501, size=(400, 5)))
-    test_ranks = rng.integers(1, 151, size=400).astype(float)
-    return Evaluation(
-        50,
-        np.arange(400),
-        np.arange(5),
-        target_ranks,
-        raters,
-        test_ranks,
-        rng.random(400),
-        np.zeros((400, 50), dtype=int),
-        n_items=500,
-    )
-
-
-def test_the_interval_of_a_sample_of_users_agrees_with_the_binomial(evaluation):
-    share = evaluation.hit_ratio
-    mean, low, high, n = user_sample_interval(evaluation, "hit_ratio")
-    half = 1.96 * np.sqrt(share * (1 - share) / 400)
-    assert (mean, n) == (share, 400)
-    assert low == pytest.approx(share - half, abs=0.15 * half)
-    assert high == pytest.approx(share + half, abs=0.15 * half)
-
-
-def test_a_sample_costs_less_the_more_of_the_users_it_holds(evaluation):
-    def width(population):
-        interval = user_sample_interval(evaluation, "target_hit_ratio", population=population)
-        return interval.high - interval.low
-
-    assert width(533) == pytest.approx(0.5 * width(None), rel=0.01)
-    assert width(400) == 0
-    with pytest.raises(ValueError, match="at least the 400 users"):
-        width(399)
-
-
-def test_an_undefined_metric_has_an_undefined_interval(evaluation):
-    evaluation.test_ranks[:] = np.nan
-    assert np.isnan(user_sample_interval(evaluation, "ndcg")[:3]).all()

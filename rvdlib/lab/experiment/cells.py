@@ -25,7 +25,6 @@ from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperpa
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.store import CellStore
-from rvdlib.lab.statistics import user_sample_interval
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 from rvdlib.threat_model import draw_targets
@@ -138,13 +137,6 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     users = sample_users(n_real, cell.n_users, scenario.seed)
     recommender = cell.recommender(attacked.victim)
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
-    sampled = user_sample_interval(
-        evaluation,
-        "target_hit_ratio",
-        population=n_real,
-        n_resamples=500,
-        seed=scenario.seed,
-    )
     vicinity = recommender.vicinity if cell.method else plain_vicinity(attacked.victim)
     fakes = np.arange(n_real, attacked.victim.train.shape[0])
     return {
@@ -154,8 +146,6 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         **evaluation.summary(),
         "n_users": len(users),
         **evaluation.target_counts,
-        "target_hit_ratio_sample_low": sampled.low,
-        "target_hit_ratio_sample_high": sampled.high,
         **exposure(vicinity(users) >= n_real, evaluation),
         "fakes_near_fakes": metrics.mean((vicinity(fakes) >= n_real).astype(float)),
     }

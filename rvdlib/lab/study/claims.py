@@ -153,14 +153,10 @@ def _verdict(interval: Interval, held: float, contrary: float) -> str:
 def of_effects(rows: pd.DataFrame) -> pd.DataFrame:
     """C1 to C4, of RVD; ``rows`` as from :func:`rvdlib.lab.study.effects.with_lift`."""
     attacked = rows[rows["attack"] != "none"]
-    bare = [
-        Part(
-            _named(SETTING, key) | {"defense": UNDEFENDED},
-            {"": _deep_less_shallow(here, _mean_thr)},
-        )
-        for key, here in attacked[attacked["defense"] == UNDEFENDED].groupby(SETTING, sort=False)
-    ]
-    parts = _of_defense(attacked, RVD) | {"C3": bare}
+    parts = _of_defense(attacked, RVD) | {"C3": []}
+    for key, here in attacked[attacked["defense"] == UNDEFENDED].groupby(SETTING, sort=False):
+        where = _named(SETTING, key) | {"defense": UNDEFENDED}
+        parts["C3"].append(Part(where, {"": _deep_less_shallow(here, _mean_thr)}))
     return pd.concat([judge(name, parts[name]) for name in sorted(parts)], ignore_index=True)
 
 
@@ -168,12 +164,8 @@ def others(rows: pd.DataFrame) -> pd.DataFrame:
     """The questions of C1, C2 and C4 put to every other defence; each corrected by itself."""
     attacked = rows[rows["attack"] != "none"]
     names = [name for name in attacked["defense"].unique() if name not in (UNDEFENDED, RVD)]
-    found = [
-        judge(claim, parts)
-        for name in names
-        for claim, parts in _of_defense(attacked, name).items()
-    ]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PART)
+    asked = [part for name in names for part in _of_defense(attacked, name).items()]
+    return pd.concat([judge(*part) for part in asked] or [judge("C1", [])], ignore_index=True)
 
 
 def _of_defense(attacked: pd.DataFrame, defense: str) -> dict[str, list[Part]]:
@@ -218,12 +210,8 @@ def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
     paper = rows[(rows["unobserved_weight"] == 0) & rows["swept"].isin(["k", "steps"])]
     parts = {"C12": [], "C13": [], "C14": []}
     for key, group in paper.groupby(["regime", "victim"], sort=False):
-        by_k, by_steps = (
-            group[group["swept"] == dial].pivot(
-                index="seed", columns="value", values="target_hit_ratio"
-            )
-            for dial in ("k", "steps")
-        )
+        table = group.pivot(index="seed", columns=["swept", "value"], values="target_hit_ratio")
+        by_k, by_steps = (table[dial].sort_index(axis=1) for dial in ("k", "steps"))
         if (by_k.columns[0], by_steps.columns[0]) != (1, 0):
             raise ValueError(
                 "the claims compare k = 1 with 0 steps (undefended): sweep k from 1 and steps from 0, "
@@ -273,10 +261,8 @@ def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataF
 
     The best is chosen by the mean over these very seeds, which speaks against the claim.
     """
-    parts = []
-    for (regime, victim), here in rows[rows["defense"] == defense].groupby(
-        ["regime", "victim"], sort=False
-    ):
+    parts, rows = [], rows[rows["defense"] == defense]
+    for (regime, victim), here in rows.groupby(["regime", "victim"], sort=False):
         best = best_oblivious(here)
         gained = paired(*(here[here["attacker"] == a] for a in (knowing, best)), "target_hit_ratio")
         where = {"regime": regime, "victim": victim, "attack": knowing, "defense": defense}

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rvdlib import evaluation, metrics
-from rvdlib.data import leave_one_out, load_dataset
+from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import (
@@ -18,8 +17,6 @@ from rvdlib.lab.statistics import (
     t_interval,
 )
 from rvdlib.lab.study.tables import format_interval
-from rvdlib.models.reference import Popularity
-from rvdlib.seeding import stream
 
 # How hard each regime's victims are attacked: what overwhelms the one hardly moves the other.
 ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
@@ -62,33 +59,6 @@ def effect_cells(
             for name, form in chosen_defenses(regime, scenario.victim, plain).items():
                 cells.append(Cell(scenario=scenario, defense=name, **form))
     return cells
-
-
-def same_attack_cells(
-    dataset: str,
-    victims: Sequence[str],
-    attacks: Sequence[str],
-    target_sets: Sequence[str],
-    seeds: Sequence[int],
-) -> list[Cell]:
-    """The ranking regime's victims, undefended, under the rating regime's attack size.
-
-    The two regimes are attacked with different sizes; only these cells differ in the loss alone.
-    """
-    return [
-        Cell(scenario=scenario.model_copy(update={"regime": "ranking"}))
-        for scenario in scenarios(dataset, victims, ["rating"], attacks, target_sets, seeds)
-    ]
-
-
-def popularity(dataset: str, seeds: Sequence[int]) -> pd.DataFrame:
-    """What the most popular items alone reach on the same splits: hit_ratio and ndcg, a row a seed."""
-    rows = []
-    for seed in seeds:
-        split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
-        measured = evaluation.evaluate(Popularity().fit(split.train), split, []).summary()
-        rows.append({"seed": seed, "hit_ratio": measured["hit_ratio"], "ndcg": measured["ndcg"]})
-    return pd.DataFrame(rows)
 
 
 def scenarios(
@@ -227,30 +197,16 @@ def levels(rows: pd.DataFrame) -> pd.DataFrame:
     return means.rename("mean").reset_index()
 
 
-def thr_changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 under attack less the undefended victim's, attacks averaged: mean, paired interval."""
-    return paired_difference(
-        rows[rows["attack"] != "none"],
-        column="defense",
-        baseline=UNDEFENDED,
-        by=["regime", "target_set", "victim"],
-        values=["target_hit_ratio"],
-    )
+def changes(
+    rows: pd.DataFrame, by: list[str], values: list[str], improvement: bool = False
+) -> pd.DataFrame:
+    """What each defence changes under attack, all else averaged: mean and paired interval.
 
-
-def accuracy_changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """By how much accuracy under attack is better than the undefended victim's.
-
-    Attacks and target sets are averaged; mean and paired interval.
+    ``improvement``: positive for better, whichever way that is.
     """
-    return paired_difference(
-        rows[rows["attack"] != "none"],
-        column="defense",
-        baseline=UNDEFENDED,
-        by=["regime", "victim"],
-        values=["hit_ratio", "ndcg", "rmse"],
-        improvement=True,
-    )
+    attacked = rows[rows["attack"] != "none"]
+    how = {"column": "defense", "baseline": UNDEFENDED, "improvement": improvement}
+    return paired_difference(attacked, by=by, values=values, **how)
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:

@@ -230,13 +230,13 @@ def test_changes_are_paired_by_seed_after_the_attacks_were_averaged():
     )
     clean = rows[rows["attack"] == "clone"].assign(attack="none", attack_size=0.0)
     rows = pd.concat([rows, clean])
-    found = effects.accuracy_changes(rows)
+    found = effects.changes(rows, ["victim"], ["hit_ratio", "rmse"], improvement=True)
     assert set(found["defense"]) == {RVD}
     for metric in ("hit_ratio", "rmse"):  # less RMSE is better, too
         gain = found.set_index("metric").loc[metric]
         # Seeds differ by 0.4, and yet both gain 0.2 exactly.
         assert gain[["mean", "low", "high", "n"]].tolist() == pytest.approx([0.2, 0.2, 0.2, 2])
-    fall = effects.thr_changes(rows).iloc[0]
+    fall = effects.changes(rows, ["victim"], ["target_hit_ratio"]).iloc[0]
     assert fall[["mean", "low", "high"]].tolist() == pytest.approx([-0.2] * 3)
 
 
@@ -294,12 +294,6 @@ def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch
         assert cell.n_users is None
     found = {(cell.scenario.regime, cell.scenario.target_set) for cell in cells}
     assert found == {(regime, name) for regime, names in sets.items() for name in names}
-
-
-def test_the_same_attacks_meet_the_ranking_regime_at_the_rating_regimes_size():
-    cells = effects.same_attack_cells("ml-100k", ["MF"], ["none", "clone"], ["random"], [0])
-    found = [(c.scenario.regime, c.scenario.attack_size, c.defense) for c in cells]
-    assert found == [("ranking", 0.0, "none"), ("ranking", 0.03, "none")]
 
 
 def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():

@@ -1,7 +1,7 @@
 """The only place that judges: the paper's claims, held against rows of cells.
 
-**One part of a claim** is one setting, a regime with its targets, and where it matters one victim or
-attack. It has one value a seed, and ``params/claims.yml`` names the threshold. Two one-sided t-tests
+**One part of a claim** is one setting, a regime with its targets, and where it matters one victim;
+attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold. Two one-sided t-tests
 over seeds ask whether the claim is shown, and whether its contrary is; the tests of all parts of a
 claim are corrected together (Holm), so that none passes for being one of many:
 
@@ -240,9 +240,9 @@ def _best_inside(by_k: pd.DataFrame) -> pd.Series:
 
 
 def of_neighbourhoods(rows: pd.DataFrame) -> pd.DataFrame:
-    """C7 and C8, by regime, victim and attack, over target sets."""
+    """C7 and C8, by regime and victim: means over attacks and target sets."""
     attacked = rows[rows["attack"] != "none"]
-    by = ["regime", "victim", "attack"]
+    by = ["regime", "victim"]
     found = []
     for claim, column in (("C7", "fakes_near_fakes"), ("C8", "fake_neighbor_share")):
         parts = [

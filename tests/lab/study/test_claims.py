@@ -307,24 +307,25 @@ def test_without_one_neighbour_or_without_zero_steps_there_is_no_verdict(k, step
         claims.of_sweeps(swept(k, steps))
 
 
-def test_where_fakes_lie_is_judged_attack_by_attack():
+def test_where_fakes_lie_is_judged_over_attacks_victim_by_victim():
     rows = pd.DataFrame(
         {
             "regime": "rating",
             "target_set": target_set,
-            "victim": "MF",
+            "victim": victim,
             "attack": attack,
             "seed": seed,
-            "fake_neighbor_share": share,
+            "fake_neighbor_share": share * (10 if victim == "CDAE" else 1),
             "fakes_near_fakes": np.nan if attack == "none" else 0.9,
         }
+        for victim in ("MF", "CDAE")
         for target_set in ("random", "unpopular")
-        for attack, share in (("none", 9.0), ("clone", 0.02), ("vicinity", 0.3))
+        for attack, share in (("none", 9.0), ("clone", 0.02), ("vicinity", 0.04))
         for seed in (0, 1, 2)
     )
     found = claims.of_neighbourhoods(rows)
     assert found["id"].tolist() == ["C7", "C7", "C8", "C8"]
-    assert found["attack"].tolist() == ["clone", "vicinity"] * 2
+    assert found["value"].tolist() == pytest.approx([0.9, 0.9, 0.03, 0.3])
     assert found["verdict"].tolist() == [NO, NO, YES, NO]
     assert found["overall"].tolist() == [NO, NO, "partly", "partly"]
     assert found["n_seeds"].tolist() == [3] * 4

@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.ledger import NOT_MEASURED, PART, Claim, claims
+from rvdlib.lab.runner.ledger import NOT_MEASURED, PART, SETTINGS, Claim, claims
 from rvdlib.lab.statistics import (
     BETTER,
     CONFIDENCE,
@@ -50,6 +50,7 @@ from rvdlib.lab.statistics import (
 )
 from rvdlib.lab.study import effects, sweeps
 from rvdlib.lab.study.effects import RVD
+from rvdlib.lab.study.tables import with_interval
 
 REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
 LEVEL = (1 - CONFIDENCE) / 2
@@ -98,6 +99,14 @@ def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
     ]
     found = pd.DataFrame(rows, columns=PART)
     return found.assign(verdict=verdicts, overall=overall(verdicts))
+
+
+def shown(judged: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts as a reader sees them: what was measured as text, empty columns left out."""
+    said = [claims()[name].claim for name in judged["id"]]
+    table = judged.assign(claim=said, measured=with_interval(judged, "value"))
+    columns = ["id", "claim", *SETTINGS, "measured", "verdict", "overall"]
+    return table[columns].dropna(axis=1, how="all").set_index("id")
 
 
 def overall(verdicts: Sequence[str]) -> str:

@@ -156,7 +156,7 @@ def plain_reduction(rows: pd.DataFrame) -> pd.Series:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
-    measured = [*METRICS, "catalogue_share", "lift", "known_targets"]
+    measured = [*METRICS, "catalogue_share", "lift"]
     return summarise(rows, [*SCENARIO, "defense"], measured)
 
 
@@ -166,20 +166,20 @@ def robustness(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns regime, target_set, attack, defense, metric, mean, low, high, n. Metrics: the target
         hit ratio, once with the t-interval over seeds and once with the hierarchical one over
-        seeds, targets and users; ``lift_removed`` and ``plain_reduction``, pooled; and
-        ``known_targets``, in the mean of a victim and seed.
+        seeds, targets and users; ``lift_removed`` and ``plain_reduction``, pooled, of what
+        is both attacked and defended; and how many ``known_targets`` there were, in all of n cells.
     """
     by, found = ["regime", "target_set", "attack", "defense"], []
     for key, here in rows.groupby(by, sort=False):
-        means = here.groupby("seed")[["target_hit_ratio", "known_targets"]].mean()
+        compared = "none" not in key[2:]  # neither unattacked nor undefended
+        shares = here if compared else here.iloc[:0]
         measured = {
-            "target_hit_ratio": t_interval(means["target_hit_ratio"]),
+            "target_hit_ratio": t_interval(here.groupby("seed")["target_hit_ratio"].mean()),
             "target_hit_ratio_nested": hierarchical_interval(here),
+            "lift_removed": t_interval(removed(shares)),
+            "plain_reduction": t_interval(plain_reduction(shares)),
+            "known_targets": Interval(here["known_targets"].sum(), np.nan, np.nan, len(here)),
         }
-        if "none" not in key[2:]:  # neither unattacked nor undefended
-            measured["lift_removed"] = t_interval(removed(here))
-            measured["plain_reduction"] = t_interval(plain_reduction(here))
-        measured["known_targets"] = t_interval(means["known_targets"])
         found += [(*key, metric, *interval) for metric, interval in measured.items()]
     return pd.DataFrame(found, columns=[*by, "metric", *Interval._fields])
 

@@ -138,6 +138,21 @@ def test_each_claim_stands_once_for_each_setting_and_accuracy_for_each_victim_to
     assert set(found.loc[found["id"] != "C3", "defense"]) == {RVD}
 
 
+def test_a_reader_sees_intervals_as_text_and_no_empty_column():
+    table = claims.shown(claims.of_effects(cells()))
+    assert table.columns.tolist() == [
+        "claim",
+        "regime",
+        "target_set",
+        "victim",
+        "defense",
+        "measured",
+        "verdict",
+        "overall",
+    ]
+    assert table.loc["C1", "measured"] == "0.500 [0.500, 0.500]"
+
+
 def test_other_defences_are_asked_in_a_table_of_their_own():
     rows = pd.concat([cells(), cells(form="closed form", removed=0.0).query("defense != 'none'")])
     assert set(claims.of_effects(rows)["defense"]) == {"none", RVD}

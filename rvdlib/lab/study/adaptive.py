@@ -145,11 +145,12 @@ def reading(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> li
             )
         closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
         best = closed.loc[closed["thr"].idxmin()]
+        change = 100 * best[["change", "change_low", "change_high"]].astype(float)
+        change = format_interval(*change, decimals=1)
         sentences.append(
             f"**{regime.capitalize()} regime, best cure.** {best['defense']}: THR@50 at most "
             f"{format_interval(best['thr'], best['thr_low'], best['thr_high'])}, under {best['worst']}; "
-            f"accuracy {100 * best['change']:+.1f} % "
-            f"[{100 * best['change_low']:+.1f}, {100 * best['change_high']:+.1f}]."
+            f"accuracy better by {change} %."
         )
     return sentences
 

@@ -134,4 +134,12 @@ def test_the_sentences_compare_the_knowing_with_the_best_who_knows_nothing(measu
     assert "The latter adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
     assert "The latter adds 0.300 [0.300, 0.300]" in closed
     assert "best cure.** cosine: THR@50 at most 0.405" in best
-    assert "accuracy +10.0 %" in best
+    assert "accuracy better by 10.0 [10.0, 10.0] %" in best
+
+
+def test_one_seed_has_no_interval_to_show(measured):
+    alone = measured[measured["seed"] == 0].assign(victim="MF")
+    for sentence in adaptive.reading(
+        alone, adaptive.cures(alone), claims.of_knowing(alone, "vicinity")
+    ):
+        assert "nan" not in sentence

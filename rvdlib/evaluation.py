@@ -37,6 +37,8 @@ class Evaluation:
         test_ranks: (U,) rank of the test item, NaN for a user without one.
         squared_errors: (U,) on the test item in stars², NaN for a user without one, and for all on
             a scale of one level (implicit data).
+        lists: (U, K) item indices, best first, -1 where a list is shorter.
+        n_items: in the catalogue.
     """
 
     k: int
@@ -46,6 +48,8 @@ class Evaluation:
     raters: np.ndarray
     test_ranks: np.ndarray
     squared_errors: np.ndarray
+    lists: np.ndarray
+    n_items: int
 
     @property
     def target_hit_ratio(self) -> float:
@@ -70,13 +74,26 @@ class Evaluation:
         """In stars, on the test items."""
         return float(np.sqrt(metrics.mean(self.squared_errors)))
 
+    @property
+    def catalogue_share(self) -> float:
+        """Of all items, those that stand in anybody's list."""
+        return len(np.unique(self.lists[self.lists >= 0])) / self.n_items
+
+    @property
+    def target_counts(self) -> dict[str, list[int]]:
+        """``target_hits`` and ``target_users``: one number a target (:func:`metrics.target_hits`)."""
+        counts = metrics.target_hits(self.target_ranks, self.raters, self.k)
+        return dict(
+            zip(("target_hits", "target_users"), map(np.ndarray.tolist, counts), strict=True)
+        )
+
     def summary(self) -> dict[str, float]:
         names = ("target_hit_ratio", "target_hit_ratio_with_raters", "hit_ratio", "ndcg", "rmse")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "catalogue_share")}
 
     def take(self, rows: np.ndarray) -> "Evaluation":
         """The same for the users at these positions, who may repeat (bootstrap)."""
-        per_user = ("users", "target_ranks", "raters", "test_ranks", "squared_errors")
+        per_user = ("users", "target_ranks", "raters", "test_ranks", "squared_errors", "lists")
         return replace(self, **{name: getattr(self, name)[rows] for name in per_user})
 
 
@@ -126,9 +143,11 @@ def evaluate(
 
     all_ranks = np.empty((len(users), 1 + len(targets)))
     errors = np.full(len(users), np.nan)
+    lists = np.empty((len(users), k), dtype=np.int64)
     for here in blocks:
         block = users[here]
         scores = _score(recommender, block, n_items)
+        lists[here] = metrics.top_k(scores, split.train[block], k)
         # Whoever has no test item ranks item 0 in its place, to be voided below.
         tests = np.maximum(test_items[block], 0)
         items = np.column_stack([tests, np.broadcast_to(targets, (len(block), len(targets)))])
@@ -140,7 +159,8 @@ def evaluate(
     rated = split.train[users][:, targets].tocoo()
     raters = np.zeros((len(users), len(targets)), dtype=bool)
     raters[rated.row, rated.col] = True
-    return Evaluation(k, users, targets, all_ranks[:, 1:], raters, all_ranks[:, 0], errors)
+    ranks = all_ranks[:, 1:], raters, all_ranks[:, 0]
+    return Evaluation(k, users, targets, *ranks, errors, lists, n_items)
 
 
 def _check_left_to_rank(train: sp.csr_matrix, users: np.ndarray, k: int) -> None:
@@ -267,27 +287,3 @@ def _score(recommender: Recommender, users: np.ndarray, n_items: int) -> np.ndar
             f"expected {(len(users), n_items)} (users, items)"
         )
     return scores
-
-
-def lift(attacked: ArrayLike, clean: ArrayLike) -> ArrayLike:
-    """What an attack adds to the target hit ratio: THR(attacked) − THR(not attacked)."""
-    return np.subtract(attacked, clean)
-
-
-def lift_removed(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
-    """1 − lift(defended)/lift(undefended), NaN where the undefended lift is below 0.01."""
-    return _one_minus_ratio(defended, undefended, floor=0.01)
-
-
-def reduction(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
-    """The paper's plain 1 − THR(defended)/THR(undefended), NaN where the latter is 0."""
-    return _one_minus_ratio(defended, undefended, floor=np.finfo(float).tiny)
-
-
-def _one_minus_ratio(defended: ArrayLike, undefended: ArrayLike, floor: float) -> np.ndarray:
-    defended, undefended = np.broadcast_arrays(
-        np.asarray(defended, dtype=float), np.asarray(undefended, dtype=float)
-    )
-    result = np.full(undefended.shape, np.nan)
-    np.divide(defended, undefended, out=result, where=undefended >= floor)
-    return (1 - result)[()]

@@ -14,6 +14,8 @@ test items within the first K, 0 for others; with one relevant item the ideal ga
 
 **RMSE**: in stars, predictions clipped to the rating scale.
 
+**Share of the catalogue served**: the items that stand in any user's list of K, of all items.
+
 Two pitfalls. Scores masked by multiplication (s · unseen) lift seen items with negative scores to
 0, above unseen ones. A partial sort (``argpartition``) picks any of the items tied at the border.
 """
@@ -23,6 +25,7 @@ from numbers import Integral
 import numba
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.threads import for_blocks
@@ -197,10 +200,42 @@ def target_hit_ratio(
     ``count_raters`` keeps raters in the denominator. A target that everybody rated has no share
     and is left out of the mean; NaN if no target is left.
     """
-    n_hits = (hits(target_ranks, k) * ~raters).sum(axis=0)
-    n_users = np.full(raters.shape[1], len(raters)) if count_raters else (~raters).sum(axis=0)
+    n_hits, n_users = target_hits(target_ranks, raters, k)
+    if count_raters:
+        n_users = np.full(raters.shape[1], len(raters))
     counted = n_users > 0
     return float((n_hits[counted] / n_users[counted]).mean()) if counted.any() else np.nan
+
+
+def target_hits(
+    target_ranks: np.ndarray, raters: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each target, how many users have it among their first k, and how many could: not raters."""
+    return ((target_ranks <= k) & ~raters).sum(axis=0), (~raters).sum(axis=0)
+
+
+def lift(attacked: ArrayLike, clean: ArrayLike) -> ArrayLike:
+    """What an attack adds to the target hit ratio: THR(attacked) − THR(not attacked)."""
+    return np.subtract(attacked, clean)
+
+
+def lift_removed(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """1 − lift(defended)/lift(undefended), NaN where the undefended lift is below 0.01."""
+    return _one_minus_ratio(defended, undefended, floor=0.01)
+
+
+def reduction(defended: ArrayLike, undefended: ArrayLike) -> np.ndarray:
+    """The paper's plain 1 − THR(defended)/THR(undefended), NaN where the latter is 0."""
+    return _one_minus_ratio(defended, undefended, floor=np.finfo(float).tiny)
+
+
+def _one_minus_ratio(defended: ArrayLike, undefended: ArrayLike, floor: float) -> np.ndarray:
+    defended, undefended = np.broadcast_arrays(
+        np.asarray(defended, dtype=float), np.asarray(undefended, dtype=float)
+    )
+    result = np.full(undefended.shape, np.nan)
+    np.divide(defended, undefended, out=result, where=undefended >= floor)
+    return (1 - result)[()]
 
 
 def squared_errors(predictions: np.ndarray, stars: np.ndarray, levels: np.ndarray) -> np.ndarray:

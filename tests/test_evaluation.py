@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rvdlib.data import HeldOut, Ratings, leave_one_out, random_holdout
-from rvdlib.evaluation import evaluate, lift, lift_removed, recommend, reduction, rmse
+from rvdlib.evaluation import evaluate, recommend, rmse
 from rvdlib.seeding import stream
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
@@ -71,6 +71,7 @@ def brute_force(table, split, targets, k):
         "hit_ratio": np.mean(hits),
         "ndcg": np.mean(gains),
         "rmse": math.sqrt(np.mean(errors)),
+        "catalogue_share": len(set().union(*lists)) / split.train.shape[1],
     }
 
 
@@ -158,6 +159,27 @@ def test_a_rater_of_a_target_cannot_hit_it_however_high_it_scores(split, recomme
     assert np.array_equal(np.isinf(result.target_ranks), raters)
     assert result.target_hit_ratio == 1
     assert result.target_hit_ratio_with_raters == pytest.approx(1 - raters.mean())
+
+
+def test_the_share_of_the_catalogue_is_that_of_the_users_evaluated(split, recommender):
+    recommender.table[:] = np.arange(50)  # the same order for everybody, less what each has seen
+    alone = evaluate(recommender, split, [], k=5, users=[7])
+    assert alone.catalogue_share == 5 / 50
+    everyone = evaluate(recommender, split, [], k=5)
+    assert everyone.catalogue_share == len(np.unique(everyone.lists)) / 50 > 5 / 50
+    assert everyone.take(np.array([7, 7])).catalogue_share == alone.catalogue_share
+
+
+def test_a_shorter_list_serves_no_item_more(split, recommender):
+    recommender.table[:, 3:] = -np.inf
+    assert evaluate(recommender, split, [], k=5).catalogue_share == 3 / 50
+
+
+def test_hits_and_users_of_each_target_make_up_the_target_hit_ratio(split, recommender):
+    result = evaluate(recommender, split, TARGETS, k=5)
+    hits, users = (np.array(counts) for counts in result.target_counts.values())
+    assert users.tolist() == (~result.raters).sum(axis=0).tolist()
+    assert (hits / users).mean() == pytest.approx(result.target_hit_ratio)
 
 
 def test_users_without_a_test_item_count_for_targets_only(split, recommender):
@@ -265,20 +287,6 @@ def test_rmse_on_the_test_items_is_that_of_evaluate(split, recommender):
     assert rmse(recommender, split.test, LEVELS) == pytest.approx(
         evaluate(recommender, split, TARGETS, k=20).rmse
     )
-
-
-def test_lift_and_what_a_defence_removes_of_it():
-    assert lift(0.8, 0.1) == pytest.approx(0.7)
-    assert lift_removed(0.35, 0.7) == pytest.approx(0.5)
-    assert lift_removed(-0.1, 0.5) == pytest.approx(1.2)
-    assert np.isnan(lift_removed(0.0, 0.0099))
-    assert lift_removed(0.0, 0.01) == 1
-    assert np.isnan(lift_removed(0.0, -0.5))
-    assert lift_removed([0.1, 0.1, np.nan], [0.2, 0.001, 0.2]) == pytest.approx(
-        [0.5, np.nan, np.nan], nan_ok=True
-    )
-    assert reduction(0.2, 0.8) == pytest.approx(0.75)
-    assert np.isnan(reduction(0.2, 0.0))
 
 
 def of_sizes(n_items, *sizes):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from rvdlib import metrics
-from rvdlib.lab.study import metric_variants
 
 # Few values, so that ties are everywhere; negative ones, and −inf for "never recommend".
 SCORES = st.sampled_from([-np.inf, -2.5, -1.0, -0.0, 0.0, 1.0, 3.5, np.inf])
@@ -162,6 +161,13 @@ def test_a_rater_is_a_miss_whatever_her_rank():
     assert metrics.target_hit_ratio(ranks, raters, 5, count_raters=True) == pytest.approx(1 / 3)
 
 
+def test_hits_are_counted_by_target_without_its_raters():
+    ranks = np.array([[np.inf, 9], [1, 9], [5, 1], [6, 9]])
+    raters = np.array([[True, False], [False, False], [False, True], [False, False]])
+    hits, users = metrics.target_hits(ranks, raters, 5)
+    assert (hits.tolist(), users.tolist()) == ([2, 0], [3, 3])
+
+
 def test_a_target_that_everybody_rated_is_left_out():
     ranks = np.array([[np.inf, 1], [np.inf, 9]])
     raters = np.isinf(ranks)
@@ -183,6 +189,15 @@ def test_float64_scores_closer_than_float32_can_tell_are_not_tied():
     assert metrics.ranks(scores, sp.csr_matrix((1, 2)), np.array([0])).tolist() == [[2]]
 
 
-def test_the_table_of_variants_is_complete():
-    assert not metric_variants.METRIC_VARIANTS.isna().any(axis=None)
-    assert {"target hit ratio", "HR@K, NDCG@K"} <= set(metric_variants.METRIC_VARIANTS["called"])
+def test_lift_and_what_a_defence_removes_of_it():
+    assert metrics.lift(0.8, 0.1) == pytest.approx(0.7)
+    assert metrics.lift_removed(0.35, 0.7) == pytest.approx(0.5)
+    assert metrics.lift_removed(-0.1, 0.5) == pytest.approx(1.2)
+    assert np.isnan(metrics.lift_removed(0.0, 0.0099))
+    assert metrics.lift_removed(0.0, 0.01) == 1
+    assert np.isnan(metrics.lift_removed(0.0, -0.5))
+    assert metrics.lift_removed([0.1, 0.1, np.nan], [0.2, 0.001, 0.2]) == pytest.approx(
+        [0.5, np.nan, np.nan], nan_ok=True
+    )
+    assert metrics.reduction(0.2, 0.8) == pytest.approx(0.75)
+    assert np.isnan(metrics.reduction(0.2, 0.0))

@@ -1,7 +1,9 @@
 """The README promises nothing that the repository does not hold."""
 
 import re
+from fnmatch import fnmatch
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,21 +13,37 @@ from rvdlib import paths
 from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import FunctionalRVD
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.runner import readme
 from rvdlib.seeding import stream
 
 README = (paths.PROJECT / "README.md").read_text()
 
 
-def test_its_headline_table_is_the_quick_runs():
-    table = README.partition("<!-- headline")[2].partition("<!-- end of headline -->")[0]
-    lines = [line.strip().strip("|").split("|") for line in table.splitlines() if "|" in line]
-    shown = [[cell.strip() for cell in line] for line in lines if "---" not in line[0]]
-    headline = pd.read_csv(paths.RESULTS / "quick" / "headline.csv")
-    assert shown[0] == headline.columns.tolist()
-    assert len(shown) == len(headline) + 1
-    for line, row in zip(shown[1:], headline.itertuples(index=False), strict=True):
-        assert line[:3] == list(row[:3])
-        assert [float(cell.replace("−", "-")) for cell in line[3:]] == pytest.approx(row[3:])
+@pytest.mark.parametrize("marker", ["worth", "claims", "headline"])
+def test_what_it_shows_of_the_results_is_what_they_say(marker):
+    assert readme.between(README, marker) == readme.generated()[marker]
+
+
+SAVED = re.compile(r"tables\.(?:save|kept)\((?:[^()]|\([^()]*\))*?profile, \"(\w+)\"\)")
+
+
+def test_each_table_has_one_producer_and_the_map_names_it():
+    rows = [
+        line for line in README.splitlines() if line.startswith("| ") and "](notebooks/" in line
+    ]
+    producers = {}
+    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        saved = [name for cell in cells for name in SAVED.findall(cell.source)]
+        calls = sum(len(re.findall(r"tables\.(?:save|kept)\(", cell.source)) for cell in cells)
+        assert len(saved) == calls, path.name
+        (row,) = (line for line in rows if f"]({path.relative_to(paths.PROJECT)})" in line)
+        outputs = [text.removesuffix(".csv") for text in re.findall(r"`([\w.*]+)`", row)]
+        for name in saved:
+            assert any(fnmatch(name, pattern) for pattern in outputs), (path.name, name)
+            producers.setdefault(name, []).append(path.name)
+    assert {name: by for name, by in producers.items() if len(by) > 1} == {}
+    assert {"headline", "03_claims", "07_claims"} <= producers.keys()
 
 
 def test_its_links_lead_somewhere():

@@ -1,49 +1,137 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rvdlib.evaluation import Evaluation
 from rvdlib.lab.statistics import (
-    bootstrap_interval,
+    BETTER,
+    hierarchical_interval,
+    holm,
+    p_above,
+    paired,
     paired_difference,
     summarise,
-    user_sample_interval,
+    t_interval,
 )
 
 
-def test_the_interval_agrees_with_the_normal_one_where_that_holds():
-    values = np.random.default_rng(0).normal(10, 2, size=400)
-    mean, low, high, n = bootstrap_interval(values)
-    half = 1.96 * values.std() / np.sqrt(400)
-    assert (mean, n) == (pytest.approx(values.mean()), 400)
-    assert low == pytest.approx(mean - half, abs=0.1 * half)
-    assert high == pytest.approx(mean + half, abs=0.1 * half)
+def test_the_interval_is_that_of_the_textbook():
+    # Mean 2, standard deviation 1, t(2) = 4.3027 at 97.5 %.
+    mean, low, high, n = t_interval([1, 2, 3])
+    assert (mean, n) == (2, 3)
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
 
 
-def test_intervals_cover_the_true_mean_about_as_often_as_they_say():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_interval_over_seeds_covers_the_mean_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
     covered = 0
-    for trial in range(400):
-        _, low, high, _ = bootstrap_interval(rng.normal(size=40), n_resamples=400, seed=trial)
+    for _ in range(2000):
+        _, low, high, _ = t_interval(rng.normal(size=n))
         covered += low <= 0 <= high
-    # Binomial around 0.93 to 0.95, standard deviation 0.013.
-    assert 0.90 < covered / 400 < 0.98
+    assert 0.92 <= covered / 2000 < 0.98
+
+
+def hits_of(rng, n_seeds, effect=0.0):
+    """Rows of one system: a level that a seed adds, one of each target, and 400 users for each."""
+    level = rng.normal(0.5 + effect, 0.08, size=(n_seeds, 1)) + rng.normal(
+        0, 0.08, size=(n_seeds, 5)
+    )
+    hits = rng.binomial(400, np.clip(level, 0, 1))
+    users = [[400] * 5] * n_seeds
+    return pd.DataFrame(
+        {"seed": range(n_seeds), "target_hits": hits.tolist(), "target_users": users}
+    )
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_interval_over_seeds_targets_and_users_covers_at_least_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    covered = 0
+    for trial in range(200):
+        found = hierarchical_interval(hits_of(rng, n), n_resamples=300, seed=trial)
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 200 >= 0.92
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_so_does_that_of_a_difference(n):
+    rng = np.random.default_rng(10 + n)
+    covered = 0
+    for trial in range(200):
+        sides = hits_of(rng, n), hits_of(rng, n, effect=-0.2)
+        found = hierarchical_interval(*sides, n_resamples=300, seed=trial)
+        covered += found.low <= 0.2 <= found.high
+    assert covered / 200 >= 0.92
+
+
+def test_the_hierarchical_mean_is_the_target_hit_ratio_and_cells_of_a_seed_count_alike():
+    rows = pd.DataFrame(
+        {
+            "seed": [0, 0, 1, 1],
+            "target_hits": [[10, 20], [0, 0], [30, 40], [50, 50]],
+            "target_users": [[100, 50], [100, 50], [100, 50], [100, 0]],
+        }
+    )
+    found = hierarchical_interval(rows)
+    by_seed = [(0.1 + 0.4) / 4, ((0.3 + 0.8) / 2 + 0.5) / 2]  # who cannot be served does not count
+    assert found.mean == pytest.approx(np.mean(by_seed))
+    assert found.low < found.mean < found.high
+    assert found == hierarchical_interval(rows)
+    alone = hierarchical_interval(rows[rows["seed"] == 0])
+    assert (alone.n, np.isnan(alone.low)) == (1, True)
+
+
+def test_sides_of_a_difference_share_seeds_cells_and_targets():
+    rows = hits_of(np.random.default_rng(0), 3)
+    assert hierarchical_interval(rows, rows).mean == 0
+    with pytest.raises(ValueError, match="same seeds, cells and targets"):
+        hierarchical_interval(rows, rows[:2])
 
 
 def test_one_value_has_a_mean_and_no_interval_and_none_has_neither():
-    assert bootstrap_interval([0.3]) == pytest.approx((0.3, np.nan, np.nan, 1), nan_ok=True)
-    assert bootstrap_interval([]) == pytest.approx((np.nan, np.nan, np.nan, 0), nan_ok=True)
-    assert bootstrap_interval([np.nan, 0.3])[3] == 1
+    assert t_interval([0.3]) == pytest.approx((0.3, np.nan, np.nan, 1), nan_ok=True)
+    assert t_interval([]) == pytest.approx((np.nan, np.nan, np.nan, 0), nan_ok=True)
+    assert t_interval([np.nan, 0.3])[3] == 1
 
 
 def test_constant_values_have_an_interval_of_one_point():
-    assert bootstrap_interval([0.1] * 5) == (0.1, 0.1, 0.1, 5)
+    assert t_interval([0.1] * 5) == pytest.approx((0.1, 0.1, 0.1, 5))
 
 
-def test_the_same_values_always_have_the_same_interval():
-    values = np.random.default_rng(0).normal(size=50)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values) != bootstrap_interval(values, seed=1)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(-1, 1))
+def test_a_test_and_the_interval_say_the_same_of_a_threshold(values, threshold):
+    interval = t_interval(values)
+    if (
+        np.ptp(values) < 1e-6
+        or min(abs(interval.low - threshold), abs(interval.high - threshold)) < 1e-6
+    ):
+        return
+    assert (p_above(values, threshold) < 0.025) == (interval.low > threshold)
+    assert (p_above(-np.array(values), -threshold) < 0.025) == (interval.high < threshold)
+
+
+def test_the_test_agrees_with_scipy_and_needs_two_values():
+    values = [0.3, 0.1, 0.25, 0.2]
+    expected = scipy.stats.ttest_1samp(values, 0.15, alternative="greater").pvalue
+    assert p_above(values, 0.15) == pytest.approx(expected)
+    assert np.isnan(p_above([0.3], 0.1))
+
+
+@pytest.mark.parametrize(
+    ("value", "inclusive", "p"),
+    [(0.3, False, 0), (0.1, False, 1), (0.2, False, 1), (0.2, True, 0), (0.1, True, 1)],
+)
+def test_values_without_spread_leave_no_doubt(value, inclusive, p):
+    assert p_above([value] * 3, 0.2, inclusive) == p
+
+
+def test_holm_is_that_of_the_textbook():
+    found = holm([0.01, 0.04, 0.03, np.nan, 0.005])
+    assert found == pytest.approx([0.03, 0.06, 0.06, np.nan, 0.02], nan_ok=True)
+    assert holm([0.6, 0.7]).tolist() == [1, 1]
 
 
 @pytest.fixture
@@ -89,7 +177,7 @@ def test_pairing_over_seeds_takes_out_what_seeds_share(cells):
     ]
     effect = table.defense.map({"rvd": -0.2, "pca": 0.1})
     assert (table["mean"] - effect).abs().max() < 0.005
-    assert (table.high - table.low).max() < 0.01
+    assert (table.high - table.low).max() < 0.02
     unpaired = summarise(cells, by=["victim", "defense"], values=["hit_ratio"])
     assert (unpaired.high - unpaired.low).min() > 0.1
 
@@ -103,46 +191,33 @@ def test_seeds_without_a_partner_are_left_out_and_counted(cells):
     assert table[table.victim == "cdae"].n.tolist() == [4, 4]
 
 
-def test_pairs_that_cannot_be_told_apart_and_a_missing_baseline_are_refused(cells):
+def test_what_does_not_pair_and_a_missing_baseline_are_refused(cells):
     arguments = {"column": "defense", "by": ["victim"], "values": ["hit_ratio"]}
     with pytest.raises(ValueError, match="no row has defense = 'nothing'"):
         paired_difference(cells, baseline="nothing", **arguments)
-    with pytest.raises(ValueError, match="cannot pair on 'seed'"):
-        paired_difference(cells, baseline="none", **(arguments | {"by": []}))
+    twice = pd.concat([cells, cells[(cells.seed == 0) & (cells.defense == "rvd")]])
+    with pytest.raises(ValueError, match="cannot pair hit_ratio on seed 0: 2 and 1 rows"):
+        paired_difference(twice, baseline="none", **arguments)
 
 
-@pytest.fixture
-def evaluation():
-    """400 users: about a third hit their test item; five targets, hit by a tenth."""
-    rng = np.random.default_rng(0)
-    raters = rng.random((400, 5)) < 0.1
-    target_ranks = np.where(raters, np.inf, rng.integers(1, 501, size=(400, 5)))
-    test_ranks = rng.integers(1, 151, size=400).astype(float)
-    return Evaluation(
-        50, np.arange(400), np.arange(5), target_ranks, raters, test_ranks, rng.random(400)
+@pytest.mark.parametrize(("metric", "better"), [("hit_ratio", -0.2), ("rmse", 0.2)])
+def test_an_improvement_is_positive_whichever_way_is_better(cells, metric, better):
+    renamed = cells.rename(columns={"hit_ratio": metric})
+    table = paired_difference(
+        renamed, column="defense", baseline="none", by=["victim"], values=[metric], improvement=True
     )
+    found = table.loc[table["defense"] == "rvd", "mean"]
+    assert found.tolist() == pytest.approx([better] * 2, abs=0.005)
+    assert BETTER[metric] == (-1 if metric == "rmse" else 1)
 
 
-def test_the_interval_of_a_sample_of_users_agrees_with_the_binomial(evaluation):
-    share = evaluation.hit_ratio
-    mean, low, high, n = user_sample_interval(evaluation, "hit_ratio")
-    half = 1.96 * np.sqrt(share * (1 - share) / 400)
-    assert (mean, n) == (share, 400)
-    assert low == pytest.approx(share - half, abs=0.15 * half)
-    assert high == pytest.approx(share + half, abs=0.15 * half)
-
-
-def test_a_sample_costs_less_the_more_of_the_users_it_holds(evaluation):
-    def width(population):
-        interval = user_sample_interval(evaluation, "target_hit_ratio", population=population)
-        return interval.high - interval.low
-
-    assert width(533) == pytest.approx(0.5 * width(None), rel=0.01)
-    assert width(400) == 0
-    with pytest.raises(ValueError, match="at least the 400 users"):
-        width(399)
-
-
-def test_an_undefined_metric_has_an_undefined_interval(evaluation):
-    evaluation.test_ranks[:] = np.nan
-    assert np.isnan(user_sample_interval(evaluation, "ndcg")[:3]).all()
+def test_pairs_average_a_seed_first_and_may_be_relative(cells):
+    mf = cells[cells.victim == "mf"]
+    sides = mf[mf.defense == "rvd"], mf[mf.defense == "none"]
+    twice = [pd.concat([side, side.assign(hit_ratio=side["hit_ratio"] + 0.2)]) for side in sides]
+    assert paired(*twice, "hit_ratio").tolist() == pytest.approx(
+        paired(*sides, "hit_ratio").tolist()
+    )
+    base = sides[1].set_index("seed")["hit_ratio"]
+    change = paired(*sides, "hit_ratio", relative=True)
+    assert change.tolist() == pytest.approx((paired(*sides, "hit_ratio") / base).tolist())

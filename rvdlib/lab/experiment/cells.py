@@ -27,7 +27,6 @@ from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.experiment.trained import beaten_by, learning_is_not_asked_for
-from rvdlib.lab.statistics import user_sample_interval
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 from rvdlib.threat_model import draw_targets
@@ -209,13 +208,6 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     users = sample_users(n_real, cell.n_users, scenario.seed)
     recommender = cell.defended_by().wrap(attacked.victim)
     evaluation = evaluate(recommender, split, attacked.targets, users=users)
-    sampled = user_sample_interval(
-        evaluation,
-        "target_hit_ratio",
-        population=n_real,
-        n_resamples=500,
-        seed=scenario.seed,
-    )
     vicinity, fakes = vicinity_of(recommender), np.arange(n_real, attacked.victim.train.shape[0])
     return {
         **scenario.model_dump(),
@@ -225,8 +217,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         **evaluation.summary(),
         "beaten_by": attacked.beaten_by,
         "n_users": len(users),
-        "target_hit_ratio_sample_low": sampled.low,
-        "target_hit_ratio_sample_high": sampled.high,
+        **evaluation.target_counts,
         **exposure(vicinity(users), n_real, evaluation),
         "fakes_near_fakes": fake_share(vicinity(fakes), n_real),
     }

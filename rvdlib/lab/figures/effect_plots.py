@@ -1,27 +1,50 @@
 """Figures of what RVD does: to an attack, to accuracy, and as its choices change."""
 
+from collections.abc import Iterable
 from itertools import product
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
+    GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     RED,
     REGIME_TITLES,
     SKY,
     colours,
-    dots,
     shared_legend,
 )
 
 # Notebook 03: what RVD does to an attack.
 
-FORM_COLOURS = {"none": GREY, "RVD": ORANGE, "closed form": BLUE}
+FORM_COLOURS = {
+    "none": GREY,
+    "RVD": ORANGE,
+    "closed form": BLUE,
+    "popularity": GREEN,
+    "least support": PURPLE,
+    "unobserved weight": SKY,
+}
+NARROW = 3.35  # inches, a column of a paper
+SMALL = {
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "xtick.major.pad": 1,
+    "ytick.major.pad": 1,
+}
 
 
 def user_map(people: pd.DataFrame) -> Figure:
@@ -62,64 +85,132 @@ def user_map(people: pd.DataFrame) -> Figure:
     return figure
 
 
-def target_hit_ratios(summary: pd.DataFrame) -> Figure:
-    """THR@50 by attack, one colour a defence, intervals over seeds; a panel a victim and setting.
+def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
+    """THR@50 under attack, and what each defence changes of it; a row of panels a setting.
 
-    Columns: regime, target_set, victim, attack, defense, mean, low, high.
+    Left: means, an open dot for the victim that nobody attacks. Right: differences from undefended
+    with their paired intervals over seeds.
+
+    Args:
+        levels: columns regime, target_set, victim, system, mean.
+        changes: columns regime, target_set, victim, defense, mean, low, high.
     """
-    settings = list(summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False))
-    victims = summary["victim"].unique()
-    looks = colours(summary["defense"], FORM_COLOURS)
-    figure, grid = plt.subplots(
-        len(settings),
-        len(victims),
-        figsize=(COLUMN_WIDTH * 1.25, 1.7 * len(settings) + 0.9),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-    )
-    for (row, setting), (column, victim) in product(enumerate(settings), enumerate(victims)):
-        axes = grid[row, column]
-        regime, target_set = setting
-        here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        dots(axes, here[here["victim"] == victim], "attack", "defense", looks)
-        axes.tick_params(axis="x", rotation=90)
-        if row == 0:
-            axes.set_title(victim)
-        if column == 0:
-            axes.set_ylabel(f"{REGIME_TITLES[regime]}\n{target_set} targets\nTHR@50")
-    for axes in grid[:, 0]:  # after all is drawn: a limit that is set ends autoscaling
-        axes.set_ylim(bottom=0)
-    shared_legend(figure, grid[0, 0])
+    settings = list(dict.fromkeys(zip(levels["regime"], levels["target_set"], strict=True)))
+    victims = list(levels["victim"].unique())
+    with plt.rc_context(SMALL):
+        figure, grid = plt.subplots(
+            len(settings),
+            2,
+            figsize=(NARROW, (0.22 * len(victims) + 0.5) * len(settings) + 0.5),
+            sharey=True,
+            squeeze=False,
+        )
+        for (left, right), setting in zip(grid, settings, strict=True):
+            here, change = (
+                table[(table["regime"] == setting[0]) & (table["target_set"] == setting[1])]
+                for table in (levels, changes)
+            )
+            clean = here[here["system"] == "not attacked"]
+            left.plot(
+                clean["mean"],
+                [victims.index(victim) for victim in clean["victim"]],
+                "o",
+                color="black",
+                fillstyle="none",
+                markersize=4,
+                label="not attacked",
+                clip_on=False,
+            )
+            _along(left, here[here["system"] != "not attacked"], "system", victims)
+            _along(right, change, "defense", victims)
+            right.axvline(0, color=GREY, linewidth=0.8)
+            left.set_xlim(left=0)
+            left.set_title(f"{REGIME_TITLES[setting[0]]}, {setting[1]} targets", loc="left")
+        grid[-1, 0].set_xlabel("THR@50 under attack")
+        grid[-1, 1].set_xlabel("change by the defence")
+        grid[0, 0].set_yticks(range(len(victims)), victims)
+        grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
+        _legend(figure, grid.flat)
     return figure
 
 
 def accuracy_changes(changes: pd.DataFrame) -> Figure:
-    """What a defence does to accuracy: one panel a regime and metric, victims along x.
+    """By how much a defence betters each accuracy: right of the line is good everywhere.
 
-    Columns: regime, victim, defense, metric, mean, low, high: differences from undefended.
+    Paired intervals over seeds. The ranking regime's scores are no stars: it has no RMSE.
+
+    Args:
+        changes: columns regime, victim, defense, metric, mean, low, high: positive is better.
     """
     titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
-    regimes = changes["regime"].unique()
-    looks = colours(changes["defense"], FORM_COLOURS)
-    figure, grid = plt.subplots(
-        len(regimes),
-        len(titles),
-        figsize=(COLUMN_WIDTH * 1.25, 1.9 * len(regimes) + 0.5),
-        squeeze=False,
-        sharex=True,
-    )
-    for (row, regime), (column, metric) in product(enumerate(regimes), enumerate(titles)):
-        axes = grid[row, column]
-        here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
-        axes.axhline(0, color=GREY, linewidth=0.8)
-        dots(axes, here, "victim", "defense", looks)
-        if row == 0:
+    regimes, victims = (list(changes[name].unique()) for name in ("regime", "victim"))
+    with plt.rc_context(SMALL):
+        figure, grid = plt.subplots(
+            len(regimes),
+            len(titles),
+            figsize=(NARROW, (0.25 * len(victims) + 0.45) * len(regimes) + 0.5),
+            sharey=True,
+            squeeze=False,
+        )
+        for (row, regime), (column, metric) in product(enumerate(regimes), enumerate(titles)):
+            axes = grid[row, column]
+            if metric == "rmse" and regime == "ranking":
+                axes.set_visible(False)
+                continue
+            here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
+            axes.axvline(0, color=GREY, linewidth=0.8)
+            _along(axes, here, "defense", victims)
             axes.set_title(titles[metric])
-        if column == 0:
-            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nchange")
-    shared_legend(figure, grid[0, 0])
+            axes.set_xlabel("better by →")
+            if column == 0:
+                axes.set_ylabel(REGIME_TITLES[regime])
+        grid[0, 0].set_yticks(range(len(victims)), victims)
+        grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
+        _legend(figure, grid.flat)
     return figure
+
+
+def _along(axes: Axes, rows: pd.DataFrame, by: str, victims: list[str]) -> None:
+    """Means along x, with intervals if there are any; victims along y, ``by`` a little apart."""
+    names = list(dict.fromkeys(rows[by]))
+    looks = colours(names, FORM_COLOURS)
+    for number, name in enumerate(names):
+        here = rows[rows[by] == name]
+        y = [victims.index(v) + 0.7 * ((number + 0.5) / len(names) - 0.5) for v in here["victim"]]
+        reach = None
+        if "low" in here:
+            reach = np.nan_to_num(
+                np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
+            )
+        axes.errorbar(
+            here["mean"],
+            y,
+            xerr=reach,
+            fmt="o",
+            markersize=2.8,
+            elinewidth=0.9,
+            color=looks[name],
+            label="undefended" if name == "none" else name,
+        ).lines[0].set_clip_on(False)
+    axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
+    axes.grid(axis="y", visible=False)
+
+
+def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Whatever any panel shows, once."""
+    shown = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    figure.legend(
+        shown.values(),
+        shown.keys(),
+        loc="outside upper center",
+        ncols=min(len(shown), 3),
+        handletextpad=0.2,
+        columnspacing=0.8,
+        borderaxespad=0.1,
+    )
 
 
 # Notebook 04: neighbours and depth.

@@ -1,13 +1,13 @@
-"""The study: a profile's notebooks in order, those that need it, then the page and the headline."""
+"""The study: a profile's notebooks in order, those that need it, then page, claims and headline."""
 
 from collections.abc import Iterable
 
-import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner import ledger, readme
 from rvdlib.lab.runner.notebook_runner import run_notebook
 from rvdlib.lab.runner.plan import Plan, choose, load_profile
 from rvdlib.lab.runner.records import StudyRecords
@@ -44,13 +44,15 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
             _run_notebooks(profile, plan, chosen, force)
             page = write_page(profile, list(plan))
+            ledger.assemble(profile)
     except Timeout:
         raise StudyError(f"another process is running the {profile} study already") from None
     results = paths.RESULTS / profile
     print(f"\nRead it   {page}\nTables    {results}\nFigures   {paths.FIGURES / profile}")
     headline = results / "headline.csv"
     if headline.is_file():
-        print(f"\n{pd.read_csv(headline).to_string(index=False)}")
+        shown = readme.shown_headline(ledger.read_table(headline))
+        print(f"\n{shown.to_string(index=False)}")
 
 
 def _run_notebooks(profile: str, plan: Plan, chosen: list[str], force: bool) -> None:

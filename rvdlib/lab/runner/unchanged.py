@@ -29,8 +29,8 @@ TOLERANCES = {
     "headline": SHOWN,
 }
 # Columns that follow from what stands beside them, and by leaps: a place on a map of t-SNE, which
-# each processor draws another way.
-FOLLOWERS = {"x", "y"}
+# each processor draws another way; hits in whole numbers, whose ratio stands beside them.
+FOLLOWERS = {"x", "y", "target_hits"}
 # The same of columns, or values of ``metric``, where an attack optimises: ratios among the few users
 # who have fakes among their neighbours.
 AMONG_FEW = {f"target_hit_ratio_with_{n}_fakes" for n in range(4)}

@@ -12,10 +12,10 @@ import pandas as pd
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
-from rvdlib.lab.statistics import bootstrap_interval, summarise
+from rvdlib.lab.statistics import ACCURACY, BETTER, paired, summarise, t_interval
+from rvdlib.lab.study.claims import best_oblivious
 from rvdlib.lab.study.effects import CLOSED_FORM, METRICS, RVD, scenarios
-from rvdlib.lab.study.tables import format_interval
-from rvdlib.lab.study.verdicts import ABOVE_ZERO, judge
+from rvdlib.lab.study.tables import format_interval, with_interval
 
 # Choice of the closed form → option of the vicinity attack by which the attacker knows it.
 KNOWABLE = {
@@ -24,7 +24,6 @@ KNOWABLE = {
     "hubness_reduction": "hubness_reduction",
 }
 KNOWS = "vicinity, knows "
-ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
 
 def cells(
@@ -91,11 +90,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, ["regime", "attacker", "defense"], measured)
 
 
-def by_fakes(rows: pd.DataFrame, defenses: Sequence[str] = (RVD, CLOSED_FORM)) -> pd.DataFrame:
-    """Of users with 0, 1, 2, 3 or more fakes among their neighbours: ``share: THR``, means."""
-    rows = rows[rows["defense"].isin(defenses) & (rows["attacker"] != "none")]
-    columns = ["fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
-    means = rows.groupby(["regime", "defense", "attacker"], sort=False)[columns].mean()
+def by_fakes(summary: pd.DataFrame, defenses: Sequence[str] = (RVD, CLOSED_FORM)) -> pd.DataFrame:
+    """What a reader sees of :func:`summary`: by number of fakes among neighbours, ``share: THR``."""
+    here = summary[summary["defense"].isin(defenses) & (summary["attacker"] != "none")]
+    means = here.set_index(["regime", "defense", "attacker", "metric"])["mean"].unstack(sort=False)
     table = {"fake neighbours": [f"{share:.1%}" for share in means["fake_neighbor_share"]]}
     for n, (share, ratio) in enumerate(zip(SHARES, TARGET_HIT_RATIOS, strict=True)):
         title = f"{n} or more" if n == len(SHARES) - 1 else str(n)
@@ -120,43 +118,40 @@ def cures(rows: pd.DataFrame) -> pd.DataFrame:
         attacked = here[here["attacker"] != "none"]
         thr = attacked.pivot(index="seed", columns="attacker", values="target_hit_ratio")
         worst = thr.mean().idxmax()
-        column = ACCURACY[regime]
         clean = rows[(rows["regime"] == regime) & (rows["attacker"] == "none")]
-        bare = clean[clean["defense"] == UNDEFENDED].set_index("seed")[column]
-        own = clean[clean["defense"] == defense].set_index("seed")[column]
-        sign = -1 if column == "rmse" else 1
-        change = bootstrap_interval(sign * (own / bare - 1))
-        found.append((regime, defense, worst, *bootstrap_interval(thr[worst])[:3], *change[:3]))
+        sides = (clean[clean["defense"] == name] for name in (defense, UNDEFENDED))
+        change = paired(*sides, ACCURACY[regime], relative=True) * BETTER[ACCURACY[regime]]
+        found.append((regime, defense, worst, *t_interval(thr[worst])[:3], *t_interval(change)[:3]))
     names = ["thr", "thr_low", "thr_high", "change", "change_low", "change_high"]
     return pd.DataFrame(found, columns=["regime", "defense", "worst", *names])
 
 
-def reading(rows: pd.DataFrame, cured: pd.DataFrame, knowing: str) -> list[str]:
-    """What the tables say, in sentences; ``knowing`` is the attacker who guesses right."""
+def reading(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> list[str]:
+    """What the tables say, in sentences; ``judged``: C15, of each defence that is to be read."""
     sentences = []
     for regime, here in rows.groupby("regime", sort=False):
-        for defense in (RVD, CLOSED_FORM):
-            under = here[here["defense"] == defense]
-            thr = under.pivot(index="seed", columns="attacker", values="target_hit_ratio")
-            oblivious = [a for a in thr if a != "none" and not a.startswith("vicinity")]
-            best = thr[oblivious].mean().idxmax()
-            gained = bootstrap_interval(thr[knowing] - thr[best])
+        claims = judged[judged["regime"] == regime]
+        for claim, gained in zip(claims.itertuples(), with_interval(claims, "value"), strict=True):
+            under = here[here["defense"] == claim.defense]
+            best = best_oblivious(under)
+            thr = {name: each["target_hit_ratio"] for name, each in under.groupby("attacker")}
             sentences.append(
-                f"**{regime.capitalize()} regime, {defense}.** THR@50 is {_shown(thr['random'])} under "
-                f"random fakes, {_shown(thr[best])} under the best attacker who knows nothing of RVD "
-                f"({best}), {_shown(thr[knowing])} under the one who does. He adds "
-                f"{format_interval(*gained[:3])} (C15: {judge(gained, ABOVE_ZERO)})."
+                f"**{regime.capitalize()} regime, {claim.defense}.** THR@50 is {_shown(thr['random'])} "
+                f"under random fakes, {_shown(thr[best])} under the best attacker who knows nothing of "
+                f"RVD ({best}), {_shown(thr[claim.attack])} under the one who does. The latter adds "
+                f"{gained} (C15: {claim.verdict})."
             )
         closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
         best = closed.loc[closed["thr"].idxmin()]
+        change = 100 * best[["change", "change_low", "change_high"]].astype(float)
+        change = format_interval(*change, decimals=1)
         sentences.append(
             f"**{regime.capitalize()} regime, best cure.** {best['defense']}: THR@50 at most "
             f"{format_interval(best['thr'], best['thr_low'], best['thr_high'])}, under {best['worst']}; "
-            f"accuracy {100 * best['change']:+.1f} % "
-            f"[{100 * best['change_low']:+.1f}, {100 * best['change_high']:+.1f}]."
+            f"accuracy better by {change} %."
         )
     return sentences
 
 
 def _shown(values: pd.Series) -> str:
-    return format_interval(*bootstrap_interval(values)[:3])
+    return format_interval(*t_interval(values)[:3])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.experiment.hyperparameters import DEMANDS_FILE
-from rvdlib.lab.statistics import summarise
+from rvdlib.lab.statistics import BETTER, summarise
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import Popularity
@@ -109,8 +109,7 @@ def _held(found: pd.DataFrame, floor: pd.Series) -> pd.DataFrame:
     )
     found["strict"] = floor >= asked_for.fillna(-np.inf)
     found["bound"] = np.fmax(asked_for, floor)
-    sign = np.where(found["metric"] == "hit_ratio", -1, 1)
-    distance = sign * (found["mean"] - found["bound"])
+    distance = found["metric"].map(BETTER) * (found["bound"] - found["mean"])
     holds = (distance < 0) | ((distance == 0) & ~found["strict"])
     found["holds"] = holds.astype("boolean").mask(found["bound"].isna())
     return found

@@ -3,23 +3,39 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from rvdlib import evaluation
-from rvdlib.data import leave_one_out, load_dataset
+from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.statistics import bootstrap_interval, summarise
-from rvdlib.lab.study.tables import format_interval, wide
-from rvdlib.models.reference import Popularity
-from rvdlib.seeding import stream
+from rvdlib.lab.statistics import (
+    Interval,
+    hierarchical_interval,
+    paired_difference,
+    summarise,
+    t_interval,
+)
+from rvdlib.lab.study.tables import format_interval
 
 # How hard each regime's victims are attacked: what overwhelms the one hardly moves the other.
 ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
+LEVELS = [*METRICS, "catalogue_share"]
 RVD, CLOSED_FORM = "RVD", "closed form"
+# The order of tables and figures; a defence that is not named here comes after these.
+DEFENSES = [UNDEFENDED, RVD, CLOSED_FORM, "popularity", "least support", "unobserved weight"]
+ROBUSTNESS = {
+    "target_hit_ratio": "THR@50",
+    "target_hit_ratio_nested": "THR@50 (over seeds, targets, users)",
+    "lift_removed": "lift removed",
+    "plain_reduction": "plain reduction",
+    "known_targets": "targets left out",
+}  # metrics of :func:`robustness`, as shown
+KNOWN = 0.5  # a target that more users than this share are served without any attack
 SCENARIO = ["dataset", "victim", "regime", "attack", "attack_size", "target_set"]
 KNOWLEDGE = ["attack_options", "visible_share", "filler_size", "crafted_for"]
+LISTED = ["attack_options", "choices", "target_hits", "target_users"]  # JSON in a csv
 IDENTITY = [*SCENARIO, *KNOWLEDGE, "defense", "choices", "seed", "evaluated_on", "n_users"]
 
 
@@ -43,33 +59,6 @@ def effect_cells(
             for name, form in chosen_defenses(regime, scenario.victim, plain, dataset).items():
                 cells.append(Cell(scenario=scenario, defense=name, **form))
     return cells
-
-
-def same_attack_cells(
-    dataset: str,
-    victims: Sequence[str],
-    attacks: Sequence[str],
-    target_sets: Sequence[str],
-    seeds: Sequence[int],
-) -> list[Cell]:
-    """The ranking regime's victims, undefended, under the rating regime's attack size.
-
-    The two regimes are attacked with different sizes; only these cells differ in the loss alone.
-    """
-    return [
-        Cell(scenario=scenario.model_copy(update={"regime": "ranking"}))
-        for scenario in scenarios(dataset, victims, ["rating"], attacks, target_sets, seeds)
-    ]
-
-
-def popularity(dataset: str, seeds: Sequence[int]) -> pd.DataFrame:
-    """What the most popular items alone reach on the same splits: hit_ratio and ndcg, a row a seed."""
-    rows = []
-    for seed in seeds:
-        split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
-        measured = evaluation.evaluate(Popularity().fit(split.train), split, []).summary()
-        rows.append({"seed": seed, "hit_ratio": measured["hit_ratio"], "ndcg": measured["ndcg"]})
-    return pd.DataFrame(rows)
 
 
 def scenarios(
@@ -100,28 +89,36 @@ def scenarios(
 
 
 def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add what the attack and the defence did to the target hit ratio, seed by seed.
+    """Add what the attack did to the target hit ratio, seed by seed.
 
-    ``lift``: above the same defence on the victim that nobody attacked. ``…_undefended``: what the
-    undefended victim has under the same attack. ``lift_removed`` and
-    ``reduction``: against that (:func:`rvdlib.evaluation.lift_removed`,
-    :func:`rvdlib.evaluation.reduction`).
+    ``lift``: above the same defence on the victim that nobody attacked. ``lift_undefended`` and
+    ``target_hit_ratio_undefended``: what the undefended victim has under the same attack.
+    ``target_hit_ratio_clean``: what it has unattacked. Lifts leave out targets that more than
+    half of the users are served without any attack; ``known_targets`` is their number.
 
     Raises:
         ValueError: if a row's defence was not also run without attack, or its attack undefended.
     """
     same = ["dataset", "victim", "regime", "target_set", "seed"]
-    clean = rows.loc[rows["attack"] == "none", [*same, "defense", "target_hit_ratio"]]
-    rows = _joined(rows, clean, [*same, "defense"], "_clean")
-    rows["lift"] = evaluation.lift(rows["target_hit_ratio"], rows["target_hit_ratio_clean"])
+    rows = rows.assign(_hits=[np.array(h) for h in rows["target_hits"]])
+    rows["_hits"] = [
+        np.divide(hits, users, out=np.full(len(hits), np.nan), where=np.array(users) > 0)
+        for hits, users in zip(rows["_hits"], rows["target_users"], strict=True)
+    ]
+    clean = rows.loc[rows["attack"] == "none", [*same, "defense", "_hits", "target_hit_ratio"]]
+    bare = clean[clean["defense"] == UNDEFENDED].drop(columns="defense")
+    rows = _joined(rows, clean.drop(columns="target_hit_ratio"), [*same, "defense"], "_clean")
+    rows = _joined(rows, bare.rename(columns={"_hits": "_known"}), same, "_clean")
+    known = [ratios > KNOWN for ratios in rows["_known"]]
+    rows["known_targets"] = [int(each.sum()) for each in known]
+    gained = zip(rows["_hits"], rows["_hits_clean"], known, strict=True)
+    rows["lift"] = [
+        metrics.mean(metrics.lift(hits, before)[~each]) for hits, before, each in gained
+    ]
+    rows = rows.drop(columns=["_hits", "_hits_clean", "_known"])
     same += ["attack", "attack_size"]
-    bare = rows.loc[rows["defense"] == UNDEFENDED, [*same, *METRICS, "lift"]]
-    rows = _joined(rows, bare, same, "_undefended")
-    rows["lift_removed"] = evaluation.lift_removed(rows["lift"], rows["lift_undefended"])
-    rows["reduction"] = evaluation.reduction(
-        rows["target_hit_ratio"], rows["target_hit_ratio_undefended"]
-    )
-    return rows
+    undefended = rows.loc[rows["defense"] == UNDEFENDED, [*same, "target_hit_ratio", "lift"]]
+    return _joined(rows, undefended, same, "_undefended")
 
 
 def _joined(rows, partners, on: list[str], suffix: str) -> pd.DataFrame:
@@ -134,86 +131,119 @@ def _joined(rows, partners, on: list[str], suffix: str) -> pd.DataFrame:
     return found
 
 
+def removed(rows: pd.DataFrame) -> pd.Series:
+    """By seed, the share of the lift that is removed: lifts added up before they are compared.
+
+    ``rows`` as from :func:`with_lift`; NaN where the undefended lift is below 0.01, on average.
+    """
+    means = rows.groupby("seed")[["lift", "lift_undefended"]].mean()
+    found = metrics.lift_removed(means["lift"], means["lift_undefended"])
+    return pd.Series(found, index=means.index)
+
+
+def plain_reduction(rows: pd.DataFrame) -> pd.Series:
+    """By seed, the paper's 1 − THR(defended)/THR(undefended).
+
+    NaN unless the THR without attack is below a tenth of that under attack: else it would count as
+    robust whoever buries items that users like.
+    """
+    names = ["target_hit_ratio", "target_hit_ratio_undefended", "target_hit_ratio_clean"]
+    means = rows.groupby("seed")[names].mean()
+    defended, undefended, clean = (means[name] for name in names)
+    found = pd.Series(metrics.reduction(defended, undefended), index=means.index)
+    return found.where(clean < undefended / 10)
+
+
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds of every metric: one row a scenario, defence and metric."""
-    measured = [*METRICS, "lift", "lift_removed", "reduction"]
+    measured = [*METRICS, "catalogue_share", "lift"]
     return summarise(rows, [*SCENARIO, "defense"], measured)
 
 
-def robustness_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 by attack, one column a defence, and the lift that each removes: means over victims.
+def robustness(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 under each attack and defence, and what is removed of the lift; victims together.
 
-    ``rows`` as from :func:`with_lift`.
+    Returns:
+        Columns regime, target_set, attack, defense, metric, mean, low, high, n. Metrics: the target
+        hit ratio, once with the t-interval over seeds and once with the hierarchical one over
+        seeds, targets and users; ``lift_removed`` and ``plain_reduction``, pooled, of what
+        is both attacked and defended; and how many ``known_targets`` there were, in all of n cells.
     """
-    index = ["regime", "target_set", "attack"]
-    by = [*index, "defense"]
-    measured = ["target_hit_ratio", "lift_removed"]
-    means = rows.groupby([*by, "seed"], sort=False, as_index=False)[measured].mean()
-    found = summarise(means, by, measured)
-    removes = (found["metric"] == "lift_removed") & (found["defense"] != UNDEFENDED)
-    parts = {
-        "THR@50": wide(found[found["metric"] == "target_hit_ratio"], index, "defense"),
-        "lift removed": wide(
-            found[removes & (found["attack"] != "none")], index, "defense", decimals=2
-        ),
-    }
-    return pd.concat(parts, axis=1).reindex(parts["THR@50"].index).fillna("")
+    by, found = ["regime", "target_set", "attack", "defense"], []
+    for key, here in rows.groupby(by, sort=False):
+        compared = "none" not in key[2:]  # neither unattacked nor undefended
+        shares = here if compared else here.iloc[:0]
+        measured = {
+            "target_hit_ratio": t_interval(here.groupby("seed")["target_hit_ratio"].mean()),
+            "target_hit_ratio_nested": hierarchical_interval(here),
+            "lift_removed": t_interval(removed(shares)),
+            "plain_reduction": t_interval(plain_reduction(shares)),
+            "known_targets": Interval(here["known_targets"].sum(), np.nan, np.nan, len(here)),
+        }
+        found += [(*key, metric, *interval) for metric, interval in measured.items()]
+    return pd.DataFrame(found, columns=[*by, "metric", *Interval._fields])
 
 
-def change(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each metric less the undefended victim's, attacks and target sets averaged: mean, interval.
+def levels(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 by setting, victim and ``system``: *not attacked*, then under attack each defence.
 
-    ``rows`` as from :func:`with_lift`.
+    Columns regime, target_set, victim, system, mean: over attacks and seeds.
     """
-    by = ["regime", "victim", "defense"]
-    means = _changed(rows).groupby([*by, "seed"], sort=False, as_index=False)[METRICS].mean()
-    return summarise(means, by, METRICS)
+    bare = (rows["attack"] == "none") & (rows["defense"] == UNDEFENDED)
+    shown = rows[bare | (rows["attack"] != "none")]
+    system = shown["defense"].mask(shown["attack"] == "none", "not attacked")
+    by = ["regime", "target_set", "victim", "system"]
+    means = shown.assign(system=system).groupby(by, sort=False)["target_hit_ratio"].mean()
+    return means.rename("mean").reset_index()
 
 
-def _changed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The defended rows, each metric less the undefended victim's."""
-    rows = rows[rows["defense"] != UNDEFENDED]
-    return rows.assign(**{m: rows[m] - rows[f"{m}_undefended"] for m in METRICS})
+def changes(
+    rows: pd.DataFrame, by: list[str], values: list[str], improvement: bool = False
+) -> pd.DataFrame:
+    """What each defence changes under attack, all else averaged: mean and paired interval.
+
+    ``improvement``: positive for better, whichever way that is.
+    """
+    attacked = rows[rows["attack"] != "none"]
+    how = {"column": "defense", "baseline": UNDEFENDED, "improvement": improvement}
+    return paired_difference(attacked, by=by, values=values, **how)
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """Robustness beside accuracy, a row a victim under each regime's attacks on each target set.
+    """Levels, not changes: what a recommender is worth under each defence, attacked and not.
 
-    Means over seeds and attacks: the target hit ratio under no defence and each form, then what
-    each form changes in accuracy. ``rows`` as from :func:`with_lift`.
+    Means over victims and attacks, with intervals over seeds. Defences stand in the order of
+    :data:`DEFENSES`, others after them.
+
+    Returns:
+        Columns regime, target_set, defense, metric, mean, low, high, n: the target hit ratio
+        without attack and under it, then accuracy and the share of the catalogue under attack.
     """
-    attacked, clean = rows[rows["attack"] != "none"], rows[rows["attack"] == "none"]
-    by = ["regime", "target_set", "victim"]
-    parts = [
-        _means(
-            clean[clean["defense"] == UNDEFENDED], by, "target_hit_ratio", "THR@50, not attacked"
-        ),
-        _means(attacked, by, "target_hit_ratio", "THR@50, {}"),
+    by = ["regime", "target_set", "defense"]
+    under = {"target_hit_ratio_clean": "target_hit_ratio"} | {m: m for m in LEVELS}
+    means = []
+    for metric, column in under.items():
+        here = rows[(rows["attack"] == "none") == (metric == "target_hit_ratio_clean")]
+        mean = here.groupby([*by, "seed"], sort=False)[column].mean()
+        means.append(summarise(mean.rename(metric).reset_index(), by, [metric]))
+    found = pd.concat(means, ignore_index=True)
+    places = {name: place for place, name in enumerate(DEFENSES)}
+    settings = list(dict.fromkeys(zip(rows["regime"], rows["target_set"], strict=True)))
+    order = [
+        (settings.index(row[:2]), places.get(row[2], len(places)))
+        for row in found[by].itertuples(index=False, name=None)
     ]
-    changed = _changed(attacked)
-    names = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE"}
-    for metric, name in names.items():
-        parts.append(_means(changed, by, metric, f"{name} change, {{}}"))
-    return pd.concat(parts, axis=1).round(3).reset_index()
-
-
-def _means(rows: pd.DataFrame, by: list[str], column: str, title: str) -> pd.DataFrame:
-    """Means by group, one column a defence, in the order of the rows."""
-    means = rows.groupby([*by, "defense"], sort=False)[column].mean().unstack(sort=False)
-    return means.rename(columns=lambda defense: title.format(defense))
+    return found.iloc[sorted(range(len(found)), key=order.__getitem__)].reset_index(drop=True)
 
 
 def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:
     """``0.123 [0.110, 0.140]``: mean and interval over seeds, cells of a seed averaged first."""
     for name, value in where.items():
         rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
-    interval = bootstrap_interval(rows.groupby("seed")[column].mean().to_numpy())
-    return format_interval(*interval[:3])
+    return format_interval(*t_interval(rows.groupby("seed")[column].mean())[:3])
 
 
 def cell_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Evaluated cells as a csv holds them, the same whatever order they came in: each cell once."""
-    rows = rows.assign(
-        **{name: rows[name].map(json.dumps) for name in ("attack_options", "choices")}
-    )
+    rows = rows.assign(**{name: rows[name].map(json.dumps) for name in LISTED})
     return rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")

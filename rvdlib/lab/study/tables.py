@@ -5,6 +5,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
+from rvdlib.lab.statistics import BETTER
 
 
 def save(frame: pd.DataFrame, profile: str, name: str) -> None:
@@ -37,15 +38,16 @@ def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> 
     return f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
-def with_interval(rows: pd.DataFrame, decimals: int = 3) -> pd.Series:
-    """Columns mean, low and high as text (:func:`format_interval`)."""
-    bounds = zip(rows["mean"], rows["low"], rows["high"], strict=True)
-    return pd.Series([format_interval(*row, decimals) for row in bounds], index=rows.index)
+def with_interval(rows: pd.DataFrame, value: str = "mean", decimals: int = 3) -> pd.Series:
+    """Columns ``value``, low and high as text (:func:`format_interval`)."""
+    bounds = zip(rows[value], rows["low"], rows["high"], strict=True)
+    shown = [format_interval(*row, decimals) for row in bounds]
+    return pd.Series(shown, index=rows.index, dtype=object)
 
 
 def wide(rows: pd.DataFrame, index: list[str], across: str, decimals: int = 3) -> pd.DataFrame:
     """Means with intervals, one column for each value of ``across``, all in the order given."""
-    shown = rows.assign(shown=with_interval(rows, decimals))
+    shown = rows.assign(shown=with_interval(rows, decimals=decimals))
     table = shown.pivot(index=index, columns=across, values="shown")
     return table.loc[shown[index].drop_duplicates().itertuples(index=False, name=None)][
         list(dict.fromkeys(shown[across]))
@@ -93,7 +95,8 @@ def facts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def demands(found: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
     """Rows of :func:`rvdlib.lab.study.demands.demands` as a table: asked, reached, and whether it holds."""
-    signs = np.where(found["metric"] == "hit_ratio", np.where(found["strict"], ">", "≥"), "≤")
+    more = found["metric"].map(BETTER) > 0
+    signs = np.where(more, np.where(found["strict"], ">", "≥"), "≤")
     asked = [
         "–" if pd.isna(bound) else f"{sign} {bound:.{decimals}f}"
         for bound, sign in zip(found["bound"], signs, strict=True)
@@ -101,7 +104,7 @@ def demands(found: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
     shown = found[["dataset", "regime", "system"]].assign(
         measure=found["metric"].map(METRICS),
         asked=asked,
-        reached=with_interval(found, decimals),
+        reached=with_interval(found, decimals=decimals),
         holds=found["holds"].map({True: "yes", False: "NO"}).fillna("not asked"),
     )
     return shown.rename(columns={"dataset": "data set", "system": "victim"}).set_index("data set")

@@ -8,9 +8,9 @@ import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.statistics import bootstrap_interval
+from rvdlib.lab.statistics import ACCURACY, BETTER, t_interval
+from rvdlib.lab.study.claims import MAINTAINED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
-from rvdlib.lab.study.verdicts import MAINTAINED
 
 METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
 # Without silence it hears what RVD hears: form and silence are to be told apart.
@@ -23,7 +23,6 @@ SYMBOLS = {
     "learning_rate": "η",
 }
 LABEL = "trade-off of "
-ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
 
 def cells(
@@ -99,7 +98,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["regime", "victim", "form", "choices", "chosen"]
     for key, group in rows.groupby(keys, sort=False):
         metric = ACCURACY[key[0]]
-        thr, accuracy = (bootstrap_interval(group[name]) for name in ("target_hit_ratio", metric))
+        thr, accuracy = (t_interval(group[name]) for name in ("target_hit_ratio", metric))
         found.append((*key, metric, *thr[:3], *accuracy))
     names = [f"{name}{end}" for name in ("thr", "accuracy") for end in ("", "_low", "_high")]
     table = pd.DataFrame(found, columns=[*keys, "metric", *names, "n"])
@@ -168,20 +167,16 @@ def _compared(points: pd.DataFrame) -> pd.DataFrame:
     keys, bare = ["regime", "victim"], points["form"] == UNDEFENDED
     undefended = points.loc[bare, [*keys, "thr", "accuracy"]]
     beside = points[~bare].merge(undefended, on=keys, suffixes=("", "_bare"))
-    change = beside["metric"].map(_sign) * (beside["accuracy"] / beside["accuracy_bare"] - 1)
+    change = beside["metric"].map(BETTER) * (beside["accuracy"] / beside["accuracy_bare"] - 1)
     named = {"thr_bare": "undefended", "thr": "defended"}
     columns = [*keys, "form", "choices", "undefended", "defended", "change", "chosen"]
     return beside.rename(columns=named).assign(change=change)[columns]
 
 
 def _undominated(points: pd.DataFrame) -> np.ndarray:
-    costs = np.column_stack([points["thr"], -_sign(points["metric"].iloc[0]) * points["accuracy"]])
+    costs = np.column_stack([points["thr"], -BETTER[points["metric"].iloc[0]] * points["accuracy"]])
     no_better, worse = costs[:, None] >= costs, costs[:, None] > costs
     return ~(no_better.all(axis=2) & worse.any(axis=2)).any(axis=1)
-
-
-def _sign(metric: str) -> int:
-    return -1 if metric == "rmse" else 1
 
 
 def _as_text(choices: dict) -> str:

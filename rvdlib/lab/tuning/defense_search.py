@@ -19,6 +19,7 @@ from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
+from rvdlib.lab.statistics import BETTER
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import parse_yaml, read_yaml
@@ -69,8 +70,7 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
         accuracy: ``rmse`` (less is better) or ``ndcg`` (more is better).
         budget: how much worse the accuracy may be, relative to undefended.
     """
-    better = trials[accuracy] / trials[f"{accuracy}_undefended"]
-    loss = better - 1 if accuracy == "rmse" else 1 - better
+    loss = BETTER[accuracy] * (1 - trials[accuracy] / trials[f"{accuracy}_undefended"])
     affordable = trials[loss <= budget]
     if len(affordable):
         return affordable.loc[affordable["target_hit_ratio"].idxmin()]

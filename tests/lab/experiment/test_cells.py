@@ -111,11 +111,11 @@ def test_a_row_has_all_that_a_table_needs(quick, scenario, store):
     assert rows["choices"].tolist() == [{}, {"k": 3, "steps": 2}]
     assert rows[["target_hit_ratio", "hit_ratio", "ndcg"]].stack().between(0, 1).all()
     assert (rows["rmse"] > 0).all()
-    # No sample, no interval; a sample's interval holds what it is of.
-    everyone, sample = rows.to_dict("records")
-    low, high = "target_hit_ratio_sample_low", "target_hit_ratio_sample_high"
-    assert everyone[low] == everyone["target_hit_ratio"] == everyone[high]
-    assert sample[low] <= sample["target_hit_ratio"] <= sample[high]
+    assert rows["catalogue_share"].between(0, 1).all()
+    for row in rows.to_dict("records"):
+        hits, users = np.array(row["target_hits"]), np.array(row["target_users"])
+        assert (users <= row["n_users"]).all()
+        assert (hits / users).mean() == pytest.approx(row["target_hit_ratio"])
 
 
 def test_two_processes_and_any_order_give_the_same_numbers(scenario, tmp_path):

@@ -19,7 +19,10 @@ def evaluation(target_ranks, raters):
     nothing = np.full(n_users, np.nan)
     ranks, raters = np.array(target_ranks, dtype=float), np.array(raters, dtype=bool)
     targets = np.arange(ranks.shape[1])
-    return Evaluation(50, np.arange(n_users), targets, ranks, raters, nothing, nothing)
+    lists = np.zeros((n_users, 50), dtype=int)
+    return Evaluation(
+        50, np.arange(n_users), targets, ranks, raters, nothing, nothing, lists, n_items=100
+    )
 
 
 def test_users_are_grouped_by_how_many_fakes_they_listen_to():

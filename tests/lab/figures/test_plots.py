@@ -176,21 +176,86 @@ def test_the_legend_names_each_kind_once_also_where_the_first_data_set_lacks_it(
     assert sorted(labels) == ["asked for", "peer", "reference", "trained for ratings", "victim"]
 
 
-def test_no_target_hit_ratio_is_beyond_its_panel():
-    """Panels of a row share their axis, and the first victim's range is not the last one's."""
-    columns = ["regime", "target_set", "victim", "attack", "defense", "mean"]
-    rows = [
-        (regime, "random", victim, attack, "none", mean)
-        for regime, scale in (("rating", 1.0), ("ranking", 0.01))
-        for victim, own in (("MF", 0.1), ("CDAE", 0.9))
-        for attack, mean in (("none", 0.0), ("clone", own * scale))
+SETTINGS = [("rating", "unpopular"), ("ranking", "random")]
+
+
+def levels_and_changes(defenses=("RVD", "closed form", "somebody's")):
+    levels = [
+        (*setting, victim, system, 0.0 if system == "not attacked" else 0.5 + place / 10)
+        for setting in SETTINGS
+        for victim in ("MF", "CDAE")
+        for place, system in enumerate(("not attacked", "none", *defenses))
     ]
-    summary = pd.DataFrame(rows, columns=columns)
-    summary = summary.assign(low=summary["mean"], high=summary["mean"])
-    figure = effect_plots.target_hit_ratios(summary)
-    tops = [axes.get_ylim() for axes in figure.axes]
-    assert len(tops) == 4
-    assert all(bottom == 0 for bottom, _ in tops)
-    assert [0.9 < tops[0][1] < 1.1, 0.009 < tops[2][1] < 0.011] == [True, True]
-    assert tops[0] == tops[1]
-    assert tops[2] == tops[3]
+    changes = [
+        (*setting, victim, defense, -0.1, -0.3, 0.1)
+        for setting in SETTINGS
+        for victim in ("MF", "CDAE")
+        for defense in defenses
+    ]
+    where = ["regime", "target_set", "victim"]
+    return (
+        pd.DataFrame(levels, columns=[*where, "system", "mean"]),
+        pd.DataFrame(changes, columns=[*where, "defense", "mean", "low", "high"]),
+    )
+
+
+def legend_of(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_target_hit_ratios_are_levels_without_bars_and_paired_changes_with_them():
+    figure = effect_plots.target_hit_ratios(*levels_and_changes())
+    assert len(figure.axes) == 2 * len(SETTINGS)
+    assert legend_of(figure) == ["not attacked", "undefended", "RVD", "closed form", "somebody's"]
+    for left, right in zip(figure.axes[::2], figure.axes[1::2], strict=True):
+        assert all(not container.has_xerr for container in left.containers)
+        assert {c.get_label() for c in right.containers} == {"RVD", "closed form", "somebody's"}
+        for container in right.containers:
+            for bar in container.lines[2][0].get_segments():
+                assert bar[:, 0] == pytest.approx([-0.3, 0.1])
+
+
+def test_dots_at_zero_are_drawn_whole():
+    figure = effect_plots.target_hit_ratios(*levels_and_changes())
+    for left in figure.axes[::2]:
+        assert left.get_xlim()[0] == 0
+        (clean,) = (line for line in left.lines if line.get_label() == "not attacked")
+        assert set(clean.get_xdata()) == {0}
+        assert not clean.get_clip_on()
+
+
+@pytest.mark.parametrize("n_defenses", [1, 2, 6])
+def test_no_two_texts_of_a_figure_lie_on_each_other_in_the_width_of_a_column(n_defenses):
+    defenses = [f"a defence {n}" for n in range(n_defenses)]
+    levels, changes = levels_and_changes(defenses)
+    gains = pd.concat(changes.assign(metric=m) for m in ("hit_ratio", "ndcg", "rmse"))
+    for figure in (
+        effect_plots.target_hit_ratios(levels, changes),
+        effect_plots.accuracy_changes(gains[gains["target_set"].isin(["unpopular", "random"])]),
+    ):
+        assert figure.get_size_inches()[0] <= 3.35
+        figure.canvas.draw()
+        page = figure.bbox
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= page.x0 - 1
+        assert box.x1 <= page.x1 + 1
+        for axes in figure.axes:
+            if axes.get_visible():
+                ticks = [t for t in axes.get_xticklabels() if t.get_text()]
+                low, high = axes.get_xlim()
+                boxes = [
+                    text.get_window_extent()
+                    for text, place in zip(ticks, axes.get_xticks(), strict=True)
+                    if low <= place <= high
+                ]
+                pairs = itertools.pairwise(sorted(boxes, key=lambda box: box.x0))
+                assert all(one.x1 < other.x0 for one, other in pairs)
+
+
+def test_the_ranking_regime_has_no_panel_of_stars():
+    _, changes = levels_and_changes()
+    gains = pd.concat(changes.assign(metric=m) for m in ("hit_ratio", "ndcg", "rmse"))
+    figure = effect_plots.accuracy_changes(gains)
+    assert [axes.get_visible() for axes in figure.axes] == [True, True, True, True, True, False]

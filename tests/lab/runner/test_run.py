@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import re
 import signal
@@ -29,7 +30,10 @@ results = Path("../results") / profile
 print("a table")
 """
 WRITE_HEADLINE = """
-(Path("../results") / profile / "headline.csv").write_text("victim,THR\\nMF,0.25\\n")
+metrics = "target_hit_ratio_clean target_hit_ratio hit_ratio ndcg rmse catalogue_share".split()
+lines = [f"rating,random,none,{metric},0.25,0.2,0.3,3" for metric in metrics]
+header = "regime,target_set,defense,metric,mean,low,high,n"
+(Path("../results") / profile / "headline.csv").write_text("\\n".join([header, *lines]))
 """
 
 
@@ -53,7 +57,8 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
         "01_table: running (new)",
         "02_headline: running (new)",
     ]
-    assert first.endswith("victim  THR\n    MF 0.25\n")
+    assert first.splitlines()[-1].split() == ["rating", "random", "no", "defence"] + ["0.250"] * 6
+    assert len(json.loads((results / "claims.json").read_text())) == 17
     assert str(results / "index.html") in first
     assert (results / "cells.csv").read_text() == "k,hit_ratio\n3,0.5\n"
     for name in ("01_table", "02_headline"):

@@ -5,7 +5,7 @@ import pytest
 
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.study import adaptive
+from rvdlib.lab.study import adaptive, claims
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 
 CURES = {"cosine": {"distance": "cosine"}, "median": {"groups": 5}, "k = 7": {"k": 7}}
@@ -117,16 +117,27 @@ def test_the_ranking_regime_is_judged_by_ndcg_where_more_is_better(measured):
 
 
 def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
-    table = adaptive.by_fakes(measured)
+    measured = measured.assign(hit_ratio=0.5, ndcg=0.2)
+    table = adaptive.by_fakes(adaptive.summary(measured))
     assert len(table) == 2 * 3
     row = table.loc["rating", CLOSED_FORM, "clone"]
     assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
 
 
-def test_the_sentences_compare_him_with_the_best_who_knows_nothing(measured):
-    paper, weighted, best = adaptive.reading(measured, adaptive.cures(measured), "vicinity")
-    assert "(clone), 0.805 [0.800, 0.810] under the one who does" in paper
-    assert "He adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
-    assert "He adds 0.300 [0.300, 0.300]" in weighted
+def test_the_sentences_compare_the_knowing_with_the_best_who_knows_nothing(measured):
+    measured = measured.assign(victim="MF")
+    judged = [claims.of_knowing(measured, "vicinity", form) for form in (RVD, CLOSED_FORM)]
+    paper, closed, best = adaptive.reading(measured, adaptive.cures(measured), pd.concat(judged))
+    assert "knows nothing of RVD (clone), 0.805 [" in paper
+    assert "The latter adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
+    assert "The latter adds 0.300 [0.300, 0.300]" in closed
     assert "best cure.** cosine: THR@50 at most 0.405" in best
-    assert "accuracy +10.0 %" in best
+    assert "accuracy better by 10.0 [10.0, 10.0] %" in best
+
+
+def test_one_seed_has_no_interval_to_show(measured):
+    alone = measured[measured["seed"] == 0].assign(victim="MF")
+    for sentence in adaptive.reading(
+        alone, adaptive.cures(alone), claims.of_knowing(alone, "vicinity")
+    ):
+        assert "nan" not in sentence

@@ -37,8 +37,9 @@ def row(attack, defense, thr, **others):
         "defense": defense,
         "choices": {} if defense == "none" else {"k": 3},
         "target_hit_ratio": thr,
-        "target_hit_ratio_sample_low": thr,
-        "target_hit_ratio_sample_high": thr,
+        "target_hits": [round(1000 * thr)] * 5,
+        "target_users": [1000] * 5,
+        "catalogue_share": 0.3,
         "hit_ratio": 0.5,
         "ndcg": 0.2,
         "rmse": 1.0,
@@ -74,22 +75,65 @@ def test_lifts_are_those_worked_out_by_hand(attacked):
     found = effects.with_lift(attacked).set_index(["attack", "defense"])
     assert found.loc[("average", "none"), "lift"] == pytest.approx(0.4)
     assert found.loc[("average", RVD), "lift"] == pytest.approx(0.1)
-    assert found.loc[("average", RVD), "lift_removed"] == pytest.approx(0.75)
-    assert found.loc[("average", RVD), "reduction"] == pytest.approx(0.7)
-    assert found.loc[("average", "none"), ["lift_removed", "reduction"]].tolist() == [0, 0]
-    assert found.loc[("none", RVD), "reduction"] == pytest.approx(0.5)
+    assert found.loc[("average", RVD), "lift_undefended"] == pytest.approx(0.4)
+    assert found.loc[("average", RVD), "target_hit_ratio_clean"] == pytest.approx(0.1)
+    assert (found["known_targets"] == 0).all()
 
 
-def test_the_removed_share_of_no_lift_is_undefined(attacked):
-    found = effects.with_lift(attacked).set_index(["attack", "defense"])
-    assert found.loc[("random", "none"), "lift"] == pytest.approx(0.009)  # below 0.01
-    assert found.loc[["random", "none"], "lift_removed"].isna().all()
-    assert found.loc[("random", RVD), "reduction"] == pytest.approx(1 - 0.04 / 0.109)
+def test_a_target_that_users_like_without_any_attack_is_left_out_of_the_lift_and_counted(attacked):
+    # Of five targets one is served to nine in ten users, attacked or not, until RVD buries it.
+    rows = attacked.copy()
+    rows["target_hits"] = [
+        [*hits[1:], 0 if defense == RVD else 900]
+        for hits, defense in zip(rows["target_hits"], rows["defense"], strict=True)
+    ]
+    found = effects.with_lift(rows).set_index(["attack", "defense"])
+    alone = effects.with_lift(attacked).set_index(["attack", "defense"])
+    assert (found["known_targets"] == 1).all()
+    assert found["lift"].tolist() == pytest.approx(alone["lift"].tolist())
+    assert found["target_hit_ratio"].tolist() == alone["target_hit_ratio"].tolist()
+
+
+def test_a_target_that_everybody_rated_has_no_lift(attacked):
+    rows = attacked.assign(target_users=[[1000] * 4 + [0]] * len(attacked))
+    rows["target_hits"] = [[*hits[1:], 0] for hits in rows["target_hits"]]
+    found, whole = effects.with_lift(rows), effects.with_lift(attacked)
+    assert found["lift"].tolist() == pytest.approx(whole["lift"].tolist())
+
+
+def test_lifts_are_pooled_so_that_a_small_one_counts_as_little_as_it_is(attacked):
+    rows = effects.with_lift(attacked)
+    under = rows[(rows["defense"] == RVD) & (rows["attack"] != "none")]
+    average, random = under[under["attack"] == "average"], under[under["attack"] == "random"]
+    assert effects.removed(average).tolist() == pytest.approx([1 - 0.1 / 0.4])
+    assert effects.removed(random).isna().all()  # a lift of 0.009
+    pooled = effects.removed(under).tolist()
+    assert pooled == pytest.approx([1 - (0.1 - 0.01) / (0.4 + 0.009)])
+
+
+@pytest.mark.parametrize(("clean", "shown"), [(0.04, True), (0.05, False), (0.3, False)])
+def test_the_plain_reduction_needs_a_clean_ratio_below_a_tenth_of_the_attacked(clean, shown):
+    rows = frame(
+        row("none", "none", clean),
+        row("none", RVD, 0.0),
+        row("average", "none", 0.5),
+        row("average", RVD, 0.2),
+    )
+    under = effects.with_lift(rows).query("defense == @RVD and attack != 'none'")
+    found = effects.plain_reduction(under).tolist()
+    assert found == pytest.approx([0.6 if shown else np.nan], nan_ok=True)
 
 
 def test_nothing_hit_leaves_the_reduction_undefined():
     rows = frame(row("none", "none", 0.0), row("none", RVD, 0.0))
-    assert effects.with_lift(rows)["reduction"].isna().all()
+    assert effects.plain_reduction(effects.with_lift(rows)).isna().all()
+
+
+def scaled(rows, factor, plus=0.0, **others):
+    """The same with every target hit ratio changed."""
+    thr = rows["target_hit_ratio"] * factor + plus
+    hits = [[round(1000 * ratio)] * 5 for ratio in thr]
+    return rows.assign(target_hit_ratio=thr, target_hits=hits, **others)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +148,7 @@ def test_nothing_hit_leaves_the_reduction_undefined():
     ids=lambda other: next(iter(other)),
 )
 def test_each_row_is_held_against_its_own_partner(attacked, other):
-    fewer = attacked.assign(target_hit_ratio=attacked["target_hit_ratio"] / 2, **other)
+    fewer = scaled(attacked, 0.5, **other)
     together = pd.concat([attacked, fewer], ignore_index=True)
     found = effects.with_lift(together)
     assert len(found) == 12
@@ -113,9 +157,7 @@ def test_each_row_is_held_against_its_own_partner(attacked, other):
 
 
 def test_attack_sizes_are_not_mixed_up(attacked):
-    stronger = attacked[attacked["attack"] != "none"].assign(
-        attack_size=0.1, target_hit_ratio=lambda rows: rows["target_hit_ratio"] * 1.5
-    )
+    stronger = scaled(attacked[attacked["attack"] != "none"], 1.5, attack_size=0.1)
     found = effects.with_lift(pd.concat([attacked, stronger], ignore_index=True))
     assert len(found) == len(attacked) + len(stronger)
     strong = found[(found["attack_size"] == 0.1) & (found["attack"] == "average")]
@@ -138,80 +180,100 @@ def test_two_rows_for_one_place_are_an_error(attacked):
 
 
 def over_seeds(attacked):
-    shifted = attacked.assign(seed=1, target_hit_ratio=attacked["target_hit_ratio"] + 0.1)
-    return effects.with_lift(pd.concat([attacked, shifted], ignore_index=True))
+    return effects.with_lift(
+        pd.concat([attacked, scaled(attacked, 1, 0.1, seed=1)], ignore_index=True)
+    )
+
+
+# Of two values 0.1 apart: t(1) is 12.7.
+REACH = 12.7062 * 0.05
 
 
 def test_the_summary_is_the_mean_over_seeds_of_every_metric(attacked):
     summary = effects.summary(over_seeds(attacked))
-    assert len(summary) == 6 * 7
+    assert len(summary) == 6 * 6
     found = summary.set_index(["attack", "defense", "metric"])
     thr = found.loc[("average", RVD, "target_hit_ratio")]
-    assert (thr["mean"], thr["low"], thr["high"], thr["n"]) == pytest.approx((0.2, 0.15, 0.25, 2))
-    assert found.loc[("none", RVD, "lift_removed"), "n"] == 0
+    expected = (0.2, 0.2 - REACH, 0.2 + REACH, 2)
+    assert (thr["mean"], thr["low"], thr["high"], thr["n"]) == pytest.approx(expected)
 
 
-def test_the_robustness_table_shows_each_defence_and_the_lift_that_it_removes(attacked):
-    table = effects.robustness_table(over_seeds(attacked))
-    assert table.columns.tolist() == [
-        ("THR@50", "none"),
-        ("THR@50", RVD),
-        ("lift removed", RVD),
-    ]
-    # In the order of the cells, not of the alphabet.
-    rows = [("rating", "unpopular", attack) for attack in ("none", "average", "random")]
-    assert table.index.tolist() == rows
-    assert table.loc[rows[1], ("THR@50", RVD)] == "0.200 [0.150, 0.250]"
-    assert table["lift removed", RVD].tolist() == ["", "0.75 [0.75, 0.75]", "–"]
-
-
-def test_the_robustness_table_averages_victims_before_seeds(attacked):
-    weaker = attacked.assign(victim="CDAE", target_hit_ratio=attacked["target_hit_ratio"] / 2)
+def test_robustness_has_each_attack_and_defence_in_numbers(attacked):
+    weaker = scaled(attacked, 0.5, victim="CDAE")
     rows = pd.concat([over_seeds(attacked), over_seeds(weaker)], ignore_index=True)
-    table = effects.robustness_table(rows)
-    shown = table.loc[("rating", "unpopular", "average"), ("THR@50", "none")]
-    assert shown == "0.425 [0.375, 0.475]"  # (0.5 + 0.25) / 2 and 0.1 more
+    found = effects.robustness(rows)
+    columns = ["regime", "target_set", "attack", "defense", "metric", "mean", "low", "high", "n"]
+    assert found.columns.tolist() == columns
+    table = found.set_index(["attack", "defense", "metric"])
+    thr = table.loc[("average", "none", "target_hit_ratio")]
+    # Victims are averaged before seeds: (0.5 + 0.25) / 2, and 0.1 more.
+    assert (thr["mean"], thr["high"]) == pytest.approx((0.425, 0.425 + REACH))
+    nested = table.loc[("average", "none", "target_hit_ratio_nested")]
+    assert nested["mean"] == pytest.approx(0.425)
+    assert nested["high"] > 0.425
+    removed = table.loc[("average", RVD, "lift_removed"), "mean"]
+    assert removed == pytest.approx(1 - (0.1 + 0.05) / (0.4 + 0.2))
+    for neither in (("average", "none"), ("none", RVD)):
+        assert table.loc[(*neither, "lift_removed"), "n"] == 0
+    assert table.loc[("random", RVD, "lift_removed"), "n"] == 0
+    assert set(found["metric"]) == set(effects.ROBUSTNESS)
 
 
-def test_one_seed_has_no_interval_and_is_shown_without(attacked):
-    table = effects.robustness_table(effects.with_lift(attacked))
-    assert table.loc[("rating", "unpopular", "average"), ("THR@50", "none")] == "0.500"
-
-
-def test_change_is_paired_by_seed_after_the_attacks_were_averaged():
+def test_changes_are_paired_by_seed_after_the_attacks_were_averaged():
     rows = frame(
         *[
-            row(attack, defense, 0.5, seed=seed, hit_ratio=base + gain)
+            row(attack, defense, 0.5 - gain, seed=seed, hit_ratio=base + gain, rmse=base - gain)
             for seed, base in ((0, 0.2), (1, 0.6))
             for attack, gains in (("average", (0, 0.1)), ("clone", (0, 0.3)))
             for defense, gain in zip(("none", RVD), gains, strict=True)
         ]
     )
     clean = rows[rows["attack"] == "clone"].assign(attack="none", attack_size=0.0)
-    found = effects.change(effects.with_lift(pd.concat([rows, clean])).query("attack != 'none'"))
+    rows = pd.concat([rows, clean])
+    found = effects.changes(rows, ["victim"], ["hit_ratio", "rmse"], improvement=True)
     assert set(found["defense"]) == {RVD}
-    gain = found.set_index("metric").loc["hit_ratio"]
-    # Seeds differ by 0.4, and yet both gain 0.2 exactly.
-    assert (gain["mean"], gain["low"], gain["high"], gain["n"]) == pytest.approx((0.2, 0.2, 0.2, 2))
+    for metric in ("hit_ratio", "rmse"):  # less RMSE is better, too
+        gain = found.set_index("metric").loc[metric]
+        # Seeds differ by 0.4, and yet both gain 0.2 exactly.
+        assert gain[["mean", "low", "high", "n"]].tolist() == pytest.approx([0.2, 0.2, 0.2, 2])
+    fall = effects.changes(rows, ["victim"], ["target_hit_ratio"]).iloc[0]
+    assert fall[["mean", "low", "high"]].tolist() == pytest.approx([-0.2] * 3)
 
 
-def test_the_headline_has_robustness_beside_paired_accuracy_and_no_clean_row(attacked):
-    shown = effects.headline(over_seeds(attacked)).iloc[0].to_dict()
-    undefended = np.mean([0.5, 0.6, 0.109, 0.209])
-    assert shown["THR@50, none"] == pytest.approx(undefended, abs=6e-4)
-    assert shown["THR@50, RVD"] == pytest.approx(0.145, abs=6e-4)
-    assert "HR@50 change, none" not in shown
-    rows = over_seeds(attacked)
-    under = rows[(rows["defense"] == RVD) & (rows["attack"] != "none")]
-    for metric, name in (("hit_ratio", "HR@50"), ("ndcg", "NDCG@50"), ("rmse", "RMSE")):
-        by_hand = (under[metric] - under[f"{metric}_undefended"]).mean()
-        assert shown[f"{name} change, RVD"] == pytest.approx(by_hand, abs=6e-4)
+def test_levels_are_of_the_victim_not_attacked_and_of_every_defence_under_attack(attacked):
+    found = effects.levels(attacked).set_index("system")["mean"]
+    assert found.to_dict() == pytest.approx(
+        {"not attacked": 0.1, "none": (0.5 + 0.109) / 2, RVD: (0.15 + 0.04) / 2}
+    )
+
+
+def test_the_headline_shows_levels_attacked_and_not_beside_accuracy(attacked):
+    rows = over_seeds(attacked.assign(hit_ratio=attacked["target_hit_ratio"]))
+    rows.loc[rows["attack"] == "none", "hit_ratio"] = 9.0  # accuracy is that under attack
+    found = effects.headline(rows)
+    table = found.pivot(index="defense", columns="metric", values="mean")
+    assert table.loc["none", "target_hit_ratio_clean"] == pytest.approx(0.15)
+    assert table.loc[RVD, "target_hit_ratio_clean"] == pytest.approx(0.1)
+    assert table.loc[RVD, "target_hit_ratio"] == pytest.approx(np.mean([0.15, 0.25, 0.04, 0.14]))
+    assert table.loc[RVD, "hit_ratio"] == pytest.approx(0.095)
+    assert table.loc["none", "catalogue_share"] == pytest.approx(0.3)
+    assert set(found["n"]) == {2}
+
+
+@pytest.mark.parametrize("without", [[], ["popularity"], [CLOSED_FORM, "least support"]])
+def test_whatever_defences_there_are_stand_in_the_headline_in_one_order(attacked, without):
+    bare = attacked[attacked["defense"] == "none"]
+    present = [name for name in effects.DEFENSES if name not in without]
+    names = ["somebody's", *present[::-1]]
+    rows = pd.concat([bare.assign(defense=name) for name in names])
+    found = effects.headline(effects.with_lift(rows))
+    assert list(dict.fromkeys(found["defense"])) == [*present, "somebody's"]
 
 
 def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(attacked):
     rows = over_seeds(attacked)
     shown = effects.mean_over(rows, "target_hit_ratio", attack="average", defense=RVD)
-    assert shown == "0.200 [0.150, 0.250]"
+    assert shown == f"0.200 [{0.2 - REACH:.3f}, {0.2 + REACH:.3f}]"
     # A seed with more cells counts no more than another.
     lopsided = pd.concat([rows, rows[rows["seed"] == 0]])
     both = effects.mean_over(lopsided, "target_hit_ratio", attack=["average", "none"])
@@ -234,12 +296,6 @@ def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch
     assert found == {(regime, name) for regime, names in sets.items() for name in names}
 
 
-def test_the_same_attacks_meet_the_ranking_regime_at_the_rating_regimes_size():
-    cells = effects.same_attack_cells("ml-100k", ["MF"], ["none", "clone"], ["random"], [0])
-    found = [(c.scenario.regime, c.scenario.attack_size, c.defense) for c in cells]
-    assert found == [("ranking", 0.0, "none"), ("ranking", 0.03, "none")]
-
-
 def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
     sets = {"rating": ["random"], "ranking": ["random"]}
     arguments = "ml-100k", ["MF"], sets, ["clone"], [0]
@@ -253,7 +309,7 @@ def test_every_form_has_one_name_everywhere():
     forms = set(yaml.safe_load(SEARCH_FILE.read_text())["forms"])
     assert forms == {RVD, CLOSED_FORM}
     # A form without a colour would be missing from the figures without a word.
-    assert set(effect_plots.FORM_COLOURS) == forms | {"none"}
+    assert forms | {"none"} <= set(effect_plots.FORM_COLOURS) == set(effects.DEFENSES)
 
 
 def test_the_table_of_cells_does_not_depend_on_the_order_and_has_each_cell_once(attacked, results):
@@ -270,5 +326,6 @@ def test_none_stays_text_and_what_is_missing_stays_missing(attacked):
     table = effects.cell_table(effects.with_lift(attacked))
     found = pd.read_csv(io.StringIO(table.to_csv()), keep_default_na=False, na_values=[""])
     assert set(found["attack"]) == {"none", "average", "random"}
-    assert found.loc[found["attack"] == "none", "lift_removed"].isna().all()
+    assert found["filler_size"].isna().all()
+    assert json.loads(found["target_users"].iloc[0]) == [1000] * 5
     assert json.loads(found.loc[found["defense"] == RVD, "choices"].iloc[0]) == {"k": 3}

@@ -88,58 +88,6 @@ def rows(k: dict, steps: dict, weight=0.0, victim="MF", seeds=(0.0, 0.01)):
 
 
 FALLING = {0: 0.5, 5: 0.4, 20: 0.3}
-YES, NO = "reproduced", "not reproduced"
-
-
-@pytest.mark.parametrize(
-    ("k", "steps", "verdicts"),
-    [
-        ({1: 0.4, 10: 0.2, 30: 0.3}, FALLING, (YES, YES, YES)),
-        ({30: 0.3, 10: 0.2, 1: 0.4}, {20: 0.3, 0: 0.5, 5: 0.4}, (YES, YES, YES)),
-        ({1: 0.4, 10: 0.3, 30: 0.2}, FALLING, (NO, YES, YES)),  # best at the end
-        ({1: 0.1, 10: 0.3, 30: 0.2}, FALLING, (NO, YES, YES)),  # best at the start
-        ({1: 0.5, 10: 0.3, 30: 0.4}, FALLING, (YES, YES, NO)),  # as bad as undefended
-        ({1: 0.4, 10: 0.2, 30: 0.3}, {0: 0.5, 5: 0.2, 20: 0.5}, (YES, NO, YES)),
-    ],
-)
-def test_the_claims_hold_where_the_ratios_say_so(k, steps, verdicts):
-    found = sweeps.claims(rows(k, steps))
-    assert found["claim"].tolist() == ["C12", "C13", "C14"]
-    assert tuple(found["verdict"]) == verdicts
-
-
-def test_a_claim_that_holds_for_the_mean_alone_holds_partly():
-    first = rows({1: 0.4, 10: 0.1, 30: 0.3}, {0: 0.5, 20: 0.1}, seeds=[0.0])
-    second = rows({1: 0.6, 10: 0.3, 30: 0.2}, {0: 0.5, 20: 0.6}, seeds=[0.0]).assign(seed=1)
-    found = sweeps.claims(pd.concat([first, second])).set_index("claim")["verdict"]
-    assert found.to_dict() == {"C12": "partly", "C13": "partly", "C14": NO}
-
-
-def test_the_claims_quote_the_measured_falls():
-    found = sweeps.claims(rows({1: 0.4, 10: 0.2, 30: 0.3}, FALLING)).set_index("claim")
-    assert found["measured"].to_dict() == {
-        "C12": "THR lowest, 0.205, at k = 10",
-        "C13": "THR falls by 0.200 [0.200, 0.200] from 0.505, 20 steps",
-        "C14": "THR falls by 0.100 [0.100, 0.100] from 0.505, k = 1",
-    }
-
-
-def test_the_claims_are_about_the_paper_s_loss_and_one_victim_at_a_time():
-    paper = rows({1: 0.4, 10: 0.2, 30: 0.3}, FALLING)
-    weighted = rows({1: 0.0, 10: 0.0, 30: 0.0}, {0: 0.0, 5: 0.0, 20: 9.0}, weight=0.1)
-    other = rows({1: 0.6, 10: 0.7, 30: 0.8}, FALLING, victim="CDAE")
-    found = sweeps.claims(pd.concat([paper, weighted, other]))
-    alone = found[found["victim"] == "MF"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(alone, sweeps.claims(paper))
-    assert found.loc[found["victim"] == "CDAE", "verdict"].tolist() == [NO, YES, NO]
-
-
-@pytest.mark.parametrize(
-    ("k", "steps"), [({3: 0.4, 10: 0.2}, FALLING), ({1: 0.4, 10: 0.2}, {2: 0.5, 5: 0.4})]
-)
-def test_without_one_neighbour_or_without_zero_steps_there_is_no_verdict(k, steps):
-    with pytest.raises(ValueError, match="sweep k from 1 and steps from 0"):
-        sweeps.claims(rows(k, steps))
 
 
 def test_the_ends_of_a_dial_are_its_least_and_its_most_whatever_the_order():

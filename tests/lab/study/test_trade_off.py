@@ -81,8 +81,9 @@ def test_a_point_is_the_mean_over_seeds_with_its_interval():
     assert found["n"].tolist() == [2, 2]
     assert found["choices"].tolist() == ["", "k 1, λ 0.5"]
     assert found["thr"].tolist() == pytest.approx([0.8, 0.2])
-    assert found["thr_low"].tolist() == pytest.approx([0.7, 0.1])
-    assert found["thr_high"].tolist() == pytest.approx([0.9, 0.3])
+    reach = 12.706205 * 0.1  # t of two seeds
+    assert found["thr_low"].tolist() == pytest.approx([0.8 - reach, 0.2 - reach])
+    assert found["thr_high"].tolist() == pytest.approx([0.8 + reach, 0.2 + reach])
     assert found["accuracy"].tolist() == [1.0, 0.9]
     assert found["metric"].tolist() == ["rmse", "rmse"]
 

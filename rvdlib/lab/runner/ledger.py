@@ -1,0 +1,92 @@
+"""The ledger of claims: what the paper says, from ``params/claims.yml``, and what notebooks found.
+
+A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
+own, ``NN_claims.csv``. This module joins these to one file of all, and judges nothing.
+"""
+
+import functools
+import json
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from rvdlib import paths
+from rvdlib.lab.errors import StudyError
+from rvdlib.strict_yaml import read_yaml
+
+CLAIMS_FILE = paths.PARAMS / "claims.yml"
+NOT_MEASURED = "not measured"
+# What a part of a claim is about: columns that are empty where a claim has one part alone.
+SETTINGS = ["regime", "target_set", "victim", "attack", "defense"]
+MEASURED = ["metric", "value", "low", "high", "n_seeds", "verdict", "overall"]
+PART = ["id", *SETTINGS, *MEASURED]
+COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile"]
+
+
+class Claim(BaseModel):
+    """One claim of the paper, and what would show it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    claim: str
+    metric: str
+    reported: str | None = None
+    threshold: float | None = None
+    sense: Literal["above", "at least", "below", "at most"] | None = None
+    notebook: str | None = None
+
+
+@functools.cache
+def claims() -> dict[str, Claim]:
+    """Id → claim, C1 to C17."""
+    return {name: Claim(**entry) for name, entry in read_yaml(CLAIMS_FILE).items()}
+
+
+def assemble(profile: str) -> pd.DataFrame:
+    """Write ``claims.csv`` and ``claims.json`` of a profile from its notebooks' tables of claims.
+
+    Every claim is in it: a row a part, ``overall`` the verdict of all its parts, and one row *not
+    measured* of a claim that no notebook has measured.
+
+    Raises:
+        StudyError: if a notebook's table has other columns, as an older version wrote them.
+    """
+    folder, found = paths.RESULTS / profile, []
+    for name, claim in claims().items():
+        table = _part(folder, claim)
+        rows = table[table["id"] == name].astype(object)
+        if rows.empty:
+            nothing = {"id": name, "metric": claim.metric, "n_seeds": 0}
+            rows = pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
+        found.append(rows.assign(**claim.model_dump(include={"claim", "reported", "notebook"})))
+    ledger = pd.concat(found).assign(profile=profile).reindex(columns=COLUMNS)
+    text = ledger.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    paths.write_atomically(folder / "claims.csv", text)
+    records = ledger.astype(object).where(ledger.notna(), None).to_dict("records")
+    paths.write_atomically(folder / "claims.json", json.dumps(records, indent=1) + "\n")
+    return ledger
+
+
+def read(profile: str) -> pd.DataFrame:
+    """``claims.csv`` of a profile; of one without, a frame of no rows."""
+    path = paths.RESULTS / profile / "claims.csv"
+    return read_table(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+
+
+def read_table(path) -> pd.DataFrame:
+    """A table of the study: only an empty cell is missing, and ``none`` is a name."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _part(folder, claim: Claim) -> pd.DataFrame:
+    path = folder / f"{(claim.notebook or '')[:2]}_claims.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=PART)
+    table = read_table(path)
+    if list(table.columns) != PART:
+        raise StudyError(
+            f"{path} has other columns than a table of claims, an older version wrote it: bring it "
+            f"up to date by rvd study --profile {folder.name} --only {path.name[:2]}"
+        )
+    return table

@@ -1,0 +1,145 @@
+"""What README shows of the results: the claims, what a victim is worth, and the headline.
+
+``python -m rvdlib.lab.runner.readme`` writes them between README's markers, from ``claims.csv`` and
+``headline.csv`` of the paper profile where it has them, else of the quick one.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from rvdlib import paths
+from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, read, read_table
+
+README = paths.PROJECT / "README.md"
+PROFILES = ("paper", "quick")
+COLUMNS = {
+    "target_hit_ratio_clean": "THR@50, not attacked",
+    "target_hit_ratio": "THR@50, attacked",
+    "hit_ratio": "HR@50",
+    "ndcg": "NDCG@50",
+    "rmse": "RMSE",
+    "catalogue_share": "catalogue served",
+}
+SETTING = ["regime", "target_set"]
+
+
+def claims_table() -> str:
+    """Every claim in Markdown: its verdict, and the range of what its parts measured."""
+    ledgers = {profile: read(profile) for profile in PROFILES}
+    lines = ["| | the paper says | measured here | verdict |", "|---|---|---|---|"]
+    for name, claim in claims().items():
+        profile, rows = _measured(ledgers, name)
+        says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
+        shown, verdict = claim.metric, NOT_MEASURED
+        if profile:
+            shown = f"{claim.metric}: {_range(rows)}"
+            counts = rows["verdict"].value_counts(sort=False)
+            verdict = rows["overall"].iloc[0]
+            if len(counts) > 1:
+                verdict += f" ({', '.join(f'{n} {what}' for what, n in counts.items())})"
+            notebook = f"results/{profile}/{claim.notebook}.ipynb"
+            verdict = f"{verdict}, [{claim.notebook[:2]}]({notebook})"
+        lines.append(f"| {name} | {says} | {shown} | {verdict} |")
+    return "\n".join(lines)
+
+
+def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
+    """The headline as a reader sees it: a row a system, means of three decimals."""
+    wide = headline.pivot(index=[*SETTING, "defense"], columns="metric", values="mean")
+    order = headline[[*SETTING, "defense"]].drop_duplicates().itertuples(index=False, name=None)
+    wide = wide.loc[list(order), list(COLUMNS)].rename(columns=COLUMNS)
+    wide = wide.map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").reset_index()
+    wide = wide.rename(columns={"target_set": "targets", "defense": "defence"}).rename_axis(
+        columns=None
+    )
+    return wide.replace({"defence": {"none": "no defence"}})
+
+
+def headline_table(headline: pd.DataFrame) -> str:
+    """:func:`shown_headline` in Markdown."""
+    shown = shown_headline(headline)
+    lines = [" | ".join(shown.columns), "|".join(["---"] * 3 + ["--:"] * len(COLUMNS))]
+    lines += [" | ".join(row) for row in shown.itertuples(index=False, name=None)]
+    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+
+
+def worth(headline: pd.DataFrame) -> str:
+    """What a victim of the rating regime is worth as a recommender, beside popularity."""
+    rating = headline[headline["regime"] == "rating"]
+    first = rating[rating["target_set"] == rating["target_set"].iloc[0]]
+    means = first.pivot(index="defense", columns="metric", values="mean")
+    names = [name for name in dict.fromkeys(first["defense"]) if name != "popularity"]
+
+    def of(name: str) -> str:
+        row = means.loc[name]
+        return f"HR@50 {row['hit_ratio']:.3f}, NDCG@50 {row['ndcg']:.3f}, THR@50 {row['target_hit_ratio']:.3f}"
+
+    said = (
+        f"A victim of the rating regime, attacked and not defended, has {of('none')}, on average."
+    )
+    if "popularity" not in means.index:
+        return said
+    popular = means.loc["popularity"]
+    beaten = [
+        "the undefended victim" if name == "none" else name
+        for name in names
+        if means.loc[name, "hit_ratio"] < popular["hit_ratio"]
+        and means.loc[name, "ndcg"] < popular["ndcg"]
+        and means.loc[name, "target_hit_ratio"] > popular["target_hit_ratio"]
+    ]
+    return (
+        f"{said} The most popular items alone, the same list for everybody, have {of('popularity')}. In "
+        f"all three, popularity is better than {', '.join(beaten) or 'none of the systems'}"
+        f"{'' if len(beaten) < len(names) else ': than every system of this regime'}."
+    )
+
+
+def generated() -> dict[str, str]:
+    """Marker → what stands between it and its end."""
+    files = [paths.RESULTS / profile / "headline.csv" for profile in PROFILES]
+    headline = read_table(next(file for file in files if file.is_file()))
+    return {
+        "worth": worth(headline),
+        "claims": claims_table(),
+        "headline": headline_table(headline),
+    }
+
+
+def between(text: str, marker: str) -> str:
+    """What stands there now."""
+    return re.search(_pattern(marker), text, flags=re.DOTALL)[2]
+
+
+def update(path: Path = README) -> None:
+    """Write all of :func:`generated` into README."""
+    text = path.read_text()
+    for marker, content in generated().items():
+        parts = re.split(_pattern(marker), text, maxsplit=1, flags=re.DOTALL)
+        text = "".join([parts[0], parts[1], content, *parts[3:]])
+    paths.write_atomically(path, text)
+
+
+def _pattern(marker: str) -> str:
+    return rf"(<!-- {marker}: [^\n]*-->\n)(.*?)(\n<!-- end of {marker} -->)"
+
+
+def _measured(ledgers: dict[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
+    for profile, ledger in ledgers.items():
+        rows = ledger[(ledger["id"] == name) & (ledger["verdict"] != NOT_MEASURED)]
+        if len(rows):
+            return profile, rows
+    return "", pd.DataFrame()
+
+
+def _range(rows: pd.DataFrame) -> str:
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        around = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"
+        return f"{row['value']:.3f}{around}"
+    return f"{rows['value'].min():.3f} to {rows['value'].max():.3f}"
+
+
+if __name__ == "__main__":
+    update()

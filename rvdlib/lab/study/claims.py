@@ -1,0 +1,289 @@
+"""The only place that judges: the paper's claims, held against rows of cells.
+
+**One part of a claim** is one setting, a regime with its targets, and where it matters one victim;
+attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold. Two one-sided t-tests
+over seeds ask whether the claim is shown, and whether its contrary is; the tests of all parts of a
+claim are corrected together (Holm), so that none passes for being one of many:
+
+- *reproduced*: the claim is shown;
+- *not reproduced*: the contrary is shown;
+- *undecided*: neither is;
+- *not measured*: there is no value, for want of a victim or of a lift that could be removed.
+
+The level is that of a 95 % interval: where a claim has one part, the verdict is what its interval
+says; where it has several, an interval may lie beyond the threshold and the part be undecided.
+
+**A claim with several parts** is *reproduced* if all are, *not reproduced* if none is, *partly* if
+some are and the others are not, each of them decided; and *undecided* if any part is. Parts that were
+not measured do not count.
+
+**Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
+regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown
+to be worse than that. So a metric that fails makes the part fail, and not "partly" hold.
+
+**The lift removed (C1, C4)** is pooled: the lifts of all victims and attacks of a seed are added up
+before they are compared, so that a small one counts as little as it is.
+
+**The best k (C12)** is looked for inside the range on the other seeds, so that none chooses what it
+tests, and must beat both ends.
+
+The paper's claims are judged for the paper's method. Other defences are held to the same questions,
+in a table of their own (:func:`others`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.runner.ledger import NOT_MEASURED, PART, SETTINGS, Claim, claims
+from rvdlib.lab.statistics import (
+    BETTER,
+    CONFIDENCE,
+    Interval,
+    holm,
+    p_above,
+    paired,
+    t_interval,
+)
+from rvdlib.lab.study import effects, sweeps
+from rvdlib.lab.study.effects import RVD
+from rvdlib.lab.study.tables import with_interval
+
+REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
+LEVEL = (1 - CONFIDENCE) / 2
+MAINTAINED = -claims()["C2"].threshold  # the share of accuracy that a defence may cost
+RANKED = {"hit_ratio": "HR@50", "ndcg": "NDCG@50"}
+ACCURACY = {"rating": RANKED | {"rmse": "RMSE"}, "ranking": RANKED}
+DEEP = ["AutoRec", "CDAE"]
+SETTING = ["regime", "target_set"]
+
+
+class Part(NamedTuple):
+    """Where a claim is tested, and what was measured there, one value a seed.
+
+    Several metrics must all satisfy the claim; each is named by what is measured.
+    """
+
+    where: Mapping[str, str]
+    values: Mapping[str, pd.Series]
+
+
+def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
+    """The verdict on each part of a claim and, in column ``overall``, on all of it.
+
+    Returns:
+        Columns of :data:`rvdlib.lab.runner.ledger.PART`. Value, low and high are mean and t-interval;
+        of several metrics, of the one that is furthest from the claim.
+    """
+    claim = claims()[name]
+    tests = [_test(part, claim) for part in parts]
+    held, contrary = (
+        holm([getattr(test, side) for test in tests]) for side in ("held", "contrary")
+    )
+    verdicts = [
+        _verdict(test.interval, *pair)
+        for test, pair in zip(tests, zip(held, contrary, strict=True), strict=True)
+    ]
+    names = ("value", "low", "high", "n_seeds")
+    rows = [
+        {
+            "id": name,
+            **part.where,
+            "metric": test.metric or claim.metric,
+            **dict(zip(names, test.interval, strict=True)),
+        }
+        for part, test in zip(parts, tests, strict=True)
+    ]
+    found = pd.DataFrame(rows, columns=PART)
+    return found.assign(verdict=verdicts, overall=overall(verdicts))
+
+
+def shown(judged: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts as a reader sees them: what was measured as text, empty columns left out."""
+    said = [claims()[name].claim for name in judged["id"]]
+    table = judged.assign(claim=said, measured=with_interval(judged, "value"))
+    columns = ["id", "claim", *SETTINGS, "measured", "verdict", "overall"]
+    return table[columns].dropna(axis=1, how="all").set_index("id")
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """The verdict on a claim from those on its parts."""
+    counted = {verdict for verdict in verdicts if verdict != NOT_MEASURED}
+    if not counted:
+        return NOT_MEASURED
+    if len(counted) == 1:
+        return counted.pop()
+    return UNDECIDED if UNDECIDED in counted else PARTLY
+
+
+class _Test(NamedTuple):
+    """p of the claim and of its contrary, and the metric that is furthest from the claim."""
+
+    held: float
+    contrary: float
+    metric: str
+    interval: Interval
+
+
+def _test(part: Part, claim: Claim) -> _Test:
+    """All metrics must hold for the claim: the largest p counts. One that fails is enough for the
+    contrary: the smallest counts, times their number. What was not measured does not count.
+    """
+    up, closed = claim.sense in ("above", "at least"), claim.sense in ("at least", "at most")
+    sign = 1 if up else -1
+    tests = []
+    for metric, values in part.values.items():
+        signed, bound = sign * np.asarray(values, dtype=float), sign * claim.threshold
+        held = p_above(signed, bound, inclusive=closed)
+        contrary = p_above(-signed, -bound, inclusive=not closed)
+        tests.append(_Test(held, contrary, metric, t_interval(values)))
+    measured = [test for test in tests if not np.isnan(test.interval.mean)] or tests
+    worst = min(measured, key=lambda test: sign * test.interval.mean)
+    held, contrary = ([getattr(t, side) for t in measured] for side in ("held", "contrary"))
+    return worst._replace(
+        held=np.max(held), contrary=min(1.0, len(contrary) * np.fmin.reduce(contrary))
+    )
+
+
+def _verdict(interval: Interval, held: float, contrary: float) -> str:
+    if np.isnan(interval.mean):
+        return NOT_MEASURED
+    if held <= LEVEL:
+        return REPRODUCED
+    return NOT if contrary <= LEVEL else UNDECIDED
+
+
+# Notebook 03: what RVD does to attacks and to accuracy.
+
+
+def of_effects(rows: pd.DataFrame) -> pd.DataFrame:
+    """C1 to C4, of RVD; ``rows`` as from :func:`rvdlib.lab.study.effects.with_lift`."""
+    attacked = rows[rows["attack"] != "none"]
+    parts = _of_defense(attacked, RVD) | {"C3": []}
+    for key, here in attacked[attacked["defense"] == UNDEFENDED].groupby(SETTING, sort=False):
+        where = _named(SETTING, key) | {"defense": UNDEFENDED}
+        parts["C3"].append(Part(where, {"": _deep_less_shallow(here, _mean_thr)}))
+    return pd.concat([judge(name, parts[name]) for name in sorted(parts)], ignore_index=True)
+
+
+def others(rows: pd.DataFrame) -> pd.DataFrame:
+    """The questions of C1, C2 and C4 put to every other defence; each corrected by itself."""
+    attacked = rows[rows["attack"] != "none"]
+    names = [name for name in attacked["defense"].unique() if name not in (UNDEFENDED, RVD)]
+    asked = [part for name in names for part in _of_defense(attacked, name).items()]
+    return pd.concat([judge(*part) for part in asked] or [judge("C1", [])], ignore_index=True)
+
+
+def _of_defense(attacked: pd.DataFrame, defense: str) -> dict[str, list[Part]]:
+    parts = {"C1": [], "C2": [], "C4": []}
+    for key, here in attacked[attacked["defense"] == defense].groupby(SETTING, sort=False):
+        where = _named(SETTING, key) | {"defense": defense}
+        parts["C1"].append(Part(where, {"": effects.removed(here)}))
+        parts["C4"].append(Part(where, {"": _deep_less_shallow(here, effects.removed)}))
+        bare = attacked[attacked["defense"] == UNDEFENDED]
+        bare = bare[(bare["regime"] == key[0]) & (bare["target_set"] == key[1])]
+        for victim, own in here.groupby("victim", sort=False):
+            its = bare[bare["victim"] == victim]
+            changes = {
+                f"relative change of {shown}, positive is better": BETTER[metric]
+                * paired(own, its, metric, relative=True)
+                for metric, shown in ACCURACY[key[0]].items()
+            }
+            parts["C2"].append(Part(where | {"victim": victim}, changes))
+    return parts
+
+
+def _mean_thr(rows: pd.DataFrame) -> pd.Series:
+    return rows.groupby("seed")["target_hit_ratio"].mean()
+
+
+def _deep_less_shallow(rows: pd.DataFrame, measure) -> pd.Series:
+    """NaN where either kind of victim is missing."""
+    deep = rows["victim"].isin(DEEP)
+    return measure(rows[deep]) - measure(rows[~deep])
+
+
+# Notebook 04: neighbours and depth.
+
+
+def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
+    """C12 to C14, of the paper's loss (ω = 0); ``rows`` as from sweeps' cells.
+
+    Raises:
+        ValueError: if k was not swept from 1, or steps from 0.
+    """
+    rows = sweeps.labelled(rows)
+    paper = rows[(rows["unobserved_weight"] == 0) & rows["swept"].isin(["k", "steps"])]
+    parts = {"C12": [], "C13": [], "C14": []}
+    for key, group in paper.groupby(["regime", "victim"], sort=False):
+        table = group.pivot(index="seed", columns=["swept", "value"], values="target_hit_ratio")
+        by_k, by_steps = (table[dial].sort_index(axis=1) for dial in ("k", "steps"))
+        if (by_k.columns[0], by_steps.columns[0]) != (1, 0):
+            raise ValueError(
+                "the claims compare k = 1 with 0 steps (undefended): sweep k from 1 and steps from 0, "
+                f"not from {by_k.columns[0]:g} and {by_steps.columns[0]:g}"
+            )
+        where = _named(["regime", "victim"], key) | {"defense": RVD}
+        undefended = by_steps.iloc[:, 0]
+        parts["C12"].append(Part(where, {"": _best_inside(by_k)}))
+        parts["C13"].append(Part(where, {"": undefended - by_steps.iloc[:, -1]}))
+        parts["C14"].append(Part(where, {"": undefended - by_k.iloc[:, 0]}))
+    found = [judge(claim, its) for claim, its in parts.items()]
+    return pd.concat(found, ignore_index=True)
+
+
+def _best_inside(by_k: pd.DataFrame) -> pd.Series:
+    """Seed by seed: THR at the better end, less that at the k inside that is best on other seeds."""
+    ends, inside = by_k.iloc[:, [0, -1]].min(axis=1), by_k.iloc[:, 1:-1]
+    if inside.shape[1] == 0:
+        return ends * np.nan
+    others = {seed: inside.drop(index=seed) if len(inside) > 1 else inside for seed in inside.index}
+    best = pd.Series({s: inside.loc[s, rest.mean().idxmin()] for s, rest in others.items()})
+    return ends - best
+
+
+# Notebook 06: where fakes lie.
+
+
+def of_neighbourhoods(rows: pd.DataFrame) -> pd.DataFrame:
+    """C7 and C8, by regime and victim: means over attacks and target sets."""
+    attacked = rows[rows["attack"] != "none"]
+    by = ["regime", "victim"]
+    found = []
+    for claim, column in (("C7", "fakes_near_fakes"), ("C8", "fake_neighbor_share")):
+        parts = [
+            Part(_named(by, key), {"": here.groupby("seed")[column].mean()})
+            for key, here in attacked.groupby(by, sort=False)
+        ]
+        found.append(judge(claim, parts))
+    return pd.concat(found, ignore_index=True)
+
+
+# Notebook 07: the attacker who knows.
+
+
+def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataFrame:
+    """C15 by regime: what the attacker ``knowing`` gains over the best who knows nothing of RVD.
+
+    The best is chosen by the mean over these very seeds, which speaks against the claim.
+    """
+    parts, rows = [], rows[rows["defense"] == defense]
+    for (regime, victim), here in rows.groupby(["regime", "victim"], sort=False):
+        best = best_oblivious(here)
+        gained = paired(*(here[here["attacker"] == a] for a in (knowing, best)), "target_hit_ratio")
+        where = {"regime": regime, "victim": victim, "attack": knowing, "defense": defense}
+        parts.append(Part(where, {"": gained}))
+    return judge("C15", parts)
+
+
+def best_oblivious(rows: pd.DataFrame) -> str:
+    """Who reaches most of those that know nothing of RVD, by the mean over seeds."""
+    means = rows.groupby("attacker", sort=False)["target_hit_ratio"].mean()
+    return means[[a for a in means.index if a != "none" and not a.startswith("vicinity")]].idxmax()
+
+
+def _named(names: Sequence[str], key: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, key, strict=True))

@@ -1,0 +1,82 @@
+"""One ledger of all claims, from the tables of the notebooks."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner import ledger
+from rvdlib.lab.runner.ledger import COLUMNS, NOT_MEASURED, PART
+
+
+def part(name, **others):
+    row = dict.fromkeys(PART) | {"id": name, "metric": "m", "value": 0.3, "low": 0.2, "high": 0.4}
+    return row | {"n_seeds": 3, "verdict": "reproduced", "overall": "reproduced"} | others
+
+
+@pytest.fixture
+def folder(project):
+    path = project / "results" / "tiny"
+    path.mkdir()
+    return path
+
+
+def write(path, *parts):
+    pd.DataFrame(parts, columns=PART).to_csv(path, index=False)
+
+
+def test_every_claim_has_what_a_judge_needs_or_no_notebook():
+    claims = ledger.claims()
+    assert list(claims) == [f"C{n}" for n in range(1, 18)]
+    for claim in claims.values():
+        judged = claim.threshold is not None, claim.sense is not None, claim.notebook is not None
+        assert len(set(judged)) == 1
+
+
+def test_the_notebooks_of_claims_exist():
+    from rvdlib.paths import NOTEBOOKS
+
+    names = {claim.notebook for claim in ledger.claims().values()} - {None}
+    assert all((NOTEBOOKS / f"{name}.ipynb").is_file() for name in names)
+
+
+def test_the_ledger_holds_every_claim_whoever_has_run(folder):
+    found = ledger.assemble("tiny")
+    assert found["id"].tolist() == list(ledger.claims())
+    assert set(found["verdict"]) == set(found["overall"]) == {NOT_MEASURED}
+    assert set(found["n_seeds"]) == {0}
+    assert ledger.read("tiny")["claim"].tolist() == found["claim"].tolist()
+
+
+def test_parts_are_taken_from_the_notebook_of_the_claim_alone(folder):
+    write(folder / "03_claims.csv", part("C1", regime="rating"), part("C1", regime="ranking"))
+    write(folder / "04_claims.csv", part("C1", regime="stray"), part("C13", defense="none"))
+    found = ledger.assemble("tiny")
+    assert found.columns.tolist() == COLUMNS
+    assert found.loc[found["id"] == "C1", "regime"].tolist() == ["rating", "ranking"]
+    assert len(found) == 18
+    row = ledger.read("tiny").set_index("id").loc["C13"]
+    assert (row["defense"], row["value"], row["profile"]) == ("none", 0.3, "tiny")
+    records = json.loads((folder / "claims.json").read_text())
+    assert [record["id"] for record in records] == found["id"].tolist()
+    assert records[0].keys() == set(COLUMNS)
+    assert (records[0]["value"], records[0]["victim"]) == (0.3, None)
+
+
+def test_the_same_tables_make_the_same_bytes(folder):
+    write(folder / "03_claims.csv", part("C1", regime="rating"))
+    names = ("claims.csv", "claims.json")
+    written = [
+        ledger.assemble("tiny") is None or [(folder / n).read_bytes() for n in names] for _ in "ab"
+    ]
+    assert written[0] == written[1]
+
+
+def test_a_table_of_an_older_version_is_an_error_that_names_the_remedy(folder):
+    (folder / "04_claims.csv").write_text("claim,measured\nC12,0.1 [0.0, 0.2]\n")
+    with pytest.raises(
+        StudyError, match=r"04_claims\.csv has other columns.*--profile tiny --only 04"
+    ):
+        ledger.assemble("tiny")
+    assert not (folder / "claims.csv").exists()

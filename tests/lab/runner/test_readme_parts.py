@@ -1,0 +1,99 @@
+"""What README shows of the results, from tables whose answer is known."""
+
+import pandas as pd
+import pytest
+
+from rvdlib.lab.runner import ledger, readme
+
+LEVELS = [
+    "target_hit_ratio_clean",
+    "target_hit_ratio",
+    "hit_ratio",
+    "ndcg",
+    "rmse",
+    "catalogue_share",
+]
+
+
+def headline(**systems):
+    """System → its six levels."""
+    return pd.DataFrame(
+        [
+            ("rating", "unpopular", name.replace("_", " "), metric, value, value, value, 3)
+            for name, values in systems.items()
+            for metric, value in zip(LEVELS, values, strict=True)
+        ],
+        columns=["regime", "target_set", "defense", "metric", "mean", "low", "high", "n"],
+    )
+
+
+BARE = (0.1, 0.9, 0.1, 0.02, 0.95, 0.4)
+POPULAR = (0.0, 0.0, 0.31, 0.107, float("nan"), 0.06)
+CLOSED = (0.0, 0.1, 0.2, 0.06, 0.97, 0.5)
+
+
+def test_the_headline_is_a_row_a_system_in_the_order_given():
+    shown = readme.shown_headline(headline(none=BARE, closed_form=CLOSED, popularity=POPULAR))
+    assert shown["defence"].tolist() == ["no defence", "closed form", "popularity"]
+    assert shown.columns.tolist()[3:] == list(readme.COLUMNS.values())
+    assert shown.iloc[2].tolist()[3:] == ["0.000", "0.000", "0.310", "0.107", "–", "0.060"]
+    lines = readme.headline_table(headline(none=BARE)).splitlines()
+    assert len(lines) == 3
+    assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        (CLOSED, "better than the undefended victim, closed form: than every system"),
+        ((0, 0.1, 0.4, 0.06, 1, 1), "better than the undefended victim."),  # a better HR
+        ((0, -0.1, 0.2, 0.06, 1, 1), "better than the undefended victim."),  # a lower THR
+    ],
+)
+def test_a_victim_s_worth_is_said_beside_popularity_s(closed, said):
+    text = readme.worth(headline(none=BARE, closed_form=closed, popularity=POPULAR))
+    assert "HR@50 0.100, NDCG@50 0.020, THR@50 0.900" in text
+    assert "HR@50 0.310, NDCG@50 0.107, THR@50 0.000" in text
+    assert said in text
+
+
+def test_without_popularity_nothing_is_said_of_it():
+    assert "popular" not in readme.worth(headline(none=BARE))
+
+
+def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
+    for profile in ("quick", "paper"):
+        (project / "results" / profile).mkdir()
+    row = dict.fromkeys(ledger.PART) | {"id": "C13", "low": 0.1, "high": 0.3, "n_seeds": 3}
+    parts = [
+        row | {"value": v, "verdict": w, "overall": "undecided"}
+        for v, w in ((0.2, "undecided"), (0.25, "reproduced"))
+    ]
+    pd.DataFrame(parts).to_csv(project / "results" / "quick" / "04_claims.csv", index=False)
+    for profile in ("quick", "paper"):
+        ledger.assemble(profile)
+    lines = readme.claims_table().splitlines()
+    assert len(lines) == 2 + 17
+    (depth,) = (line for line in lines if line.startswith("| C13 "))
+    assert "0.200 to 0.250" in depth
+    assert "undecided (1 undecided, 1 reproduced), [04](results/quick/04_" in depth
+    pd.DataFrame(parts[:1]).to_csv(project / "results" / "paper" / "04_claims.csv", index=False)
+    ledger.assemble("paper")
+    (depth,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C13 "))
+    assert "0.200 [0.100, 0.300]" in depth
+    assert "results/paper/" in depth
+
+
+def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):
+    path = project / "README.md"
+    marked = "".join(
+        f"<!-- {m}: made by x -->\nold\n<!-- end of {m} -->\nkept\n"
+        for m in ("worth", "claims", "headline")
+    )
+    path.write_text(f"before\n{marked}after\n")
+    monkeypatch.setattr(
+        readme, "generated", lambda: dict.fromkeys(("worth", "claims", "headline"), "new\nlines")
+    )
+    readme.update(path)
+    assert path.read_text() == f"before\n{marked.replace('old', 'new' + chr(10) + 'lines')}after\n"
+    assert readme.between(path.read_text(), "claims") == "new\nlines"

@@ -23,7 +23,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.figures import attack_plots, effect_plots
-from rvdlib.lab.study import effects
+from rvdlib.lab.study import claims, effects
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
@@ -193,32 +193,34 @@ def test_each_training_is_done_once_whatever_the_order(wanted, trainings, tmp_pa
 
 def test_every_addition_is_in_the_tables(rows):
     lifted = effects.with_lift(rows)
-    table = effects.robustness_table(lifted)
-    assert table["THR@50"].columns.tolist() == [UNDEFENDED, *CHAINS]
-    assert table.index.get_level_values("attack").tolist() == ["none", "flood"]
-    headline = effects.headline(lifted)
-    assert headline["victim"].tolist() == ["MF", TopOnly.name]
-    assert {f"THR@50, {name}" for name in CHAINS} <= set(headline.columns)
-    kept = effects.cell_table(rows)
-    assert len(kept) == len(rows)
+    robustness = effects.robustness(lifted)
+    assert set(robustness["defense"]) == {UNDEFENDED, *CHAINS}
+    assert set(robustness["attack"]) == {"none", "flood"}
+    assert set(effects.headline(lifted)["defense"]) == {UNDEFENDED, *CHAINS}
+    assert set(effects.summary(lifted)["victim"]) == {"MF", TopOnly.name}
+    assert set(claims.others(lifted)["defense"]) == set(CHAINS)
+    assert len(effects.cell_table(rows)) == len(rows)
 
 
 def test_every_addition_is_in_the_figures_with_a_colour_of_its_own(rows):
     lifted = effects.with_lift(rows)
     summary = effects.summary(lifted)
-    thr = summary[summary["metric"] == "target_hit_ratio"]
-    changes = effects.change(lifted[lifted["attack"] != "none"])
+    thr = summary[(summary["metric"] == "target_hit_ratio") & (summary["defense"] == UNDEFENDED)]
+    setting, accuracy = ["regime", "target_set", "victim"], ["hit_ratio", "ndcg", "rmse"]
+    falls = effects.changes(lifted, setting, ["target_hit_ratio"])
+    gains = effects.changes(lifted, ["regime", "victim"], accuracy, improvement=True)
+    levels = effects.levels(lifted)
     for figure, names in (
-        (effect_plots.target_hit_ratios(thr), {UNDEFENDED, *CHAINS}),
-        (effect_plots.accuracy_changes(changes), set(CHAINS)),
-        (attack_plots.attack_effects(thr[thr["defense"] == UNDEFENDED]), {"MF", TopOnly.name}),
+        (effect_plots.target_hit_ratios(levels, falls), {"undefended", "not attacked", *CHAINS}),
+        (effect_plots.accuracy_changes(gains), set(CHAINS)),
+        (attack_plots.attack_effects(thr), {"MF", TopOnly.name}),
     ):
         (legend,) = figure.legends
         assert {text.get_text() for text in legend.get_texts()} == names
         for axes in figure.axes:
             drawn = {c.get_label(): c.lines[0].get_color() for c in axes.containers}
-            assert set(drawn) == names
-            assert len(set(drawn.values())) == len(names)
+            assert drawn.keys() >= names - {"undefended", "not attacked"}
+            assert len(set(drawn.values())) == len(drawn)
     plt.close("all")
 
 

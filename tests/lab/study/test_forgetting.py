@@ -32,7 +32,7 @@ def test_every_part_is_a_choice_of_rvd_and_all_else_is_the_same():
         if cell.defense == UNDEFENDED:
             assert cell.method is None
             continue
-        defense = cell.recommender(VICTIMS[cell.scenario.victim]())
+        defense = cell.defended_by().wrap(VICTIMS[cell.scenario.victim]())
         chosen = {**CHOICES, **parts[cell.defense]}
         assert {name: getattr(defense.config, name) for name in chosen} == chosen
 

@@ -11,7 +11,7 @@ with c_vi = 1 and y_vi the rating where v rated i, c_vi = ω and y_vi = y⁰_v e
 Gaussian process regression on the vicinity's residuals with the kernel z_v · z_x, and the user's
 score moves by κᵀ (K + λ C⁻¹)⁻¹ (y_i − s_Ni): K = Z Zᵀ over N, κ = Z z_u, C = diag(c_vi).
 
-A Gaussian process may hear its evidence in parts, and here only the second depends on the item:
+A Gaussian process may take its evidence in parts, and here only the second depends on the item:
 
 1. Silence. As if nobody had rated anything: y⁰ everywhere, with weight ω. Each x ∈ N ∪ {u} becomes
    another user of the same decoder,
@@ -133,21 +133,21 @@ class VicinalRegression:
         factors = np.empty((len(users), members, size), dtype=scores.dtype)
         constants = np.empty((len(users), members))
 
-        def hear_silence(block):
+        def fit_unobserved(block):
             latent = self._latent[rows[block]]
-            gain[block], heard = _hear_silence(latent, self._omega, self._lambda)
-            factors[block] = heard
+            gain[block], reduced = _fit_unobserved(latent, self._omega, self._lambda)
+            factors[block] = reduced
             surplus = (self._offsets - self._silence)[vicinities[block]]
             correction = np.einsum("bvx,bv->bx", gain[block], surplus)
             constants[block] = self._offsets[rows[block]] - self._omega * correction
             if len(variance):
-                left = np.einsum("bd,bd->b", latent[:, -1], heard[:, -1])
+                left = np.einsum("bd,bd->b", latent[:, -1], reduced[:, -1])
                 variance[block] = left[:, None] / self._lambda
 
         def decode(block):
             np.matmul(factors[block, -1], self._decoder.T, out=scores[block])
 
-        def hear_ratings(block):
+        def fit_ratings(block):
             add_ratings(
                 vicinities[block],
                 self._ratings.indptr,
@@ -163,12 +163,12 @@ class VicinalRegression:
                 variance[block],
             )
 
-        for_blocks(hear_silence, len(users), step)
+        for_blocks(fit_unobserved, len(users), step)
         for_blocks(decode, len(users), max(step, _PRODUCT_USERS))
-        for_blocks(hear_ratings, len(users), step)
+        for_blocks(fit_ratings, len(users), step)
 
 
-def _hear_silence(
+def _fit_unobserved(
     latent: np.ndarray, unobserved_weight: float, proximal_weight: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """R (B, k, k + 1) and z̃ (B, k + 1, d + 1) from z (B, k + 1, d + 1), the user's own row last.

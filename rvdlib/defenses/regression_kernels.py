@@ -27,7 +27,7 @@ def add_ratings(
     lower, scaled = np.empty((_LANES, _LANES, _LANES)), np.empty((_LANES, _LANES))
     x, y = np.empty((_LANES, _LANES)), np.empty((_LANES, _LANES))
     inverse = np.empty((_LANES, _LANES))
-    moved, heard = np.empty(_LANES), np.empty(_LANES)
+    moved, explained = np.empty(_LANES), np.empty(_LANES)
     system, pivots = np.empty((k, k + 2)), np.empty(k)
     for b in range(len(vicinities)):
         n_touched = 0
@@ -63,11 +63,11 @@ def add_ratings(
             if n_raters <= _LANES:
                 _solve_group(
                     kernel, own, raters, residuals, start, n_raters,
-                    lower, scaled, inverse, x, y, moved, heard,
+                    lower, scaled, inverse, x, y, moved, explained,
                 )  # fmt: skip
             else:
                 for lane in range(last - first):
-                    moved[lane], heard[lane] = _solve_large(
+                    moved[lane], explained[lane] = _solve_large(
                         kernel, own, raters, residuals, start + lane,
                         raters_of[order[first + lane]], system, pivots,
                     )  # fmt: skip
@@ -75,7 +75,7 @@ def add_ratings(
             for place in range(first, last):
                 scores[b, order[place]] += moved[place - first]
                 if len(variance):
-                    variance[b, order[place]] -= rest * heard[place - first]
+                    variance[b, order[place]] -= rest * explained[place - first]
         for item in touched[:n_touched]:
             raters_of[item] = 0
 
@@ -104,15 +104,15 @@ def _place(touched, raters_of, most, order, free):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _solve_group(
-    kernel, own, raters, residuals, start, n_raters, lower, scaled, inverse, x, y, moved, heard
+    kernel, own, raters, residuals, start, n_raters, lower, scaled, inverse, x, y, moved, explained
 ):
-    """R_Ouᵀ (I + kernel_OO)⁻¹ of the residuals and of R_Ou, each lane into ``moved``, ``heard``.
+    """R_Ouᵀ (I + kernel_OO)⁻¹ of the residuals and of R_Ou, each lane into ``moved``, ``explained``.
 
     I + kernel_OO = L D Lᵀ, row by row, with x = L⁻¹ R_Ou and y = L⁻¹ residuals.
     """
     # Views would be counted references, and those cost more than a small system.
     for lane in range(_LANES):
-        moved[lane] = heard[lane] = 0
+        moved[lane] = explained[lane] = 0
     for c in range(n_raters):
         row = start + c * _LANES
         for lane in range(_LANES):
@@ -135,7 +135,7 @@ def _solve_group(
             inverse[c, lane] = 1 / inverse[c, lane]
             weighted = x[c, lane] * inverse[c, lane]
             moved[lane] += weighted * y[c, lane]
-            heard[lane] += weighted * x[c, lane]
+            explained[lane] += weighted * x[c, lane]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -145,7 +145,7 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
     R_Ou and the residuals are two columns more. Rows above are taken from one four at a time, or it
     would be written as often as they are read.
     """
-    n, moved, heard = np.uintp(n_raters), 0.0, 0.0
+    n, moved, explained = np.uintp(n_raters), 0.0, 0.0
     for c in range(n):
         o = np.uintp(raters[start + c * _LANES])
         for q in range(c, n):
@@ -169,5 +169,5 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
         inverse[c] = 1 / system[c, c]
         weighted = system[c, n] * inverse[c]
         moved += weighted * system[c, n + 1]
-        heard += weighted * system[c, n]
-    return moved, heard
+        explained += weighted * system[c, n]
+    return moved, explained

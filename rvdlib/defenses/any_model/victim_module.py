@@ -101,8 +101,8 @@ class VictimModule(torch.nn.Module):
 
         Lists of items are filled up to the longest with others, whose gradient is 0.
         """
-        heard = (self.weight[vicinities] > 0).any(1)
-        items = heard.byte().topk(int(heard.sum(1).max()), sorted=False).indices
+        counted = (self.weight[vicinities] > 0).any(1)
+        items = counted.byte().topk(int(counted.sum(1).max()), sorted=False).indices
         at = vicinities[:, :, None], items[:, None]
         data = self._profiles(vicinities, at)
         data["users"] = torch.arange(vicinities.shape[1], device=vicinities.device).expand_as(

@@ -569,7 +569,7 @@ def _step_sparse(n_rows, block, step, decoder, descent, space):
     size, bias, rows = decoder.factors.shape[1], moving.decoder_bias[0], moving.decoder_rows[0]
     weight, pull = number(descent.rated_weight), number(descent.pull)
     for o in range(len(vicinity.offset)):
-        _hear(o, weight, size, descent.encoder_moves, rows, bias, cells, vicinity)
+        _score_cells(o, weight, size, descent.encoder_moves, rows, bias, cells, vicinity)
     trained = decoder.factors
     for first in range(0, n_rows, block):
         last = min(first + block, n_rows)
@@ -590,7 +590,7 @@ def _step_sparse(n_rows, block, step, decoder, descent, space):
 
 
 @_compiled
-def _hear(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
+def _score_cells(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
     """Slopes of one neighbour's cells, and what they add to the gradients of its h and a."""
     latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
     gradient = vicinity.latent_gradient[_at(o, size)]

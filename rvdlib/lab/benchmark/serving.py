@@ -18,6 +18,7 @@ from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimMo
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.models import Victim
+from rvdlib.models.base import DECODER
 from rvdlib.neighbors import DISTANCES, NeighborSearch, hubness_skewness
 
 LIST_LENGTH = 50
@@ -83,10 +84,20 @@ def again(users: np.ndarray, visits: int) -> np.ndarray:
     return np.tile(users, -(-visits // len(users)))
 
 
-def _functional(victim: Victim, **choices) -> FunctionalRVD:
-    module = VictimModule(victim).to(victim.parameters["item_factors"].dtype)
-    choices = {"optimizer": victim.loss.optimizer, "weight_decay": module.weight_decay} | choices
-    return FunctionalRVD(module, victim.train.shape[0], **choices)
+def _functional(
+    victim: Victim, *, scope: str = "all", unobserved_weight: float | None = None, **choices
+) -> FunctionalRVD:
+    """What :class:`RVD` with these choices is, as torch.func does it."""
+    inside = "none" if choices.get("regularizer") == "none" else "coupled"
+    module = VictimModule(victim, unobserved_weight, inside)
+    module.to(victim.parameters["item_factors"].dtype)
+    decoder = [name for name in DECODER if name not in victim.constants]
+    own = {
+        "optimizer": victim.loss.optimizer,
+        "weight_decay": module.weight_decay,
+        "parameters": decoder if scope == "decoder" else None,
+    }
+    return FunctionalRVD(module, victim.train.shape[0], **own | choices)
 
 
 def prepare(

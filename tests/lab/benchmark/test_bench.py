@@ -190,9 +190,9 @@ def test_json_has_all_that_is_asked_for(dataset, small):
         >= {
             "k": 3,
             "steps": 3,
-            "optimizer": "adam",
             "learning_rate": 0.01,
             "scope": "decoder",
+            "regularizer": "none",
             "unobserved_weight": 0.1,
         }.items()
     )
@@ -346,7 +346,7 @@ def test_weights_that_are_asked_for_are_measured(dataset, built):
     assert (closed.unobserved_weight, closed.proximal_weight) == (0.7, 2.5)
     loops = [form.config for form in built if type(form) is serving.RVD]
     assert [(loop.scope, loop.unobserved_weight) for loop in loops] == [
-        ("all", 0.0),
+        ("all", None),  # the victim's own
         ("decoder", 0.7),
     ]
 
@@ -486,7 +486,7 @@ def test_the_machine_is_measured_by_what_it_did():
         ),
         (
             {"--model": "SVD"},
-            "model must be one of MF, NSVD, AutoRec, CDAE, got 'SVD'; did you mean 'NSVD'?",
+            f"model must be one of {', '.join(VICTIMS)}, got 'SVD'; did you mean 'NSVD'?",
         ),
         ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
     ],

@@ -32,7 +32,8 @@ def moved(victim, user, rows, unobserved_weight, share):
     with torch.no_grad():
         offsets, factors = victim.encode(victim.parameters, np.append(rows, user))
         silence = victim.unobserved_target(rows).numpy()
-    latent = np.column_stack([factors.numpy(), np.ones(len(rows) + 1)])
+    bias = float("item_bias" not in victim.constants)
+    latent = np.column_stack([factors.numpy(), np.full(len(rows) + 1, bias)])
     decoder = np.column_stack([victim.parameters[name].numpy() for name in DECODER])
     scores = latent @ decoder.T + offsets.numpy()[:, None]
     rated = victim.train[rows].toarray().astype(float)
@@ -59,6 +60,7 @@ def test_descent_goes_the_share_of_the_way_that_the_mean_of_squares_says(
         k=K,
         scope="decoder",
         optimizer="sgd",
+        regularizer="none",
         learning_rate=rate,
         steps=steps,
         unobserved_weight=unobserved_weight,

@@ -217,9 +217,9 @@ def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
 
 
 def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
-    """THR and accuracy against each swept choice; one colour a victim, dashes an ω above 0.
+    """THR and accuracy against each swept choice; one colour a victim.
 
-    Columns: victim, swept, value, unobserved_weight, metric, mean, low, high.
+    Columns: victim, swept, value, metric, mean, low, high.
     """
     rows = {"target_hit_ratio": "THR@50", accuracy: accuracy_label}
     labels = {"k": "neighbours k", "steps": "steps", "unobserved_weight": "unobserved weight ω"}
@@ -236,26 +236,10 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
     for (i, metric), (j, name) in product(enumerate(rows), enumerate(swept)):
         axes = grid[i, j]
         here = summary[(summary["metric"] == metric) & (summary["swept"] == name)]
-        by = ["victim"] if name == "unobserved_weight" else ["victim", "unobserved_weight"]
-        for key, line in here.groupby(by, sort=False):
-            paper = name == "unobserved_weight" or key[1] == 0
-            label = key[0] if name == "unobserved_weight" else f"{key[0]}, ω = {key[1]:g}"
-            axes.plot(
-                line["value"],
-                line["mean"],
-                "o-" if paper else "s--",
-                color=victims[key[0]],
-                markersize=3,
-                label=label,
-            )
-            axes.fill_between(
-                line["value"],
-                line["low"],
-                line["high"],
-                color=victims[key[0]],
-                alpha=0.15,
-                linewidth=0,
-            )
+        for victim, line in here.groupby("victim", sort=False):
+            x, look = line["value"], {"color": victims[victim]}
+            axes.plot(x, line["mean"], "o-", markersize=3, label=victim, **look)
+            axes.fill_between(x, line["low"], line["high"], alpha=0.15, linewidth=0, **look)
         values = sorted(here["value"].unique())
         axes.set_xscale("symlog", linthresh=next(v for v in values if v > 0), linscale=0.5)
         axes.set_xticks(values, [f"{v:g}".lstrip("0") or "0" for v in values])

@@ -210,15 +210,15 @@ def _deep_less_shallow(rows: pd.DataFrame, measure) -> pd.Series:
 
 
 def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
-    """C12 to C14, of the paper's loss (ω = 0); ``rows`` as from sweeps' cells.
+    """C12 to C14; ``rows`` as from sweeps' cells.
 
     Raises:
         ValueError: if k was not swept from 1, or steps from 0.
     """
     rows = sweeps.labelled(rows)
-    paper = rows[(rows["unobserved_weight"] == 0) & rows["swept"].isin(["k", "steps"])]
+    turned = rows[rows["swept"].isin(["k", "steps"])]
     parts = {"C12": [], "C13": [], "C14": []}
-    for key, group in paper.groupby(["regime", "victim"], sort=False):
+    for key, group in turned.groupby(["regime", "victim"], sort=False):
         table = group.pivot(index="seed", columns=["swept", "value"], values="target_hit_ratio")
         by_k, by_steps = (table[dial].sort_index(axis=1) for dial in ("k", "steps"))
         if (by_k.columns[0], by_steps.columns[0]) != (1, 0):

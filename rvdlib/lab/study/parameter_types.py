@@ -60,7 +60,6 @@ AttacksAndNone = Annotated[Some[Attack], AfterValidator(partial(_with, ["none"])
 AttacksNoneAndRandom = Annotated[Some[Attack], AfterValidator(partial(_with, ["none", "random"]))]
 CountsFromOne = Annotated[Some[Count], AfterValidator(partial(_with, [1]))]
 WholesFromZero = Annotated[Some[Whole], AfterValidator(partial(_with, [0]))]
-WeightsFromZero = Annotated[Some[Weight], AfterValidator(partial(_with, [0]))]
 Guesses = Annotated[dict[str, dict], AfterValidator(partial(_with, ["vicinity"]))]
 
 

@@ -19,16 +19,14 @@ def sweep_cells(
     seeds: Sequence[int],
     n_users: int | None,
     dials: dict[str, Sequence[float]],
-    compared_weights: Sequence[float],
     plain: bool = False,
 ) -> list[Cell]:
-    """Every value of every dial, the others as chosen for the paper's form.
+    """Every value of every dial, the others as chosen for RVD and ω the victim's own.
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
         n_users: size of the sample of users that is evaluated; None: every user.
         dials: choice of :class:`rvdlib.defenses.RVD` → its values.
-        compared_weights: unobserved weights at which the other dials are turned.
         plain: take the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
@@ -36,46 +34,36 @@ def sweep_cells(
         attacked = [under["attack"]], [under["target_set"]]
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
             paper = chosen_defenses(regime, scenario.victim, plain)[RVD]
-            for dial, values in dials.items():
-                own = dial == "unobserved_weight"
-                for weight in [0.0] if own else compared_weights:
-                    fixed = paper["choices"] | {"unobserved_weight": weight}
-                    cells += [
-                        Cell(
-                            scenario=scenario,
-                            defense=LABEL + dial,
-                            method=paper["method"],
-                            choices=fixed | {dial: value},
-                            n_users=n_users,
-                        )
-                        for value in values
-                    ]
+            cells += [
+                Cell(
+                    scenario=scenario,
+                    defense=LABEL + dial,
+                    method=paper["method"],
+                    choices=paper["choices"] | {dial: value},
+                    n_users=n_users,
+                )
+                for dial, values in dials.items()
+                for value in values
+            ]
     return cells
 
 
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add which dial a row turns (``swept``), its ``value``, and the weight ω it is turned at."""
+    """Add which dial a row turns (``swept``), and its ``value``."""
     dials = rows["defense"].str.removeprefix(LABEL)
-    choices = list(zip(rows["choices"], dials, strict=True))
-    return rows.assign(
-        swept=dials,
-        value=[float(chosen[dial]) for chosen, dial in choices],
-        unobserved_weight=[
-            0.0 if dial == "unobserved_weight" else chosen["unobserved_weight"]
-            for chosen, dial in choices
-        ],
-    )
+    values = [float(choices[dial]) for choices, dial in zip(rows["choices"], dials, strict=True)]
+    return rows.assign(swept=dials, value=values)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds: a row per regime, victim, dial, value, weight and metric."""
-    by = ["regime", "victim", "attack", "swept", "unobserved_weight", "value"]
+    """Mean and interval over seeds: a row per regime, victim, dial, value and metric."""
+    by = ["regime", "victim", "attack", "swept", "value"]
     return summarise(labelled(rows), by, METRICS)
 
 
 def ends(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Each dial's two ends: the mean of each metric at its least and at its most."""
-    by = ["regime", "victim", "swept", "unobserved_weight"]
+    by = ["regime", "victim", "swept"]
     found = []
     for key, group in summary.groupby(by, sort=False):
         values = group.pivot(index="value", columns="metric", values="mean").sort_index()

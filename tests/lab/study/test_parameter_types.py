@@ -61,7 +61,6 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.AttacksNoneAndRandom, [["none", "random"]], [["none"], ["random"]]),
         (types.CountsFromOne, [[1, 3]], [[], [3], [0, 1]]),
         (types.WholesFromZero, [[0, 3]], [[], [3], [-1, 0]]),
-        (types.WeightsFromZero, [[0.1, 0.0], [0]], [[], [0.1]]),
         (types.Setting, [SETTING], [{}, SETTING | {"attack": "x"}, SETTING | {"more": 1}]),
         (types.ClosedFormGrid, [GRID], [{}, GRID | {"k": []}, GRID | {"k": [0]}]),
     ],

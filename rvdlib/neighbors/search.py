@@ -52,6 +52,7 @@ class NeighborSearch:
                 "hubness_reduction local_scaling needs a distance, and inner_product is none (it "
                 "may be negative); take mutual, or distance cosine"
             )
+        self._space: Vectors | Profiles
         if distance == "profile_overlap":
             self._space = Profiles(ratings)
         elif distance == "cosine":

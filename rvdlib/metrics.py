@@ -98,7 +98,7 @@ def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
 
     for_blocks(select, n_rows, 64)
     if has_nan.any():
-        raise _nan_error(has_nan.argmax())
+        raise _nan_error(int(has_nan.argmax()))
     return items
 
 

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import pooch
 
@@ -19,7 +20,7 @@ class Unusable(Exception):
 
 
 class _CappedBuffer(io.BytesIO):
-    def write(self, chunk: bytes) -> int:
+    def write(self, chunk, /) -> int:
         if self.tell() + len(chunk) > SIZE_CAP:
             raise Unusable(f"it has more than {SIZE_CAP >> 20} MiB")
         return super().write(chunk)
@@ -65,7 +66,7 @@ def unpack(archive: bytes, member: str) -> bytes:
         raise Unusable(f"the archive cannot be read: {error}") from error
 
 
-def read_capped(file: io.BufferedIOBase) -> bytes:
+def read_capped(file: io.BufferedIOBase | IO[bytes]) -> bytes:
     """All of a stream that may be compressed, if that is not too much."""
     content = file.read(SIZE_CAP + 1)
     if len(content) > SIZE_CAP:

@@ -1,6 +1,7 @@
 """From the raw ids of users and items to their rows and columns."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -79,6 +80,6 @@ def _type_of(raw: object) -> str:
 def _plain(raw: object) -> str:
     """What ids that are easily taken for each other share: 3, 3.0, "3", " 3" and "0003"."""
     if isinstance(raw, Real) and not isinstance(raw, bool | np.bool_) and raw == raw // 1:
-        raw = int(raw)
+        raw = math.floor(raw)
     text = str(raw).strip().casefold()
     return text.lstrip("0") or text

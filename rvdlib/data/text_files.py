@@ -66,7 +66,8 @@ def _laid_out(path: str, content: bytes, suffix: str, layout: Layout) -> TextTab
     candidates = [own] if own else []
     if not layout.separator:
         candidates += [s for s in SEPARATORS if s != own and s.encode() in first]
-    fitting, problems = {}, []
+    fitting: dict[str, TextTable] = {}
+    problems: list[DataError] = []
     for separator in candidates:
         # Spaces may stand beside other separators, so they are looked at last.
         if separator == " " and fitting:

@@ -27,7 +27,8 @@ NO_QUOTES = "or say quotes=False (--no-quotes) if quotes are ordinary characters
 class TextTable:
     """A text file and how to read it: content, separator, quotes, and where the columns stand.
 
-    ``separator`` is one character; ``UNIT`` stands for more. Positions count from 0.
+    ``separator`` is one character; ``UNIT`` stands for more. Positions count from 0; like
+    ``n_fields``, they are known once the first lines have been read.
     """
 
     path: str
@@ -36,8 +37,8 @@ class TextTable:
     quotes: bool | None
     header: bool = True
     stands_for: str = ""
-    n_fields: int | None = None
-    positions: Positions | None = None
+    n_fields: int = 0
+    positions: Positions = (0, 1, None)
 
     def columns(self) -> pa.Table:
         """User, item and, if there is one, rating as text, a row each."""
@@ -118,7 +119,7 @@ class TextTable:
                 if self.separator == " " and record[-1].rstrip("\r\n").endswith(" "):
                     fields.pop()  # nothing follows the spaces at the end of a line
                 if fields:
-                    if self.n_fields is not None:
+                    if self.n_fields:
                         self._check(line, record, fields)
                     yield line, fields
 

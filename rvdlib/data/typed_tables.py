@@ -33,7 +33,7 @@ def read_frame(frame: pd.DataFrame, layout: Layout) -> Read:
 
 
 def _text(where: str, names: list[str], columns: list) -> Read:
-    texts = []
+    texts: list[pa.Array] = []
     for name, column in zip(names, columns, strict=True):
         try:
             column = _array(column)

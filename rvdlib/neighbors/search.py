@@ -54,6 +54,7 @@ class NeighborSearch:
                 "may be negative); take mutual, or distance cosine"
             )
         absent = None if ratings is None else np.diff(ratings.indptr) == 0
+        self._space: Vectors | Profiles
         if distance == "profile_overlap":
             self._space = Profiles(ratings)
         elif distance == "cosine":

@@ -12,6 +12,7 @@ accurate one. Space and rule are in ``params/defense_search.yml``, every trial i
 
 from itertools import product
 
+import click
 import pandas as pd
 import yaml
 
@@ -92,7 +93,9 @@ def check_trained(rows: pd.DataFrame) -> None:
         )
 
 
-def main(dataset: str = "ml-100k") -> None:
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--dataset", default="ml-100k", show_default=True)
+def main(dataset):
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
     rule, forms = search["rule"], search["forms"]

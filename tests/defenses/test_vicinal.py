@@ -47,6 +47,7 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestAWiderVicinity(DefenseConformance):
+    reads_row_numbers = True  # by cosine, everybody is as near to a vector of zeros: lower rows first
     def defend(self, victim):
         return RVD(
             victim,

@@ -44,7 +44,9 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestAWiderVicinity(DefenseConformance):
-    reads_row_numbers = True  # by cosine, everybody is as near to a vector of zeros: lower rows first
+    reads_row_numbers = (
+        True  # by cosine, everybody is as near to a vector of zeros: lower rows first
+    )
     tolerance = 1e-5
 
     def defend(self, victim):

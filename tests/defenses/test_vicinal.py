@@ -47,7 +47,10 @@ class TestThePapersForm(DefenseConformance):
 
 
 class TestAWiderVicinity(DefenseConformance):
-    reads_row_numbers = True  # by cosine, everybody is as near to a vector of zeros: lower rows first
+    reads_row_numbers = (
+        True  # by cosine, everybody is as near to a vector of zeros: lower rows first
+    )
+
     def defend(self, victim):
         return RVD(
             victim,

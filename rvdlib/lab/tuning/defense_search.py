@@ -96,6 +96,11 @@ def check_trained(rows: pd.DataFrame) -> None:
 @click.command(help=__doc__.split("\n\n")[0])
 @click.option("--dataset", default="ml-100k", show_default=True)
 def main(dataset):
+    choose_all(dataset)
+
+
+def choose_all(dataset: str = "ml-100k") -> None:
+    """Search every form for every victim, and write what was tried and what is chosen."""
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
     rule, forms = search["rule"], search["forms"]

@@ -187,7 +187,7 @@ def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeyp
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     monkeypatch.setattr(module, "run_cells", lambda cells: pd.DataFrame(map(measured, cells)))
     (tmp_path / "search.yml").write_text(yaml.safe_dump(SMALL))
-    module.main()
+    module.choose_all()
     chosen = yaml.safe_load((tmp_path / "defenses.yml").read_text())
     for regime, victim in product(REGIMES, VICTIMS):
         assert chosen[regime][victim] == {
@@ -211,7 +211,7 @@ def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkey
     with pytest.raises(
         StudyError, match=r"rating, CDAE, 2002, biases; ranking, CDAE, 2002, biases:"
     ):
-        module.main()
+        module.choose_all()
     assert not list(tmp_path.iterdir())
 
 
@@ -269,19 +269,22 @@ def test_an_edge_is_where_a_better_value_may_lie_beyond(name, value, grid, edge)
     assert on_the_edge(name, value, grid) is edge
 
 
-@pytest.mark.xfail(strict=True, reason="until the forms are searched again, in wider grids")
+def grid_of(form, chosen):
+    """The grid of which the choices are a point."""
+    grids = SEARCH["forms"][form]["choices"]
+    grids = grids if isinstance(grids, list) else [grids]
+    (grid,) = [each for each in grids if all(chosen[name] in each[name] for name in each)]
+    return grid
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="most victims choose the largest k that is tried"
+)
 def test_no_committed_choice_lies_on_the_edge_of_its_grid():
     edges = [
         f"{regime}, {victim}, {form}: {name} = {chosen['choices'][name]} of {grid}"
         for regime, victim, form, chosen, _ in committed()
-        for name, grid in SEARCH["forms"][form]["choices"].items()
+        for name, grid in grid_of(form, chosen["choices"]).items()
         if on_the_edge(name, chosen["choices"][name], grid)
     ]
     assert edges == []
-
-
-@pytest.mark.xfail(strict=True, reason="until the forms are searched again, with equal budgets")
-def test_every_form_has_as_many_trials_on_as_many_users():
-    forms = SEARCH["forms"].values()
-    assert len({len(candidates(form)) for form in forms}) == 1
-    assert len({form.get("n_users") for form in forms}) == 1

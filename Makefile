@@ -48,9 +48,10 @@ test: $(READY) ## Test the library, then every executed tiny notebook
 	fi; \
 	exit $$status
 
-lint: $(READY) ## Check style and format, notebooks included
+lint: $(READY) ## Check style and format, notebooks included, and the library's types
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 
 format: $(READY) ## Bring style and format in order
 	$(VENV_PYTHON) -m ruff check --fix .

@@ -87,7 +87,7 @@ INSTALL = [
     "-m pip install --no-deps --no-build-isolation -e .",
 ]
 CREATE = ["-m venv --clear .venv"]
-LINT = ["-m ruff check .", "-m ruff format --check ."]
+LINT = ["-m ruff check .", "-m ruff format --check .", "-m mypy"]
 PYTEST = "-m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 
 

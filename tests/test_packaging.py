@@ -118,8 +118,9 @@ def test_the_supported_pythons_are_the_same_everywhere():
     assert tuple(PYTHONS) == doctor.PYTHONS
     makefile = (PROJECT / "Makefile").read_text()
     assert re.findall(r"^PYTHONS = (.*)$", makefile, re.MULTILINE) == [" ".join(PYTHONS[::-1])]
-    ruff = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]
-    assert ruff["target-version"] == f"py{PYTHONS[0].replace('.', '')}"
+    tools = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
+    assert tools["ruff"]["target-version"] == f"py{PYTHONS[0].replace('.', '')}"
+    assert tools["mypy"]["python_version"] == PYTHONS[0]
     sentence = f"Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}"
     for file in ("README.md", "CONTRIBUTING.md"):
         assert sentence in (PROJECT / file).read_text(), file

@@ -12,9 +12,10 @@ raw ids. Users in a csv may be called anything; profiles keep their order of app
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def from_file(
     if not isinstance(path, str | Path):
         raise ValueError(f"path must be the name of a file, got {path!r}")
     path = Path(path)
-    readers = {
+    readers: dict[str, Callable[..., sp.csr_matrix]] = {
         ".npy": _read_npy,
         ".npz": partial(_read_npz, threat=threat, by_id=by_id),
         ".csv": partial(_read_csv, n_items=threat.n_items),
@@ -136,7 +137,7 @@ def _read_csv(path: Path, n_items: int) -> sp.csr_matrix:
     return profiles
 
 
-def _rows(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+def _rows(reader: Any) -> Iterator[list[str]]:  # csv has no public name for its reader's type
     try:
         yield from reader
     except csv.Error as error:

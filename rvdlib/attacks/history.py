@@ -19,7 +19,7 @@ class History:
             count.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.objectives: list[float] = []
         self.seconds = 0.0
         self._bar = tqdm(disable=True)

@@ -129,10 +129,10 @@ def influence(
 
     φ is per unit of a rating divided by the top of the scale.
     """
-    _, *gradient = objective(surrogate, threat, list_length)
+    _, by_user, by_item = objective(surrogate, threat, list_length)
     scores = surrogate.baseline + surrogate.users[-1] @ surrogate.items.T
     expected = (1 - surrogate.unobserved_weight) * surrogate.max_rating * scores
-    return -surrogate.rating_gradient(*gradient, sweeps)[0], expected
+    return -surrogate.rating_gradient(by_user, by_item, sweeps)[0], expected
 
 
 def objective(

@@ -79,7 +79,7 @@ def pga(
         unrated = threat.max_rating * surrogate.baseline
         np.put_along_axis(moved, np.searchsorted(candidates, fillers), stars - unrated, axis=1)
         moved += step_size * threat.max_rating * gradient / max(np.abs(gradient).max(), 1e-30)
-        kept, tried = project(moved, threat.filler_size, threat.levels[[0, -1]] - unrated)
+        kept, tried = project(moved, threat.filler_size, tuple(threat.levels[[0, -1]] - unrated))
         trial = surrogate.rounded().refit(
             _profiles(threat, candidates[kept], tried + unrated), config.sweeps
         )
@@ -117,7 +117,7 @@ class Objective:
         if self.weight:
             self.clean = clean.scores()
             self.unrated = threat.visible.toarray() == 0
-            self.weight /= max(1, np.count_nonzero(self.unrated))
+            self.weight /= max(1, int(np.count_nonzero(self.unrated)))
 
     def value(self, surrogate: Surrogate) -> float:
         value = surrogate.mean_score(self.targets)

@@ -89,17 +89,17 @@ def revadv(
     fakes, size = segment.craft(threat, rng), threat.filler_size
     surrogate = clean.refit(fakes, 10 * config.sweeps)
     objective = Objective(whole, config.list_length, config.width)
-    reached, *gradient = objective(surrogate)
-    worth = surrogate.presence_gradient(*gradient, config.gradient_sweeps)
+    reached, by_user, by_item = objective(surrogate)
+    worth = surrogate.presence_gradient(by_user, by_item, config.gradient_sweeps)
     n_exchanged = max(1, round(config.exchanged_share * size))
     for _ in history.steps(config.steps if threat.n_fakes and size else 0, "RevAdv"):
         tried = exchange(threat, fakes, *worth, surrogate.baseline, n_exchanged)
         trial = surrogate.rounded().refit(tried, config.sweeps)
-        value, *gradient = objective(trial)
+        value, by_user, by_item = objective(trial)
         stuck = value >= reached
         if not stuck:
             fakes, surrogate, reached = tried, trial, value
-            worth = surrogate.presence_gradient(*gradient, config.gradient_sweeps)
+            worth = surrogate.presence_gradient(by_user, by_item, config.gradient_sweeps)
         history.record(reached)
         if stuck and n_exchanged == 1:
             break
@@ -166,7 +166,7 @@ class Objective:
         # Whoever has fewer items left than the list is long has the target in it anyway.
         full = np.isfinite(ranked[everyone, last])
         counted = ~self.rated[:, self.targets] & full[:, None]
-        total = max(1, np.count_nonzero(counted))
+        total = max(1, int(np.count_nonzero(counted)))
         behind = scores[everyone, last][:, None] - scores[:, self.targets]
         missed = expit(behind / self.width) * counted
         pull = missed * (1 - missed) / (self.width * total)

@@ -31,6 +31,9 @@ class ClosedFormConfig(VicinityConfig):
     """The choices that are left when nothing iterates. Unknown names are refused."""
 
     k: int = Field(30, ge=1, description="neighbours")
+    neighbors: Literal["nearest", "random"] = Field(
+        "nearest", description="random: a control, k other users drawn at random for each user"
+    )
     unobserved_weight: float = Field(0.1, ge=0, le=1, description="ω of the vicinal loss")
     proximal_weight: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="λ, the pull back to the trained victim"
@@ -63,6 +66,7 @@ class ClosedFormRVD(VicinalDefense):
     """
 
     Config = ClosedFormConfig
+    config: ClosedFormConfig
 
     def __init__(self, victim: Victim, **choices):
         super().__init__(victim, **choices)

@@ -21,6 +21,7 @@ class LeastSupport(Served):
     """
 
     Config = LeastSupportConfig
+    config: LeastSupportConfig
     wraps_any = True
     predicts_stars = False
 

@@ -30,6 +30,8 @@ identical or more than d + 1, and ω may be 0 (step 1 changes nothing) or 1
 beside λ: hence a least λ.
 """
 
+from typing import Literal, overload
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -91,6 +93,16 @@ class VicinalRegression:
         self._decoder = np.column_stack([arrays["item_factors"], arrays["item_bias"]]).astype(dtype)
         self._ratings = ratings
         self._omega, self._lambda = float(unobserved_weight), float(proximal_weight)
+
+    @overload
+    def score(
+        self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: Literal[False] = False
+    ) -> np.ndarray: ...
+
+    @overload
+    def score(
+        self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def score(
         self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: bool = False

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 
 from rvdlib.defenses.vicinal_defense import VicinalDefense, VicinityConfig
-from rvdlib.models.base import DECODER, Objective, Parameters
+from rvdlib.models.base import DECODER, Objective
 from rvdlib.models.loss import Loss, Optimizer, Regularizer
 from rvdlib.threads import single_thread
 
@@ -28,10 +28,6 @@ from rvdlib.threads import single_thread
 class RVDConfig(VicinityConfig):
     """The choices that the paper leaves open. Unknown names are refused."""
 
-    neighbors: Literal["nearest", "random", "none"] = Field(
-        "nearest",
-        description="random, none: controls; the k rows of other users drawn at random, or no row",
-    )
     steps: int = Field(20, ge=0, description="of the optimiser, each on the whole vicinity")
     learning_rate: float = Field(0.01, gt=0)
     optimizer: Optimizer | None = Field(
@@ -51,6 +47,7 @@ class RVD(VicinalDefense):
     """A victim defended by RVD, as it is trained now: scores like one, and never changes it."""
 
     Config = RVDConfig
+    config: RVDConfig
 
     @property
     def loss(self) -> Loss:
@@ -108,7 +105,7 @@ class RVD(VicinalDefense):
             optimizer.zero_grad()
             total = objective(parameters)
             if config.proximal_weight:
-                moved = _squared_distance(moving, trained)
+                moved = sum(((moving[name] - trained[name]) ** 2).sum() for name in moving)
                 total = total + config.proximal_weight / n_rows * moved
             total.backward()
             with torch.no_grad():
@@ -116,7 +113,3 @@ class RVD(VicinalDefense):
                     moving[name].mul_(factor)
             optimizer.step()
         return {name: value.detach() for name, value in parameters.items()}
-
-
-def _squared_distance(moving: Parameters, trained: Parameters) -> torch.Tensor:
-    return sum(((value - trained[name]) ** 2).sum() for name, value in moving.items())

@@ -1,7 +1,7 @@
 """Whom RVD learns from: what its forms for victims have in common."""
 
 from functools import cached_property, partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,8 +17,9 @@ class VicinityConfig(Choices):
     """The choice of the neighbours. Unknown names are refused."""
 
     k: int = Field(10, ge=1, description="neighbours")
-    neighbors: Literal["nearest", "random"] = Field(
-        "nearest", description="random: a control, k other users drawn at random for each user"
+    neighbors: Literal["nearest", "random", "none"] = Field(
+        "nearest",
+        description="random, none: controls; the k rows of other users drawn at random, or no row",
     )
     distance: Literal["euclidean", "cosine", "inner_product", "profile_overlap"] = "euclidean"
     hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
@@ -37,7 +38,8 @@ class VicinityConfig(Choices):
 class VicinalDefense(Served):
     """A victim as it is trained now, and the vicinity of each of its users."""
 
-    Config = VicinityConfig
+    Config: ClassVar[type[VicinityConfig]] = VicinityConfig
+    config: VicinityConfig
 
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them.

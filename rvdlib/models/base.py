@@ -67,6 +67,7 @@ class Victim(ABC):
         parameters: name → tensor; ``item_factors`` (items, d) and ``item_bias`` (items,) are the
             decoder, every other one belongs to the encoder.
         train: (users, items) CSR that it was fitted on, stars divided by ``max_rating``.
+        inputs: (users, items) CSR that its encoder reads of ``train``, if it reads profiles.
         levels: the rating scale in stars, ascending.
         mean_rating: μ, the mean of ``train``'s ratings.
         validation_error: of the epoch that was kept: RMSE in stars, or −NDCG@50.
@@ -78,6 +79,7 @@ class Victim(ABC):
     constants: ClassVar[frozenset[str]] = frozenset()
     parameters: dict[str, torch.Tensor]
     train: sp.csr_matrix
+    inputs: sp.csr_matrix
     levels: np.ndarray
     mean_rating: float
     validation_error: float

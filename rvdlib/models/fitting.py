@@ -72,7 +72,6 @@ class EncoderVictim(Victim):
     """A victim whose latent vector is computed from the user's own ratings, trained by Adam."""
 
     Config = EncoderConfig
-    inputs: sp.csr_matrix
 
     @abstractmethod
     def initial_parameters(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:

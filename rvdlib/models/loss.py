@@ -54,8 +54,8 @@ class Loss:
         self, unobserved_weight: float | None = None, regularizer: Regularizer | None = None
     ) -> "Loss":
         """The same loss with another ω or regulariser; None: as it is."""
-        given = {"unobserved_weight": unobserved_weight, "regularizer": regularizer}
-        return replace(self, **{name: value for name, value in given.items() if value is not None})
+        omega = self.unobserved_weight if unobserved_weight is None else unobserved_weight
+        return replace(self, unobserved_weight=omega, regularizer=regularizer or self.regularizer)
 
     @property
     def weight_decay(self) -> float:

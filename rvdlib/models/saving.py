@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -37,6 +37,7 @@ FORMAT = 1
 _ENTRY = "rvdlib"
 _ROWS = ("data", "indices", "indptr")
 _ABOUT = {"victim", "config", "shape", "mean_rating", "validation_error"}
+V = TypeVar("V", bound="Victim")
 
 
 def save(victim: Victim, path: str | Path) -> None:
@@ -74,7 +75,7 @@ def save(victim: Victim, path: str | Path) -> None:
     write_atomically(path, safetensors.numpy.save(arrays, {_ENTRY: entry}))
 
 
-def load(kind: type[Victim], path: str | Path) -> Victim:
+def load(kind: type[V], path: str | Path) -> V:
     """:meth:`rvdlib.models.Victim.load`, of this class or one derived from it."""
     try:
         about, arrays = _read(Path(path))
@@ -86,7 +87,7 @@ def load(kind: type[Victim], path: str | Path) -> Victim:
         raise ValueError(f"{path}: {problem}") from error
 
 
-def _restored(kind: type[Victim], about: dict, arrays: dict[str, np.ndarray]) -> Victim:
+def _restored(kind: type[V], about: dict, arrays: dict[str, np.ndarray]) -> V:
     victim = kind(**about["config"])
     shapes = dict.fromkeys(f"train.{name}" for name in _ROWS) | {"levels": None}
     for name in shapes:
@@ -125,7 +126,7 @@ def _restored(kind: type[Victim], about: dict, arrays: dict[str, np.ndarray]) ->
     return victim
 
 
-def _named(kind: type[Victim]) -> list[type[Victim]]:
+def _named(kind: type[V]) -> list[type[V]]:
     """The class and those derived from it, as far as they have a name of their own."""
     own = [kind] if "name" in vars(kind) else []
     return own + [each for derived in kind.__subclasses__() for each in _named(derived)]

@@ -39,7 +39,8 @@ device of the model's parameters; only the CPU is tested.
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class FunctionalRVD:
         self._idle = self._decayed()
         everyone = torch.arange(n_users, device=self._device)
         with torch.no_grad(), single_thread():
-            latent = _private(model).latent
+            latent = partial(_Methods(_private(model)), "latent")
             factors = torch.cat([latent(block) for block in everyone.split(_BLOCK)])
         self._neighbors = NeighborSearch(
             factors.cpu().numpy(),
@@ -159,7 +160,7 @@ class FunctionalRVD:
         trained = {name: value.detach() for name, value in model.named_parameters()}
         moving = [f"model.{name}" for name in self.moving]
         if hasattr(model.model, "touched"):
-            places, data = model.model.touched(rows)
+            places, data = model("touched", rows)
             places = {f"model.{name}": at for name, at in places.items()}
         start = {name: trained[name][at] for name, at in places.items()}
         stack = start | {
@@ -197,7 +198,7 @@ class FunctionalRVD:
     def _optimizer(self, tensors: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
         config = self.config
         decay = 0.0 if config.regularizer == "none" else config.weight_decay
-        options = {"lr": config.learning_rate, "weight_decay": decay, "fused": True}
+        options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": decay, "fused": True}
         if config.optimizer == "sgd":  # where decoupled and coupled are the same
             return torch.optim.SGD(tensors, **options)
         kinds = {"decoupled": torch.optim.AdamW}
@@ -255,7 +256,7 @@ class _Methods(torch.nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, method: str, users: torch.Tensor) -> torch.Tensor:
+    def forward(self, method: str, users: torch.Tensor) -> Any:
         return getattr(self.model, method)(users)
 
 

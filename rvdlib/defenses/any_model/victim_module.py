@@ -5,7 +5,7 @@ Its encoder is read from :data:`rvdlib.defenses.engine.ENCODERS`. The products o
 weights are dense buffers: up to 3 × users × items numbers.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ class VictimModule(torch.nn.Module):
     """
 
     predicts_stars = True
+    weight: torch.Tensor
+    offset: torch.Tensor
 
     def __init__(
         self,
@@ -83,7 +85,8 @@ class VictimModule(torch.nn.Module):
 
     def _cell_regularizer(self, rows: Cells) -> torch.Tensor:
         """(B,) reg Σ_i (1 if v rated i, and ω) (‖p_v‖² + β_v² + ‖w_i‖² + b_i²)."""
-        known, of = self._parameters, self.encoder
+        of = self.encoder
+        known: dict[str | None, Any] = {name: getattr(self, name) for name in self._parameters}
         items = (known["item_factors"] ** 2).sum(1) + known["item_bias"] ** 2
         users = (known[of.own_factors][rows["users"]] ** 2).sum(1)
         if of.user_bias in known:

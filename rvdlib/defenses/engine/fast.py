@@ -16,7 +16,7 @@ number changes a score by a bit, nor who else is served by more than rounding.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class EncoderParts(NamedTuple):
     too.
     """
 
-    constants: Callable[[Victim], np.ndarray]  # α (users,)
+    constants: Callable[[Any], np.ndarray]  # α (users,) of a victim of the class
     profile_factors: str | None = None  # E
     own_factors: str | None = None  # P
     hidden_bias: str | None = None  # c
@@ -173,7 +173,8 @@ class FastRVD(RVD):
         except IndexError:
             decoder, _, ratings = self._arrays
             most = np.sort(np.diff(ratings.indptr))[-k:].sum()
-            space = workspace(decoder.factors.dtype, *decoder.factors.shape, k, most, descent)
+            n_items, size = decoder.factors.shape
+            space = workspace(decoder.factors.dtype, n_items, size, k, most, descent)
         yield space
         self._free.append(space)
 

@@ -25,14 +25,14 @@ A *row* is an item whose decoder or encoder row can move, numbered by when it is
 first; a *cell* is a rating of the vicinity.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 _USUAL_SIZE = 64  # d of a victim with the default embedding_size
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     # Nothing is allocated in here. Without reference counts a slice costs nothing.

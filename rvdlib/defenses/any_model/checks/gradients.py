@@ -30,7 +30,7 @@ def gradient_reaches_what_moves(subject: Subject):
 def gradients_are_finite(subject: Subject):
     """No NaN, no infinity."""
     for name, value in gradients_of(subject, subject.users).items():
-        if not torch.isfinite(value.to_dense()).all():
+        if value is not None and not torch.isfinite(value.to_dense()).all():
             raise Problem(
                 f"the gradient of row_loss for {name} is not finite, though the loss is: sqrt, norm "
                 "and log need room at zero, also in the branch that torch.where does not take"

@@ -71,7 +71,7 @@ class Subject:
 class _Whole(torch.nn.Module):
     """A model that does not say what is touched."""
 
-    def __init__(self, model: torch.nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.model = model
 
@@ -117,4 +117,4 @@ def state_of(thing: Any, path: str = "model", seen: set | None = None) -> Iterat
 
 
 def _digest(array: np.ndarray | torch.Tensor) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)

@@ -192,6 +192,8 @@ def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime
 
     options = {"unobserved_weight": omega, "steps": 8, "embedding_size": 32 if omega else 16}
     options |= {"copies": 2, "sweeps": 1, "gradient_sweeps": 2}
+    if omega:
+        options["reg"] = chosen["reg"]
     clean = target_hit_ratio(split.train)
     risen = target_hit_ratio(attacked(targets, **options)) - clean
     assert risen > 0.02

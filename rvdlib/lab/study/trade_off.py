@@ -13,14 +13,21 @@ from rvdlib.lab.study.claims import MAINTAINED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
-# Without silence it hears what RVD hears: form and silence are to be told apart.
-DEAF, HEARING = "closed form, ω = 0", "closed form, ω > 0"
+# What unobserved cells add is told apart from what the closed form does.
+OBSERVED_ONLY, WEIGHTED = "closed form, ω = 0", "closed form, ω > 0"
 SYMBOLS = {
     "k": "k",
     "proximal_weight": "λ",
     "unobserved_weight": "ω",
     "steps": "T",
     "learning_rate": "η",
+}
+# Choices that are no numbers, where they are not the default.
+NAMED = {
+    "include_user": {True: "own row"},
+    "optimizer": {"sgd": "SGD"},
+    "regularizer": {"decoupled": "decoupled", "none": "no regulariser"},
+    "scope": {"decoder": "decoder"},
 }
 LABEL = "trade-off of "
 
@@ -82,7 +89,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
         better in one and not worse in the other.
     """
     named = rows["defense"].str.removeprefix(LABEL)
-    deaf = rows["choices"].map(lambda choices: choices.get("unobserved_weight") == 0)
+    observed_only = rows["choices"].map(lambda choices: choices.get("unobserved_weight") == 0)
     chosen = [
         form in METHODS and choices == _chosen(regime, victim, form)
         for regime, victim, form, choices in zip(
@@ -90,8 +97,10 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
         )
     ]
     rows = rows.assign(
-        form=named.mask(named == CLOSED_FORM, deaf.map({True: DEAF, False: HEARING})),
-        choices=rows["choices"].map(_as_text),
+        form=named.mask(
+            named == CLOSED_FORM, observed_only.map({True: OBSERVED_ONLY, False: WEIGHTED})
+        ),
+        choices=rows["choices"].map(as_text),
         chosen=chosen,
     )
     found = []
@@ -179,6 +188,12 @@ def _undominated(points: pd.DataFrame) -> np.ndarray:
     return ~(no_better.all(axis=2) & worse.any(axis=2)).any(axis=1)
 
 
-def _as_text(choices: dict) -> str:
-    """``k 10, λ 0.3, ω 0.1``."""
-    return ", ".join(f"{SYMBOLS[name]} {value:g}" for name, value in choices.items())
+def as_text(choices: dict) -> str:
+    """``k 10, λ 0.3, ω 0.1``, and what is not the default: ``own row``."""
+    shown = [f"{SYMBOLS[name]} {value:g}" for name, value in choices.items() if name in SYMBOLS]
+    shown += [
+        NAMED[name][value]
+        for name, value in choices.items()
+        if name not in SYMBOLS and value in NAMED[name]
+    ]
+    return ", ".join(shown)

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.study import trade_off
-from rvdlib.lab.study.trade_off import CLOSED_FORM, DEAF, HEARING, LABEL, RVD
+from rvdlib.lab.study.trade_off import CLOSED_FORM, LABEL, OBSERVED_ONLY, RVD, WEIGHTED
+from rvdlib.lab.tuning.defense_search import SEARCH_FILE, candidates
+from rvdlib.strict_yaml import read_yaml
 
 SETTINGS = {
     "rating": {"attack": "random", "target_set": "unpopular"},
@@ -77,7 +79,7 @@ def rows(points, regime="rating", seeds=(0.0,)):
 
 def test_a_point_is_the_mean_over_seeds_with_its_interval():
     found = trade_off.points(rows([(0.8, 1.0), (0.2, 0.9)], seeds=(-0.1, 0.1)))
-    assert found["form"].tolist() == ["none", HEARING]
+    assert found["form"].tolist() == ["none", WEIGHTED]
     assert found["n"].tolist() == [2, 2]
     assert found["choices"].tolist() == ["", "k 1, λ 0.5"]
     assert found["thr"].tolist() == pytest.approx([0.8, 0.2])
@@ -140,19 +142,19 @@ def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chose
     found["choices"] = [{}, closed | {"unobserved_weight": 0.0}, closed, closed | {"k": 10}, paper]
     found.loc[4, "defense"] = LABEL + RVD
     points = trade_off.points(found)
-    assert points["form"].tolist() == ["none", DEAF, HEARING, HEARING, RVD]
+    assert points["form"].tolist() == ["none", OBSERVED_ONLY, WEIGHTED, WEIGHTED, RVD]
     assert points["chosen"].tolist() == [False, False, True, False, True]
     assert points["front"].tolist() == [False, True, False, True, True]
 
     closed, paper = trade_off.as_chosen(points).to_dict("records")
-    assert (closed["form"], closed["undefended"], closed["defended"]) == (HEARING, 0.8, 0.3)
+    assert (closed["form"], closed["undefended"], closed["defended"]) == (WEIGHTED, 0.8, 0.3)
     assert closed["change"] == pytest.approx(-0.1)
     assert (paper["form"], paper["defended"]) == (RVD, 0.6)
 
     (sentence,) = trade_off.reading(points)
     assert sentence.startswith("**MF, rating regime.** THR@50 undefended 0.800.")
-    assert f"{HEARING} 0.300 (-10.0 %); {RVD} 0.600 (-2.0 %)." in sentence
-    assert f"of so many points: {DEAF} 0.700 (of 1); {HEARING} none (of 2); " in sentence
+    assert f"{WEIGHTED} 0.300 (-10.0 %); {RVD} 0.600 (-2.0 %)." in sentence
+    assert f"of so many points: {OBSERVED_ONLY} 0.700 (of 1); {WEIGHTED} none (of 2); " in sentence
     assert sentence.endswith(f"{RVD} 0.600 (of 1).")
 
 
@@ -188,5 +190,13 @@ def test_each_victim_is_held_against_itself_undefended():
         trade_off.reading(points), ("MF", "CDAE"), ("0.200", "0.300"), ("-4.0", "+1.0"), strict=True
     ):
         assert sentence.startswith(f"**{victim}, rating regime.**")
-        assert f"change in accuracy: {HEARING} {thr} ({change} %). Best" in sentence
-        assert sentence.endswith(f"of so many points: {HEARING} {thr} (of 1).")
+        assert f"change in accuracy: {WEIGHTED} {thr} ({change} %). Best" in sentence
+        assert sentence.endswith(f"of so many points: {WEIGHTED} {thr} (of 1).")
+
+
+def test_what_the_defender_may_choose_has_a_text_of_its_own():
+    for name, form in read_yaml(SEARCH_FILE)["forms"].items():
+        tried = candidates(form)
+        texts = [trade_off.as_text(choices) for choices in tried]
+        assert len(set(texts)) == len(tried), name
+    assert trade_off.as_text({"k": 3, "include_user": True, "scope": "all"}) == "k 3, own row"

@@ -123,7 +123,8 @@ class Chain(Defense):
     """
 
     def __init__(self, *defenses: Defense):
-        self.defenses = defenses
+        inner = (each.defenses if isinstance(each, Chain) else (each,) for each in defenses)
+        self.defenses = defenses = tuple(each for some in inner for each in some)
         trainers = [each for each in defenses if each.overrides("fit")]
         if len(trainers) > 1:
             raise ValueError(

@@ -34,8 +34,11 @@ class ByHand:
             norms = np.sqrt((self.ratings**2).sum(1))
             self.inputs = self.ratings / np.maximum(norms, 1e-12)[:, None]
         elif self.name in ("AutoRec", "CDAE"):
-            self.alpha = np.where(counts, self.ratings.sum(1) / np.maximum(counts, 1), mean)
-            self.inputs = np.where(self.rated, self.ratings - self.alpha[:, None], 0)
+            left = np.where(self.rated, self.ratings - mean, 0)  # b_i, then b_u: damped by 5 zeros
+            left -= self.rated * (left.sum(0) / (self.rated.sum(0) + 5))
+            by_user = left.sum(1) / (counts + 5)
+            self.alpha = mean + by_user
+            self.inputs = left - self.rated * by_user[:, None]
 
     def encode(self, at, users):
         e, p, c, beta = NAMES[self.name]

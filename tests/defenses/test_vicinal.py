@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_formulas_in_numpy(victim, choices, scope):
     hand = ByHand(victim)
     for loss, user in itertools.product(LOSSES, (3, FAKE)):
         chosen = {**choices, **loss, "scope": scope}
-        rows = NeighborSearch(victim.user_factors(), 6)(np.array([user]))[0]
+        rows = NeighborSearch(victim.user_factors(), 6, ratings=victim.train)(np.array([user]))[0]
         scores = RVD(victim, k=6, steps=3, **chosen).score(np.array([user]))[0]
         after, before = (
             hand.score(hand.fine_tune(rows, steps=steps, **chosen), user) for steps in (3, 2)
@@ -126,7 +126,7 @@ def test_what_the_vicinity_does_not_rehearse_decays_for_everybody_alike(
     defense = RVD(victim, steps=5, unobserved_weight=0, regularizer=regularizer, **choices)
     decayed = defense.decayed()
     for user in (3, FAKE):
-        rows = NeighborSearch(victim.user_factors(), 2)(np.array([user]))[0]
+        rows = NeighborSearch(victim.user_factors(), 2, ratings=victim.train)(np.array([user]))[0]
         rated = np.diff(victim.train[rows].tocsc().indptr) > 0
         assert 0.05 < rated.mean() < 0.95
         tuned = defense.fine_tune(rows)
@@ -190,7 +190,7 @@ def test_no_step_is_no_defence_bit_by_bit(victim, optimizer, scope):
 @each_optimizer
 def test_of_the_data_term_alone_a_row_without_a_neighbours_rating_keeps_its_bits(victim, choices):
     choices = {**choices, "steps": 5, "regularizer": "none"}
-    rows = NeighborSearch(victim.user_factors(), 2)(np.array([3]))[0]
+    rows = NeighborSearch(victim.user_factors(), 2, ratings=victim.train)(np.array([3]))[0]
     rated = np.diff(victim.train[rows].tocsc().indptr) > 0
     assert 0.1 < rated.mean() < 0.9
     tuned = RVD(victim, unobserved_weight=0, **choices).fine_tune(rows)
@@ -332,7 +332,7 @@ def test_descent_on_the_decoder_ends_in_the_ridge_regression_of_each_item(
 
 def test_a_stronger_pull_ends_nearer_to_the_trained_victim(victim):
     victim, user = in_double(victim), 3
-    rows = NeighborSearch(victim.user_factors(), 6)(np.array([user]))[0]
+    rows = NeighborSearch(victim.user_factors(), 6, ratings=victim.train)(np.array([user]))[0]
     distances = []
     for pull in (4.0, 40.0, 2e6):
         tuned = descended(victim, user, rows, 0.1, pull)

@@ -61,6 +61,9 @@ def chosen_defenses(
             for name, form in chosen.items()
         }
     for name, rival in _read(RIVALS_FILE)[regime].items():
+        if "chain" in rival:
+            chosen[name] = {"chain": rival["chain"]}
+            continue
         choices = dict(rival.get("choices", {}))
         if rival["method"] == "unobserved_weight":
             others = victim_hyperparameters(dataset, "ranking", victim)

@@ -57,7 +57,9 @@ Changes = Annotated[dict[str, dict], Field()]  # there may be none
 
 # What a reading compares with must be there.
 AttacksAndNone = Annotated[Some[Attack], AfterValidator(partial(_with, ["none"]))]
-AttacksNoneAndRandom = Annotated[Some[Attack], AfterValidator(partial(_with, ["none", "random"]))]
+AttacksWithControls = Annotated[
+    Some[Attack], AfterValidator(partial(_with, ["none", "random", "low_clone"]))
+]
 CountsFromOne = Annotated[Some[Count], AfterValidator(partial(_with, [1]))]
 WholesFromZero = Annotated[Some[Whole], AfterValidator(partial(_with, [0]))]
 Guesses = Annotated[dict[str, dict], AfterValidator(partial(_with, ["vicinity"]))]

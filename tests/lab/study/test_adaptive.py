@@ -92,7 +92,7 @@ def measured():
             CLOSED_FORM: (0.0, 0.1, 0.3, 0.6),
             "cosine": (0.0, 0.1, 0.2, 0.1),
         }.items()
-        for attacker, value in zip(("none", "random", "clone", "vicinity"), values, strict=True)
+        for attacker, value in zip(("none", "random", "low_clone", "vicinity"), values, strict=True)
     }
     thr["cosine", "vicinity, knows cosine"] = 0.4
     return rows(thr, {"none": 1.0, RVD: 1.1, CLOSED_FORM: 1.05, "cosine": 0.9})
@@ -120,17 +120,17 @@ def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
     measured = measured.assign(hit_ratio=0.5, ndcg=0.2)
     table = adaptive.by_fakes(adaptive.summary(measured))
     assert len(table) == 2 * 3
-    row = table.loc["rating", CLOSED_FORM, "clone"]
+    row = table.loc["rating", CLOSED_FORM, "low_clone"]
     assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
 
 
-def test_the_sentences_compare_the_knowing_with_the_best_who_knows_nothing(measured):
+def test_the_sentences_compare_the_knowing_with_low_clones(measured):
     measured = measured.assign(victim="MF")
     judged = [claims.of_knowing(measured, "vicinity", form) for form in (RVD, CLOSED_FORM)]
     paper, closed, best = adaptive.reading(measured, adaptive.cures(measured), pd.concat(judged))
-    assert "knows nothing of RVD (clone), 0.805 [" in paper
-    assert "The latter adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
-    assert "The latter adds 0.300 [0.300, 0.300]" in closed
+    assert "under low clones, which know nothing of RVD, 0.805 [" in paper
+    assert "He adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
+    assert "He adds 0.300 [0.300, 0.300]" in closed
     assert "best cure.** cosine: THR@50 at most 0.405" in best
     assert "accuracy better by 10.0 [10.0, 10.0] %" in best
 

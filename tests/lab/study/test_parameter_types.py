@@ -58,7 +58,11 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.Changes, [{}, {"a": {}}], [{"a": 1}, []]),
         (types.Guesses, [{"vicinity": {}}], [{}, {"other": {}}]),
         (types.AttacksAndNone, [["none", "pga"]], [[], ["pga"], ["none", "none"], ["none", "x"]]),
-        (types.AttacksNoneAndRandom, [["none", "random"]], [["none"], ["random"]]),
+        (
+            types.AttacksWithControls,
+            [["none", "random", "low_clone"]],
+            [["none"], ["none", "random"], ["none", "low_clone"]],
+        ),
         (types.CountsFromOne, [[1, 3]], [[], [3], [0, 1]]),
         (types.WholesFromZero, [[0, 3]], [[], [3], [-1, 0]]),
         (types.Setting, [SETTING], [{}, SETTING | {"attack": "x"}, SETTING | {"more": 1}]),

@@ -84,6 +84,11 @@ def test_the_trained_part_of_a_chain_is_any_of_its_parts():
     assert not Chain(defense(RVD), defense(MostPopular)).trains
 
 
+def test_a_chain_in_a_chain_is_its_defences():
+    parts = RemoveDetected(), defense(ClosedFormRVD, k=5), defense(LeastSupport)
+    assert Chain(Chain(), Chain(*parts[:2]), parts[2]).defenses == parts
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -93,11 +98,6 @@ def test_the_trained_part_of_a_chain_is_any_of_its_parts():
         ([defense(LeastSupport), defense(DEFENSES["rvd"])], "FineTuning serves a trained victim"),
     ],
 )
-def test_a_chain_in_a_chain_is_its_defences():
-    parts = RemoveDetected(), defense(ClosedFormRVD, k=5), defense(LeastSupport)
-    assert Chain(Chain(), Chain(*parts[:2]), parts[2]).defenses == parts
-
-
 def test_what_cannot_follow_is_refused_before_anything_is_trained(parts, message):
     with pytest.raises(ValueError, match=message):
         Chain(*parts)

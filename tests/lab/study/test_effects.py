@@ -31,6 +31,7 @@ def row(attack, defense, thr, **others):
         "attack_options": {},
         "visible_share": 0.4,
         "filler_size": None,
+        "crafted_for": "targets",
         "target_set": "unpopular",
         "seed": 0,
         "evaluated_on": "test",

@@ -98,7 +98,7 @@ class _OtherWords(ast.NodeTransformer):
                         keyword.value = ast.Constant("something else")
             elif node.func.id.endswith("Error"):
                 node.args = [ast.Constant("something else")]
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        elif isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):
             node.value = ast.Constant("Something else.")
         return node
 

@@ -213,7 +213,10 @@ def test_every_addition_is_in_the_figures_with_a_colour_of_its_own(rows):
     for figure, names in (
         (effect_plots.target_hit_ratios(levels, falls), {"undefended", "not attacked", *CHAINS}),
         (effect_plots.accuracy_changes(gains), set(CHAINS)),
-        (attack_plots.attack_effects(thr.assign(crafted_for="targets")), {"MF", TopOnly.name}),
+        (
+            attack_plots.attack_effects(thr.assign(crafted_for="targets")),
+            {f"crafted for its targets, {victim}" for victim in ("MF", TopOnly.name)},
+        ),
     ):
         (legend,) = figure.legends
         assert {text.get_text() for text in legend.get_texts()} == names

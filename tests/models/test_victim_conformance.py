@@ -240,6 +240,8 @@ def test_any_scale_is_divided_by_its_top(kind, levels):
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
 @pytest.mark.parametrize("name", VICTIMS)
 def test_a_victim_that_has_not_learned_warns_of_it_with_both_numbers(name, regime, real_split):
+    if (name, regime) == ("PlainMF", "ranking"):
+        pytest.skip("one sweep of least squares is enough to rank by popularity")
     untrained = {"epochs": 1, "learning_rate": 1e-9, "initial_std": 1, "reg": 1e6 * (name == "MF")}
     victim = VICTIMS[name](unobserved_weight=0.2 * (regime == "ranking"), **untrained)
     arguments = real_split.train, real_split.validation, real_split.ratings.levels

@@ -53,8 +53,10 @@ def ridge_scores(defended: ClosedFormRVD, user: int, rows: np.ndarray) -> np.nda
     members = np.append(rows, user)
     with torch.no_grad():
         offsets, factors = (part.numpy() for part in victim.encode(victim.parameters, members))
-    latent = np.column_stack([factors, np.ones(len(members))])
-    decoder = np.column_stack([victim.parameters[name].numpy() for name in DECODER])
+    biased = "item_bias" not in victim.constants
+    latent = np.column_stack([factors, np.ones(len(members))]) if biased else factors
+    decoder = [victim.parameters[name].numpy() for name in DECODER[: 1 + biased]]
+    decoder = np.column_stack(decoder)
     scores = latent @ decoder.T + offsets[:, None]
     ratings = victim.train[rows]
     target = ratings.toarray().astype(np.float64)

@@ -241,7 +241,7 @@ def as_text(report: dict) -> str:
         f"{r['items']:,} items, {r['embedding_size']} factors",
         f"closed form: k = {closed['k']}, λ = {closed['proximal_weight']:g}, "
         f"ω = {closed['unobserved_weight']:g}",
-        f"loops: k = {loop['k']}, {loop['steps']} steps of {loop['optimizer'].title()} by "
+        f"loops: k = {loop['k']}, {loop['steps']} steps of {(loop['optimizer'] or 'adam').title()} by "
         f"{loop['learning_rate']:g}, all parameters; or the decoder alone, with the closed form's "
         "k and ω",
         f"{r['threads']} of {r['cpu']}'s threads: {r['matmul_gflops']:.0f} GFLOP/s in a matrix "

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from filelock import FileLock
 from rvdlib import paths
 from rvdlib.cli.study import study
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.ledger import CLAIMS_FILE
 from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
 from rvdlib.lab.runner.plan import load_profile
 from rvdlib.lab.runner.records import StudyRecords
@@ -247,6 +249,7 @@ def two_slow(project, make_notebook):
     for name, code in (("01_quick", "print(k)"), ("02_slow", textwrap.dedent(WAIT))):
         make_notebook(project / "notebooks" / f"{name}.ipynb", code)
     (project / "params" / "tiny.yml").write_text("{01_quick: {}, 02_slow: {}}")
+    shutil.copy(CLAIMS_FILE, project / "params")
     started = []
 
     def start(interrupts):
@@ -272,6 +275,7 @@ def test_a_study_runs_where_the_home_cannot_be_written(project, make_notebook, h
     code = "from pathlib import Path\nimport matplotlib.pyplot, rvdlib.paths\nprint(Path.home())"
     make_notebook(project / "notebooks" / "01_home.ipynb", code)
     (project / "params" / "tiny.yml").write_text("01_home: {}")
+    shutil.copy(CLAIMS_FILE, project / "params")
     (project / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "default_int_handler"],

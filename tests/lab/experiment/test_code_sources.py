@@ -198,7 +198,7 @@ def test_what_stands_outside_of_the_package_counts_by_its_file():
     class Mine:
         pass
 
-    assert set(code(PACKAGE, [Mine])) > {*code(PACKAGE, []), "test_sources.py"}
+    assert set(code(PACKAGE, [Mine])) > {*code(PACKAGE, []), "test_code_sources.py"}
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ class Chain(Defense):
 
     def __init__(self, *defenses: Defense):
         inner = (each.defenses if isinstance(each, Chain) else (each,) for each in defenses)
-        self.defenses = defenses = tuple(each for some in inner for each in some)
+        self.defenses: tuple[Defense, ...] = tuple(each for some in inner for each in some)
+        defenses = self.defenses
         trainers = [each for each in defenses if each.overrides("fit")]
         if len(trainers) > 1:
             raise ValueError(

@@ -442,10 +442,11 @@ def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
     rows, target = defended.vicinity(np.array([7]))[0], 11
     double = agreement.in_double(victim)
     offsets, factors = (part.numpy() for part in double.encode(double.parameters, rows))
-    latent = np.column_stack([factors, np.ones(4)])
-    decoder = np.append(
-        double.parameters["item_factors"][target].numpy(), double.parameters["item_bias"][target]
-    )
+    biased = "item_bias" not in victim.constants
+    latent = np.column_stack([factors, np.ones(4)][: 1 + biased])
+    decoder = double.parameters["item_factors"][target].numpy()
+    if biased:
+        decoder = np.append(decoder, double.parameters["item_bias"][target])
     observed = victim.train[rows][:, [target]].toarray().ravel()
     weight = np.where(observed > 0, 1, 0.2)
     goal = np.where(observed > 0, observed, double.unobserved_target(rows).numpy()) - offsets
@@ -455,11 +456,12 @@ def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
 
     own_offset, own = (part.numpy() for part in double.encode(double.parameters, np.array([7])))
     solved = np.linalg.solve(
-        latent.T @ (weight[:, None] * latent) + 0.7 * np.eye(5),
+        latent.T @ (weight[:, None] * latent) + 0.7 * np.eye(len(decoder)),
         latent.T @ (weight * goal) + 0.7 * decoder,
     )
     assert np.abs(gradient(solved)).max() < 1e-12
-    expected = (own_offset[0] + np.append(own[0], 1) @ solved) * victim.max_rating
+    own = np.append(own[0], np.ones(biased))
+    expected = (own_offset[0] + own @ solved) * victim.max_rating
     assert ridge_scores(defended, 7, rows)[target] == pytest.approx(expected, abs=1e-12)
 
 

@@ -460,7 +460,7 @@ def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
         latent.T @ (weight * goal) + 0.7 * decoder,
     )
     assert np.abs(gradient(solved)).max() < 1e-12
-    own = np.append(own[0], np.ones(biased))
+    own = np.append(own[0], [1] * biased)
     expected = (own_offset[0] + own @ solved) * victim.max_rating
     assert ridge_scores(defended, 7, rows)[target] == pytest.approx(expected, abs=1e-12)
 

@@ -24,6 +24,19 @@ def test_what_it_shows_of_the_results_is_what_they_say(marker):
     assert readme.between(README, marker) == readme.generated()[marker]
 
 
+def test_what_it_says_of_the_lift_that_is_removed_is_what_03_found():
+    table = readme.read_table(paths.RESULTS / "quick" / "03_robustness.csv")
+    removed = table[(table["metric"] == "lift_removed") & (table["regime"] == "rating")]
+    removed = removed.set_index(["defense", "attack"])["mean"]
+    attacks = ["random", "clone", "low_clone"]
+    for attack, said in zip(
+        attacks, (1 / 2, 1 / 4, 1 / 10), strict=True
+    ):  # half, a quarter, a tenth
+        assert removed["RVD", attack] == pytest.approx(said, abs=0.06)
+    shares = [round(100 * removed["closed form", attack]) for attack in attacks]
+    assert "removes {}, {} and {} % of it".format(*shares) in README
+
+
 SAVED = re.compile(r"tables\.(?:save|kept)\((?:[^()]|\([^()]*\))*?profile, \"(\w+)\"\)")
 
 

@@ -20,6 +20,7 @@ from pydantic import Field
 from rvdlib import metrics
 from rvdlib.data import HeldOut
 from rvdlib.models.base import DECODER, Parameters, Victim, VictimConfig
+from rvdlib.models.reference import ndcg_error
 from rvdlib.models.sparse_ops import sampled_product
 
 
@@ -48,12 +49,11 @@ class EarlyStopping:
         """What validation says: RMSE in stars (rating regime) or −NDCG@50 (ranking regime)."""
         users, items, stars = self.validation
         if self.victim.ranking:
-            gained = 0.0
-            for block in np.array_split(np.arange(len(users)), 1 + len(users) // 1024):
-                scores = self.victim.forward(parameters, users[block]).numpy()
-                ranks = metrics.ranks(scores, self.victim.train[users[block]], items[block, None])
-                gained += metrics.gains(ranks, 50).sum()
-            return -gained / len(users)
+            return ndcg_error(
+                lambda asked: self.victim.forward(parameters, asked).numpy(),
+                self.victim.train,
+                self.validation,
+            )
         distinct, row = np.unique(users, return_inverse=True)
         offset, factors = self.victim.encode(parameters, distinct)
         weights, bias = (parameters[name][torch.tensor(items)] for name in DECODER)

@@ -4,6 +4,7 @@ Neither predicts ratings, so neither has an RMSE; there, biases are to be beaten
 says what either reaches on validation.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -105,6 +106,18 @@ class Comparison(NamedTuple):
         )
 
 
+def ndcg_error(
+    score: Callable[[np.ndarray], np.ndarray], train: sp.csr_matrix, validation: HeldOut
+) -> float:
+    """−NDCG@50 on ``validation`` of what gives users (B,) scores (B, items); ``train``: what is seen."""
+    users, items, _ = validation
+    gained = 0.0
+    for block in np.array_split(np.arange(len(users)), 1 + len(users) // 1024):
+        ranks = metrics.ranks(score(users[block]), train[users[block]], items[block, None])
+        gained += metrics.gains(ranks, 50).sum()
+    return float(-gained / len(users))
+
+
 def simplest(
     train: sp.csr_matrix, validation: HeldOut, levels: np.ndarray, *, ranking: bool
 ) -> tuple[str, str, float]:
@@ -115,12 +128,8 @@ def simplest(
     """
     users, items, stars = validation
     if ranking:
-        popularity, gained = Popularity().fit(train), 0.0
-        for block in np.array_split(np.arange(len(users)), 1 + len(users) // 1024):
-            scores = popularity.score(users[block])
-            ranks = metrics.ranks(scores, train[users[block]], items[block, None])
-            gained += metrics.gains(ranks, 50).sum()
-        return popularity.name, "NDCG@50", float(-gained / len(users))
+        popularity = Popularity().fit(train)
+        return popularity.name, "NDCG@50", ndcg_error(popularity.score, train, validation)
     predicted = Biases().fit(train).predict(users, items)
     error = np.sqrt(metrics.squared_errors(predicted, stars, levels).mean())
     return Biases.name, "RMSE", float(error)

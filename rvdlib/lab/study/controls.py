@@ -15,7 +15,7 @@ import pandas as pd
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Scenario
-from rvdlib.lab.statistics import summarise
+from rvdlib.lab.statistics import Interval, paired, t_interval
 from rvdlib.lab.study.attack_effects import KNOWING, OPTIMISING, SETTING
 from rvdlib.lab.study.tables import format_interval
 
@@ -41,16 +41,15 @@ def gains(rows: pd.DataFrame, swapped: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row per setting, victim, attack and ``control``: metric (``gain``), mean, low, high, n.
     """
-    keys = [*SETTING, "victim", "seed"]
-    own = rows[rows["attack"].isin(swapped["attack"])]
-    low = rows[rows["attack"] == LOW_CLONE].drop(columns="attack")
-    pairs = {
-        SWAPPED: own.merge(swapped, on=[*keys, "attack"], suffixes=("", "_control")),
-        LOW_CLONE: own.merge(low, on=keys, suffixes=("", "_control")),
-    }
-    found = pd.concat([pair.assign(control=control) for control, pair in pairs.items()])
-    found["gain"] = found["target_hit_ratio"] - found["target_hit_ratio_control"]
-    return summarise(found, [*SETTING, "victim", "attack", "control"], ["gain"])
+    where, own = [*SETTING, "victim"], rows[rows["attack"].isin(swapped["attack"])]
+    low = dict(list(rows[rows["attack"] == LOW_CLONE].groupby(where)))
+    crafted = dict(list(swapped.groupby([*where, "attack"])))
+    found = [
+        (*key, control, "gain", *t_interval(paired(here, beside[key[:n]], "target_hit_ratio")))
+        for control, beside, n in ((SWAPPED, crafted, 4), (LOW_CLONE, low, 3))
+        for key, here in own.groupby([*where, "attack"], sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*where, "attack", "control", "metric", *Interval._fields])
 
 
 def reading(table: pd.DataFrame) -> list[str]:

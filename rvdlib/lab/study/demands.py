@@ -17,10 +17,10 @@ from rvdlib.strict_yaml import read_yaml
 PUBLISHED_FILE = paths.PARAMS / "published.yml"
 METRICS = ("rmse_holdout", "hit_ratio", "ndcg", "rmse")
 JUDGED_BY = {"rating": "rmse_holdout", "ranking": "hit_ratio"}
-# The simplest recommender of a regime, and by what it is compared: metric → whether less is better.
+# The simplest recommender of a regime, and by what it is compared.
 TASKS = {
-    "rating": (Biases.name, {"rmse": True, "rmse_holdout": True}),
-    "ranking": (Popularity.name, {"hit_ratio": False, "ndcg": False}),
+    "rating": (Biases.name, ["rmse", "rmse_holdout"]),
+    "ranking": (Popularity.name, ["hit_ratio", "ndcg"]),
 }
 
 
@@ -79,9 +79,9 @@ def beaten(rows: pd.DataFrame) -> pd.DataFrame:
         victims = here[here["system"].isin(VICTIMS)]
         for (dataset, system), own in victims.groupby(["dataset", "system"], sort=False):
             own = own.set_index(["dataset", "seed"])
-            for metric, less_is_better in metrics.items():
-                gained = own[metric] - simplest[metric].reindex(own.index)
-                seeds = own.index[gained > 0 if less_is_better else gained < 0]
+            for metric in metrics:
+                gained = BETTER[metric] * (own[metric] - simplest[metric].reindex(own.index))
+                seeds = own.index[gained < 0]
                 about = {"dataset": dataset, "regime": regime, "system": system, "metric": metric}
                 about |= {"seeds": seeds.get_level_values("seed").tolist(), "n": len(own)}
                 found += [about | {"reference": reference}] if len(seeds) else []

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
 from rvdlib.lab.statistics import BETTER
 
@@ -25,8 +26,7 @@ def save(frame: pd.DataFrame, profile: str, name: str) -> None:
 def kept(frame: pd.DataFrame, profile: str, name: str) -> pd.DataFrame:
     """:func:`save`, and the table as it is kept: what a figure must be drawn from to stay, too."""
     save(frame, profile, name)
-    path = paths.RESULTS / profile / f"{name}.csv"
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return read_table(paths.RESULTS / profile / f"{name}.csv")
 
 
 def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> str:

@@ -8,7 +8,7 @@ what is done at inference alone share one trained victim.
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib import attacks
-from rvdlib.data import Split, leave_one_out, load_dataset
+from rvdlib.data import Split
 from rvdlib.defenses import DEFENSES, Chain, Defense, defense
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.exposure import exposure, fake_share, vicinity_of
@@ -25,6 +25,7 @@ from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.experiment.trained import beaten_by, learning_is_not_asked_for
 from rvdlib.models import VICTIMS, Victim
@@ -70,7 +71,9 @@ class Scenario(BaseModel):
     )
     target_set: Literal["unpopular", "middling", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
-    evaluated_on: Literal["test", "validation"] = "test"
+    evaluated_on: Literal["test", "validation"] = Field(
+        "test", description="validation: to choose by, without the test ratings of any table"
+    )
 
     @property
     def poison(self) -> dict:
@@ -84,6 +87,7 @@ class Scenario(BaseModel):
             "crafted_for",
             "target_set",
             "seed",
+            "evaluated_on",
         }
         return {**self.model_dump(include=known), "options": self.attack_options}
 
@@ -270,7 +274,4 @@ def _fingerprint(cell: Cell) -> Fingerprint:
     return cell_fingerprint("lab/experiment/cells.py", scenario.dataset, used)
 
 
-@functools.lru_cache(maxsize=4)
-def _split(dataset: str, seed: int, evaluated_on: str) -> Split:
-    split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
-    return split if evaluated_on == "test" else replace(split, test=split.validation)
+_split = functools.lru_cache(maxsize=4)(split_of_seed)

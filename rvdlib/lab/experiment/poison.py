@@ -20,8 +20,9 @@ from rvdlib import attacks, paths
 from rvdlib.arguments import check_one_of
 from rvdlib.attacks.frozen import FrozenPoison, texts
 from rvdlib.attacks.history import History
-from rvdlib.data import Ratings, Split, leave_one_out, load_dataset
+from rvdlib.data import Ratings, Split
 from rvdlib.lab.experiment.fingerprint import cell_fingerprint
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
@@ -35,16 +36,18 @@ def aim(
     filler_size: int | None = None,
     visible_share: float = 0.4,
     target_set: str = "unpopular",
+    evaluated_on: str = "test",
 ) -> tuple[Split, ThreatModel, np.random.Generator]:
     """The split, what the attacker knows and may do, and his random stream: those of the study.
 
     Whom he sees does not depend on his attack, so that attacks are compared on the same users.
+    ``evaluated_on``: see :func:`~rvdlib.lab.experiment.splits.split_of_seed`.
 
     Raises:
         ValueError: for an unknown attack, data set or target set, or a value out of range.
     """
     check_one_of("attack", attack, attacks.ATTACKS)
-    split = leave_one_out(load_dataset(dataset), stream(seed, "split"))
+    split = split_of_seed(dataset, seed, evaluated_on)
     targets = draw_targets(split, target_set, stream(seed, "targets", target_set))
     threat = build_threat_model(
         split,

@@ -8,12 +8,13 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.data import Split, leave_one_out, load_dataset
+from rvdlib.data import Split
 from rvdlib.defenses.detection import detection_auc, pca_suspicion
 from rvdlib.lab.experiment.cells import Scenario
 from rvdlib.lab.experiment.fingerprint import cell_fingerprint
 from rvdlib.lab.experiment.parallel import Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.seeding import stream
 from rvdlib.threat_model import draw_targets
@@ -69,7 +70,7 @@ def _rows(scenarios: list[Scenario]) -> Iterator[dict]:
 
 def _row(scenario: Scenario) -> dict:
     row = scenario.model_dump(include=set(KEPT))
-    split = leave_one_out(load_dataset(scenario.dataset), stream(scenario.seed, "split"))
+    split = split_of_seed(scenario.dataset, scenario.seed)
     if scenario.attack == "none":
         targets = draw_targets(
             split, scenario.target_set, stream(scenario.seed, "targets", scenario.target_set)

@@ -3,10 +3,11 @@
     python -m rvdlib.lab.tuning.defense_search
 
 The defender has validation items, and can attack himself: random-profile fakes that promote random
-targets, with seeds that no table uses (a table may report an attack of the same family). Of all choices whose validation accuracy (RMSE in the rating
-regime, NDCG@50 in the ranking regime) is within the budget of the undefended victim's, the one with
-the lowest target hit ratio under the simulated attack is taken; if none is within, the most
-accurate one. Space and rule are in ``params/defense_search.yml``, every trial in
+targets, with seeds that no table uses (a table may report an attack of the same family). The test
+ratings of all tables are taken out beforehand. Of all choices whose validation accuracy (RMSE in
+the rating regime, NDCG@50 in the ranking regime) is within the budget of the undefended victim's,
+the one with the lowest target hit ratio under the simulated attack is taken; if none is within, the
+most accurate one. Space and rule are in ``params/defense_search.yml``, every trial in
 ``results/search/defenses.csv``, what was chosen in ``params/defenses.yml``.
 """
 

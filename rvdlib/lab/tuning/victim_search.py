@@ -12,28 +12,25 @@ written to ``params/victims.yml``.
 """
 
 import time
-from dataclasses import replace
 
 import click
 import joblib
-import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import scipy.stats
 import yaml
 from sklearn.model_selection import ParameterSampler
 from tqdm import tqdm
 
 from rvdlib import paths
-from rvdlib.data import Ratings, leave_one_out, load_dataset
+from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE
+from rvdlib.lab.experiment.splits import without_test_ratings
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import parse_yaml, read_yaml
 from rvdlib.threads import single_thread
 
 REGIMES = ("rating", "ranking")
-TABLE_SEEDS = range(10)  # no table has another
 FIRST_SEED = 1001  # this one and those after it stand in no table
 LOGS = paths.RESULTS / "search" / "victims"
 
@@ -47,18 +44,6 @@ def _distributions(space: dict[str, list]) -> dict:
 
 def _rounded(value):
     return float(f"{value:.2g}") if isinstance(value, float) else value
-
-
-def without_test_ratings(ratings: Ratings) -> Ratings:
-    """What is left when nobody may see the test items of any table's leave-one-out split."""
-    tests = [leave_one_out(ratings, stream(seed, "split")).test for seed in TABLE_SEEDS]
-    users, items = (
-        np.concatenate([getattr(test, of) for test in tests]) for of in ("users", "items")
-    )
-    tested = sp.csr_matrix((np.ones(len(users)), (users, items)), shape=ratings.matrix.shape) > 0
-    kept = sp.csr_matrix(ratings.matrix - ratings.matrix.multiply(tested), dtype=np.float32)
-    kept.eliminate_zeros()
-    return replace(ratings, matrix=kept)
 
 
 def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits: int) -> dict:

@@ -14,10 +14,11 @@ from papermill import inspect_notebook
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
+from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.runner.plan import PROFILES
 from rvdlib.lab.tuning import defense_search as module
 from rvdlib.lab.tuning.defense_search import REGIMES, SEARCH_FILE, candidates, choose, trial_cells
-from rvdlib.lab.tuning.victim_search import FIRST_SEED, TABLE_SEEDS
+from rvdlib.lab.tuning.victim_search import FIRST_SEED
 from rvdlib.models import VICTIMS
 
 SEARCH = yaml.safe_load(SEARCH_FILE.read_text())

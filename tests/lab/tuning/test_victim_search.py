@@ -10,6 +10,7 @@ import yaml
 from rvdlib import paths
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE, victim_hyperparameters
+from rvdlib.lab.experiment.splits import TABLE_SEEDS, without_test_ratings
 from rvdlib.lab.tuning import victim_search
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
@@ -166,7 +167,7 @@ def test_a_trial_is_a_mean_over_seeds_of_its_own(folder, monkeypatch):
     monkeypatch.setattr(victim_search, "stream", noting)
     one, two = (victim_search._trial("any", "rating", "MF", TINY, splits=n) for n in (1, 2))
     own = {victim_search.FIRST_SEED, victim_search.FIRST_SEED + 1}
-    assert set(seeds) == own | set(victim_search.TABLE_SEEDS)
+    assert set(seeds) == own | set(TABLE_SEEDS)
     assert one["validation_error"] != two["validation_error"]
 
 
@@ -198,7 +199,7 @@ def test_a_trial_never_sees_a_rating_that_a_table_tests_on(folder, monkeypatch, 
     monkeypatch.setattr(model, "fit", noting)
     victim_search._trial("any", regime, "MF", TINY, splits=2)
     assert len(seen) == 4
-    for seed in victim_search.TABLE_SEEDS:
+    for seed in TABLE_SEEDS:
         test = leave_one_out(ratings, stream(seed, "split")).test
         tested = set(zip(test.users.tolist(), test.items.tolist(), strict=True))
         assert tested
@@ -206,8 +207,8 @@ def test_a_trial_never_sees_a_rating_that_a_table_tests_on(folder, monkeypatch, 
 
 
 def test_all_other_ratings_are_searched_on_as_they_are(ratings):
-    left = victim_search.without_test_ratings(ratings)
-    tests = [leave_one_out(ratings, stream(s, "split")).test for s in victim_search.TABLE_SEEDS]
+    left = without_test_ratings(ratings)
+    tests = [leave_one_out(ratings, stream(s, "split")).test for s in TABLE_SEEDS]
     expected = ratings.matrix.toarray()
     for test in tests:
         expected[test.users, test.items] = 0

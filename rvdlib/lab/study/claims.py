@@ -24,8 +24,8 @@ that lacks one of them, as popularity has no RMSE, is not measured.
 
 **The attacks of C1 to C4** are those of the literature: low clones, which are ours, are left out.
 
-**The lift removed (C1, C4)** is pooled: the lifts of all victims and attacks of a seed are added up
-before they are compared, so that a small one counts as little as it is.
+**The lift removed (C1, C4)** is pooled: the lifts of all attacks of a seed (C4: and of both victims)
+are added up before they are compared, so that a small one counts as little as it is.
 
 **The best k (C12)** is looked for inside the range on the other seeds, so that none chooses what it
 tests, and must beat each end.
@@ -193,12 +193,12 @@ def _of_defense(attacked: pd.DataFrame, defense: str) -> dict[str, list[Part]]:
     parts = {"C1": [], "C2": [], "C4": []}
     for key, here in attacked[attacked["defense"] == defense].groupby(SETTING, sort=False):
         where = _named(SETTING, key) | {"defense": defense}
-        parts["C1"].append(Part(where, {"": effects.removed(here)}))
         parts["C4"].append(Part(where, {"": _deep_less_shallow(here, effects.removed)}))
         bare = attacked[attacked["defense"] == UNDEFENDED]
         bare = bare[(bare["regime"] == key[0]) & (bare["target_set"] == key[1])]
         for victim, own in here.groupby("victim", sort=False):
-            its = bare[bare["victim"] == victim]
+            its, named = bare[bare["victim"] == victim], where | {"victim": victim}
+            parts["C1"].append(Part(named, {"": effects.removed(own)}))
             changes = {
                 f"relative change of {shown}, positive is better": BETTER[metric]
                 * paired(own, its, metric, relative=True)
@@ -206,7 +206,7 @@ def _of_defense(attacked: pd.DataFrame, defense: str) -> dict[str, list[Part]]:
             }
             if any(change.isna().all() for change in changes.values()):
                 changes = {name: change * np.nan for name, change in changes.items()}
-            parts["C2"].append(Part(where | {"victim": victim}, changes))
+            parts["C2"].append(Part(named, changes))
     return parts
 
 

@@ -128,11 +128,11 @@ def verdict_of(rows, claim):
     return claims.of_effects(rows).set_index("id").loc[[claim], "overall"].iloc[0]
 
 
-def test_each_claim_stands_once_for_each_setting_and_accuracy_for_each_victim_too():
+def test_each_claim_stands_once_for_each_setting_or_victim_in_it():
     rows = pd.concat([cells("rating"), cells("ranking")])
     found = claims.of_effects(rows)
     assert found.columns.tolist() == PART
-    assert found["id"].tolist() == ["C1"] * 2 + ["C2"] * 8 + ["C3"] * 2 + ["C4"] * 2
+    assert found["id"].tolist() == ["C1"] * 8 + ["C2"] * 8 + ["C3"] * 2 + ["C4"] * 2
     assert not found.duplicated(["id", "regime", "victim"]).any()
     assert set(found.loc[found["id"] == "C3", "defense"]) == {"none"}
     assert set(found.loc[found["id"] != "C3", "defense"]) == {RVD}
@@ -150,7 +150,7 @@ def test_a_reader_sees_intervals_as_text_and_no_empty_column():
         "verdict",
         "overall",
     ]
-    assert table.loc["C1", "measured"] == "0.500 [0.500, 0.500]"
+    assert set(table.loc["C1", "measured"]) == {"0.500 [0.500, 0.500]"}
 
 
 def test_other_defences_are_asked_in_a_table_of_their_own():
@@ -158,7 +158,7 @@ def test_other_defences_are_asked_in_a_table_of_their_own():
     assert set(claims.of_effects(rows)["defense"]) == {"none", RVD}
     others = claims.others(rows)
     assert set(others["defense"]) == {"closed form"}
-    assert others["id"].tolist() == ["C1"] + ["C2"] * 4 + ["C4"]
+    assert others["id"].tolist() == ["C1"] * 4 + ["C2"] * 4 + ["C4"]
     assert others["verdict"].tolist()[0] == NO
     assert claims.others(cells()).columns.tolist() == PART
 
@@ -169,12 +169,20 @@ def test_the_lift_removed_is_held_to_a_fifth(removed, verdict):
 
 
 def test_lifts_are_added_up_before_they_are_compared():
-    # Three lifts that hardly are any, wholly removed, and one of 0.9, of which a tenth is.
-    lift = {"MF": 0.9, "NSVD": 0.02, "AutoRec": 0.02, "CDAE": 0.02}
-    removed = {"MF": 0.1, "NSVD": 1.0, "AutoRec": 1.0, "CDAE": 1.0}
-    found = claims.of_effects(cells(lift=lift, removed=removed)).set_index("id")
-    assert found.loc["C1", "value"] == pytest.approx(0.15 / 0.96)
-    assert found.loc["C1", "verdict"] == NO
+    # A lift that hardly is any, wholly removed, and one of 0.9, of which a tenth is.
+    small, large = cells(lift=0.02, removed=1.0), cells(lift=0.9, removed=0.1)
+    rows = pd.concat([small.replace({"attack": {"average": "bandwagon"}}), large])
+    found = claims.of_effects(rows).set_index("id")
+    assert found.loc["C1", "value"].tolist() == pytest.approx([0.11 / 0.92] * 4)
+    assert set(found.loc["C1", "verdict"]) == {NO}
+
+
+def test_each_victim_has_its_own_lift_removed():
+    removed = {"MF": 0.1, "NSVD": 1.0, "AutoRec": 0.5, "CDAE": 0.0}
+    found = claims.of_effects(cells(removed=removed)).query("id == 'C1'").set_index("victim")
+    assert found["value"].to_dict() == pytest.approx(removed)
+    assert found["verdict"].to_dict() == {"MF": NO, "NSVD": YES, "AutoRec": YES, "CDAE": NO}
+    assert set(found["overall"]) == {"partly"}
 
 
 def test_a_lift_that_is_none_is_not_measured():
@@ -237,7 +245,7 @@ def test_a_comparison_without_one_side_is_not_measured(victims):
     rows = cells()
     found = claims.of_effects(rows[rows["victim"].isin(victims)]).set_index("id")
     assert found.loc[["C3", "C4"], "verdict"].tolist() == [NONE] * 2
-    assert found.loc["C1", "verdict"] == YES
+    assert set(found.loc[["C1"], "verdict"]) == {YES}
 
 
 BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}

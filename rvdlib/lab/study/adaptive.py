@@ -42,8 +42,8 @@ def cells(
     Args:
         target_sets: regime → what is promoted in it.
         attacks: that know nothing of the defence; ``none`` among them.
-        guesses: name → choices of RVD that the knowing attacker believes in; an empty guess is the
-            truth.
+        guesses: name → choices that the knowing attacker believes in, where they are not the truth:
+            that of RVD where he faces RVD, else that of the closed form.
         cures: name → what a cure changes in the choices of closed-form RVD. Each is also attacked
             by whoever knows it: what it changes of :data:`KNOWABLE`, and his evasion of it.
         evasions: cure → what the attacker who knows it does otherwise.
@@ -54,28 +54,29 @@ def cells(
         forms = chosen_defenses(regime, victim)
         closed = forms[CLOSED_FORM]
         cured = {name: {**closed["choices"], **cure} for name, cure in cures.items()}
-        defended = {RVD: forms[RVD], CLOSED_FORM: closed}
-        defended |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
+        bare, rvd = {UNDEFENDED: {}}, {RVD: forms[RVD]}
+        solved = {CLOSED_FORM: closed}
+        solved |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
 
         def add(seed, attack, label, defenses, options=None, regime=regime, target_set=target_set):
             told = attack_options(regime, attack) | (options or {})
             (scenario,) = scenarios(
                 dataset, [victim], [regime], [attack], [target_set], [seed], attack_options=told
             )
-            found.append((Cell(scenario=scenario, n_users=n_users), label))
             for name, form in defenses.items():
                 cell = Cell(scenario=scenario, defense=name, n_users=n_users, **form)
                 found.append((cell, label))
 
         for seed in seeds:
             for attack in attacks:
-                add(seed, attack, attack, defended)
+                add(seed, attack, attack, bare | rvd | solved)
             for name, guess in guesses.items():
-                add(seed, "vicinity", name, defended, knows(closed["choices"]) | guess)
+                add(seed, "vicinity", name, bare | solved, knows(closed["choices"]) | guess)
+                add(seed, "vicinity", name, rvd, knows(forms[RVD]["choices"]) | guess)
             for name, choices in cured.items():
                 told = knows(choices) | evasions.get(name, {})
                 if told != knows(closed["choices"]):
-                    add(seed, "vicinity", KNOWS + name, {name: defended[name]}, told)
+                    add(seed, "vicinity", KNOWS + name, bare | {name: solved[name]}, told)
     return found
 
 

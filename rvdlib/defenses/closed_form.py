@@ -86,16 +86,6 @@ class ClosedFormRVD(VicinalDefense):
         scores *= np.float32(self.victim.max_rating)
         return scores
 
-    def posterior_variance(self, users: np.ndarray) -> np.ndarray:
-        """How unsure the vicinity leaves each score: (B, items), in units of one rating's noise.
-
-        Raises:
-            ValueError: with several groups: a median has no such variance.
-        """
-        if self.config.groups > 1:
-            raise ValueError(f"the variance is that of one group, there are {self.config.groups}")
-        return self._regression.score(users, self.vicinity(users), return_variance=True)[1]
-
     @cached_property
     def _regression(self) -> VicinalRegression:
         victim = self.victim

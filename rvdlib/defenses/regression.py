@@ -18,8 +18,7 @@ A Gaussian process may take its evidence in parts, and here only the second depe
 
        R = (ωK + λI)⁻¹ Z Z_xᵀ,   z̃_x = z_x − ω R_xᵀ Z,   ã_x = a_x − ω R_xᵀ (a − y⁰)_N
 
-   so u's scores for the whole catalogue are one matrix product, and λR is the covariance that is
-   left between N and x.
+   so u's scores for the whole catalogue are one matrix product.
 2. Ratings. Where a set O of neighbours rated i, their cells add the rest of their weight, 1 − ω:
 
        s_ui += R_Ouᵀ (I + (1 − ω) R_OO)⁻¹ (r_O − ω y⁰_O − (1 − ω) s̃_Oi),   s̃_oi = ã_o + z̃_o · (w_i, b_i)
@@ -29,8 +28,6 @@ identical or more than d + 1, and ω may be 0 (step 1 changes nothing) or 1
 (step 2 uses no score). K itself is rounded, to about 10⁻¹⁶ max ‖z‖², and that must stay small
 beside λ: hence a least λ.
 """
-
-from typing import Literal, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -94,26 +91,12 @@ class VicinalRegression:
         self._ratings = ratings
         self._omega, self._lambda = float(unobserved_weight), float(proximal_weight)
 
-    @overload
-    def score(
-        self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: Literal[False] = False
-    ) -> np.ndarray: ...
-
-    @overload
-    def score(
-        self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: Literal[True]
-    ) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def score(
-        self, users: np.ndarray, vicinities: np.ndarray, *, return_variance: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    def score(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:
         """Scores (B, items) after each user's decoder was fitted to the vicinity, exactly.
 
         Args:
             users: (B,) row numbers.
             vicinities: (B, k) row numbers of the users whose ratings count for each of ``users``.
-            return_variance: also return the posterior variance (B, items) of the scores, in units
-                of the noise variance of one rating.
 
         Raises:
             ValueError: for row numbers out of range, or that are not integers.
@@ -125,20 +108,17 @@ class VicinalRegression:
                 f"vicinities must have a row for each of the {len(users)} users, got "
                 f"{len(vicinities)}"
             )
-        shape = len(users), len(self._decoder)
-        scores = np.empty(shape, dtype=self._decoder.dtype)
-        variance = np.empty(shape if return_variance else (0, shape[1]), dtype=scores.dtype)
+        scores = np.empty((len(users), len(self._decoder)), dtype=self._decoder.dtype)
         members, size = vicinities.shape[1] + 1, self._latent.shape[1]
         # Beside the scores, memory must not grow with the users.
         step = max(1, _BLOCK_NUMBERS // (members * (members + size)))
         for start in range(0, len(users), _BLOCKS_AT_ONCE * step):
             part = slice(start, start + _BLOCKS_AT_ONCE * step)
-            self._fill(users[part], vicinities[part], step, scores[part], variance[part])
-        np.maximum(variance, 0, out=variance)  # rounding may leave it a hair below
-        return (scores, variance) if return_variance else scores
+            self._fill(users[part], vicinities[part], step, scores[part])
+        return scores
 
-    def _fill(self, users, vicinities, step, scores, variance):
-        """Scores, and the variance where it has rows, of users in blocks of ``step``."""
+    def _fill(self, users, vicinities, step, scores):
+        """Scores of users in blocks of ``step``."""
         rows = np.column_stack([vicinities, users])
         members, size = rows.shape[1], self._latent.shape[1]
         gain = np.empty((len(users), members - 1, members))
@@ -152,9 +132,6 @@ class VicinalRegression:
             surplus = (self._offsets - self._silence)[vicinities[block]]
             correction = np.einsum("bvx,bv->bx", gain[block], surplus)
             constants[block] = self._offsets[rows[block]] - self._omega * correction
-            if len(variance):
-                left = np.einsum("bd,bd->b", latent[:, -1], reduced[:, -1])
-                variance[block] = left[:, None] / self._lambda
 
         def decode(block):
             np.matmul(factors[block, -1], self._decoder.T, out=scores[block])
@@ -172,7 +149,6 @@ class VicinalRegression:
                 constants[block],
                 self._decoder,
                 scores[block],
-                variance[block],
             )
 
         for_blocks(fit_unobserved, len(users), step)

@@ -9,9 +9,9 @@ _LANES = 8  # items whose systems are solved side by side: their sums do not wai
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def add_ratings(
     vicinities, indptr, indices, values, silence, omega, gain, factors, constants, decoder,
-    scores, variance,
+    scores,
 ):  # fmt: skip
-    """Step 2, added to ``scores`` (and taken from ``variance``, where it has rows) in place.
+    """Step 2, added to ``scores`` in place.
 
     The items are sorted by how many neighbours rated them and solved in groups of that order, one
     item a lane. Lanes with fewer raters than the last are filled up with one who says nothing. Where
@@ -27,7 +27,7 @@ def add_ratings(
     lower, scaled = np.empty((_LANES, _LANES, _LANES)), np.empty((_LANES, _LANES))
     x, y = np.empty((_LANES, _LANES)), np.empty((_LANES, _LANES))
     inverse = np.empty((_LANES, _LANES))
-    moved, explained = np.empty(_LANES), np.empty(_LANES)
+    moved = np.empty(_LANES)
     system, pivots = np.empty((k, k + 2)), np.empty(k)
     for b in range(len(vicinities)):
         n_touched = 0
@@ -63,19 +63,17 @@ def add_ratings(
             if n_raters <= _LANES:
                 _solve_group(
                     kernel, own, raters, residuals, start, n_raters,
-                    lower, scaled, inverse, x, y, moved, explained,
+                    lower, scaled, inverse, x, y, moved,
                 )  # fmt: skip
             else:
                 for lane in range(last - first):
-                    moved[lane], explained[lane] = _solve_large(
+                    moved[lane] = _solve_large(
                         kernel, own, raters, residuals, start + lane,
                         raters_of[order[first + lane]], system, pivots,
                     )  # fmt: skip
             start += n_raters * _LANES
             for place in range(first, last):
                 scores[b, order[place]] += moved[place - first]
-                if len(variance):
-                    variance[b, order[place]] -= rest * explained[place - first]
         for item in touched[:n_touched]:
             raters_of[item] = 0
 
@@ -104,15 +102,15 @@ def _place(touched, raters_of, most, order, free):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _solve_group(
-    kernel, own, raters, residuals, start, n_raters, lower, scaled, inverse, x, y, moved, explained
+    kernel, own, raters, residuals, start, n_raters, lower, scaled, inverse, x, y, moved
 ):
-    """R_Ouᵀ (I + kernel_OO)⁻¹ of the residuals and of R_Ou, each lane into ``moved``, ``explained``.
+    """R_Ouᵀ (I + kernel_OO)⁻¹ of the residuals, each lane into ``moved``.
 
     I + kernel_OO = L D Lᵀ, row by row, with x = L⁻¹ R_Ou and y = L⁻¹ residuals.
     """
     # Views would be counted references, and those cost more than a small system.
     for lane in range(_LANES):
-        moved[lane] = explained[lane] = 0
+        moved[lane] = 0
     for c in range(n_raters):
         row = start + c * _LANES
         for lane in range(_LANES):
@@ -133,9 +131,7 @@ def _solve_group(
                 y[c, lane] -= entry * y[p, lane]
         for lane in range(_LANES):
             inverse[c, lane] = 1 / inverse[c, lane]
-            weighted = x[c, lane] * inverse[c, lane]
-            moved[lane] += weighted * y[c, lane]
-            explained[lane] += weighted * x[c, lane]
+            moved[lane] += x[c, lane] * inverse[c, lane] * y[c, lane]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -145,7 +141,7 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
     R_Ou and the residuals are two columns more. Rows above are taken from one four at a time, or it
     would be written as often as they are read.
     """
-    n, moved, explained = np.uintp(n_raters), 0.0, 0.0
+    n, moved = np.uintp(n_raters), 0.0
     for c in range(n):
         o = np.uintp(raters[start + c * _LANES])
         for q in range(c, n):
@@ -167,7 +163,5 @@ def _solve_large(kernel, own, raters, residuals, start, n_raters, system, invers
             for q in range(c, n + 2):
                 system[c, q] -= factor * system[p, q]
         inverse[c] = 1 / system[c, c]
-        weighted = system[c, n] * inverse[c]
-        moved += weighted * system[c, n + 1]
-        explained += weighted * system[c, n]
-    return moved, explained
+        moved += system[c, n] * inverse[c] * system[c, n + 1]
+    return moved

@@ -162,54 +162,35 @@ def paired_difference(
 
 
 def hierarchical_interval(
-    rows: pd.DataFrame,
-    baseline: pd.DataFrame | None = None,
-    *,
-    n_resamples: int = 2000,
-    seed: int = 0,
+    rows: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """The target hit ratio of these rows, over seeds, targets and users; less a baseline's, if given.
-
-    Both sides share seeds and targets, so these are drawn for both at once; users are drawn for
-    each target anew, which makes the interval rather too wide.
+    """The target hit ratio of these rows, over seeds, targets and users.
 
     Args:
         rows: columns seed, and ``target_hits`` and ``target_users``, lists with one number a target
             (:attr:`rvdlib.evaluation.Evaluation.target_counts`). The cells of a seed are averaged.
-        baseline: likewise, with the same seeds and cells in the same order.
     """
-    sides = [_by_seed(rows)] + ([] if baseline is None else [_by_seed(baseline)])
-    if any(
-        [hits.shape for hits, _ in side] != [hits.shape for hits, _ in sides[0]] for side in sides
-    ):
-        raise ValueError("rows and baseline must have the same seeds, cells and targets")
-    rng, n = stream(seed, "bootstrap"), len(sides[0])
-    ratios = [
-        [np.divide(h, u, out=np.full(h.shape, np.nan), where=u > 0) for h, u in s] for s in sides
-    ]
-    signs = (1, -1)[: len(sides)]
-    mean = sum(
-        sign * np.mean([np.nanmean(each, axis=1).mean() for each in side])
-        for sign, side in zip(signs, ratios, strict=True)
-    )
+    by_seed = _by_seed(rows)
+    rng, n = stream(seed, "bootstrap"), len(by_seed)
+    ratios = [np.divide(h, u, out=np.full(h.shape, np.nan), where=u > 0) for h, u in by_seed]
+    mean = float(np.mean([np.nanmean(each, axis=1).mean() for each in ratios]))
     if n < 2:
-        return Interval(float(mean), np.nan, np.nan, n)
+        return Interval(mean, np.nan, np.nan, n)
     drawn = np.zeros((n, n_resamples))
-    for place, (hits, _) in enumerate(sides[0]):
-        cells, targets = hits.shape
+    for place, (shares, (_, served)) in enumerate(zip(ratios, by_seed, strict=True)):
+        cells, targets = shares.shape
         chosen = rng.integers(targets, size=(n_resamples, cells, targets))
-        for sign, side, shares in zip(signs, sides, ratios, strict=True):
-            share = np.nan_to_num(shares[place])[np.arange(cells)[:, None], chosen]
-            users = side[place][1][np.arange(cells)[:, None], chosen]
-            resampled = rng.binomial(users, share) / np.maximum(users, 1)
-            counted = np.maximum((users > 0).sum(axis=2), 1)
-            drawn[place] += sign * (resampled.sum(axis=2) / counted).mean(axis=1)
+        share = np.nan_to_num(shares)[np.arange(cells)[:, None], chosen]
+        users = served[np.arange(cells)[:, None], chosen]
+        resampled = rng.binomial(users, share) / np.maximum(users, 1)
+        counted = np.maximum((users > 0).sum(axis=2), 1)
+        drawn[place] = (resampled.sum(axis=2) / counted).mean(axis=1)
     seeds = rng.integers(n, size=(n_resamples, n))
     means = drawn[seeds, np.arange(n_resamples)[:, None]].mean(axis=1)
     tail = (1 - CONFIDENCE) / 2
     stretch = np.sqrt(n / (n - 1)) * _quantile(n) / scipy.stats.norm.ppf(1 - tail)
     low, high = mean + stretch * (np.quantile(means, [tail, 1 - tail]) - mean)
-    return Interval(float(mean), float(low), float(high), n)
+    return Interval(mean, float(low), float(high), n)
 
 
 def _defined(values: Sequence[float]) -> np.ndarray:

@@ -34,11 +34,9 @@ def test_the_interval_over_seeds_covers_the_mean_as_often_as_it_says(n):
     assert 0.92 <= covered / 2000 < 0.98
 
 
-def hits_of(rng, n_seeds, effect=0.0):
+def hits_of(rng, n_seeds):
     """Rows of one system: a level that a seed adds, one of each target, and 400 users for each."""
-    level = rng.normal(0.5 + effect, 0.08, size=(n_seeds, 1)) + rng.normal(
-        0, 0.08, size=(n_seeds, 5)
-    )
+    level = rng.normal(0.5, 0.08, size=(n_seeds, 1)) + rng.normal(0, 0.08, size=(n_seeds, 5))
     hits = rng.binomial(400, np.clip(level, 0, 1))
     users = [[400] * 5] * n_seeds
     return pd.DataFrame(
@@ -53,17 +51,6 @@ def test_the_interval_over_seeds_targets_and_users_covers_at_least_as_often_as_i
     for trial in range(200):
         found = hierarchical_interval(hits_of(rng, n), n_resamples=300, seed=trial)
         covered += found.low <= 0.5 <= found.high
-    assert covered / 200 >= 0.92
-
-
-@pytest.mark.parametrize("n", [3, 5, 10])
-def test_so_does_that_of_a_difference(n):
-    rng = np.random.default_rng(10 + n)
-    covered = 0
-    for trial in range(200):
-        sides = hits_of(rng, n), hits_of(rng, n, effect=-0.2)
-        found = hierarchical_interval(*sides, n_resamples=300, seed=trial)
-        covered += found.low <= 0.2 <= found.high
     assert covered / 200 >= 0.92
 
 
@@ -82,13 +69,6 @@ def test_the_hierarchical_mean_is_the_target_hit_ratio_and_cells_of_a_seed_count
     assert found == hierarchical_interval(rows)
     alone = hierarchical_interval(rows[rows["seed"] == 0])
     assert (alone.n, np.isnan(alone.low)) == (1, True)
-
-
-def test_sides_of_a_difference_share_seeds_cells_and_targets():
-    rows = hits_of(np.random.default_rng(0), 3)
-    assert hierarchical_interval(rows, rows).mean == 0
-    with pytest.raises(ValueError, match="same seeds, cells and targets"):
-        hierarchical_interval(rows, rows[:2])
 
 
 def test_one_value_has_a_mean_and_no_interval_and_none_has_neither():

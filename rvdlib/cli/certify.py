@@ -29,7 +29,7 @@ KINDS: dict[str, dict] = {".png": {"Software": None}, ".pdf": {"CreationDate": N
     "--max-in-degree",
     type=AT_LEAST_ONE,
     required=True,
-    help="Vicinities in which anybody may stand at most; k is a usual choice.",
+    help="Vicinities in which anybody may stand at most; at least k, which is a usual choice.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="FILE", help="Draw it, too: a name in .png or .pdf.")

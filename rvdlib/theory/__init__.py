@@ -1,1 +1,1 @@
-"""What can be proved of the defences: bounds, with their proofs, and checks that try to break them."""
+"""What can be proved of the defences, and held against what is measured."""

@@ -28,7 +28,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from rvdlib.arguments import check_one_of
-from rvdlib.theory.votes import counts_of_nearest, votes
+from rvdlib.theory.counts import counts_of_nearest, rated_by_neighbors
 
 
 def can_be_served(raters: ArrayLike, n_fakes: int, quorum: int) -> np.ndarray:
@@ -119,7 +119,7 @@ def stays_out(counts: np.ndarray, n_fakes: int, quorum: int) -> np.ndarray:
     and f ≤ min(m, k). Tight: fakes at the user's own place stand first in the vicinity, all of them.
 
     Args:
-        counts: (U, k + 1) as :func:`~rvdlib.theory.votes.counts_of_nearest` gives them, or (U, k + 1, T).
+        counts: (U, k + 1) as :func:`~rvdlib.theory.counts.counts_of_nearest` gives them, or (U, k + 1, T).
 
     Returns:
         (U,) or (U, T).
@@ -145,7 +145,7 @@ def fakes_needed(counts: np.ndarray, quorum: int) -> np.ndarray:
     0 where the item is eligible without any. Where q > k there is none: k + 1.
 
     Args:
-        counts: (U, k + 1) as :func:`~rvdlib.theory.votes.counts_of_nearest` gives them.
+        counts: (U, k + 1) as :func:`~rvdlib.theory.counts.counts_of_nearest` gives them.
     """
     counts, _, quorum = _checked(counts, 0, quorum)
     enough = counts[:, ::-1] + np.arange(counts.shape[1]) >= quorum  # never falls in f
@@ -209,7 +209,7 @@ def survives(
     """
     _check_counts("quorum", quorum, least=1)
     check_one_of("displaced", displaced, ("farthest", "any"))
-    counts = counts_of_nearest(votes(neighbors, ratings, lists))  # (U, k + 1, L)
+    counts = counts_of_nearest(rated_by_neighbors(neighbors, ratings, lists))  # (U, k + 1, L)
     counts[np.broadcast_to((lists < 0)[:, None], counts.shape)] = np.iinfo(np.int64).max
     least = counts.min(axis=2)  # over the list
     farthest = (least >= quorum).sum(axis=1) - 1  # of c^(k), c^(k−1), ...

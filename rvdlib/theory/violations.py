@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.theory.certificate import can_be_served, exposure, fakes_in_vicinity
-from rvdlib.theory.votes import votes
+from rvdlib.theory.counts import rated_by_neighbors
 
 
 class Violations(NamedTuple):
@@ -45,7 +45,8 @@ def check(
         target_ranks: (U, T) as :class:`~rvdlib.evaluation.Evaluation` has them, of U real users,
             inf where the user rated the target.
         targets: (T,) item indices.
-        neighbors: (U, k) rows of those users' vicinities as they were served, -1 for nobody, last.
+        neighbors: (U, k) rows of those users' vicinities as they were served, -1 for nobody, last;
+            without the user's own row, where that joins.
         ratings: (n_real + m, items) CSR, what is stored is rated: the rows that the defence
             counted, fakes last.
         n_real: rows below this are real users.
@@ -64,7 +65,7 @@ def check(
         )
     served, n_fakes = np.isfinite(ranks), n_rows - n_real
     real = neighbors < n_real
-    honest = (votes(neighbors, ratings, targets) & real[:, :, None]).sum(axis=1)
+    honest = (rated_by_neighbors(neighbors, ratings, targets) & real[:, :, None]).sum(axis=1)
     raters = np.bincount(ratings[:n_real].indices, minlength=n_items)[targets]
     too_few = fakes_in_vicinity(honest, quorum) > (~real).sum(axis=1)[:, None]
     over, crowded = np.zeros(len(targets), dtype=bool), 0

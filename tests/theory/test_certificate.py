@@ -21,7 +21,7 @@ from rvdlib.theory.certificate import (
     survives,
     thr_bound,
 )
-from rvdlib.theory.votes import counts_of_nearest, votes
+from rvdlib.theory.counts import counts_of_nearest, rated_by_neighbors
 
 few = settings(deadline=None, max_examples=60)
 
@@ -159,7 +159,10 @@ def vicinities(places, k):
 
 
 def eligible(neighbors, rated, quorum):
-    return votes(neighbors, sp.csr_matrix(rated), np.arange(rated.shape[1])).sum(axis=1) >= quorum
+    return (
+        rated_by_neighbors(neighbors, sp.csr_matrix(rated), np.arange(rated.shape[1])).sum(axis=1)
+        >= quorum
+    )
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
@@ -167,7 +170,7 @@ def eligible(neighbors, rated, quorum):
 def test_in_a_fixed_geometry_no_fakes_change_what_is_certified_and_some_change_all_else(k, n_fakes):
     clean = vicinities(PLACES, k)
     grid = [0.0, 0.4, 1.0, 2.5, 3.1, 4.5, 7.0, 7.6, 8.0, 9.0]
-    counts = counts_of_nearest(votes(clean, sp.csr_matrix(RATED), np.arange(3)))
+    counts = counts_of_nearest(rated_by_neighbors(clean, sp.csr_matrix(RATED), np.arange(3)))
     for quorum in range(1, k + 1):
         ever = np.zeros((len(PLACES), 3), dtype=bool)
         always = ~ever
@@ -211,7 +214,7 @@ def test_a_cap_that_is_dealt_out_anew_breaks_the_fixed_geometry(
     rated = np.zeros((6, 1), dtype=bool)
     rated[raters] = True
     clean, attacked = capped(places, 2, 2), capped([*places, fake], 2, 2)[:5]
-    counts = counts_of_nearest(votes(clean, sp.csr_matrix(rated[:5]), np.arange(1)))
+    counts = counts_of_nearest(rated_by_neighbors(clean, sp.csr_matrix(rated[:5]), np.arange(1)))
     assert certified(counts, 1, quorum)[user]
     assert eligible(attacked, rated, quorum)[user] == (certified is stays_out)
 
@@ -257,14 +260,14 @@ def test_votes_are_the_stored_cells_of_the_neighbours():
     table = np.array([rng.permutation(20)[:4] for _ in range(20)])
     table[::3, 2:] = -1
     items = rng.integers(-1, 15, (20, 6))
-    found = votes(table, ratings, items)
+    found = rated_by_neighbors(table, ratings, items)
     for u, j, place in np.ndindex(found.shape):
         v, i = table[u, j], items[u, place]
         assert found[u, j, place] == (v >= 0 and i >= 0 and dense[v, i])
     shuffled = ratings.copy()
     shuffled.indices[:2], shuffled.data[:2] = ratings.indices[1::-1][:2], ratings.data[1::-1][:2]
-    assert (votes(table, shuffled, items) == found).all()
-    assert not votes(table, sp.csr_matrix((20, 15)), items).any()
+    assert (rated_by_neighbors(table, shuffled, items) == found).all()
+    assert not rated_by_neighbors(table, sp.csr_matrix((20, 15)), items).any()
 
 
 @pytest.mark.parametrize(
@@ -278,4 +281,4 @@ def test_votes_are_the_stored_cells_of_the_neighbours():
 )
 def test_a_table_of_neighbours_holds_rows_nearest_first(neighbors, message):
     with pytest.raises(ValueError, match=message):
-        votes(np.array(neighbors), sp.csr_matrix(np.eye(2)), np.array([0]))
+        rated_by_neighbors(np.array(neighbors), sp.csr_matrix(np.eye(2)), np.array([0]))

@@ -30,7 +30,7 @@ def certify_dataset(
         dataset: a published one, a ratings file, or ratings.
         k: neighbours of a user.
         quorum: q, neighbours who must have rated what is served.
-        max_in_degree: B, vicinities in which anybody may stand at most.
+        max_in_degree: B, vicinities in which anybody may stand at most; at least k.
 
     Returns:
         In JSON's types: the arguments, ``n_users``, and
@@ -59,8 +59,11 @@ def certify_dataset(
         raise ValueError(
             f"quorum must be between 1 and k = {k}, got {quorum}: no item has more votes"
         )
-    if max_in_degree < 1:
-        raise ValueError(f"max_in_degree must be at least 1, got {max_in_degree}")
+    if max_in_degree < k:
+        raise ValueError(
+            f"max_in_degree must be at least k = {k}, or there are not enough places for everybody; "
+            f"got {max_in_degree}"
+        )
     split = leave_one_out(ratings, stream(seed, "split"))
     asked = {"k": k, "quorum": quorum, "max_in_degree": max_in_degree}
     return {
@@ -74,8 +77,8 @@ def certify_dataset(
 
 def vicinities(victim: Victim, k: int, max_in_degree: int) -> np.ndarray:
     """(users, k) row numbers, nearest first by latent vectors with local scaling."""
-    # The cap is passed here, and here alone, once the search has one: until then these are vicinities
-    # without a cap, of which what is said of bad neighbours holds as well.
+    # The one place for the cap: a search that keeps to max_in_degree belongs here. These vicinities
+    # have none, and what is said of bad neighbours holds of them as they are.
     search = NeighborSearch(
         victim.user_factors(), k, hubness_reduction="local_scaling", ratings=victim.train
     )

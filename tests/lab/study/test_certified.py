@@ -94,7 +94,7 @@ def test_the_victim_is_trained_in_the_ranking_regime_and_the_seed_decides(rating
         ({"k": N_USERS}, "k must be between 1 and 59 .the other users., got 60"),
         ({"quorum": K + 1}, "quorum must be between 1 and k = 8, got 9"),
         ({"quorum": 0}, "quorum must be between 1 and k = 8, got 0"),
-        ({"max_in_degree": 0}, "max_in_degree must be at least 1"),
+        ({"max_in_degree": K - 1}, "max_in_degree must be at least k = 8, .* got 7"),
     ],
 )
 def test_what_cannot_be_certified_is_refused_before_training(ratings, trained, change, message):

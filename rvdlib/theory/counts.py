@@ -9,7 +9,9 @@ import scipy.sparse as sp
 from rvdlib.arguments import check_csr
 
 
-def votes(neighbors: np.ndarray, ratings: sp.csr_matrix, items: np.ndarray) -> np.ndarray:
+def rated_by_neighbors(
+    neighbors: np.ndarray, ratings: sp.csr_matrix, items: np.ndarray
+) -> np.ndarray:
     """Which neighbours rated which items: (U, k, L) bool.
 
     Args:
@@ -36,7 +38,7 @@ def counts_of_nearest(votes: np.ndarray) -> np.ndarray:
     """c^(j), j = 0 to k: how many of each user's j nearest rated an item.
 
     Args:
-        votes: (U, k, L) as :func:`votes` gives them, or (U, k) of one item.
+        votes: (U, k, L) as :func:`rated_by_neighbors` gives them, or (U, k) of one item.
 
     Returns:
         (U, k + 1, L), or (U, k + 1).

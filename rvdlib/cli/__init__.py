@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, bench, data, doctor, study
+from rvdlib.cli import attack, bench, certify, data, doctor, study
 from rvdlib.cli.errors import BadInput
 
 
@@ -21,4 +21,5 @@ main.add_command(data.data)
 main.add_command(study.study)
 main.add_command(attack.attack)
 main.add_command(bench.bench)
+main.add_command(certify.certify)
 main.add_command(doctor.doctor)

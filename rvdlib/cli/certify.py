@@ -1,0 +1,96 @@
+"""``rvd certify``. What it needs is imported when it runs: help is instant."""
+
+import io
+import json
+import os
+import warnings
+from pathlib import Path
+
+import click
+
+from rvdlib.cli.errors import BadInput
+from rvdlib.cli.layout_options import layout_options, read_dataset
+
+AT_LEAST_ONE = click.IntRange(min=1)
+# Suffix → what the file would say of when and by what it was made: nothing, so that it is the same.
+KINDS: dict[str, dict] = {".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+
+
+@click.command()
+@click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
+@click.option("--k", type=AT_LEAST_ONE, default=30, show_default=True, help="Neighbours of a user.")
+@click.option(
+    "--quorum",
+    type=AT_LEAST_ONE,
+    required=True,
+    help="Neighbours who must have rated an item that a user is served; at most k.",
+)
+@click.option(
+    "--max-in-degree",
+    type=AT_LEAST_ONE,
+    required=True,
+    help="Vicinities in which anybody may stand at most; at least k, which is a usual choice.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", metavar="FILE", help="Draw it, too: a name in .png or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@layout_options
+def certify(dataset: str, layout: dict, out: str | None, as_json: bool, **options) -> None:
+    """Say what a quorum promises on DATASET against any fakes, whatever they know.
+
+    First, the most that a target's hit ratio (THR) can be, by the number of fakes and by the
+    target's real raters: it holds for any profiles, any model and any training, if nobody stands in
+    more than --max-in-degree vicinities. Second, for how many users the first ten items keep their
+    quorum with f bad neighbours: the lists are those of MF, trained first. The order of the items
+    is not certified. Proofs: rvdlib.theory.certificate.
+    """
+    from rvdlib.lab.study.certified import as_text, certify_dataset
+
+    path = _checked(out)
+    ratings = read_dataset(dataset, layout)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            report = certify_dataset(ratings, **options)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        finally:
+            for warning in caught:
+                click.echo(f"Warning: {warning.message}", err=True)
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+    if path:
+        _draw(report, path)
+
+
+def _checked(out: str | None) -> Path | None:
+    """Where to draw, found fit before work that would be lost."""
+    from rvdlib.paths import check_writable
+
+    if out is None:
+        return None
+    path = Path(os.path.expanduser(out))  # shells leave --out=~/f.png as it is
+    if path.suffix not in KINDS:
+        raise BadInput(f"--out must be a name in {' or '.join(KINDS)}, got {out!r}")
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise BadInput(str(error)) from None
+    return path
+
+
+def _draw(report: dict, path: Path) -> None:
+    import matplotlib
+
+    from rvdlib.lab.figures.certificate_plots import certificates
+    from rvdlib.lab.figures.style import set_style
+    from rvdlib.paths import write_atomically
+
+    matplotlib.use("agg")
+    set_style()
+    figure = certificates(report)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:], metadata=KINDS[path.suffix])
+    try:
+        write_atomically(path, drawn.getvalue())
+    except OSError as error:
+        raise BadInput(str(error)) from None

@@ -1,0 +1,123 @@
+"""``rvd certify``: what it prints, draws and refuses."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from rvdlib.cli import main
+from rvdlib.cli.layout_options import NAMES
+from rvdlib.data import synthetic_ratings
+from rvdlib.lab.study import certified
+from rvdlib.seeding import stream
+
+ROWS = synthetic_ratings(40, 30, 500, rng=stream(0, "ratings")).matrix.tocoo()
+LINES = [f"{u};{i};{s:g}" for u, i, s in zip(ROWS.row, ROWS.col, ROWS.data, strict=True)]
+LAYOUT = ["--user-column=who", "--item-column=what", "--rating-column=mark", "--separator=;"]
+GIVEN = ["--k=6", "--quorum=2", "--max-in-degree=6"]
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    small = {"embedding_size": 4, "epochs": 2, "unobserved_weight": 0.1}
+    monkeypatch.setattr(certified, "victim_hyperparameters", lambda *names: small)
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["who;what;mark", *LINES]) + "\n")
+    return path
+
+
+def run(dataset, *options):
+    return CliRunner().invoke(main, ["certify", "--dataset", *map(str, (dataset, *options))])
+
+
+def test_json_has_the_keys_that_are_promised_and_nothing_else_on_standard_output(dataset):
+    result = run(dataset, *LAYOUT, *GIVEN, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert list(report) == [
+        *("dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"),
+    ]
+    assert [report[name] for name in ("dataset", "n_users")] == ["own.csv", 40]
+    assert all(isinstance(count, int) for count in report["survives"])
+    assert "training MF on own.csv" in result.stderr  # the progress bar
+
+
+def test_text_says_for_whom_and_under_which_rule(dataset):
+    result = run(dataset, *LAYOUT, *GIVEN)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(
+        "own.csv: 40 users. An item is served to a user if 2 of the user's 6 neighbours rated it, "
+        "and nobody stands in more than 6 vicinities.\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "start"), [("f.png", b"\x89PNG"), ("f.pdf", b"%PDF")])
+def test_it_draws_the_same_bytes_for_the_same_report(dataset, tmp_path, name, start):
+    drawn = []
+    for folder in ("one", "two"):
+        path = tmp_path / folder / name
+        assert run(dataset, *LAYOUT, *GIVEN, "--out", path).exit_code == 0
+        drawn.append(path.read_bytes())
+    assert drawn[0].startswith(start)
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--quorum=7"],
+            "Error: quorum must be between 1 and k = 6, got 7: no item has more votes",
+        ),
+        (["--max-in-degree=5"], "Error: max_in_degree must be at least k = 6, or there are not"),
+        (["--k=40"], "Error: k must be between 1 and 39 (the other users), got 40"),
+        (["--out=f.txt"], "Error: --out must be a name in .png or .pdf, got 'f.txt'"),
+        (["--out=FOLDER.png"], "FOLDER.png is a folder: name a file in it"),
+        (["--user-column=nobody"], "first line: the column 'nobody' is not among"),
+    ],
+)
+def test_what_cannot_be_used_is_one_error_and_nothing_is_trained(
+    dataset, monkeypatch, options, message
+):
+    def never(*arguments):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(certified, "_survivors", never)
+    monkeypatch.chdir(dataset.parent)
+    (dataset.parent / "FOLDER.png").mkdir()
+    result = run(dataset, *LAYOUT, *GIVEN, *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "options", [["--quorum=0"], ["--max-in-degree=0"], ["--k=x"], ["--seed=-1"]]
+)
+def test_numbers_out_of_range_are_refused_by_their_option(dataset, options):
+    result = run(dataset, *LAYOUT, *GIVEN, *options)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{options[0].split('=')[0]}'" in result.stderr
+
+
+def test_a_file_too_small_to_split_is_one_error(dataset):
+    dataset.write_text("user,item,rating\n1,1,1\n1,2,2\n2,1,1\n3,1,1\n")
+    result = run(dataset, "--k=1", "--quorum=1", "--max-in-degree=1")
+    assert result.exit_code == 2
+    assert "no user has 5 ratings or more" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_published_data_set_has_no_layout():
+    result = run("ml-100k", *GIVEN, "--no-header")
+    assert result.exit_code == 2
+    assert "columns are named for files only" in result.stderr
+
+
+def test_help_names_every_option():
+    shown = CliRunner().invoke(main, ["certify", "--help"]).stdout
+    for name in (*NAMES, "k", "quorum", "max_in_degree", "seed", "out", "json"):
+        assert f"--{name.replace('_', '-')} " in shown or f"--{name.replace('_', '-')}\n" in shown
+    assert "THR" in shown

@@ -1,0 +1,122 @@
+"""What is certified on a data set: bounds from counts, and survival counted another way."""
+
+import numpy as np
+import pytest
+
+from rvdlib.data import Ratings, leave_one_out, synthetic_ratings
+from rvdlib.lab.study import certified
+from rvdlib.lab.study.certified import FIRST, as_text, certify_dataset
+from rvdlib.models import MF
+from rvdlib.seeding import stream
+from rvdlib.theory.certificate import thr_bound
+
+K, QUORUM, CAP = 8, 3, 10
+N_USERS = 60
+KEYS = ["dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    small = {"embedding_size": 4, "epochs": 3, "unobserved_weight": 0.1}
+    monkeypatch.setattr(certified, "victim_hyperparameters", lambda *names: small)
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    return synthetic_ratings(N_USERS, 40, 900, rng=stream(0, "ratings"))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The victims that were trained, and their vicinities."""
+    found, vicinities = [], certified.vicinities
+
+    def kept(victim, k, max_in_degree):
+        table = vicinities(victim, k, max_in_degree)
+        found.append((victim, table, max_in_degree))
+        return table
+
+    monkeypatch.setattr(certified, "vicinities", kept)
+    return found
+
+
+def certify(ratings, **change):
+    return certify_dataset(ratings, **{"k": K, "quorum": QUORUM, "max_in_degree": CAP} | change)
+
+
+def test_bounds_are_those_of_the_theory_for_every_number_of_fakes_and_raters(ratings):
+    report = certify(ratings)
+    assert list(report) == KEYS
+    assert report["dataset"] == ratings.name
+    assert [report[name] for name in KEYS[1:5]] == [K, QUORUM, CAP, N_USERS]
+    assert {row["m"] for row in report["bounds"]} == {1, 3, 6, 12, 18}
+    assert {row["honest_raters"] for row in report["bounds"]} == {0, 1, 2, 5, 10, 20, 50}
+    for row in report["bounds"]:
+        assert list(row) == ["m", "honest_raters", "thr_bound"]
+        limits = {"quorum": QUORUM, "max_in_degree": CAP, "n_users": N_USERS}
+        assert row["thr_bound"] == thr_bound(row["honest_raters"], row["m"], **limits)
+
+
+def test_survival_is_what_counting_user_by_user_finds(ratings, trained):
+    report = certify(ratings)
+    ((victim, table, cap),) = trained
+    assert cap == CAP
+    seen = victim.train.toarray() > 0
+    split = leave_one_out(ratings, stream(0, "split"))
+    assert (seen == (split.train.toarray() > 0)).all()
+    scores = victim.score(np.arange(N_USERS))
+    survived = []
+    for u in range(N_USERS):
+        counts = seen[table[u]].sum(axis=0)
+        served = [i for i in np.argsort(-scores[u], kind="stable") if counts[i] >= QUORUM]
+        first = [i for i in served if not seen[u, i]][:FIRST]
+        survived.append(min((counts[i] - QUORUM for i in first), default=-1))
+    expected = [sum(s >= f for s in survived) for f in range(K - QUORUM + 1)]
+    assert report["survives"] == expected
+    assert expected[0] > expected[1] > 0
+
+
+def test_users_who_are_served_nothing_survive_nothing(ratings):
+    assert certify(ratings, k=3, quorum=3)["survives"][0] < N_USERS
+    assert len(certify(ratings, k=3, quorum=3)["survives"]) == 1
+
+
+def test_the_victim_is_trained_in_the_ranking_regime_and_the_seed_decides(ratings, trained):
+    first, again, other = (certify(ratings, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first["survives"] != other["survives"]
+    assert all(isinstance(victim, MF) and victim.ranking for victim, _, _ in trained)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": N_USERS}, "k must be between 1 and 59 .the other users., got 60"),
+        ({"quorum": K + 1}, "quorum must be between 1 and k = 8, got 9"),
+        ({"quorum": 0}, "quorum must be between 1 and k = 8, got 0"),
+        ({"max_in_degree": K - 1}, "max_in_degree must be at least k = 8, .* got 7"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_before_training(ratings, trained, change, message):
+    with pytest.raises(ValueError, match=message):
+        certify(ratings, **change)
+    assert trained == []
+
+
+def test_one_user_has_no_neighbours():
+    alone = Ratings.from_triples(["u"] * 6, list("abcdef"), [1.0] * 6, name="alone")
+    with pytest.raises(ValueError, match="alone has one user only"):
+        certify(alone, k=1, quorum=1)
+
+
+def test_the_text_shows_every_bound_and_ends_where_nobody_survives(ratings):
+    report = certify(ratings)
+    report["survives"] = [60, 12, 0, 0, 0, 0]
+    text = as_text(report)
+    for row in report["bounds"]:
+        assert f"{row['thr_bound']:8.3f}" in text
+    assert text.splitlines()[-3:] == [
+        "   0       60   100.0%",
+        "   1       12    20.0%",
+        "   2        0     0.0%",
+    ]

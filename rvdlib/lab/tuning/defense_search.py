@@ -7,34 +7,54 @@ targets, with seeds that no table uses (a table may report an attack of the same
 ratings of all tables are taken out beforehand. Of all choices whose validation accuracy (RMSE in
 the rating regime, NDCG@50 in the ranking regime) is within the budget of the undefended victim's,
 the one with the lowest target hit ratio under the simulated attack is taken; if none is within, the
-most accurate one. Space and rule are in ``params/defense_search.yml``, every trial in
-``results/search/defenses.csv``, what was chosen in ``params/defenses.yml``.
+most accurate one. First some are drawn at random, the same for all victims; then whatever lies one
+step from the best so far is tried, until nothing there is better. Space and rule are in
+``params/defense_search.yml``, every trial in ``results/search/defenses.csv``, what was chosen in
+``params/defenses.yml``.
 """
 
+from collections.abc import Mapping
 from itertools import product
 
 import click
+import joblib
 import pandas as pd
 import yaml
+from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
+from rvdlib.lab.experiment.cells import (
+    UNDEFENDED,
+    Attacked,
+    Cell,
+    Scenario,
+    carry_out,
+    evaluate_cell,
+)
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
 from rvdlib.lab.statistics import BETTER
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
-from rvdlib.strict_yaml import parse_yaml, read_yaml
+from rvdlib.strict_yaml import read_yaml
+from rvdlib.threads import single_thread
 
 SEARCH_FILE = paths.PARAMS / "defense_search.yml"
 REGIMES = ("rating", "ranking")
+METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
+
+
+def grids(form: dict) -> list[dict[str, list]]:
+    """Choice → the values that are drawn; a form may have several grids."""
+    return form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
 
 
 def candidates(form: dict) -> list[dict]:
     """Every combination of a form's choices, of each of its grids; or ``trials`` of them at random."""
-    grids = form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
     every = [
-        dict(zip(grid, values, strict=True)) for grid in grids for values in product(*grid.values())
+        dict(zip(grid, values, strict=True))
+        for grid in grids(form)
+        for values in product(*grid.values())
     ]
     if "trials" not in form:
         return every
@@ -42,26 +62,95 @@ def candidates(form: dict) -> list[dict]:
     return [every[at] for at in sorted(chosen)]
 
 
-def trial_cells(search: dict, dataset: str) -> list[Cell]:
-    """Every victim, undefended and under every candidate, attacked by the defender himself."""
-    rule, cells = search["rule"], []
-    for regime, victim, seed in product(REGIMES, VICTIMS, rule["seeds"]):
-        scenario = Scenario(
-            dataset=dataset,
-            victim=victim,
-            regime=regime,
-            attack=rule["attack"],
-            attack_size=rule["attack_size"],
-            target_set=rule["target_set"],
-            seed=seed,
-            evaluated_on="validation",
+def lattice(form: dict, choices: Mapping) -> dict[str, list]:
+    """Choice → what it may be, in order: the grid of these choices, and what lies ``beyond`` it."""
+    beyond = form.get("beyond", {})
+    for grid in grids(form):
+        values = {name: [*grid[name], *beyond.get(name, [])] for name in grid}
+        if all(choices[name] in values[name] for name in grid):
+            return {name: sorted(those) for name, those in values.items()}
+    raise ValueError(f"no grid has {dict(choices)}")
+
+
+def around(form: dict, choices: dict) -> list[dict]:
+    """What lies one step from these choices: one of them a value lower or higher."""
+    found = []
+    for name, values in lattice(form, choices).items():
+        at = values.index(choices[name])
+        found += [{**choices, name: value} for value in values[max(at - 1, 0) : at + 2]]
+    return [each for each in found if each != choices]
+
+
+def scenario_of(search: dict, dataset: str, regime: str, victim: str, seed: int) -> Scenario:
+    """A victim that the defender attacks himself, judged on validation items."""
+    rule = search["rule"]
+    return Scenario(
+        dataset=dataset,
+        victim=victim,
+        regime=regime,
+        attack=rule["attack"],
+        attack_size=rule["attack_size"],
+        target_set=rule["target_set"],
+        seed=seed,
+        evaluated_on="validation",
+    )
+
+
+def measure(
+    attacked: Mapping[Scenario, Attacked], n_users: int | None, **defense
+) -> dict[str, float]:
+    """Means over seeds of one defence, or of none."""
+    rows = [
+        evaluate_cell(Cell(scenario=scenario, n_users=n_users, **defense), trained)
+        for scenario, trained in attacked.items()
+    ]
+    return pd.DataFrame(rows)[METRICS].mean().to_dict()
+
+
+def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.DataFrame:
+    """All trials of one victim under every form, in the order in which they were made.
+
+    Raises:
+        StudyError: if biases or popularity beat the victim, attacked though it is.
+    """
+    rule = search["rule"]
+    attacked = {}
+    with single_thread():
+        for seed in rule["seeds"]:
+            scenario = scenario_of(search, dataset, regime, victim, seed)
+            attacked[scenario] = carry_out(scenario)
+        check_trained(attacked)
+        return pd.concat(
+            [
+                search_form(form, attacked, rule["accuracy"][regime], rule["budget"]).assign(
+                    regime=regime, victim=victim, defense=name
+                )
+                for name, form in search["forms"].items()
+            ]
         )
-        for name, form in search["forms"].items():
-            shared = {"scenario": scenario, "n_users": form.get("n_users")}
-            cells.append(Cell(**shared))
-            for choices in candidates(form):
-                cells.append(Cell(**shared, defense=name, method=form["method"], choices=choices))
-    return list({cell.model_dump_json(): cell for cell in cells}.values())
+
+
+def search_form(
+    form: dict, attacked: Mapping[Scenario, Attacked], accuracy: str, budget: float
+) -> pd.DataFrame:
+    """The trials of a form: those drawn, then steps around the best, ``most`` in all.
+
+    Columns: ``choices``, the metrics, and their ``_undefended`` twins.
+    """
+    n_users = form.get("n_users")
+    bare = measure(attacked, n_users, defense=UNDEFENDED)
+    undefended = {f"{name}_undefended": value for name, value in bare.items()}
+    tried, waiting = [], candidates(form)
+    while waiting:
+        for choices in waiting:
+            found = measure(attacked, n_users, method=form["method"], choices=choices)
+            tried.append({"n_users": n_users, "choices": choices, **found, **undefended})
+        trials = pd.DataFrame(tried)
+        best = choose(trials, accuracy, budget)["choices"]
+        known = trials["choices"].tolist()
+        left = form.get("most", len(tried)) - len(tried)
+        waiting = [each for each in around(form, best) if each not in known][:left]
+    return trials
 
 
 def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
@@ -79,47 +168,39 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
     return trials.loc[loss.idxmin()]
 
 
-def check_trained(rows: pd.DataFrame) -> None:
+def check_trained(attacked: Mapping[Scenario, Attacked]) -> None:
     """Refuse to choose on a victim that biases or popularity beat, attacked though it is.
 
     Raises:
-        StudyError: naming them all.
+        StudyError: naming what beats it.
     """
-    beaten = rows.loc[rows["beaten_by"] != "", ["regime", "victim", "seed", "beaten_by"]]
-    if len(beaten):
-        lines = beaten.drop_duplicates().astype(str).agg(", ".join, axis=1)
-        raise StudyError(
-            "no defence can be chosen on victims that their reference beats on validation (regime, "
-            f"victim, seed, reference): {'; '.join(lines)}: choose their hyper-parameters first"
-        )
+    for scenario, trained in attacked.items():
+        if trained.beaten_by:
+            raise StudyError(
+                f"no defence can be chosen on a victim that {trained.beaten_by} beats on validation: "
+                f"{scenario.victim}, {scenario.regime} regime, seed {scenario.seed}; choose its "
+                "hyper-parameters first"
+            )
 
 
 @click.command(help=__doc__.split("\n\n")[0])
 @click.option("--dataset", default="ml-100k", show_default=True)
-def main(dataset):
-    choose_all(dataset)
+@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+def main(dataset, jobs):
+    choose_all(dataset, jobs)
 
 
-def choose_all(dataset: str = "ml-100k") -> None:
+def choose_all(dataset: str = "ml-100k", jobs: int = -1) -> None:
     """Search every form for every victim, and write what was tried and what is chosen."""
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
     rule, forms = search["rule"], search["forms"]
-    cells = trial_cells(search, dataset)
-    rows = run_cells(cells)
-    check_trained(rows)
-    rows["choices"] = [
-        yaml.safe_dump(cell.choices, default_flow_style=True).strip() for cell in cells
-    ]
-    metrics = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
-    keys = ["regime", "victim", "n_users"]
-    means = rows.groupby([*keys, "defense", "choices"], as_index=False, sort=False)[metrics].mean()
-    undefended = means[means["defense"] == UNDEFENDED].drop(columns=["defense", "choices"])
-    trials = means[means["defense"] != UNDEFENDED].merge(
-        undefended, on=keys, suffixes=("", "_undefended")
-    )
-    log = paths.RESULTS / "search" / "defenses.csv"
-    paths.write_atomically(log, trials.to_csv(index=False, float_format="%.5g"))
+    # The slowest first: there every item counts.
+    victims = [(regime, victim) for regime in reversed(REGIMES) for victim in VICTIMS]
+    tasks = [joblib.delayed(search_victim)(search, dataset, *each) for each in victims]
+    run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    found = dict(zip(victims, tqdm(run, total=len(tasks), desc="victims"), strict=True))
+    trials = pd.concat([found[each] for each in product(REGIMES, VICTIMS)], ignore_index=True)
     chosen: dict = {}
     for (regime, victim, form), group in trials.groupby(
         ["regime", "victim", "defense"], sort=False
@@ -127,8 +208,14 @@ def choose_all(dataset: str = "ml-100k") -> None:
         best = choose(group, rule["accuracy"][regime], rule["budget"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
             "method": forms[form]["method"],
-            "choices": parse_yaml(best["choices"]),
+            "choices": best["choices"],
         }
+    flow = {"default_flow_style": True, "width": 1e9}
+    log = trials.assign(choices=[yaml.safe_dump(c, **flow).strip() for c in trials["choices"]])
+    first = ["regime", "victim", "defense", "n_users", "choices"]
+    log = log[[*first, *log.columns.drop(first)]]
+    path = paths.RESULTS / "search" / "defenses.csv"
+    paths.write_atomically(path, log.to_csv(index=False, float_format="%.5g"))
     header = f"# Written by rvdlib.lab.tuning.defense_search on {dataset}: see params/defense_search.yml.\n"
     paths.write_atomically(DEFENSES_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
 

@@ -13,7 +13,7 @@ step from the best so far is tried, until nothing there is better. Space and rul
 ``params/defenses.yml``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import click
@@ -97,12 +97,12 @@ def scenario_of(search: dict, dataset: str, regime: str, victim: str, seed: int)
 
 
 def measure(
-    attacked: Mapping[Scenario, Attacked], n_users: int | None, **defense
+    attacked: Sequence[tuple[Scenario, Attacked]], n_users: int | None, **defense
 ) -> dict[str, float]:
     """Means over seeds of one defence, or of none."""
     rows = [
         evaluate_cell(Cell(scenario=scenario, n_users=n_users, **defense), trained)
-        for scenario, trained in attacked.items()
+        for scenario, trained in attacked
     ]
     return pd.DataFrame(rows)[METRICS].mean().to_dict()
 
@@ -114,11 +114,9 @@ def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.Da
         StudyError: if biases or popularity beat the victim, attacked though it is.
     """
     rule = search["rule"]
-    attacked = {}
+    scenarios = [scenario_of(search, dataset, regime, victim, seed) for seed in rule["seeds"]]
     with single_thread():
-        for seed in rule["seeds"]:
-            scenario = scenario_of(search, dataset, regime, victim, seed)
-            attacked[scenario] = carry_out(scenario)
+        attacked = [(scenario, carry_out(scenario)) for scenario in scenarios]
         check_trained(attacked)
         return pd.concat(
             [
@@ -131,7 +129,7 @@ def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.Da
 
 
 def search_form(
-    form: dict, attacked: Mapping[Scenario, Attacked], accuracy: str, budget: float
+    form: dict, attacked: Sequence[tuple[Scenario, Attacked]], accuracy: str, budget: float
 ) -> pd.DataFrame:
     """The trials of a form: those drawn, then steps around the best, ``most`` in all.
 
@@ -168,13 +166,13 @@ def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
     return trials.loc[loss.idxmin()]
 
 
-def check_trained(attacked: Mapping[Scenario, Attacked]) -> None:
+def check_trained(attacked: Sequence[tuple[Scenario, Attacked]]) -> None:
     """Refuse to choose on a victim that biases or popularity beat, attacked though it is.
 
     Raises:
         StudyError: naming what beats it.
     """
-    for scenario, trained in attacked.items():
+    for scenario, trained in attacked:
         if trained.beaten_by:
             raise StudyError(
                 f"no defence can be chosen on a victim that {trained.beaten_by} beats on validation: "

@@ -12,12 +12,24 @@ from hypothesis import strategies as st
 from papermill import inspect_notebook
 
 from rvdlib import paths
+from rvdlib.defenses import DEFENSES, defense
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.cells import Attacked, carry_out
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.runner.plan import PROFILES
 from rvdlib.lab.tuning import defense_search as module
-from rvdlib.lab.tuning.defense_search import REGIMES, SEARCH_FILE, candidates, choose, trial_cells
+from rvdlib.lab.tuning.defense_search import (
+    METRICS,
+    REGIMES,
+    SEARCH_FILE,
+    around,
+    candidates,
+    choose,
+    lattice,
+    scenario_of,
+    search_form,
+)
 from rvdlib.lab.tuning.victim_search import FIRST_SEED
 from rvdlib.models import VICTIMS
 
@@ -26,7 +38,7 @@ SMALL = {
     "rule": SEARCH["rule"],
     "forms": {
         "plain": {"method": "rvd", "n_users": 10, "choices": {"k": [1, 2], "steps": [5]}},
-        "exact": {"method": "closed_form", "choices": {"k": [1, 2, 3]}},
+        "exact": {"method": "closed_form", "n_users": 10, "choices": {"k": [1, 2, 3]}},
     },
 }
 ratios = st.floats(0, 1)
@@ -103,42 +115,112 @@ def test_trials_are_drawn_from_the_combinations_none_twice_and_the_same_again():
 
 
 def test_every_form_has_the_same_budget():
-    budgets = {(form["n_users"], len(candidates(form))) for form in SEARCH["forms"].values()}
+    budgets = {
+        (form["n_users"], len(candidates(form)), form["most"]) for form in SEARCH["forms"].values()
+    }
     assert len(budgets) == 1
 
 
-@pytest.mark.parametrize("search", [SEARCH, SMALL], ids=["committed", "small"])
-def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seeds(search):
-    cells, rule = trial_cells(search, "ml-100k"), search["rule"]
-    for cell in cells:
-        scenario = cell.scenario
-        assert scenario.evaluated_on == "validation"
-        assert scenario.seed in rule["seeds"]
-        assert (scenario.attack, scenario.attack_size, scenario.target_set) == (
-            rule["attack"],
-            rule["attack_size"],
-            rule["target_set"],
-        )
+def test_a_step_changes_one_choice_to_the_value_next_to_it():
+    form = {"choices": {"k": [1, 3, 10], "steps": [5], "scope": ["all", "decoder"]}}
+    assert around(form, {"k": 3, "steps": 5, "scope": "all"}) == [
+        {"k": 1, "steps": 5, "scope": "all"},
+        {"k": 10, "steps": 5, "scope": "all"},
+        {"k": 3, "steps": 5, "scope": "decoder"},
+    ]
 
 
-@pytest.mark.parametrize("search", [SEARCH, SMALL], ids=["committed", "small"])
-def test_every_candidate_has_an_undefended_partner_on_the_same_users(search):
-    cells = trial_cells(search, "ml-100k")
-    assert len({cell.model_dump_json() for cell in cells}) == len(cells)
-    bare = {(repr(cell.scenario), cell.n_users) for cell in cells if cell.method is None}
-    defended = [cell for cell in cells if cell.method]
-    assert {(repr(cell.scenario), cell.n_users) for cell in defended} == bare
-    scenarios = len(REGIMES) * len(VICTIMS) * len(search["rule"]["seeds"])
-    wanted = sum(len(candidates(form)) for form in search["forms"].values())
-    assert len(defended) == scenarios * wanted
-    assert {(cell.scenario.regime, cell.scenario.victim) for cell in cells} == set(
-        product(REGIMES, VICTIMS)
+def test_steps_reach_beyond_the_grid_and_stay_in_it():
+    form = {
+        "choices": [{"optimizer": ["adam"], "k": [3, 10]}, {"optimizer": ["sgd"], "k": [30]}],
+        "beyond": {"k": [1, 100]},
+    }
+    assert around(form, {"optimizer": "adam", "k": 10}) == [
+        {"optimizer": "adam", "k": 3},
+        {"optimizer": "adam", "k": 100},
+    ]
+    assert around(form, {"optimizer": "adam", "k": 1}) == [{"optimizer": "adam", "k": 3}]
+    assert lattice(form, {"optimizer": "sgd", "k": 30})["k"] == [1, 30, 100]
+    with pytest.raises(ValueError, match=r"no grid has.*'k': 7"):
+        lattice(form, {"optimizer": "adam", "k": 7})
+
+
+def searched(monkeypatch, form, thr, rmse=lambda choices: 1.0):
+    """What a search tries where target hit ratio and RMSE are known functions of the choices."""
+
+    def measured(attacked, n_users, defense=None, method=None, choices=None):
+        values = dict.fromkeys(METRICS, 0.5)
+        if choices is None:
+            return values | {"rmse": 1.0}
+        return values | {"target_hit_ratio": thr(choices), "rmse": rmse(choices)}
+
+    monkeypatch.setattr(module, "measure", measured)
+    return search_form({"method": "any", **form}, [], "rmse", 0.05)
+
+
+GRID = {"k": [1, 3, 10, 30, 100], "weight": [0.1, 0.3, 1.0, 3.0, 10.0]}
+
+
+def at(name, choices):
+    return GRID[name].index(choices[name])
+
+
+def test_the_search_walks_to_the_best_of_a_bowl_from_few_draws(monkeypatch):
+    form = {"choices": GRID, "trials": 2, "most": 25}
+    trials = searched(
+        monkeypatch, form, lambda c: ((at("k", c) - 3) ** 2 + (at("weight", c) - 1) ** 2) / 100
+    )
+    tried = trials["choices"].tolist()
+    assert tried[:2] == candidates(form)
+    assert {"k": 30, "weight": 0.3} in tried
+    assert len(tried) < 25
+    assert all(tried.count(each) == 1 for each in tried)
+    best = choose(trials, "rmse", 0.05)["choices"]
+    assert best == {"k": 30, "weight": 0.3}
+    assert all(each in tried for each in around(form, best))
+
+
+def test_the_search_never_steps_to_what_costs_too_much(monkeypatch):
+    form = {"choices": GRID, "trials": 3, "most": 25}
+    trials = searched(
+        monkeypatch,
+        form,
+        lambda c: 0.5 - at("k", c) / 10,
+        lambda c: 1.2 if c["k"] > 10 else 1.0,
+    )
+    assert choose(trials, "rmse", 0.05)["choices"]["k"] == 10
+
+
+@pytest.mark.parametrize("most", [2, 4, 7])
+def test_the_search_ends_with_its_budget(monkeypatch, most):
+    form = {"choices": GRID, "trials": 2, "most": most}
+    trials = searched(monkeypatch, form, lambda c: 1 - (at("k", c) + at("weight", c)) / 10)
+    assert len(trials) == most
+
+
+def test_a_form_without_a_budget_tries_what_it_lists_alone(monkeypatch):
+    trials = searched(monkeypatch, {"choices": {"k": [1, 2, 3]}}, lambda c: c["k"] / 10)
+    assert trials["choices"].tolist() == [{"k": 1}, {"k": 2}, {"k": 3}]
+
+
+@pytest.mark.parametrize(("regime", "victim"), [("rating", "MF"), ("ranking", "CDAE")])
+def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seeds(regime, victim):
+    rule = SEARCH["rule"]
+    scenario = scenario_of(SEARCH, "ml-100k", regime, victim, rule["seeds"][0])
+    assert scenario.evaluated_on == "validation"
+    assert (scenario.regime, scenario.victim) == (regime, victim)
+    assert (scenario.attack, scenario.attack_size, scenario.target_set) == (
+        rule["attack"],
+        rule["attack_size"],
+        rule["target_set"],
     )
 
 
-def test_every_committed_candidate_is_one_that_its_method_takes():
-    for cell in trial_cells(SEARCH, "ml-100k"):
-        cell.defended_by().wrap(VICTIMS[cell.scenario.victim]())
+@pytest.mark.parametrize("form", SEARCH["forms"].values(), ids=SEARCH["forms"])
+def test_every_committed_candidate_is_one_that_its_method_takes(form):
+    for choices in candidates(form):
+        for each in (choices, *around(form, choices)):
+            defense(DEFENSES[form["method"]], **each)
 
 
 def test_the_rule_is_the_honest_one():
@@ -164,56 +246,61 @@ def test_the_seeds_of_the_choices_stand_in_no_table():
     assert min(SEARCH["rule"]["seeds"]) > FIRST_SEED + 100
 
 
-def measured(cell) -> dict:
-    """What a defence with a k does, on any machine: k = 2 is the best that can be afforded."""
-    k = cell.choices.get("k", 0)
-    return {
-        "regime": cell.scenario.regime,
-        "victim": cell.scenario.victim,
-        "defense": cell.defense,
-        "n_users": cell.n_users or 943,
-        "seed": cell.scenario.seed,
-        "beaten_by": "",
-        # A fifth below one seed and a fifth above the other: only the mean counts.
-        "target_hit_ratio": (0.5 - 0.1 * k) * (0.8 if cell.scenario.seed % 2 else 1.2),
-        "hit_ratio": 0.5,
-        "ndcg": 0.2 - 0.004 * k - (0.1 if k == 3 else 0),
-        "rmse": 1.0 + 0.02 * k + (0.1 if k == 3 else 0),
-    }
+def search_of(folder, monkeypatch):
+    monkeypatch.setattr(module, "SEARCH_FILE", folder / "search.yml")
+    monkeypatch.setattr(module, "DEFENSES_FILE", folder / "defenses.yml")
+    monkeypatch.setattr(paths, "RESULTS", folder)
+    monkeypatch.setattr(module, "VICTIMS", ["MF", "AutoRec"])
+    (folder / "search.yml").write_text(yaml.safe_dump(SMALL))
 
 
 def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SEARCH_FILE", tmp_path / "search.yml")
-    monkeypatch.setattr(module, "DEFENSES_FILE", tmp_path / "defenses.yml")
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "run_cells", lambda cells: pd.DataFrame(map(measured, cells)))
-    (tmp_path / "search.yml").write_text(yaml.safe_dump(SMALL))
-    module.choose_all()
+    def measured(cell, trained):
+        """k = 2 is the best that can be afforded; the seeds differ, and their mean counts."""
+        k, above = cell.choices.get("k", 0), 0.8 if cell.scenario.seed % 2 else 1.2
+        return {
+            "target_hit_ratio": (0.5 - 0.1 * k) * above,
+            "hit_ratio": 0.5,
+            "ndcg": 0.2 - 0.004 * k - (0.1 if k == 3 else 0),
+            "rmse": 1.0 + 0.02 * k + (0.1 if k == 3 else 0),
+        }
+
+    search_of(tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "carry_out", lambda scenario: Attacked(None, None, None))
+    monkeypatch.setattr(module, "evaluate_cell", measured)
+    module.choose_all(jobs=1)
     chosen = yaml.safe_load((tmp_path / "defenses.yml").read_text())
-    for regime, victim in product(REGIMES, VICTIMS):
+    for regime, victim in product(REGIMES, ["MF", "AutoRec"]):
         assert chosen[regime][victim] == {
             "plain": {"method": "rvd", "choices": {"k": 2, "steps": 5}},
             "exact": {"method": "closed_form", "choices": {"k": 2}},
         }
     log = pd.read_csv(tmp_path / "search" / "defenses.csv")
-    assert len(log) == len(REGIMES) * len(VICTIMS) * (2 + 3)
+    assert len(log) == len(REGIMES) * 2 * (2 + 3)
+    assert log["target_hit_ratio"].tolist()[:2] == pytest.approx([0.4, 0.3])
     np.testing.assert_allclose(log["ndcg_undefended"], 0.2)
 
 
 def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkeypatch):
-    def one_beaten(cells):
-        rows = pd.DataFrame(map(measured, cells))
-        rows.loc[(rows["victim"] == "CDAE") & (rows["seed"] == 2002), "beaten_by"] = "biases"
-        return rows
+    def one_beaten(scenario):
+        beaten = (scenario.victim, scenario.regime, scenario.seed) == ("AutoRec", "rating", 2002)
+        return Attacked(None, None, None, "biases" if beaten else "")
 
-    monkeypatch.setattr(module, "DEFENSES_FILE", tmp_path / "defenses.yml")
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "run_cells", one_beaten)
-    with pytest.raises(
-        StudyError, match=r"rating, CDAE, 2002, biases; ranking, CDAE, 2002, biases:"
-    ):
-        module.choose_all()
-    assert not list(tmp_path.iterdir())
+    search_of(tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "carry_out", one_beaten)
+    monkeypatch.setattr(module, "evaluate_cell", lambda cell, trained: dict.fromkeys(METRICS, 0.5))
+    with pytest.raises(StudyError, match=r"biases beats .* AutoRec, rating regime, seed 2002;"):
+        module.choose_all(jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["search.yml"]
+
+
+def test_a_trial_serves_a_real_victim_under_the_form_and_changes_what_it_scores():
+    scenario = scenario_of(SEARCH, "ml-100k", "rating", "PlainMF", 2001)
+    attacked = [(scenario, carry_out(scenario))]
+    bare = module.measure(attacked, 30, defense="none")
+    defended = module.measure(attacked, 30, method="closed_form", choices={"k": 30})
+    assert list(bare) == list(defended) == METRICS
+    assert bare["rmse"] != defended["rmse"]
 
 
 def committed():
@@ -226,9 +313,24 @@ def committed():
 
 
 def test_the_committed_trials_are_those_of_the_committed_search():
-    for regime, victim, form, _, rows in committed():
-        tried = [yaml.safe_load(text) for text in rows["choices"]]
-        assert tried == candidates(SEARCH["forms"][form]), (regime, victim, form)
+    """The draws first, then steps around what was the best when they were made."""
+    rule = SEARCH["rule"]
+    for regime, victim, name, _, rows in committed():
+        form = SEARCH["forms"][name]
+        rows = rows.assign(choices=rows["choices"].map(yaml.safe_load)).reset_index(drop=True)
+        tried = rows["choices"].tolist()
+        drawn = len(candidates(form))
+        assert tried[:drawn] == candidates(form), (regime, victim, name)
+        assert len(tried) <= form["most"]
+        while True:
+            best = choose(rows[:drawn], rule["accuracy"][regime], rule["budget"])["choices"]
+            steps = [each for each in around(form, best) if each not in tried[:drawn]]
+            steps = steps[: form["most"] - drawn]
+            assert tried[drawn : drawn + len(steps)] == steps, (regime, victim, name)
+            drawn += len(steps)
+            if not steps:
+                break
+        assert drawn == len(tried)
 
 
 def test_the_committed_choice_is_the_one_that_the_committed_trials_imply():
@@ -270,22 +372,11 @@ def test_an_edge_is_where_a_better_value_may_lie_beyond(name, value, grid, edge)
     assert on_the_edge(name, value, grid) is edge
 
 
-def grid_of(form, chosen):
-    """The grid of which the choices are a point."""
-    grids = SEARCH["forms"][form]["choices"]
-    grids = grids if isinstance(grids, list) else [grids]
-    (grid,) = [each for each in grids if all(chosen[name] in each[name] for name in each)]
-    return grid
-
-
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="most victims choose the largest k that is tried"
-)
-def test_no_committed_choice_lies_on_the_edge_of_its_grid():
+def test_no_committed_choice_lies_on_the_edge_of_what_could_be_tried():
     edges = [
-        f"{regime}, {victim}, {form}: {name} = {chosen['choices'][name]} of {grid}"
-        for regime, victim, form, chosen, _ in committed()
-        for name, grid in grid_of(form, chosen["choices"]).items()
-        if on_the_edge(name, chosen["choices"][name], grid)
+        f"{regime}, {victim}, {name}: {choice} = {chosen['choices'][choice]} of {values}"
+        for regime, victim, name, chosen, _ in committed()
+        for choice, values in lattice(SEARCH["forms"][name], chosen["choices"]).items()
+        if on_the_edge(choice, chosen["choices"][choice], values)
     ]
     assert edges == []

@@ -15,7 +15,7 @@ which is a stronger pull to a smaller decoder row. The algebra is in
 :mod:`rvdlib.defenses.regression`.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Self
 
 import numpy as np
@@ -78,13 +78,15 @@ class ClosedFormRVD(VicinalDefense):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
-        users = self.victim.rows(users)
-        rows, groups = self.vicinity(users), self.config.groups
-        dealt = [rows[:, first::groups] for first in range(groups)]
-        scores = [self._regression.score(users, group) for group in dealt]
-        scores = scores[0] if groups == 1 else np.median(scores, axis=0).astype(scores[0].dtype)
+        scores = self.by_vicinity(self.victim.rows(users), self._score)
         scores *= np.float32(self.victim.max_rating)
         return scores
+
+    def _score(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        groups = self.config.groups
+        dealt = [rows[:, first::groups] for first in range(groups)]
+        scores = [self._regression.score(users, group) for group in dealt]
+        return scores[0] if groups == 1 else np.median(scores, axis=0).astype(scores[0].dtype)
 
     def posterior_variance(self, users: np.ndarray) -> np.ndarray:
         """How unsure the vicinity leaves each score: (B, items), in units of one rating's noise.
@@ -94,7 +96,8 @@ class ClosedFormRVD(VicinalDefense):
         """
         if self.config.groups > 1:
             raise ValueError(f"the variance is that of one group, there are {self.config.groups}")
-        return self._regression.score(users, self.vicinity(users), return_variance=True)[1]
+        score = partial(self._regression.score, return_variance=True)
+        return self.by_vicinity(self.victim.rows(users), lambda *served: score(*served)[1])
 
     @cached_property
     def _regression(self) -> VicinalRegression:

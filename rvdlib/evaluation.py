@@ -15,10 +15,14 @@ from numpy.typing import ArrayLike
 from rvdlib import metrics
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.data import HeldOut, Ratings, Split
+from rvdlib.eligibility import only_eligible
 
 
 class Recommender(Protocol):
-    """Anything that scores users against all items. ``predicts_stars = False`` voids its RMSE."""
+    """Anything that scores users against all items. ``predicts_stars = False`` voids its RMSE.
+
+    It may also say which items a list may hold (:mod:`rvdlib.eligibility`); RMSE judges all scores.
+    """
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items) of the users with these row numbers, in stars."""
@@ -80,6 +84,11 @@ class Evaluation:
         return len(np.unique(self.lists[self.lists >= 0])) / self.n_items
 
     @property
+    def list_length(self) -> float:
+        """Mean number of items in a list: at most K."""
+        return float((self.lists >= 0).sum(axis=1).mean())
+
+    @property
     def target_counts(self) -> dict[str, list[int]]:
         """``target_hits`` and ``target_users``: one number a target (:func:`metrics.target_hits`)."""
         counts = metrics.target_hits(self.target_ranks, self.raters, self.k)
@@ -89,7 +98,7 @@ class Evaluation:
 
     def summary(self) -> dict[str, float]:
         names = ("target_hit_ratio", "target_hit_ratio_with_raters", "hit_ratio", "ndcg", "rmse")
-        return {name: getattr(self, name) for name in (*names, "catalogue_share")}
+        return {name: getattr(self, name) for name in (*names, "catalogue_share", "list_length")}
 
     def take(self, rows: np.ndarray) -> "Evaluation":
         """The same for the users at these positions, who may repeat (bootstrap)."""
@@ -119,7 +128,7 @@ def evaluate(
     Raises:
         ValueError: for users or targets that are none or repeat, a list that holds all that anybody
             has left to rank, several test items for one user (see :func:`rmse` for those splits),
-            or scores of a wrong shape or with NaN.
+            scores of a wrong shape or with NaN, or ``eligible`` of a wrong shape or type.
 
     Warns:
         UserWarning: if some users, not all, have no more than ``k`` items left to rank.
@@ -147,11 +156,12 @@ def evaluate(
     for here in blocks:
         block = users[here]
         scores = _score(recommender, block, n_items)
-        lists[here] = metrics.top_k(scores, split.train[block], k)
+        served = only_eligible(recommender, block, scores)
+        lists[here] = metrics.top_k(served, split.train[block], k)
         # Whoever has no test item ranks item 0 in its place, to be voided below.
         tests = np.maximum(test_items[block], 0)
         items = np.column_stack([tests, np.broadcast_to(targets, (len(block), len(targets)))])
-        all_ranks[here] = metrics.ranks(scores, split.train[block], items)
+        all_ranks[here] = metrics.ranks(served, split.train[block], items)
         if predicts_stars:
             predictions = scores[np.arange(len(block)), tests]
             errors[here] = metrics.squared_errors(predictions, stars[block], split.ratings.levels)
@@ -200,8 +210,8 @@ def recommend(
         block_size: users scored at once; memory is about block_size × items scores.
 
     Raises:
-        ValueError: for what are not rows of ``seen``, k out of range, or scores of a wrong shape
-            or with NaN.
+        ValueError: for what are not rows of ``seen``, k out of range, scores of a wrong shape or
+            with NaN, or ``eligible`` of a wrong shape or type.
     """
     check_csr("seen", seen)
     n_rows, n_items = seen.shape
@@ -210,7 +220,7 @@ def recommend(
     lists = np.empty((len(users), k), dtype=np.int64)
     for here in _blocks(len(users), block_size):
         block = users[here]
-        scores = _score(recommender, block, n_items)
+        scores = only_eligible(recommender, block, _score(recommender, block, n_items))
         lists[here] = metrics.top_k(scores, seen[block], k)
     return lists
 

@@ -3,7 +3,8 @@
 **The list.** A user's list holds all items that the user has not rated in training, by falling score,
 ties by item order (lower index first): rank(i) = 1 + #(s > s_i) + #(s = s_i and index < i), counted
 over unseen items. No negatives are sampled. Seen items are out of the list whatever their score;
-so is an item scored −inf. A score that is NaN raises: sorted, it would pass for a very good one.
+so is an item scored −inf, and so one that is not eligible (:mod:`rvdlib.eligibility`). A score that
+is NaN raises: sorted, it would pass for a very good one.
 
 **Target hit ratio**, THR@K: the share of real users, the target's raters excluded, with the target
 among their first K; the mean over targets. The variant keeps raters in the denominator, where they
@@ -15,6 +16,7 @@ test items within the first K, 0 for others; with one relevant item the ideal ga
 **RMSE**: in stars, predictions clipped to the rating scale.
 
 **Share of the catalogue served**: the items that stand in any user's list of K, of all items.
+**Mean list length**: items in a user's list of K, fewer than K where fewer can be served.
 
 Two pitfalls. Scores masked by multiplication (s · unseen) lift seen items with negative scores to
 0, above unseen ones. A partial sort (``argpartition``) picks any of the items tied at the border.

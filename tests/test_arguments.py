@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from rvdlib import metrics
 from rvdlib.arguments import as_indices, check_one_of, did_you_mean
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
-from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VicinalRegression
+from rvdlib.defenses import (
+    RVD,
+    ClosedFormRVD,
+    Count,
+    FastRVD,
+    FunctionalRVD,
+    LeastSupport,
+    Quorum,
+    VicinalRegression,
+)
 from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.evaluation import evaluate, recommend, rmse
 from rvdlib.lab.benchmark.serving import Undefended
@@ -18,6 +27,7 @@ from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import EASE, Popularity
 from rvdlib.neighbors import NeighborSearch, k_occurrence
+from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.neighbors.distinct import DistinctSearch
 from rvdlib.seeding import stream
 from rvdlib.threat_model import build_threat_model
@@ -105,6 +115,11 @@ def doors(split):
     factors, ratings = victim.user_factors(), victim.train
     found["NeighborSearch"] = NeighborSearch(factors, 3)
     found["mutual"] = NeighborSearch(factors, 3, hubness_reduction="mutual")
+    found["BalancedSearch"] = BalancedSearch(factors, 3, max_in_degree=3)
+    voted = Quorum(victim, k=3, quorum=1)
+    found["Quorum"], found["eligible"], found["votes"] = voted.score, voted.eligible, voted.votes
+    found["Count"] = Count(victim, k=3).score
+    found["support"] = LeastSupport(victim, min_ratings=2).eligible
     found["DistinctSearch"] = DistinctSearch(factors, 3, max_overlap=0.5, ratings=ratings)
     regression = VicinalRegression(
         user_factors=factors,
@@ -131,6 +146,7 @@ DOORS = (
     *("Biases", "EASE", "Popularity", "RVD", "FastRVD", "ClosedFormRVD", "decoder by sgd"),
     *("groups", "vicinity", "FunctionalRVD", "its vicinity", "Undefended"),
     *("NeighborSearch", "mutual", "DistinctSearch", "VicinalRegression", "recommend", "evaluate"),
+    *("BalancedSearch", "Quorum", "eligible", "votes", "Count", "support"),
 )
 
 

@@ -72,6 +72,7 @@ def brute_force(table, split, targets, k):
         "ndcg": np.mean(gains),
         "rmse": math.sqrt(np.mean(errors)),
         "catalogue_share": len(set().union(*lists)) / split.train.shape[1],
+        "list_length": np.mean([len(found) for found in lists]),
     }
 
 
@@ -79,6 +80,71 @@ def brute_force(table, split, targets, k):
 def test_the_summary_agrees_with_brute_force(split, recommender, k):
     expected = brute_force(recommender.table, split, TARGETS, k)
     assert evaluate(recommender, split, TARGETS, k=k).summary() == pytest.approx(expected)
+
+
+class Choosy(Fixed):
+    """Serves what a table allows."""
+
+    def __init__(self, table, allowed):
+        super().__init__(table)
+        self.allowed = allowed
+
+    def eligible(self, users):
+        return self.allowed[users]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize("block_size", [7, 512])
+def test_what_is_not_eligible_is_as_if_it_were_seen_but_for_its_score(
+    split, recommender, share, block_size
+):
+    """Ranks and lists are those of scores of −inf, RMSE is that of the scores."""
+    table = recommender.table
+    allowed = np.random.default_rng(2).random(table.shape) < share
+    before = table.copy()
+    options = {"k": 20, "block_size": block_size}
+    found = evaluate(Choosy(table, allowed), split, TARGETS, **options)
+    masked = evaluate(Fixed(np.where(allowed, table, -np.inf)), split, TARGETS, **options)
+    for name in ("target_ranks", "test_ranks", "lists"):
+        assert np.array_equal(getattr(found, name), getattr(masked, name), equal_nan=True)
+    assert np.isinf(found.target_ranks[~allowed[:, TARGETS]]).all()
+    plain = evaluate(recommender, split, TARGETS, k=20)
+    assert found.rmse == plain.rmse
+    assert found.list_length == (found.lists >= 0).sum() / 60 < plain.list_length
+    assert plain.list_length == 20
+    listed = recommend(Choosy(table, allowed), np.arange(60), split.train, **options)
+    assert np.array_equal(listed, found.lists)
+    assert np.array_equal(table, before)
+
+
+def test_where_everything_is_eligible_nothing_changes(split, recommender):
+    plain = evaluate(recommender, split, TARGETS, k=20)
+    chosen = evaluate(
+        Choosy(recommender.table, np.ones((60, 50), dtype=bool)), split, TARGETS, k=20
+    )
+    assert chosen.summary() == plain.summary()
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [np.ones((60, 49), dtype=bool), np.ones((60, 50)), np.ones(60, dtype=bool)],
+    ids=["items", "numbers", "users"],
+)
+def test_eligible_is_a_bool_for_each_score(split, recommender, allowed):
+    wrong = Choosy(recommender.table, allowed)
+    for serve in (
+        lambda: evaluate(wrong, split, TARGETS, k=5),
+        lambda: recommend(wrong, [0, 1], split.train, k=5),
+    ):
+        with pytest.raises(ValueError, match=r"Choosy.eligible gave .*, expected bool of \("):
+            serve()
+
+
+def test_a_score_that_is_nan_is_found_where_it_is_not_eligible_too(split, recommender):
+    table = recommender.table.copy()
+    table[3, 7] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate(Choosy(table, np.zeros((60, 50), dtype=bool)), split, TARGETS, k=5)
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 60, 10_000])

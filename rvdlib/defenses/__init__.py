@@ -4,10 +4,12 @@ from rvdlib.defenses.any_model.checks import CheckResult, check_defender
 from rvdlib.defenses.any_model.functional import FunctionalRVD, FunctionalRVDConfig
 from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
+from rvdlib.defenses.count import Count
 from rvdlib.defenses.engine import FastRVD
 from rvdlib.defenses.least_support import LeastSupport
 from rvdlib.defenses.most_popular import MostPopular
 from rvdlib.defenses.protocol import Chain, Defense, Served, defense
+from rvdlib.defenses.quorum import Quorum, QuorumConfig
 from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.defenses.remove_detected import RemoveDetected
 from rvdlib.defenses.rvd import FineTuning
@@ -18,8 +20,10 @@ from rvdlib.defenses.vicinal import RVD, RVDConfig
 DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "rvd": FineTuning,
     "closed_form": ClosedFormRVD,
+    "count": Count,
     "least_support": LeastSupport,
     "popularity": MostPopular,
+    "quorum": Quorum,
     "remove_detected": RemoveDetected,
     "unobserved_weight": UnobservedWeight,
 }
@@ -31,6 +35,7 @@ __all__ = [
     "CheckResult",
     "ClosedFormConfig",
     "ClosedFormRVD",
+    "Count",
     "Defense",
     "FastRVD",
     "FineTuning",
@@ -38,6 +43,8 @@ __all__ = [
     "FunctionalRVDConfig",
     "LeastSupport",
     "MostPopular",
+    "Quorum",
+    "QuorumConfig",
     "RVDConfig",
     "RemoveDetected",
     "Served",

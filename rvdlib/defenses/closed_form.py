@@ -78,13 +78,15 @@ class ClosedFormRVD(VicinalDefense):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
-        users = self.victim.rows(users)
-        rows, groups = self.vicinity(users), self.config.groups
-        dealt = [rows[:, first::groups] for first in range(groups)]
-        scores = [self._regression.score(users, group) for group in dealt]
-        scores = scores[0] if groups == 1 else np.median(scores, axis=0).astype(scores[0].dtype)
+        scores = self.by_vicinity(self.victim.rows(users), self._score)
         scores *= np.float32(self.victim.max_rating)
         return scores
+
+    def _score(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        groups = self.config.groups
+        dealt = [rows[:, first::groups] for first in range(groups)]
+        scores = [self._regression.score(users, group) for group in dealt]
+        return scores[0] if groups == 1 else np.median(scores, axis=0).astype(scores[0].dtype)
 
     @cached_property
     def _regression(self) -> VicinalRegression:

@@ -1,9 +1,13 @@
 """Least support: what few have rated is never served. The plain rival for unpopular targets."""
 
+from functools import cached_property
+
 import numpy as np
 from pydantic import Field
 
+from rvdlib.arguments import as_indices
 from rvdlib.defenses.protocol import Choices, Served
+from rvdlib.eligibility import eligible_items
 
 
 class LeastSupportConfig(Choices):
@@ -15,19 +19,28 @@ class LeastSupportConfig(Choices):
 class LeastSupport(Served):
     """A victim that does not list items with fewer than ``min_ratings`` training ratings.
 
-    Fakes' ratings count as well: nobody knows which they are. An unlisted item is scored −inf
-    (:mod:`rvdlib.metrics`), which predicts no stars: what a user is shown of other items is the
-    victim's.
+    Fakes' ratings count as well: nobody knows which they are. Scores are the victim's, and so is
+    what a user is shown of other items.
     """
 
     Config = LeastSupportConfig
     config: LeastSupportConfig
     wraps_any = True
-    predicts_stars = False
+    predicts_stars = False  # it changes lists alone: an RMSE would be the victim's
 
     def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items), float32; −inf for what is not served."""
+        """Scores (B, items) of the victim, or of what another defence serves."""
+        return self.victim.score(users)
+
+    def eligible(self, users: np.ndarray) -> np.ndarray:
+        """(B, items) bool: whether so many rated it, and the victim may serve it."""
+        users = as_indices("users", users, self.train.shape[0])
+        inner = eligible_items(self.victim, users)
+        if inner is None:
+            return np.broadcast_to(self._supported, (len(users), len(self._supported)))
+        return inner & self._supported
+
+    @cached_property
+    def _supported(self) -> np.ndarray:
         counts = np.bincount(self.train.indices, minlength=self.train.shape[1])
-        scores = np.array(self.victim.score(users))
-        scores[:, counts < self.config.min_ratings] = -np.inf
-        return scores
+        return counts >= self.config.min_ratings

@@ -75,7 +75,7 @@ class Defense:
 
 
 class Served:
-    """A victim served otherwise: subclasses say how they ``score``.
+    """A victim served otherwise: subclasses say how they ``score``, or what is ``eligible``.
 
     Attributes:
         victim: a copy of its own of the victim, or of what another defence serves: were the victim
@@ -94,6 +94,10 @@ class Served:
     def train(self) -> sp.csr_matrix:
         """(users, items) CSR that the victim was trained on; what is stored is rated."""
         return self.victim.train
+
+    def user_factors(self) -> np.ndarray:
+        """Latent vectors (users, d) of the victim."""
+        return self.victim.user_factors()
 
 
 class AtInference(Defense):

@@ -63,7 +63,7 @@ class RVD(VicinalDefense):
         """Defended scores (B, items) in stars, float32."""
         users = self.victim.rows(users)
         scores = [
-            self.victim.score_with(self.fine_tune(rows), np.array([user]))[0]
+            self.victim.score_with(self.fine_tune(rows[rows >= 0]), np.array([user]))[0]
             for user, rows in zip(users, self.vicinity(users), strict=True)
         ]
         return np.stack(scores) if scores else self.victim.score(users)
@@ -77,13 +77,15 @@ class RVD(VicinalDefense):
         return self._descend(np.asarray(rows, dtype=np.int64), max(len(rows), 1))
 
     @single_thread()
-    def decayed(self) -> dict[str, torch.Tensor]:
+    def decayed(self, n_rows: int | None = None) -> dict[str, torch.Tensor]:
         """The victim's parameters after as many steps down the regulariser alone.
 
         These steps are those of every number that the rows of a vicinity do not depend on. They
-        depend on its trained value, and on no user.
+        depend on its trained value, and on no user, but through the length of a vicinity:
+        ``n_rows``, by default what was chosen.
         """
-        n_rows = self.config.k * (self.config.neighbors != "none") + self.config.include_user
+        if n_rows is None:
+            n_rows = self.config.k * (self.config.neighbors != "none") + self.config.include_user
         return self._descend(np.empty(0, dtype=np.int64), max(n_rows, 1))
 
     def _descend(self, rows: np.ndarray, n_rows: int) -> dict[str, torch.Tensor]:

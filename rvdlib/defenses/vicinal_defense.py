@@ -1,14 +1,16 @@
 """Whom RVD learns from: what its forms for victims have in common."""
 
+from collections.abc import Callable
 from functools import cached_property, partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rvdlib.arguments import as_indices
 from rvdlib.defenses.protocol import Choices, Served
 from rvdlib.neighbors import NeighborSearch
+from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.neighbors.distinct import DistinctSearch
 from rvdlib.seeding import stream
 
@@ -32,7 +34,29 @@ class VicinityConfig(Choices):
         description="Jaccard index of the items that two neighbours rated; of two above it, the "
         "nearer stays, see rvdlib.neighbors.distinct; 1: everybody stays",
     )
+    max_in_degree: int | None = Field(
+        None,
+        ge=1,
+        description="vicinities that a user may stand in, at least k, u's own aside; None: any "
+        "number. Some lists are then shorter than k, see rvdlib.neighbors.balanced",
+    )
     include_user: bool = Field(False, description="whether u's own row joins the vicinity")
+
+    @model_validator(mode="after")
+    def _the_limit_can_be_kept(self) -> Self:
+        if self.max_in_degree is None:
+            return self
+        if self.max_in_degree < self.k:
+            raise ValueError(
+                f"max_in_degree must be at least k = {self.k}, or there are not enough places for "
+                f"everybody; got {self.max_in_degree}"
+            )
+        if self.neighbors != "nearest" or self.max_overlap < 1:
+            raise ValueError(
+                "max_in_degree limits the nearest neighbours: it goes with neighbors='nearest' and "
+                "max_overlap=1 alone"
+            )
+        return self
 
 
 class VicinalDefense(Served):
@@ -44,29 +68,48 @@ class VicinalDefense(Served):
     def vicinity(self, users: np.ndarray) -> np.ndarray:
         """(B, k) rows to fine-tune on, or (B, k + 1) where the user's own row joins them.
 
+        With ``max_in_degree`` a row may be shorter, and then ends in −1.
+
         Raises:
             ValueError: for ``users`` that are not row numbers of training users.
         """
-        users = self.victim.rows(users)
+        users = as_indices("users", users, self.train.shape[0])
         rows = self._neighbors(users)
-        own = np.asarray(users, dtype=rows.dtype)
-        return np.column_stack([rows, own]) if self.config.include_user else rows
+        if not self.config.include_user:
+            return rows
+        rows = np.column_stack([rows, users])
+        last = np.argsort(rows < 0, axis=1, kind="stable")
+        return np.take_along_axis(rows, last, axis=1)
+
+    def by_vicinity(
+        self, users: np.ndarray, score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """``score(users, vicinities)`` (B, items), called for the users of each length by themselves."""
+        rows = self.vicinity(users)
+        lengths = (rows >= 0).sum(axis=1)
+        if (lengths == rows.shape[1]).all():
+            return score(users, rows)
+        parts = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+        scores = [score(users[at], rows[at, : lengths[at[0]]]) for at in parts]
+        return np.concatenate(scores)[np.argsort(np.concatenate(parts))]
 
     @cached_property
     def _neighbors(self) -> "NeighborSearch | RandomUsers":
         config = self.config
         if config.neighbors != "nearest":
             k = config.k if config.neighbors == "random" else 0
-            return RandomUsers(self.victim.train.shape[0], k)
+            return RandomUsers(self.train.shape[0], k)
         search = NeighborSearch
         if config.max_overlap < 1:
             search = partial(DistinctSearch, max_overlap=config.max_overlap)
+        elif config.max_in_degree is not None:
+            search = partial(BalancedSearch, max_in_degree=config.max_in_degree)
         return search(
-            self.victim.user_factors(),
+            None if config.distance == "profile_overlap" else self.user_factors(),
             config.k,
             config.distance,
             hubness_reduction=config.hubness_reduction,
-            ratings=self.victim.train,
+            ratings=self.train,
         )
 
 

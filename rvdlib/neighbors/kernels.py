@@ -7,6 +7,7 @@ import numba
 import numpy as np
 
 _LANES = 64  # bounds looked at together
+_TILE = 2048  # pairs measured together, for the cache
 
 
 @numba.njit(cache=True, nogil=True)
@@ -37,6 +38,25 @@ def nearest_vectors(
                     total -= own[f] * other[f]
             measured[place] = np.inf if absent[listed[place]] else total * gain[listed[place]]
         _keep_least(measured[:n_listed], listed, found[row], values[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def measure_vectors(vectors, columns, euclidean, values):
+    """Add to ``values`` (B, O) what :func:`nearest_vectors` measures, gains aside: in its order.
+
+    ``columns``: (d, O), the other users' vectors.
+    """
+    for row in range(len(vectors)):
+        for start in range(0, columns.shape[1], _TILE):
+            tile = values[row, start : start + _TILE]
+            for f in range(len(columns)):
+                own, others = vectors[row, f], columns[f, start : start + _TILE]
+                if euclidean:
+                    for o in range(len(tile)):
+                        tile[o] += (own - others[o]) ** 2
+                else:
+                    for o in range(len(tile)):
+                        tile[o] -= own * others[o]
 
 
 @numba.njit(cache=True, nogil=True)

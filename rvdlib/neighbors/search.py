@@ -84,10 +84,15 @@ class NeighborSearch:
     def _searched(self) -> "Vectors | Profiles":
         if self.hubness_reduction == "none":
             return self._space
+        return self._space.scaled(self._scale)
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        """(users,) the mean distance to the k nearest."""
         distances = np.sqrt(self._space.nearest(np.arange(len(self._space)), self.k)[1])
         finite = np.isfinite(distances)
         total = np.where(finite, distances, 0).sum(axis=1)
-        return self._space.scaled(total / np.maximum(1, finite.sum(axis=1)))
+        return total / np.maximum(1, finite.sum(axis=1))
 
     @cached_property
     def _mutual(self) -> np.ndarray:

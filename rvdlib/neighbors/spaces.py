@@ -12,10 +12,12 @@ since a dot product of n terms is off by less than n 2⁻²⁴ / (1 − n 2⁻²
 least upper bound is measured directly. Products likewise, with κ ‖x_v‖ once u has length one.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib.neighbors.kernels import nearest_profiles, nearest_vectors
+from rvdlib.neighbors.kernels import measure_vectors, nearest_profiles, nearest_vectors
 from rvdlib.threads import for_blocks
 
 _BLOCK_NUMBERS = 2**21  # distances in memory at once, float32: 8 MiB
@@ -24,6 +26,8 @@ _LARGEST = 40  # exponent of the largest coordinate: float32 holds its square ti
 _SMALLEST = 2.0**-20  # below this length a bound stops shrinking: safe from underflow
 _SMALLEST_SCALE = 2.0**-500  # in place of zero; squared distances over it are finite
 _LARGEST_GAIN = 2.0**20  # in bounds; whoever has more has no upper bound
+
+Measure = Callable[[np.ndarray], np.ndarray]
 
 
 class Vectors:
@@ -89,6 +93,20 @@ class Vectors:
             self._search(users[block], found[block], values[block])
         return found, values
 
+    def measure(self, others: np.ndarray) -> Measure:
+        """Users (B,) → (B, len(others)) how far each of the ``others`` is, as :meth:`nearest` has it."""
+        columns = np.ascontiguousarray(self._vectors[others].T)
+        gain, absent = self._gain[others], self._absent[others]
+
+        def values(users: np.ndarray) -> np.ndarray:
+            found = np.zeros((len(users), len(others)))
+            measure_vectors(self._vectors[users], columns, self._euclidean, found)
+            found *= gain
+            found[:, absent] = np.inf
+            return found
+
+        return values
+
     def _search(self, users: np.ndarray, found: np.ndarray, values: np.ndarray):
         lower = self._left[users] @ self._right
         if self._absent.any():
@@ -148,6 +166,25 @@ class Profiles:
 
         for_blocks(search, len(users), _BLOCK_USERS)
         return found, values
+
+    def measure(self, others: np.ndarray) -> Measure:
+        """Users (B,) → (B, len(others)) how far each of the ``others`` is, as :meth:`nearest` has it."""
+        ones = np.ones(self._rated.nnz, dtype=np.int32)
+        pattern = sp.csr_matrix((ones, self._rated.indices, self._rated.indptr), self._rated.shape)
+        sizes, gain, columns = (
+            np.diff(pattern.indptr),
+            self._gain[others],
+            pattern[others].T.tocsr(),
+        )
+
+        def values(users: np.ndarray) -> np.ndarray:
+            common = (pattern[users] @ columns).toarray()
+            unions = sizes[users, None] + sizes[others] - common
+            found = (1 - common / np.maximum(unions, 1)) ** 2 * gain
+            found[:, sizes[others] == 0] = np.inf
+            return found
+
+        return values
 
 
 def checked_factors(user_factors: np.ndarray | None) -> np.ndarray:

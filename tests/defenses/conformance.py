@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.defenses import Defense
+from rvdlib.eligibility import only_eligible
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
@@ -81,6 +82,11 @@ def reordered(victim: Victim, order: np.ndarray) -> Victim:
     return other
 
 
+def served(recommender, users: np.ndarray) -> np.ndarray:
+    """Its scores, −inf for what it may not serve."""
+    return only_eligible(recommender, users, recommender.score(users))
+
+
 def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """|one − other|, 0 where both are −inf."""
     same = one == other
@@ -92,6 +98,8 @@ class DefenseConformance:
 
     # Stars by which a score may depend on who else is served at once: 0 is bit by bit.
     tolerance = 0.0
+    # Of its scores; None: the victim's.
+    dtype = None
     # Whether a row number may matter: it seeds the order of mini-batches, or breaks a tie.
     reads_row_numbers = False
 
@@ -107,30 +115,30 @@ class DefenseConformance:
         return self.defend(victim)
 
     def test_scores_look_like_the_victims(self, defense, victim):
-        scores, undefended = defense.score(USERS), victim.score(USERS)
+        scores, undefended = served(defense, USERS), victim.score(USERS)
         assert type(scores) is type(undefended)
-        assert scores.dtype == undefended.dtype
+        assert scores.dtype == (self.dtype or undefended.dtype)
         assert scores.shape == undefended.shape
         assert (np.isfinite(scores) | (scores == -np.inf)).all()  # −inf: not in the list
         assert (scores > -np.inf).any(axis=1).all()
-        assert defense.score(USERS[:0]).shape == (0, N_ITEMS)
+        assert served(defense, USERS[:0]).shape == (0, N_ITEMS)
 
     def test_it_does_something(self, defense, victim):
         everyone = np.arange(0, N_USERS, 5)
-        moved = apart(defense.score(everyone), victim.score(everyone)).max(axis=1)
+        moved = apart(served(defense, everyone), victim.score(everyone)).max(axis=1)
         assert (moved > 1e-3).all()
 
     def test_the_same_again(self, defense, victim):
-        first = defense.score(USERS)
-        assert np.array_equal(defense.score(USERS), first)
-        assert np.array_equal(self.defend(victim).score(USERS), first)
+        first = served(defense, USERS)
+        assert np.array_equal(served(defense, USERS), first)
+        assert np.array_equal(served(self.defend(victim), USERS), first)
         assert apart(first[0], first[4]).max() <= self.tolerance  # one user, served twice
 
     def test_it_does_not_matter_who_else_is_served_or_when(self, defense):
-        together = defense.score(USERS)
-        alone = [defense.score(np.array([user]))[0] for user in USERS[::-1]]
+        together = served(defense, USERS)
+        alone = [served(defense, np.array([user]))[0] for user in USERS[::-1]]
         assert apart(together, np.array(alone[::-1])).max() <= self.tolerance
-        assert apart(defense.score(USERS[::-1])[::-1], together).max() <= self.tolerance
+        assert apart(served(defense, USERS[::-1])[::-1], together).max() <= self.tolerance
 
     def test_where_a_user_s_row_stands_tells_it_nothing(self, defense, victim):
         """Fakes stand below the real users: whoever reads the order knows who is fake."""
@@ -138,20 +146,20 @@ class DefenseConformance:
             pytest.skip("it reads row numbers")
         order = np.random.default_rng(5).permutation(N_USERS)
         shuffled = self.defend(reordered(victim, order))
-        served = np.argsort(order)[USERS]  # where the same users stand now
-        assert apart(shuffled.score(served), defense.score(USERS)).max() < 1e-4
+        there = np.argsort(order)[USERS]  # where the same users stand now
+        assert apart(served(shuffled, there), served(defense, USERS)).max() < 1e-4
 
     def test_the_shared_victim_never_changes(self, defense, victim):
         with unchanged(victim):
-            defense.score(USERS)
+            served(defense, USERS)
 
     def test_a_victim_that_is_fitted_again_leaves_the_defence_as_it_was(self, defense, victim):
         mine = copy.copy(victim)
-        defended, expected = self.defend(mine), defense.score(USERS)
-        defended.score(USERS[:1])
+        defended, expected = self.defend(mine), served(defense, USERS)
+        served(defended, USERS[:1])
         fit(mine, seed=1)
         assert np.abs(mine.score(USERS) - victim.score(USERS)).max() > 0.01
-        assert apart(defended.score(USERS), expected).max() <= self.tolerance
+        assert apart(served(defended, USERS), expected).max() <= self.tolerance
 
     def test_eight_threads_serve_what_one_does(self, defense, victim):
         groups = np.array_split(np.arange(24), 8)
@@ -159,10 +167,10 @@ class DefenseConformance:
 
         def serve(group):
             start.wait()
-            return defense.score(group)
+            return served(defense, group)
 
         with unchanged(victim), ThreadPoolExecutor(8) as pool:
-            serial = [defense.score(group) for group in groups]
+            serial = [served(defense, group) for group in groups]
             threaded = list(pool.map(serve, groups))
         for one, other in zip(serial, threaded, strict=True):
             assert np.array_equal(one, other)
@@ -173,7 +181,7 @@ class DefenseConformance:
             return random.getstate(), str(numpy_state), torch.get_rng_state().tolist()
 
         before = states()
-        defense.score(USERS)
+        served(defense, USERS)
         assert states() == before
 
     def test_an_unknown_choice_is_refused_by_name(self, victim):

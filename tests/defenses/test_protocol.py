@@ -36,7 +36,8 @@ class TestChainAtInference(DefenseConformance):
 
         def __init__(self, victim, **choices):
             steps = defense(ClosedFormRVD, k=5), defense(LeastSupport, **choices)
-            self.score = Chain(*steps).wrap(victim).score
+            served = Chain(*steps).wrap(victim)
+            self.score, self.eligible = served.score, served.eligible
 
 
 class TestChainInTraining(TrainingConformance):

@@ -17,8 +17,10 @@ from rvdlib.attacks import craft, poison
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import (
     ClosedFormRVD,
+    Count,
     LeastSupport,
     MostPopular,
+    Quorum,
     RemoveDetected,
     UnobservedWeight,
 )
@@ -56,9 +58,9 @@ class TestUnobservedWeight(TrainingConformance):
 def test_an_item_is_listed_if_so_many_rated_it_fakes_included_and_scored_as_before(least):
     victim, (train, *_) = trained("NSVD", "rating"), poisoned()
     supported = (train.toarray() > 0).sum(axis=0) >= least
-    scores = LeastSupport(victim, min_ratings=least).score(USERS)
-    assert np.array_equal(scores[:, supported], victim.score(USERS)[:, supported])
-    assert (scores[:, ~supported] == -np.inf).all()
+    defended = LeastSupport(victim, min_ratings=least)
+    assert np.array_equal(defended.score(USERS), victim.score(USERS))
+    assert np.array_equal(defended.eligible(USERS), np.tile(supported, (len(USERS), 1)))
     assert supported.all() == (least < 2)
     # Not even where nothing else is left.
     listed = recommend(LeastSupport(victim, min_ratings=least), USERS, train, k=40)
@@ -68,9 +70,21 @@ def test_an_item_is_listed_if_so_many_rated_it_fakes_included_and_scored_as_befo
 def test_support_is_also_asked_of_what_another_defence_serves():
     victim = trained("MF", "ranking")
     inner = ClosedFormRVD(victim, k=5)
-    scores = LeastSupport(inner, min_ratings=12).score(USERS)
-    listed = scores > -np.inf
-    assert np.array_equal(scores[listed], inner.score(USERS)[listed])
+    assert np.array_equal(LeastSupport(inner, min_ratings=12).score(USERS), inner.score(USERS))
+
+
+def test_what_two_defences_may_serve_is_what_both_may():
+    victim = trained("MF", "ranking")
+    support, quorum = LeastSupport(victim, min_ratings=12), Quorum(victim, k=9, quorum=3)
+    both = support.eligible(USERS) & quorum.eligible(USERS)
+    assert (both != support.eligible(USERS)).any()
+    assert (both != quorum.eligible(USERS)).any()
+    for outer in (
+        LeastSupport(quorum, min_ratings=12),
+        Quorum(support, k=9, quorum=3),
+        Count(LeastSupport(quorum, min_ratings=12), k=9),
+    ):
+        assert np.array_equal(outer.eligible(USERS), both)
 
 
 def test_the_most_popular_are_the_same_for_everybody_whatever_the_victim():

@@ -13,6 +13,7 @@ Users are spread over as many threads as torch has (``torch.get_num_threads()``)
 number changes a score by a bit, nor who else is served by more than rounding.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -94,19 +95,22 @@ class FastRVD(RVD):
                 "by RVD, which takes any victim, or by FunctionalRVD, which takes any torch "
                 "module, or describe its encoder in rvdlib.defenses.engine.ENCODERS"
             )
-        self._free: list[Workspace] = []
+        self._free: dict[int, list[Workspace]] = defaultdict(list)  # by the length of a vicinity
+        self._decayed: dict[int, Parameters] = {}
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, in the dtype of the victim's parameters."""
-        users = self.victim.rows(users)
-        vicinities = np.ascontiguousarray(self.vicinity(users))
+        return self.by_vicinity(self.victim.rows(users), self._score)
+
+    def _score(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:
+        vicinities = np.ascontiguousarray(vicinities)
         k, (decoder, encoder, ratings) = vicinities.shape[1], self._arrays
         if not k:
-            return self.victim.score_with(self._idle, users)
+            return self.victim.score_with(self._idle(k), users)
         descent, dtype = self._descent(k), decoder.factors.dtype
         if self.config.scope == "decoder" and self.optimizer == "sgd":
             return self._score_in_span(users, vicinities, descent)
-        idle_decoder, idle_encoder = self._parts(self._idle)
+        idle_decoder, idle_encoder = self._parts(self._idle(k))
         n_items, size = decoder.factors.shape
         n_ratings = np.diff(ratings.indptr)[vicinities].sum(axis=1).max(initial=0)
         n_rows = n_items if descent.silent_weight else min(n_items, n_ratings)
@@ -169,19 +173,22 @@ class FastRVD(RVD):
     def _workspace(self, k: int, descent: Descent) -> Iterator[Workspace]:
         """Memory for any vicinity of k, used before if there is some: fresh pages take time."""
         try:
-            space = self._free.pop()
+            space = self._free[k].pop()
         except IndexError:
             decoder, _, ratings = self._arrays
             most = np.sort(np.diff(ratings.indptr))[-k:].sum()
             n_items, size = decoder.factors.shape
             space = workspace(decoder.factors.dtype, n_items, size, k, most, descent)
         yield space
-        self._free.append(space)
+        self._free[k].append(space)
 
-    @cached_property
-    def _idle(self) -> Parameters:
-        """The parameters where no rating of a vicinity reaches, after the last step."""
-        return self.decayed() if self.loss.weight_decay else self.victim.parameters
+    def _idle(self, k: int) -> Parameters:
+        """The parameters where no rating of a vicinity of k reaches, after the last step."""
+        if not self.loss.weight_decay:
+            return self.victim.parameters
+        if k not in self._decayed:
+            self._decayed[k] = self.decayed(k)
+        return self._decayed[k]
 
     @cached_property
     def _arrays(self) -> tuple[Decoder, Encoder, Ratings]:

@@ -32,7 +32,7 @@ def exposure(neighbors: np.ndarray, n_real: int, evaluation: Evaluation) -> dict
     """How fakes stand among the neighbours of the evaluated users.
 
     Args:
-        neighbors: (U, k) row numbers; NaN where there are none.
+        neighbors: (U, k) row numbers, −1 where a list is shorter; NaN where there are none.
         n_real: rows below this are real users.
 
     Returns:
@@ -53,5 +53,6 @@ def exposure(neighbors: np.ndarray, n_real: int, evaluation: Evaluation) -> dict
 
 
 def fake_share(neighbors: np.ndarray, n_real: int) -> float:
-    """The share of fakes among neighbours (U, k); NaN where there are none."""
-    return metrics.mean(np.where(np.isnan(neighbors), np.nan, neighbors >= n_real))
+    """The share of fakes among neighbours (U, k), −1 is nobody; NaN where there are none."""
+    somebody = neighbors >= 0  # NaN is not
+    return metrics.mean(np.where(somebody, neighbors >= n_real, np.nan))

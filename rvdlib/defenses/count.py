@@ -1,0 +1,21 @@
+"""Count: items by the number of neighbours who rated them. The old user-kNN for implicit feedback."""
+
+import numpy as np
+
+from rvdlib.defenses.votes import VicinityVotes, ordered_by
+from rvdlib.eligibility import eligible_items
+
+
+class Count(VicinityVotes):
+    """Items by the votes of the user's vicinity; equal ones in the order of the wrapped scores."""
+
+    predicts_stars = False
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items), float64: their order counts, not their unit."""
+        return ordered_by(self.votes(users), self.victim.score(users))
+
+    def eligible(self, users: np.ndarray) -> np.ndarray:
+        """(B, items) bool: what is wrapped may serve."""
+        inner = eligible_items(self.victim, users)
+        return np.ones((len(users), self.train.shape[1]), dtype=bool) if inner is None else inner

@@ -1,0 +1,35 @@
+"""Which items a user may be served at all, whatever their scores.
+
+A recommender may have a method ``eligible(users)``, (B, items) bool. What is not eligible is out of
+the list, which is then shorter, and has the rank ∞; scores, and RMSE with them, stay as they are.
+Whoever has no such method may serve everything.
+"""
+
+from typing import Any
+
+import numpy as np
+
+
+def eligible_items(recommender: Any, users: np.ndarray) -> np.ndarray | None:
+    """(B, items) bool: what each of ``users`` may be served; None: everything."""
+    method = getattr(recommender, "eligible", None)
+    return None if method is None else np.asarray(method(users))
+
+
+def only_eligible(recommender: Any, users: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The ``scores`` (B, items), −inf for what is not eligible; NaN stays, for its check to find.
+
+    Scores are not written to; where everything is eligible, they are the array that is given.
+
+    Raises:
+        ValueError: unless ``eligible`` gives a bool for each score.
+    """
+    eligible = eligible_items(recommender, users)
+    if eligible is None:
+        return scores
+    if eligible.shape != scores.shape or eligible.dtype != bool:
+        raise ValueError(
+            f"{type(recommender).__name__}.eligible gave {eligible.dtype} of the shape "
+            f"{eligible.shape}, expected bool of {scores.shape} (users, items)"
+        )
+    return np.where(eligible | np.isnan(scores), scores, -np.inf)

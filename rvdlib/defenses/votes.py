@@ -5,7 +5,7 @@ has few votes, whatever its score. With ``max_in_degree`` = B, m fakes have at m
 item in all vicinities together.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numba
 import numpy as np
@@ -47,7 +47,7 @@ class VicinityVotes(VicinalDefense):
     ``user_factors()`` can be wrapped.
     """
 
-    Config = VotesConfig
+    Config: ClassVar[type[VotesConfig]] = VotesConfig
     config: VotesConfig
     wraps_any = True
 
@@ -71,12 +71,15 @@ def ordered_by(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Scores (B, items), float64, that order items by ``groups``, the highest first, then by ``scores``.
 
     An item of group 0 keeps its score. Groups are apart by a power of two that is more than a user's
-    scores differ by, so that rounding changes no order. −inf and NaN stay.
+    scores differ by, and that float64 can tell in the largest of them, so that rounding changes no
+    order of float32 scores. −inf and NaN stay.
     """
     scores, finite = np.asarray(scores, dtype=np.float64), np.isfinite(scores)
     highest = np.max(scores, axis=1, where=finite, initial=-np.inf, keepdims=True)
     lowest = np.min(scores, axis=1, where=finite, initial=np.inf, keepdims=True)
-    apart = np.ldexp(1.0, np.frexp(np.maximum(highest - lowest, 0))[1] + 1)
+    size = np.max(np.abs(scores), axis=1, where=finite, initial=0, keepdims=True)
+    bits = np.maximum(np.frexp(np.maximum(highest - lowest, 0))[1] + 1, np.frexp(size)[1] - 45)
+    apart = np.ldexp(1.0, bits)
     return scores + groups * apart
 
 

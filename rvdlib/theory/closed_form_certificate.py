@@ -19,8 +19,8 @@ def score_shift(
     and t / (1 + t²) is at most ½. S are the other members, with any ratings. F are the f: with any
     ratings, anywhere among the latent vectors, all alike if they like. Of S alone are
 
-    - v = z_u · M⁻¹ z_u, M = λI + Σ_S c_v z_v z_vᵀ, z = (h, 1): the posterior variance of the score
-      (``return_variance`` of :class:`~rvdlib.defenses.regression.VicinalRegression`);
+    - v = z_u · M⁻¹ z_u, M = λI + Σ_S c_v z_v z_vᵀ, z = (h, 1): the posterior variance of the score,
+      at most ‖z_u‖² / λ;
     - ρ, the most that a rating of F, or its silence, can be off what S's decoder row w + Δ_S says of
       it: |y − a − z · (w + Δ_S)| ≤ Y + Z ‖w + Δ_S‖, if |y − a| ≤ Y and ‖z‖ ≤ Z.
 

@@ -216,7 +216,6 @@ FORMS = {
     "pulled engine": (FastRVD, {"steps": 3, "proximal_weight": 0.5}),
     "decoder by sgd": (FastRVD, {"steps": 3, "scope": "decoder", "optimizer": "sgd"}),
     "closed form": (ClosedFormRVD, {}),
-    "variance": (ClosedFormRVD, {}),
     "groups": (ClosedFormRVD, {"groups": 2}),
 }
 
@@ -239,11 +238,10 @@ def shorten(defense, lengths):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_shorter_vicinity_is_served_as_one_of_fewer_neighbours(form, kind, include_user):
     victim, (method, choices) = trained(*kind), FORMS[form]
-    how = "posterior_variance" if form == "variance" else "score"
     lengths = [2, 4, 3, 4] if form == "groups" or not include_user else [2, 4, 0, 1]
     defense = shorten(method(victim, k=4, include_user=include_user, **choices), lengths)
     users = np.array([5, 0, 2, 3, 1, 2, 8])
-    found = getattr(defense, how)(users)
+    found = defense.score(users)
     rows = defense.vicinity(users)
     for user, row, scores in zip(users, rows, found, strict=True):
         length = lengths[user % 4]
@@ -252,7 +250,7 @@ def test_a_shorter_vicinity_is_served_as_one_of_fewer_neighbours(form, kind, inc
         if not length:
             continue
         alone = method(victim, k=length, include_user=include_user, **choices)
-        assert getattr(alone, how)(np.array([user]))[0] == pytest.approx(scores, abs=1e-4)
+        assert alone.score(np.array([user]))[0] == pytest.approx(scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("form", ["loop", "engine", "pulled engine", "closed form"])

@@ -10,7 +10,7 @@ from rvdlib.data import Ratings, Split, leave_one_out, load_dataset
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.models import MF, Victim
-from rvdlib.neighbors import NeighborSearch
+from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.seeding import stream
 from rvdlib.theory.certificate import survives, thr_bound
 
@@ -76,11 +76,16 @@ def certify_dataset(
 
 
 def vicinities(victim: Victim, k: int, max_in_degree: int) -> np.ndarray:
-    """(users, k) row numbers, nearest first by latent vectors with local scaling."""
-    # The one place for the cap: a search that keeps to max_in_degree belongs here. These vicinities
-    # have none, and what is said of bad neighbours holds of them as they are.
-    search = NeighborSearch(
-        victim.user_factors(), k, hubness_reduction="local_scaling", ratings=victim.train
+    """(users, k) row numbers by latent vectors with local scaling, nobody in more than the limit.
+
+    Nearest first; −1 where a list is shorter.
+    """
+    search = BalancedSearch(
+        victim.user_factors(),
+        k,
+        hubness_reduction="local_scaling",
+        ratings=victim.train,
+        max_in_degree=max_in_degree,
     )
     return search(np.arange(victim.train.shape[0]))
 

@@ -72,7 +72,7 @@ class Scenario(BaseModel):
     target_set: Literal["unpopular", "middling", "random"] = "unpopular"
     seed: int = Field(0, ge=0)
     evaluated_on: Literal["test", "validation"] = Field(
-        "test", description="validation: to choose by, without the test ratings of any table"
+        "test", description="validation: to choose by, on items that no table tests on"
     )
 
     @property
@@ -87,7 +87,6 @@ class Scenario(BaseModel):
             "crafted_for",
             "target_set",
             "seed",
-            "evaluated_on",
         }
         return {**self.model_dump(include=known), "options": self.attack_options}
 

@@ -36,18 +36,16 @@ def aim(
     filler_size: int | None = None,
     visible_share: float = 0.4,
     target_set: str = "unpopular",
-    evaluated_on: str = "test",
 ) -> tuple[Split, ThreatModel, np.random.Generator]:
     """The split, what the attacker knows and may do, and his random stream: those of the study.
 
     Whom he sees does not depend on his attack, so that attacks are compared on the same users.
-    ``evaluated_on``: see :func:`~rvdlib.lab.experiment.splits.split_of_seed`.
 
     Raises:
         ValueError: for an unknown attack, data set or target set, or a value out of range.
     """
     check_one_of("attack", attack, attacks.ATTACKS)
-    split = split_of_seed(dataset, seed, evaluated_on)
+    split = split_of_seed(dataset, seed)
     targets = draw_targets(split, target_set, stream(seed, "targets", target_set))
     threat = build_threat_model(
         split,

@@ -3,11 +3,11 @@
     python -m rvdlib.lab.tuning.defense_search
 
 The defender has validation items, and can attack himself: random-profile fakes that promote random
-targets, with seeds that no table uses (a table may report an attack of the same family). The test
-ratings of all tables are taken out beforehand. Of all choices whose validation accuracy (RMSE in
-the rating regime, NDCG@50 in the ranking regime) is within the budget of the undefended victim's,
-the one with the lowest target hit ratio under the simulated attack is taken; if none is within, the
-most accurate one. First some are drawn at random, the same for all victims; then whatever lies one
+targets, with seeds that no table uses (a table may report an attack of the same family). Of the
+validation items, those count that no table tests on. Of all choices whose validation accuracy (RMSE
+in the rating regime, NDCG@50 in the ranking regime) is within the budget of the undefended
+victim's, the one with the lowest target hit ratio under the simulated attack is taken; if none is
+within, the most accurate one. First some are drawn at random, the same for all victims; then whatever lies one
 step from the best so far is tried, until nothing there is better. Space and rule are in
 ``params/defense_search.yml``, every trial in ``results/search/defenses.csv``, what was chosen in
 ``params/defenses.yml``.
@@ -99,12 +99,13 @@ def scenario_of(search: dict, dataset: str, regime: str, victim: str, seed: int)
 def measure(
     attacked: Sequence[tuple[Scenario, Attacked]], n_users: int | None, **defense
 ) -> dict[str, float]:
-    """Means over seeds of one defence, or of none."""
+    """Means over seeds of one defence, or of none, to the digits that are kept: they decide."""
     rows = [
         evaluate_cell(Cell(scenario=scenario, n_users=n_users, **defense), trained)
         for scenario, trained in attacked
     ]
-    return pd.DataFrame(rows)[METRICS].mean().to_dict()
+    means = pd.DataFrame(rows)[METRICS].mean()
+    return {name: float(f"{value:.5g}") for name, value in means.items()}
 
 
 def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.DataFrame:

@@ -85,7 +85,6 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
         "filler_size": 4,
         "visible_share": 0.5,
         "target_set": "random",
-        "evaluated_on": "test",
         "crafted_for": "targets",
         "rvdlib_version": rvdlib.__version__,
     }

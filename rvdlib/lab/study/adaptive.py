@@ -129,25 +129,28 @@ def cures(rows: pd.DataFrame) -> pd.DataFrame:
 def answer(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The answer of 07: each regime under the attacker who knows RVD, then the best cures.
 
-    ``judged``: C15, of each defence that is to be read; ``cured`` as from :func:`cures`.
+    ``judged``: C15, of RVD and then of each other defence that is to be read; ``cured`` as from :func:`cures`.
     """
     sentences, best = [], []
     for regime, here in rows.groupby("regime", sort=False):
         thr = here.groupby(["defense", "attacker"])["target_hit_ratio"].mean()
-        found = [
-            f"{thr[claim.defense, claim.attack]:.3f} under {claim.defense}, where low clones, which "
-            f"know nothing of it, reach {thr[claim.defense, OURS]:.3f} (C15: {claim.verdict})"
-            for claim in judged[judged["regime"] == regime].itertuples()
-        ]
+        asked = judged[judged["regime"] == regime]
+        known, low = (
+            " and ".join(f"{thr[name, who]:.3f} under {name}" for name, who in faced)
+            for faced in (
+                zip(asked["defense"], asked["attack"], strict=True),
+                ((name, OURS) for name in asked["defense"]),
+            )
+        )
         sentences.append(
-            f"In the {regime} regime the attacker who knows RVD reaches a THR@50 of "
-            f"{', and '.join(found)}."
+            f"In the {regime} regime the attacker who knows RVD reaches a THR@50 of {known}; low "
+            f"clones, which know nothing of it, reach {low} (C15: {asked['verdict'].iloc[0]})."
         )
         closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
         cure = closed.loc[closed["thr"].idxmin()]
         best.append(
-            f"{cure['defense']} in the {regime} regime (THR@50 {cure['thr']:.3f} under "
-            f"{cure['worst']}, accuracy better by {100 * cure['change']:.1f} %)"
+            f"*{cure['defense']}* in the {regime} regime (THR@50 {cure['thr']:.3f} under "
+            f"*{cure['worst']}*, accuracy {tables.change(cure['change'])})"
         )
     return tables.answer(
         *sentences, f"Of the cures, the lowest under its worst attacker: {', '.join(best)}."

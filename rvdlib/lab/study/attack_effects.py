@@ -100,17 +100,17 @@ def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
         ]
         where = f"{regime} regime, {target_set} targets"
         most.append(
-            f"{strongest} with {thr[strongest]:.3f} ({where}; {thr['none']:.3f} when not attacked, "
-            f"{best}, the best heuristic, {thr[best]:.3f})"
+            f"{strongest} with {thr[strongest]:.3f} ({where}; {thr['none']:.3f} when not attacked"
+            + (f", {thr[best]:.3f} by {best}, the best heuristic)" if best != strongest else ")")
         )
-        beat.append(f"{', '.join(above) or 'none'} ({where})")
+        beat += [f"{', '.join(above)} ({where})"] if above else []
     near, few = (
-        f"{tables.span(part['value'], '{:.1%}')} ({name}: {part['overall'].iloc[0]})"
+        f"{tables.span(100 * part['value'], '{:.1f}')} % ({name}: {part['overall'].iloc[0]})"
         for name, part in judged.groupby("id")
     )
     return tables.answer(
         f"The most THR@50 is reached by {', and by '.join(most)}.",
-        f"Better than the best heuristic, by a paired interval over seeds, of the attacks that "
-        f"optimise: {', '.join(beat)}.",
+        f"Of the attacks that optimise, better than the best heuristic by a paired interval over seeds: "
+        f"{', '.join(beat) or 'none'}.",
         f"Of the ten nearest users of a fake, {near} are fake, and of those of a real user {few}.",
     )

@@ -83,7 +83,7 @@ def answer(summary: pd.DataFrame, judged: pd.DataFrame) -> str:
             thr, metric = means["target_hit_ratio"], ACCURACY[regime]
             accuracy, name = means[metric], claims.ACCURACY[regime][metric]
             does.append(
-                f"THR@50 {thr.iloc[0]:.3f} → {thr.iloc[-1]:.3f} (least at {thr.idxmin():g}) and {name} "
+                f"THR@50 goes {thr.iloc[0]:.3f} → {thr.iloc[-1]:.3f} (least at {thr.idxmin():g}) and {name} "
                 f"{accuracy.iloc[0]:.3f} → {accuracy.iloc[-1]:.3f} in the {regime} regime"
             )
         found = ", ".join(f"{claim}: {verdicts[claim]}" for claim in about)

@@ -59,6 +59,11 @@ def span(values: Iterable[float], form: str = "{:.3f}") -> str:
     return " to ".join(dict.fromkeys([*shown][:1] + [*shown][-1:])) or "–"
 
 
+def change(share: float) -> str:
+    """``better by 3.4 %`` of a relative change of accuracy, positive for better."""
+    return f"{'worse' if share < 0 else 'better'} by {100 * abs(share):.1f} %"
+
+
 def wide(rows: pd.DataFrame, index: list[str], across: str, decimals: int = 3) -> pd.DataFrame:
     """Means with intervals, one column for each value of ``across``, all in the order given."""
     shown = rows.assign(shown=with_interval(rows, decimals=decimals))

@@ -153,8 +153,7 @@ def answer(points: pd.DataFrame) -> str:
     for regime, here in chosen.groupby("regime", sort=False):
         name = claims.ACCURACY[regime][ACCURACY[regime]]
         reached = [
-            f"{row.defended:.3f} under *{row.Index}* ({name} {'worse' if row.change < 0 else 'better'} "
-            f"by {100 * abs(row.change):.1f} %)"
+            f"{row.defended:.3f} under *{row.Index}* ({name} {tables.change(row.change)})"
             for row in here.groupby("form", sort=False)[["defended", "change"]].mean().itertuples()
         ]
         sentences.append(

@@ -94,7 +94,7 @@ def generated() -> dict[str, str]:
     return {
         "answer": answer("03"),
         "claims": claims_table(),
-        "answers": "\n\n".join(f"**{title}.** {answer(n)}" for n, title in ANSWERED.items()),
+        "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),
     }
 

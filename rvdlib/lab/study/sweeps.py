@@ -90,16 +90,3 @@ def answer(summary: pd.DataFrame, judged: pd.DataFrame) -> str:
         ends = named.format(turned["value"].min(), turned["value"].max())
         sentences.append(f"With {ends}, {', '.join(does)}{found and f' ({found})'}.")
     return tables.answer(*sentences)
-
-
-def ends(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Each dial's two ends: the mean of each metric at its least and at its most."""
-    by = ["regime", "victim", "swept"]
-    found = []
-    for key, group in summary.groupby(by, sort=False):
-        values = group.pivot(index="value", columns="metric", values="mean").sort_index()
-        first, last = values.index[[0, -1]]
-        shown = {m: f"{values.loc[first, m]:.3g} → {values.loc[last, m]:.3g}" for m in metrics}
-        lowest = values["target_hit_ratio"].idxmin()
-        found.append((*key, f"{first:g} → {last:g}", f"{lowest:g}", *shown.values()))
-    return pd.DataFrame(found, columns=[*by, "from → to", "lowest THR at", *metrics])

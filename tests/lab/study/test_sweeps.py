@@ -68,40 +68,6 @@ def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
     assert turned["mean"].to_numpy() == pytest.approx(turned["value"] / 100 + 0.5)
 
 
-def rows(k: dict, steps: dict, victim="MF", seeds=(0.0, 0.01)):
-    """THR by k and by steps, moved up by the same amount in each value of a seed."""
-    return pd.DataFrame(
-        {
-            "regime": "rating",
-            "victim": victim,
-            "seed": seed,
-            "swept": dial,
-            "value": float(value),
-            "target_hit_ratio": ratio + up,
-        }
-        for dial, ratios in (("k", k), ("steps", steps))
-        for value, ratio in ratios.items()
-        for seed, up in enumerate(seeds)
-    )
-
-
-FALLING = {0: 0.5, 5: 0.4, 20: 0.3}
-
-
-def test_the_ends_of_a_dial_are_its_least_and_its_most_whatever_the_order():
-    ratios = rows({30: 0.3, 1: 0.4, 10: 0.2}, FALLING, seeds=[0.0]).assign(attack="random")
-    tenfold = 10 * ratios["target_hit_ratio"]
-    others = dict.fromkeys(("ndcg", "rmse"), 1.0)
-    summary = sweeps.summary(ratios.assign(hit_ratio=tenfold, **others))
-    found = sweeps.ends(summary, ["hit_ratio", "target_hit_ratio"])
-    by_k = found.set_index("swept").loc["k"]
-    assert by_k["from → to"] == "1 → 30"
-    assert by_k["lowest THR at"] == "10"
-    assert by_k["target_hit_ratio"] == "0.4 → 0.3"
-    assert by_k["hit_ratio"] == "4 → 3"
-    assert len(found) == 2
-
-
 def test_the_answer_is_a_sentence_a_dial_of_means_over_victims_with_the_verdicts():
     def both(dial, low, high):
         return pd.DataFrame(

@@ -19,15 +19,15 @@ from rvdlib.lab.runner.plan import load_profile
 
 # Of what no store keeps, less than the tiny profile has.
 LESS = {
-    "05_real_time": {"descent_steps": [1]},
     "06_attacks": {"mapped": ["random"]},
-    "08_timings": {
+    "12_timings": {
         "dials": {"k": [5], "steps": [2]},
         "timed_users": {"many": 8, "few": 1},
         "served": [500],
         "population": 100,
         "crowd": [200, 200],
     },
+    "13_closed_form": {"descent_steps": [1]},
 }
 every_notebook = pytest.mark.parametrize("name", load_profile("tiny"))
 

@@ -63,6 +63,47 @@ def test_a_notebook_begins_with_its_number_and_its_question(path):
     assert first.cell_type == "markdown"
     assert first.source.startswith(f"# {path.stem.split('_')[0]} · ")
     assert "**Question.**" in first.source
+    assert "](GLOSSARY.md)" in first.source
+
+
+@every_notebook
+def test_a_notebook_opens_with_its_answer(path):
+    """Title, parameters, and what computes and shows the answer; nothing stands before it."""
+    title, parameters, opening = read_notebook(path).cells[:3]
+    assert [title.cell_type, parameters.cell_type, opening.cell_type] == [
+        "markdown",
+        "code",
+        "code",
+    ]
+    assert ast.unparse(ast.parse(opening.source).body[-1]).startswith("Markdown(")
+    assert re.search(r"^Markdown\((?:\w+\.)?answer\(.*\)\)$", opening.source, re.MULTILINE)
+
+
+@every_notebook
+def test_no_notebook_makes_sentences(path):
+    for cell in code_cells(read_notebook(path)):
+        found = [
+            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.JoinedStr)
+        ]
+        assert not found, cell.source
+
+
+def test_the_glossary_has_at_most_fifteen_terms_each_once():
+    lines = (paths.NOTEBOOKS / "GLOSSARY.md").read_text().splitlines()
+    terms = [line for line in lines if line.startswith("- ")]
+    assert all(re.match(r"- \*\*[^*]+\*\*[:,] ", term) for term in terms)
+    assert 10 <= len(terms) <= 15
+
+
+@every_executed
+def test_an_executed_notebook_shows_at_most_three_sentences_before_all_else(profile, name):
+    outputs = [o for cell in code_cells(executed(profile, name)) for o in cell.outputs]
+    first = next(o for o in outputs if o.output_type != "stream")
+    lines = first.data["text/markdown"].splitlines()
+    assert lines[:2] == ["**Answer.**", ""]
+    assert 1 <= len(lines[2:]) <= 3
+    assert all(line.startswith("- ") and line.endswith(".") for line in lines[2:])
+    assert not any(". " in line for line in lines[2:])  # a sentence a line
 
 
 @every_notebook

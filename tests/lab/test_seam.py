@@ -24,6 +24,7 @@ from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.figures import attack_plots, effect_plots
 from rvdlib.lab.study import claims, effects
+from rvdlib.lab.study.headline import headline
 from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
@@ -196,7 +197,7 @@ def test_every_addition_is_in_the_tables(rows):
     robustness = effects.robustness(lifted)
     assert set(robustness["defense"]) == {UNDEFENDED, *CHAINS}
     assert set(robustness["attack"]) == {"none", "flood"}
-    assert set(effects.headline(lifted)["defense"]) == {UNDEFENDED, *CHAINS}
+    assert set(headline(lifted)["defense"]) == {UNDEFENDED, *CHAINS}
     assert set(effects.summary(lifted)["victim"]) == {"MF", TopOnly.name}
     assert set(claims.others(lifted)["defense"]) == set(CHAINS)
     assert len(effects.cell_table(rows)) == len(rows)

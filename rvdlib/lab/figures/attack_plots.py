@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.exposure import MOST, SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -171,13 +172,9 @@ def by_fakes(summary: pd.DataFrame) -> Figure:
     """THR by how many of a user's neighbours are fakes; an area is the share of such users.
 
     A row a regime, a column a defence, one colour an attacker. Columns: regime, attacker, defense,
-    metric, mean; the metrics ``users_with_N_fakes`` and ``target_hit_ratio_with_N_fakes``.
+    metric, mean; the metrics are those of :mod:`rvdlib.lab.experiment.exposure`.
     """
     shown = summary[summary["attacker"] != "none"]
-    counts = sorted(
-        int(name.split("_")[2]) for name in set(shown["metric"]) if name.startswith("users_with_")
-    )
-    shares, ratios = "users_with_{}_fakes", "target_hit_ratio_with_{}_fakes"
     groups = shown.set_index("metric").groupby(["regime", "defense", "attacker"])["mean"]
     means = dict(list(groups))
     regimes, defenses, attackers = (
@@ -195,9 +192,8 @@ def by_fakes(summary: pd.DataFrame) -> Figure:
             if found is None:
                 continue
             colour = shades[number % len(shades)]
-            x = np.arange(len(counts)) + 0.12 * (number - (len(attackers) - 1) / 2)
-            share = np.array([found[shares.format(n)] for n in counts])
-            y = np.array([found[ratios.format(n)] for n in counts])
+            x = np.arange(len(SHARES)) + 0.12 * (number - (len(attackers) - 1) / 2)
+            share, y = (found[names].to_numpy() for names in (SHARES, TARGET_HIT_RATIOS))
             axes.plot(x, y, color=colour, linewidth=0.7, zorder=2)
             axes.scatter(x, y, 3 + 60 * share, colour, linewidths=0, zorder=3, label=attacker)
         axes.set_ylim(-0.04, 1.04)
@@ -205,8 +201,7 @@ def by_fakes(summary: pd.DataFrame) -> Figure:
             axes.set_title(defense, fontsize="medium")
         if column == 0:
             axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50")
-    ticks = [*map(str, counts[:-1]), f"{counts[-1]}+"]
-    grid[0, 0].set_xticks(range(len(counts)), ticks)
+    grid[0, 0].set_xticks(range(len(SHARES)), [*map(str, range(MOST)), f"{MOST}+"])
     figure.supxlabel("fakes among a user's neighbours", fontsize="medium")
     handles = [plt.Line2D([], [], marker="o", color=c, linewidth=0.7) for c in shades]
     labels = [label_of(attacker) for attacker in attackers]

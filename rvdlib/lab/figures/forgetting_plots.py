@@ -30,7 +30,7 @@ def parts_of_the_loss(summary: pd.DataFrame) -> Figure:
         len(ROWS),
         len(panels),
         figsize=(max(COLUMN_WIDTH, 2.4 * len(panels)), 4.4),
-        sharex=True,
+        sharex="col",  # the regimes have not the same parts
         squeeze=False,
     )
     for column, (regime, victim) in enumerate(panels):

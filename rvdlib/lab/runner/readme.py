@@ -1,9 +1,11 @@
-"""What README shows of the results: the claims, what a victim is worth, and the headline.
+"""What README shows of the results: notebooks' answers, the claims, and the headline.
 
-``python -m rvdlib.lab.runner.readme`` writes them between README's markers, from ``claims.csv`` and
-``headline.csv`` of the paper profile where it has them, else of the quick one.
+``python -m rvdlib.lab.runner.readme`` writes them between README's markers, from the executed
+notebooks, ``claims.csv`` and ``headline.csv`` of the paper profile where it has them, else of the
+quick one.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +16,14 @@ from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, read, read_table
 
 README = paths.PROJECT / "README.md"
 PROFILES = ("paper", "quick")
+ANSWER = "**Answer.**"  # what a notebook's answer begins with
+# Notebooks whose answers README gives below the first screen, and what each is about.
+ANSWERED = {
+    "04": "Neighbours and depth",
+    "05": "What it costs and buys",
+    "06": "Attacks",
+    "07": "An attacker who knows RVD",
+}
 COLUMNS = {
     "target_hit_ratio_clean": "THR@50, not attacked",
     "target_hit_ratio": "THR@50, attacked",
@@ -65,35 +75,16 @@ def headline_table(headline: pd.DataFrame) -> str:
     return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
 
 
-def worth(headline: pd.DataFrame) -> str:
-    """What a victim of the rating regime is worth as a recommender, beside popularity."""
-    rating = headline[headline["regime"] == "rating"]
-    first = rating[rating["target_set"] == rating["target_set"].iloc[0]]
-    means = first.pivot(index="defense", columns="metric", values="mean")
-    names = [name for name in dict.fromkeys(first["defense"]) if name != "popularity"]
-
-    def of(name: str) -> str:
-        row = means.loc[name]
-        return f"HR@50 {row['hit_ratio']:.3f}, NDCG@50 {row['ndcg']:.3f}, THR@50 {row['target_hit_ratio']:.3f}"
-
-    said = (
-        f"A victim of the rating regime, attacked and not defended, has {of('none')}, on average."
-    )
-    if "popularity" not in means.index:
-        return said
-    popular = means.loc["popularity"]
-    beaten = [
-        "the undefended victim" if name == "none" else name
-        for name in names
-        if means.loc[name, "hit_ratio"] < popular["hit_ratio"]
-        and means.loc[name, "ndcg"] < popular["ndcg"]
-        and means.loc[name, "target_hit_ratio"] > popular["target_hit_ratio"]
-    ]
-    return (
-        f"{said} The most popular items alone, the same list for everybody, have {of('popularity')}. In "
-        f"all three, popularity is better than {', '.join(beaten) or 'none of the systems'}"
-        f"{'' if len(beaten) < len(names) else ': than every system of this regime'}."
-    )
+def answer(number: str) -> str:
+    """What the executed notebook of this number opens with; – where none was executed."""
+    for profile in PROFILES:
+        for path in (paths.RESULTS / profile).glob(f"{number}_*.ipynb"):
+            cells = json.loads(path.read_text())["cells"]
+            outputs = [output for cell in cells for output in cell.get("outputs", [])]
+            for text in ("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs):
+                if text.startswith(ANSWER):
+                    return text.removeprefix(ANSWER).strip()
+    return "–"
 
 
 def generated() -> dict[str, str]:
@@ -101,8 +92,9 @@ def generated() -> dict[str, str]:
     files = [paths.RESULTS / profile / "headline.csv" for profile in PROFILES]
     headline = read_table(next(file for file in files if file.is_file()))
     return {
-        "worth": worth(headline),
+        "answer": answer("03"),
         "claims": claims_table(),
+        "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),
     }
 

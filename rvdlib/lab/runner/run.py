@@ -14,6 +14,8 @@ from rvdlib.lab.runner.records import StudyRecords
 from rvdlib.lab.runner.report import write_page
 from rvdlib.writable import writing_problem
 
+GLOSSARY = "GLOSSARY.md"
+
 
 def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> None:
     """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
@@ -44,6 +46,8 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
             _run_notebooks(profile, plan, chosen, force)
             page = write_page(profile, list(plan))
+            glossary = (paths.NOTEBOOKS / GLOSSARY).read_text()
+            paths.write_atomically(page.with_name(GLOSSARY), glossary)  # executed copies link it
             ledger.assemble(profile)
     except Timeout:
         raise StudyError(f"another process is running the {profile} study already") from None

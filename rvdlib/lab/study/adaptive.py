@@ -13,9 +13,9 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
 from rvdlib.lab.statistics import ACCURACY, BETTER, paired, summarise, t_interval
+from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import OURS
 from rvdlib.lab.study.effects import CLOSED_FORM, METRICS, RVD, scenarios
-from rvdlib.lab.study.tables import format_interval, with_interval
 
 # Choice of the closed form → option of the vicinity attack by which the attacker knows it.
 KNOWABLE = {
@@ -127,31 +127,32 @@ def cures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["regime", "defense", "worst", *names])
 
 
-def reading(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> list[str]:
-    """What the tables say, in sentences; ``judged``: C15, of each defence that is to be read."""
-    sentences = []
+def answer(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> str:
+    """The answer of 07: each regime under the attacker who knows RVD, then the best cures.
+
+    ``judged``: C15, of RVD and then of each other defence that is to be read; ``cured`` as from :func:`cures`.
+    """
+    sentences, best = [], []
     for regime, here in rows.groupby("regime", sort=False):
-        claims = judged[judged["regime"] == regime]
-        for claim, gained in zip(claims.itertuples(), with_interval(claims, "value"), strict=True):
-            under = here[here["defense"] == claim.defense]
-            thr = {name: each["target_hit_ratio"] for name, each in under.groupby("attacker")}
-            sentences.append(
-                f"**{regime.capitalize()} regime, {claim.defense}.** THR@50 is {_shown(thr['random'])} "
-                f"under random fakes, {_shown(thr[OURS])} under low clones, which know nothing of RVD, "
-                f"{_shown(thr[claim.attack])} under the attacker who does. He adds {gained} (C15: "
-                f"{claim.verdict})."
+        thr = here.groupby(["defense", "attacker"])["target_hit_ratio"].mean()
+        asked = judged[judged["regime"] == regime]
+        known, low = (
+            " and ".join(f"{thr[name, who]:.3f} under {name}" for name, who in faced)
+            for faced in (
+                zip(asked["defense"], asked["attack"], strict=True),
+                ((name, OURS) for name in asked["defense"]),
             )
-        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
-        best = closed.loc[closed["thr"].idxmin()]
-        change = 100 * best[["change", "change_low", "change_high"]].astype(float)
-        change = format_interval(*change, decimals=1)
-        sentences.append(
-            f"**{regime.capitalize()} regime, best cure.** {best['defense']}: THR@50 at most "
-            f"{format_interval(best['thr'], best['thr_low'], best['thr_high'])}, under {best['worst']}; "
-            f"accuracy better by {change} %."
         )
-    return sentences
-
-
-def _shown(values: pd.Series) -> str:
-    return format_interval(*t_interval(values)[:3])
+        sentences.append(
+            f"In the {regime} regime the attacker who knows RVD reaches a THR@50 of {known}; low "
+            f"clones, which know nothing of it, reach {low} (C15: {asked['verdict'].iloc[0]})."
+        )
+        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
+        cure = closed.loc[closed["thr"].idxmin()]
+        best.append(
+            f"*{cure['defense']}* in the {regime} regime (THR@50 {cure['thr']:.3f} under "
+            f"*{cure['worst']}*, accuracy {tables.change(cure['change'])})"
+        )
+    return tables.answer(
+        *sentences, f"Of the cures, the lowest under its worst attacker: {', '.join(best)}."
+    )

@@ -7,9 +7,8 @@ import pandas as pd
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, craftable
 from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
-from rvdlib.lab.study import effects
+from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.story import plane
-from rvdlib.lab.study.tables import format_interval
 
 OPTIMISING = [name for name in craftable()[1:] if ATTACKS[name].optimises]
 KNOWING = [name for name in craftable()[1:] if ATTACKS[name].knows_defense]
@@ -83,27 +82,35 @@ def against_heuristics(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
-def reading(rows: pd.DataFrame) -> list[str]:
-    """What the figure says, in sentences."""
-    sentences = []
+def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
+    """The answer of 06: who lifts the targets most, who beats the heuristics, where fakes lie.
+
+    Means over victims. ``judged``: C7 and C8 (:func:`rvdlib.lab.study.claims.of_neighbourhoods`).
+    """
+    most, beat = [], []
     for (regime, target_set), here in rows.groupby(SETTING, sort=False):
         sides = dict(list(here.groupby("attack", sort=False)))
-        thr = {
-            n: t_interval(side.groupby("seed")["target_hit_ratio"].mean())
-            for n, side in sides.items()
-        }
-        shown = {name: format_interval(*interval[:3]) for name, interval in thr.items()}
-        strongest = max((name for name in thr if name != "none"), key=lambda name: thr[name].mean)
-        best = max(HEURISTIC, key=lambda name: thr[name].mean)
+        thr = {name: side["target_hit_ratio"].mean() for name, side in sides.items()}
+        strongest = max((name for name in thr if name != "none"), key=thr.get)
+        best = max(HEURISTIC, key=thr.get)
         above = [
             name
             for name in OPTIMISING
             if t_interval(paired(sides[name], sides[best], "target_hit_ratio")).low > 0
         ]
-        sentences.append(
-            f"**{regime.capitalize()} regime, {target_set} targets.** Means over victims: THR@50 is "
-            f"{shown['none']} when not attacked. Most is reached by {strongest}, {shown[strongest]}; of "
-            f"the heuristics by {best}, {shown[best]}. Above it, by a paired interval over seeds: "
-            f"{', '.join(above) or 'none'}."
+        where = f"{regime} regime, {target_set} targets"
+        most.append(
+            f"{strongest} with {thr[strongest]:.3f} ({where}; {thr['none']:.3f} when not attacked"
+            + (f", {thr[best]:.3f} by {best}, the best heuristic)" if best != strongest else ")")
         )
-    return sentences
+        beat += [f"{', '.join(above)} ({where})"] if above else []
+    near, few = (
+        f"{tables.span(100 * part['value'], '{:.1f}')} % ({name}: {part['overall'].iloc[0]})"
+        for name, part in judged.groupby("id")
+    )
+    return tables.answer(
+        f"The most THR@50 is reached by {', and by '.join(most)}.",
+        f"Of the attacks that optimise, better than the best heuristic by a paired interval over seeds: "
+        f"{', '.join(beat) or 'none'}.",
+        f"Of the ten nearest users of a fake, {near} are fake, and of those of a real user {few}.",
+    )

@@ -54,7 +54,7 @@ from rvdlib.lab.statistics import (
     paired,
     t_interval,
 )
-from rvdlib.lab.study import effects, sweeps
+from rvdlib.lab.study import effects
 from rvdlib.lab.study.effects import RVD
 from rvdlib.lab.study.tables import with_interval
 
@@ -224,12 +224,11 @@ def _deep_less_shallow(rows: pd.DataFrame, measure) -> pd.Series:
 
 
 def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
-    """C12 to C14; ``rows`` as from sweeps' cells.
+    """C12 to C14; ``rows`` as :func:`rvdlib.lab.study.sweeps.summary` takes them.
 
     Raises:
         ValueError: if k was not swept from 1, or steps from 0.
     """
-    rows = sweeps.labelled(rows)
     turned = rows[rows["swept"].isin(["k", "steps"])]
     parts = {"C12": [], "C13": [], "C14": []}
     for key, group in turned.groupby(["regime", "victim"], sort=False):

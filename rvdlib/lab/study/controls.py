@@ -52,8 +52,8 @@ def gains(rows: pd.DataFrame, swapped: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*where, "attack", "control", "metric", *Interval._fields])
 
 
-def reading(table: pd.DataFrame) -> list[str]:
-    """What :func:`gains` says, a sentence or two per setting and victim."""
+def reading(table: pd.DataFrame) -> str:
+    """What :func:`gains` says, in Markdown, an entry per setting and victim."""
     sentences = []
     for (regime, target_set, victim), here in table.groupby([*SETTING, "victim"], sort=False):
         said = [
@@ -61,8 +61,8 @@ def reading(table: pd.DataFrame) -> list[str]:
             _above(here, SWAPPED, "fakes crafted for other targets"),
             _above(here, LOW_CLONE, "low clones"),
         ]
-        sentences.append(" ".join(said))
-    return sentences
+        sentences.append(f"- {' '.join(said)}")
+    return "\n".join(sentences)
 
 
 def _above(table: pd.DataFrame, control: str, called: str) -> str:

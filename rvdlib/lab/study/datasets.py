@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.data import Split, leave_one_out, load_dataset
+from rvdlib.lab.study import tables
 from rvdlib.seeding import stream
 from rvdlib.threat_model import build_threat_model, draw_targets
 
@@ -74,3 +75,27 @@ def target_popularity(dataset: str, seeds: Iterable[int]) -> pd.DataFrame:
                 pd.DataFrame({"dataset": dataset, "seed": seed, "target_set": target_set} | columns)
             )
     return pd.concat(frames, ignore_index=True)
+
+
+def answer(facts: pd.DataFrame, targets: pd.DataFrame) -> str:
+    """The answer of 01, of rows of :func:`describe` and of :func:`target_popularity`."""
+    rated = targets.groupby(["dataset", "target_set"])["train_ratings"].median().unstack()
+    fakes = facts.set_index("dataset")["n_fakes"]
+    top, rare, theirs = (
+        tables.span(100 * shares, "{:.0f}") + " %"
+        for shares in (
+            facts["top_share"],
+            facts["train_unpopular_items"] / facts["items"],
+            fakes / (fakes + rated["unpopular"]),
+        )
+    )
+    median, unpopular, n = (
+        tables.span(counts, "{:g}") for counts in (rated["random"], rated["unpopular"], fakes)
+    )
+    return tables.answer(
+        f"On a tenth of the items fall {top} of the ratings, while {rare} of the items have 1 to 5 "
+        "training ratings.",
+        f"A random target has {median} training ratings (median), an unpopular one {unpopular}.",
+        f"The {n} fakes of a 3 % attack give each target as many top ratings: of an unpopular "
+        f"target's ratings, {theirs} are then the attacker's.",
+    )

@@ -1,4 +1,4 @@
-"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 08_timings."""
+"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 12_timings."""
 
 from itertools import product
 from pathlib import Path
@@ -9,6 +9,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.experiment.hyperparameters import DEMANDS_FILE
 from rvdlib.lab.statistics import BETTER, summarise
+from rvdlib.lab.study import tables
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import Popularity
@@ -60,6 +61,43 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
     ranked = found["metric"] == "hit_ratio"
     floor = found["dataset"].map(popular.set_index("dataset")["mean"]).where(ranked)
     return _held(found, floor)
+
+
+def answer(summary: pd.DataFrame, found: pd.DataFrame, decimals: int = 3) -> str:
+    """The answer of 02: whether the demands hold, and what the victims reach in each regime.
+
+    ``summary`` and ``found`` as from :func:`summary` and :func:`demands`.
+    """
+    judged = found[found["holds"].notna()]
+    missed = [
+        f"{row.system} ({row.dataset}, {row.regime} regime)"
+        for row in judged.itertuples()
+        if not row.holds
+    ]
+    columns = ["kind", "regime", "system", "dataset"]
+    means = summary.pivot(index=columns, columns="metric", values="mean")
+    rating, ranking = means.loc["victim", "rating"], means.loc["victim", "ranking"]
+    biases = means.loc["reference", "rating", Biases.name]["rmse_holdout"]
+    ease, popular = (
+        means.loc["reference", "ranking", name]["hit_ratio"] for name in ("EASE", Popularity.name)
+    )
+    datasets = rating.index.get_level_values("dataset")
+    no_better = rating.index[rating["rmse_holdout"] >= datasets.map(biases)]
+    no_better = [f"{system} ({dataset})" for system, dataset in no_better]
+    beat = int((rating["hit_ratio"] > datasets.map(popular)).sum())
+    rmse, floor, hits, least, best = (
+        tables.span(values, f"{{:.{decimals}f}}")
+        for values in (rating["rmse_holdout"], biases, ranking["hit_ratio"], popular, ease)
+    )
+    return tables.answer(
+        f"{len(judged) - len(missed)} of {len(judged)} demands hold"
+        + (f"; not held: {', '.join(missed)}." if missed else "."),
+        f"In the rating regime the RMSE of the victims is {rmse}, that of biases alone {floor} (no "
+        f"better than that: {', '.join(no_better) or 'none'}); asked to rank, {beat} of "
+        f"{len(rating)} beat the most popular items.",
+        f"In the ranking regime HR@50 is {hits}, that of the most popular items {least}, that of "
+        f"EASE {best}.",
+    )
 
 
 def beaten(rows: pd.DataFrame) -> pd.DataFrame:

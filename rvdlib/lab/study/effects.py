@@ -16,12 +16,11 @@ from rvdlib.lab.statistics import (
     summarise,
     t_interval,
 )
-from rvdlib.lab.study.tables import format_interval
+from rvdlib.lab.study import tables
 
 # How hard each regime's victims are attacked: what overwhelms the one hardly moves the other.
 ATTACK_SIZE = {"rating": 0.03, "ranking": 0.1}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
-LEVELS = [*METRICS, "catalogue_share"]
 RVD, CLOSED_FORM = "RVD", "closed form"
 # The order of tables and figures; a defence that is not named here comes after these.
 DEFENSES = [UNDEFENDED, RVD, CLOSED_FORM, "popularity", "least support", "unobserved weight"]
@@ -212,38 +211,27 @@ def changes(
     return paired_difference(attacked, by=by, values=values, **how)
 
 
-def headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """Levels, not changes: what a recommender is worth under each defence, attacked and not.
-
-    Means over victims and attacks, with intervals over seeds. Defences stand in the order of
-    :data:`DEFENSES`, others after them.
+def victims(rows: pd.DataFrame) -> pd.DataFrame:
+    """The victims, neither attacked nor defended, as a reader sees them.
 
     Returns:
-        Columns regime, target_set, defense, metric, mean, low, high, n: the target hit ratio
-        without attack and under it, then accuracy and the share of the catalogue under attack.
+        A row a regime and victim: HR@50, NDCG@50 and RMSE with intervals over seeds, and by which
+        simple recommender it is beaten on validation, on how many seeds.
     """
-    by = ["regime", "target_set", "defense"]
-    under = {"target_hit_ratio_clean": "target_hit_ratio"} | {m: m for m in LEVELS}
-    means = []
-    for metric, column in under.items():
-        here = rows[(rows["attack"] == "none") == (metric == "target_hit_ratio_clean")]
-        mean = here.groupby([*by, "seed"], sort=False)[column].mean()
-        means.append(summarise(mean.rename(metric).reset_index(), by, [metric]))
-    found = pd.concat(means, ignore_index=True)
-    places = {name: place for place, name in enumerate(DEFENSES)}
-    settings = list(dict.fromkeys(zip(rows["regime"], rows["target_set"], strict=True)))
-    order = [
-        (settings.index(row[:2]), places.get(row[2], len(places)))
-        for row in found[by].itertuples(index=False, name=None)
-    ]
-    return found.iloc[sorted(range(len(found)), key=order.__getitem__)].reset_index(drop=True)
-
-
-def mean_over(rows: pd.DataFrame, column: str, **where: object) -> str:
-    """``0.123 [0.110, 0.140]``: mean and interval over seeds, cells of a seed averaged first."""
-    for name, value in where.items():
-        rows = rows[rows[name].isin(value if isinstance(value, list) else [value])]
-    return format_interval(*t_interval(rows.groupby("seed")[column].mean())[:3])
+    by = ["regime", "victim"]
+    clean = rows[(rows["attack"] == "none") & (rows["defense"] == UNDEFENDED)]
+    clean = clean.drop_duplicates([*by, "seed"])
+    table = tables.wide(summarise(clean, by, METRICS[1:]), by, "metric")
+    beaten = {
+        key: ", ".join(
+            f"{name} on {n} of {len(names)} seeds"
+            for name, n in names.value_counts().items()
+            if name
+        )
+        for key, names in clean.groupby(by)["beaten_by"]
+    }
+    table = table.rename(columns=tables.METRICS)
+    return table.assign(**{"beaten on validation by": [beaten[key] or "–" for key in table.index]})
 
 
 def cell_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -20,19 +20,29 @@ from rvdlib.lab.study.effects import scenarios
 WHOLE = "whole loss"
 METRICS = ["target_hit_ratio", "rmse", "hit_ratio", "ndcg"]
 NORM = "target_row_norm"
+# Part → how a sentence has it.
+ALONE = {
+    UNDEFENDED: "undefended",
+    WHOLE: "under the whole loss",
+    "data term": "under its data term alone",
+    "random users": "with random users in place of the nearest",
+    "decay alone": "by the decay alone, without neighbours",
+}
 
 
-def parts(unobserved_weight: float) -> dict[str, dict]:
+def parts(regime: str, unobserved_weight: float) -> dict[str, dict]:
     """Name → choices of :class:`rvdlib.defenses.RVD`, beside those that all share.
 
-    ``unobserved_weight``: an ω above 0 that is not the victim's own.
+    ``unobserved_weight``: an ω above 0 that is not the victim's own. That is 0 in the rating regime,
+    whose whole loss has no unobserved cells to leave out.
     """
+    without = {} if regime == "rating" else {"ω = 0": {"unobserved_weight": 0.0}}
     return {
         WHOLE: {},
         "data term": {"regularizer": "none"},
         "L2 decoupled": {"regularizer": "decoupled"},
         "L2 by SGD": {"optimizer": "sgd"},
-        "ω = 0": {"unobserved_weight": 0.0},
+        **without,
         f"ω = {unobserved_weight:g}": {"unobserved_weight": unobserved_weight},
         "random users": {"neighbors": "random"},
         "decay alone": {"neighbors": "none"},
@@ -76,7 +86,7 @@ def cells(
                 choices={**choices, **own},
                 n_users=n_users,
             )
-            for name, own in parts(unobserved_weight).items()
+            for name, own in parts(scenario.regime, unobserved_weight).items()
         ]
     return found
 
@@ -106,7 +116,7 @@ def row_norms(
             return float(np.linalg.norm(parameters["item_factors"].numpy()[targets], axis=1).mean())
 
         norms = {UNDEFENDED: length(victim.parameters)}
-        for name, own in parts(unobserved_weight).items():
+        for name, own in parts(scenario.regime, unobserved_weight).items():
             defense = RVD(victim, **{**choices, **own})
             rows = defense.vicinity(users)
             norms[name] = float(np.mean([length(defense.fine_tune(row)) for row in rows]))
@@ -131,3 +141,13 @@ def table(summary: pd.DataFrame) -> pd.DataFrame:
     cases = summary[index[1:]].drop_duplicates().itertuples(index=False, name=None)
     order = [(metric, *case) for metric, case in product(shown, cases)]
     return means.loc[order].round(3).reset_index()
+
+
+def reading(summary: pd.DataFrame) -> str:
+    """THR@50 undefended, under the whole loss and under :data:`ALONE`, in Markdown; over attacks."""
+    sentences, thr = [], summary[summary["metric"] == "target_hit_ratio"]
+    for (regime, victim), here in thr.groupby(["regime", "victim"], sort=False):
+        means = here.groupby("part")["mean"].mean()
+        shown = [f"{means[part]:.3f} {how}" for part, how in ALONE.items()]
+        sentences.append(f"- **{victim}, {regime} regime.** THR@50 is {', '.join(shown)}.")
+    return "\n".join(sentences)

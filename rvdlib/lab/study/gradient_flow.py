@@ -25,6 +25,7 @@ import pandas as pd
 
 from rvdlib.defenses import ClosedFormRVD, FastRVD
 from rvdlib.lab.experiment.cells import Scenario, carry_out, sample_users
+from rvdlib.lab.study import tables
 from rvdlib.threads import single_thread
 
 
@@ -79,6 +80,27 @@ def agreement(
     columns = ["regime", "victim", "steps", "proximal_weight"]
     columns += ["correlation", "largest_move", "rms_move", "largest_difference", "rms_difference"]
     return pd.DataFrame(found, columns=columns)
+
+
+def answer(found: pd.DataFrame, hubs: pd.DataFrame, k: int, learning_rate: float) -> str:
+    """The answer of 13, of rows of :func:`agreement`, made with ``k`` and ``learning_rate``.
+
+    ``hubs``: as :func:`rvdlib.lab.benchmark.latency.hubs_of` has them.
+    """
+    weakest, most = found.loc[found["correlation"].idxmin()], found["steps"].max()
+    last, level = found[found["steps"] == most], hubs.mean().idxmin()
+    apart = (last["largest_difference"] / last["largest_move"]).max()
+    return tables.answer(
+        f"The moves of descent and of the closed form correlate by at least "
+        f"{np.floor(1000 * weakest['correlation']) / 1000:.3f} ({weakest['victim']}, "
+        f"{weakest['regime']} regime, {weakest['steps']} steps), and after {most} steps they differ by "
+        f"at most {100 * apart:.0f} % of the largest move.",
+        f"The closed form with λ = 1 goes as far as {equivalent_steps(k, learning_rate, 1):,.0f} steps "
+        f"of {learning_rate:g}.",
+        f"The number of lists in which a user stands has a skewness of "
+        f"{tables.span(hubs['euclidean'], '{:.1f}')} by Euclidean distance, and the least, "
+        f"{tables.span(hubs[level], '{:.1f}')}, by {level.replace('_', ' ')}.",
+    )
 
 
 def _compared(slow: np.ndarray, fast: np.ndarray) -> tuple[float, ...]:

@@ -84,6 +84,16 @@ def plane(victim: Victim, n_real: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"x": x, "y": y, "kind": kind, "radius": radius})
 
 
+def reading(people: pd.DataFrame) -> str:
+    """What the map of :meth:`Story.map` shows of the user's neighbours."""
+    fake = (people["kind"] == "fake neighbour").sum()
+    return (
+        "The map shows where the fakes lie among real users (claim C7); "
+        f"{fake} of the user's {fake + (people['kind'] == 'neighbour').sum()} nearest neighbours are "
+        "fake (C8, for one user)."
+    )
+
+
 def tell(scenario: Scenario) -> Story:
     """Carry out a scenario with and without its attack, and find the user to tell of.
 

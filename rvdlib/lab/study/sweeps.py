@@ -6,10 +6,16 @@ import pandas as pd
 
 from rvdlib.lab.experiment.cells import Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.statistics import summarise
+from rvdlib.lab.statistics import ACCURACY, summarise
+from rvdlib.lab.study import claims, tables
 from rvdlib.lab.study.effects import METRICS, RVD, scenarios
 
-LABEL = "sweep of "
+# Dial → how its ends are named, and the claims about it.
+DIALS = {
+    "k": ("{:g} → {:g} neighbours", ["C12", "C14"]),
+    "steps": ("{:g} → {:g} steps of fine-tuning", ["C13"]),
+    "unobserved_weight": ("ω = {:g} → {:g}", []),
+}
 
 
 def sweep_cells(
@@ -20,8 +26,10 @@ def sweep_cells(
     n_users: int | None,
     dials: dict[str, Sequence[float]],
     plain: bool = False,
-) -> list[Cell]:
+) -> list[tuple[Cell, str, float]]:
     """Every value of every dial, the others as chosen for RVD and ω the victim's own.
+
+    Each cell stands with the dial that it turns, and its value.
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
@@ -35,12 +43,16 @@ def sweep_cells(
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
             paper = chosen_defenses(regime, scenario.victim, plain)[RVD]
             cells += [
-                Cell(
-                    scenario=scenario,
-                    defense=LABEL + dial,
-                    method=paper["method"],
-                    choices=paper["choices"] | {dial: value},
-                    n_users=n_users,
+                (
+                    Cell(
+                        scenario=scenario,
+                        defense=RVD,
+                        method=paper["method"],
+                        choices=paper["choices"] | {dial: value},
+                        n_users=n_users,
+                    ),
+                    dial,
+                    float(value),
                 )
                 for dial, values in dials.items()
                 for value in values
@@ -48,27 +60,33 @@ def sweep_cells(
     return cells
 
 
-def labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add which dial a row turns (``swept``), and its ``value``."""
-    dials = rows["defense"].str.removeprefix(LABEL)
-    values = [float(choices[dial]) for choices, dial in zip(rows["choices"], dials, strict=True)]
-    return rows.assign(swept=dials, value=values)
-
-
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds: a row per regime, victim, dial, value and metric."""
+    """Mean and interval over seeds: a row per regime, victim, dial, value and metric.
+
+    ``rows``: of the cells, with the columns ``swept`` (the dial) and ``value``.
+    """
     by = ["regime", "victim", "attack", "swept", "value"]
-    return summarise(labelled(rows), by, METRICS)
+    return summarise(rows, by, METRICS)
 
 
-def ends(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Each dial's two ends: the mean of each metric at its least and at its most."""
-    by = ["regime", "victim", "swept"]
-    found = []
-    for key, group in summary.groupby(by, sort=False):
-        values = group.pivot(index="value", columns="metric", values="mean").sort_index()
-        first, last = values.index[[0, -1]]
-        shown = {m: f"{values.loc[first, m]:.3g} → {values.loc[last, m]:.3g}" for m in metrics}
-        lowest = values["target_hit_ratio"].idxmin()
-        found.append((*key, f"{first:g} → {last:g}", f"{lowest:g}", *shown.values()))
-    return pd.DataFrame(found, columns=[*by, "from → to", "lowest THR at", *metrics])
+def answer(summary: pd.DataFrame, judged: pd.DataFrame) -> str:
+    """The answer of 04: what each dial does from end to end, means over victims.
+
+    ``judged``: C12 to C14, as :func:`rvdlib.lab.study.claims.of_sweeps` has them.
+    """
+    verdicts = dict(zip(judged["id"], judged["overall"], strict=True))
+    sentences = []
+    for dial, (named, about) in DIALS.items():
+        turned, does = summary[summary["swept"] == dial], []
+        for regime, here in turned.groupby("regime", sort=False):
+            means = here.groupby(["value", "metric"])["mean"].mean().unstack()
+            thr, metric = means["target_hit_ratio"], ACCURACY[regime]
+            accuracy, name = means[metric], claims.ACCURACY[regime][metric]
+            does.append(
+                f"THR@50 goes {thr.iloc[0]:.3f} → {thr.iloc[-1]:.3f} (least at {thr.idxmin():g}) and {name} "
+                f"{accuracy.iloc[0]:.3f} → {accuracy.iloc[-1]:.3f} in the {regime} regime"
+            )
+        found = ", ".join(f"{claim}: {verdicts[claim]}" for claim in about)
+        ends = named.format(turned["value"].min(), turned["value"].max())
+        sentences.append(f"With {ends}, {', '.join(does)}{found and f' ({found})'}.")
+    return tables.answer(*sentences)

@@ -1,10 +1,13 @@
 """Rows to tables: tidy frames in, what a reader sees out, and the csv beside it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.runner.ledger import read_table
+from rvdlib.lab.runner.readme import ANSWER
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
 from rvdlib.lab.statistics import BETTER
 
@@ -43,6 +46,22 @@ def with_interval(rows: pd.DataFrame, value: str = "mean", decimals: int = 3) ->
     bounds = zip(rows[value], rows["low"], rows["high"], strict=True)
     shown = [format_interval(*row, decimals) for row in bounds]
     return pd.Series(shown, index=rows.index, dtype=object)
+
+
+def answer(*sentences: str) -> str:
+    """What a notebook opens with, in Markdown: at most three sentences."""
+    return "\n".join([f"{ANSWER}\n", *(f"- {sentence}" for sentence in sentences if sentence)])
+
+
+def span(values: Iterable[float], form: str = "{:.3f}") -> str:
+    """``0.100 to 0.300``; one number where all are shown alike, – where there is none."""
+    shown = dict.fromkeys(form.format(value) for value in sorted(values))
+    return " to ".join(dict.fromkeys([*shown][:1] + [*shown][-1:])) or "–"
+
+
+def change(share: float) -> str:
+    """``better by 3.4 %`` of a relative change of accuracy, positive for better."""
+    return f"{'worse' if share < 0 else 'better'} by {100 * abs(share):.1f} %"
 
 
 def wide(rows: pd.DataFrame, index: list[str], across: str, decimals: int = 3) -> pd.DataFrame:

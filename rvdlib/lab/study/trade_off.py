@@ -9,7 +9,7 @@ import pandas as pd
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import ACCURACY, BETTER, t_interval
-from rvdlib.lab.study.claims import MAINTAINED
+from rvdlib.lab.study import claims, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
@@ -29,7 +29,6 @@ NAMED = {
     "regularizer": {"decoupled": "decoupled", "none": "no regulariser"},
     "scope": {"decoder": "decoder"},
 }
-LABEL = "trade-off of "
 
 
 def cells(
@@ -61,7 +60,7 @@ def cells(
                 found += [
                     Cell(
                         scenario=scenario,
-                        defense=LABEL + form,
+                        defense=form,
                         method=METHODS[form],
                         choices=each,
                         n_users=n_users,
@@ -88,7 +87,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
         front: whether no point of the same form, nor the undefended victim, has a mean that is
         better in one and not worse in the other.
     """
-    named = rows["defense"].str.removeprefix(LABEL)
+    named = rows["defense"]
     observed_only = rows["choices"].map(lambda choices: choices.get("unobserved_weight") == 0)
     chosen = [
         form in METHODS and choices == _chosen(regime, victim, form)
@@ -131,44 +130,49 @@ def as_chosen(points: pd.DataFrame) -> pd.DataFrame:
     return compared[compared["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
-def in_hindsight(points: pd.DataFrame, budget: float = MAINTAINED) -> pd.DataFrame:
+def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.DataFrame:
     """The lowest mean THR@50 that each form reaches at no more than so much accuracy, relative.
 
     Of all points, by the figures that they report: a bound on what a form can do, and more
     flattering the more of its points there are.
 
     Returns:
-        Columns as of :func:`as_chosen`. Forms without a point within the budget are left out.
+        Columns as of :func:`as_chosen`, and n_points of the form. Forms without a point within the
+        budget are left out.
     """
-    compared = _compared(points)
+    compared, keys = _compared(points), ["regime", "victim", "form"]
+    compared["n_points"] = compared.groupby(keys)["form"].transform("size")
     affordable = compared[compared["change"] >= -budget]
-    best = affordable.groupby(["regime", "victim", "form"], sort=False)["defended"].idxmin()
+    best = affordable.groupby(keys, sort=False)["defended"].idxmin()
     return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
 
 
-def reading(points: pd.DataFrame) -> list[str]:
-    """A regime and victim each: THR@50 undefended, as chosen, and each form's best in hindsight."""
-    keys, found = ["regime", "victim"], []
-    chosen, best = as_chosen(points), in_hindsight(points).set_index([*keys, "form"])["defended"]
-    for key, here in points.groupby(keys, sort=False):
-        bare = here["form"] == UNDEFENDED
+def answer(points: pd.DataFrame) -> str:
+    """The answer of 05, means over victims: as chosen in each regime, then best in hindsight."""
+    chosen, best, sentences, bound = as_chosen(points), in_hindsight(points), [], []
+    for regime, here in chosen.groupby("regime", sort=False):
+        name = claims.ACCURACY[regime][ACCURACY[regime]]
         reached = [
-            f"{row.form} {row.defended:.3f} ({100 * row.change:+.1f} %)"
-            for row in chosen.itertuples()
-            if (row.regime, row.victim) == key
+            f"{row.defended:.3f} under *{row.Index}* ({name} {tables.change(row.change)})"
+            for row in here.groupby("form", sort=False)[["defended", "change"]].mean().itertuples()
         ]
-        within = [
-            f"{form} {best[*key, form]:.3f} (of {n})"
-            if (*key, form) in best.index
-            else f"{form} none (of {n})"
-            for form, n in here.loc[~bare, "form"].value_counts(sort=False).items()
-        ]
-        found.append(
-            f"**{key[1]}, {key[0]} regime.** THR@50 undefended {here.loc[bare, 'thr'].iloc[0]:.3f}. "
-            f"As chosen, with the change in accuracy: {'; '.join(reached)}. Best in hindsight within "
-            f"{100 * MAINTAINED:.0f} % of accuracy, of so many points: {'; '.join(within)}."
+        sentences.append(
+            f"In the {regime} regime THR@50 is {here['undefended'].mean():.3f} undefended and, as "
+            f"chosen, {' and '.join(reached)}."
         )
-    return found
+        of = here["victim"].nunique()
+        within = best[best["regime"] == regime].groupby("form", sort=False)["defended"]
+        reached = [
+            f"{thr.mean():.3f} under *{form}*"
+            + (f" ({len(thr)} of {of} victims)" * (len(thr) < of))
+            for form, thr in within
+        ]
+        bound.append(f"{' and '.join(reached) or 'nothing'} in the {regime} regime")
+    return tables.answer(
+        *sentences,
+        f"In hindsight, the best choices that lose at most {100 * claims.MAINTAINED:.0f} % of accuracy "
+        f"reach {', '.join(bound)}; nobody could have chosen them.",
+    )
 
 
 def _compared(points: pd.DataFrame) -> pd.DataFrame:

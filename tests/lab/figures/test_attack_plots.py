@@ -137,8 +137,12 @@ def test_users_are_drawn_by_their_fake_neighbours_as_large_as_their_share():
     values = {
         "users_with_0_fakes": 0.7,
         "users_with_1_fakes": 0.3,
+        "users_with_2_fakes": 0.0,
+        "users_with_3_fakes": 0.0,
         "target_hit_ratio_with_0_fakes": 0.1,
         "target_hit_ratio_with_1_fakes": 0.8,
+        "target_hit_ratio_with_2_fakes": np.nan,
+        "target_hit_ratio_with_3_fakes": np.nan,
     }
     summary = pd.DataFrame(
         {
@@ -159,7 +163,7 @@ def test_users_are_drawn_by_their_fake_neighbours_as_large_as_their_share():
     for axes in figure.axes:
         assert len(axes.collections) == 2
         for drawn in axes.collections:
-            assert drawn.get_offsets()[:, 1].tolist() == pytest.approx([0.1, 0.8])
-            few, many = drawn.get_sizes()[::-1]
+            assert drawn.get_offsets()[:2, 1].tolist() == pytest.approx([0.1, 0.8])
+            many, few = drawn.get_sizes()[:2]
             assert few < many
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low clone", "vicinity"]

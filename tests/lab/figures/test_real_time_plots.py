@@ -79,13 +79,13 @@ def test_each_form_is_a_line_of_medians_with_their_range_against_each_dial():
 
 @pytest.mark.parametrize("victims", [["MF"], ["MF", "NSVD", "AutoRec", "CDAE"]])
 def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim(victims):
-    deaf, hearing = "closed form, ω = 0", "closed form, ω > 0"
+    unweighted, weighted = "closed form, ω = 0", "closed form, ω > 0"
     points = [  # form, THR, accuracy, on the front, chosen
         ("none", 0.8, 0.9, False, False),
-        (hearing, 0.1, 0.95, True, False),
-        (hearing, 0.3, 0.85, True, True),
-        (hearing, 0.5, 0.99, False, False),
-        (deaf, 0.75, 0.92, True, False),
+        (weighted, 0.1, 0.95, True, False),
+        (weighted, 0.3, 0.85, True, True),
+        (weighted, 0.5, 0.99, False, False),
+        (unweighted, 0.75, 0.92, True, False),
         ("RVD", 0.7, 0.91, False, True),
     ]
     frame = pd.DataFrame(
@@ -107,7 +107,7 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         frame[f"{name}_low"], frame[f"{name}_high"] = frame[name] - 0.01, frame[name] + 0.02
     figure = real_time_plots.trade_off(frame)
     assert len(figure.axes) == 2 * len(victims)
-    legend = ["RVD", deaf, hearing]
+    legend = ["RVD", unweighted, weighted]
     assert texts(figure)[:3] == legend
     assert sorted(texts(figure)[3:]) == [
         "best in hindsight",
@@ -127,12 +127,12 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         ]
         fronts = {line.get_color(): line.get_xydata() for line in joined}
         front = np.array([(0.95, 0.1 + up), (0.85, 0.3 + up)])
-        assert fronts[every[hearing].get_color()] == pytest.approx(front)
+        assert fronts[every[weighted].get_color()] == pytest.approx(front)
         crosses = {
             c.lines[0].get_color(): c.lines for c in axes.containers if len(c.lines[0].get_xdata())
         }
         expected = {
-            every[hearing].get_color(): (0.85, 0.3 + up),
+            every[weighted].get_color(): (0.85, 0.3 + up),
             every["RVD"].get_color(): (0.91, 0.7 + up),
             "black": (0.9, 0.8 + up),
         }
@@ -140,7 +140,7 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         for colour, (accuracy, thr) in expected.items():
             point, _, (across, along) = crosses[colour]
             assert point.get_xydata() == pytest.approx(np.array([(accuracy, thr)]))
-            assert point.get_markersize() > 2 * every[hearing].get_markersize()
+            assert point.get_markersize() > 2 * every[weighted].get_markersize()
             reach = accuracy - 0.01, accuracy + 0.02
             assert across.get_segments()[0][:, 0] == pytest.approx(reach)
             assert along.get_segments()[0][:, 1] == pytest.approx((thr - 0.01, thr + 0.02))

@@ -1,7 +1,8 @@
 """What README shows of the results, from tables whose answer is known."""
 
+import json
+
 import pandas as pd
-import pytest
 
 from rvdlib.lab.runner import ledger, readme
 
@@ -42,23 +43,17 @@ def test_the_headline_is_a_row_a_system_in_the_order_given():
     assert len({line.count("|") for line in lines}) == 1
 
 
-@pytest.mark.parametrize(
-    ("closed", "said"),
-    [
-        (CLOSED, "better than the undefended victim, closed form: than every system"),
-        ((0, 0.1, 0.4, 0.06, 1, 1), "better than the undefended victim."),  # a better HR
-        ((0, -0.1, 0.2, 0.06, 1, 1), "better than the undefended victim."),  # a lower THR
-    ],
-)
-def test_a_victim_s_worth_is_said_beside_popularity_s(closed, said):
-    text = readme.worth(headline(none=BARE, closed_form=closed, popularity=POPULAR))
-    assert "HR@50 0.100, NDCG@50 0.020, THR@50 0.900" in text
-    assert "HR@50 0.310, NDCG@50 0.107, THR@50 0.000" in text
-    assert said in text
-
-
-def test_without_popularity_nothing_is_said_of_it():
-    assert "popular" not in readme.worth(headline(none=BARE))
+def test_an_answer_is_that_of_the_executed_notebook_of_the_paper_s_size_where_there_is_one(project):
+    assert readme.answer("04") == "–"
+    for profile in ("quick", "paper"):
+        texts = ["a table", ["**Answer.**\n", "\n", f"- {profile}"], "**Answer.** of another"]
+        outputs = [{"data": {"text/markdown": text}} for text in texts]
+        cells = [{"cell_type": "markdown"}, {"outputs": [{"text": "printed"}, *outputs]}]
+        (project / "results" / profile).mkdir()
+        path = project / "results" / profile / "04_x.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        assert readme.answer("04") == f"- {profile}"
+    assert readme.answer("05") == "–"
 
 
 def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
@@ -88,11 +83,11 @@ def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, m
     path = project / "README.md"
     marked = "".join(
         f"<!-- {m}: made by x -->\nold\n<!-- end of {m} -->\nkept\n"
-        for m in ("worth", "claims", "headline")
+        for m in ("answer", "claims", "headline")
     )
     path.write_text(f"before\n{marked}after\n")
     monkeypatch.setattr(
-        readme, "generated", lambda: dict.fromkeys(("worth", "claims", "headline"), "new\nlines")
+        readme, "generated", lambda: dict.fromkeys(("answer", "claims", "headline"), "new\nlines")
     )
     readme.update(path)
     assert path.read_text() == f"before\n{marked.replace('old', 'new' + chr(10) + 'lines')}after\n"

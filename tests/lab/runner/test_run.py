@@ -48,6 +48,7 @@ def two_notebooks(project, make_notebook):
         WRITE_HEADLINE,
     )
     (project / "params" / "tiny.yml").write_text("02_headline: {}\n01_table:\n  k: 3\n")
+    (project / "notebooks" / "GLOSSARY.md").write_text("# Glossary\n")
     return project
 
 
@@ -63,6 +64,7 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert len(json.loads((results / "claims.json").read_text())) == 17
     assert str(results / "index.html") in first
     assert (results / "cells.csv").read_text() == "k,hit_ratio\n3,0.5\n"
+    assert (results / "GLOSSARY.md").read_text() == "# Glossary\n"
     for name in ("01_table", "02_headline"):
         validate_executed(results / f"{name}.ipynb")
     written = {path: path.read_bytes() for path in results.iterdir()}

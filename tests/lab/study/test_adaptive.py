@@ -131,20 +131,18 @@ def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
     assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
 
 
-def test_the_sentences_compare_the_knowing_with_low_clones(measured):
+def test_the_answer_compares_the_knowing_with_low_clones(measured):
     measured = measured.assign(victim="MF")
     judged = [claims.of_knowing(measured, "vicinity", form) for form in (RVD, CLOSED_FORM)]
-    paper, closed, best = adaptive.reading(measured, adaptive.cures(measured), pd.concat(judged))
-    assert "under low clones, which know nothing of RVD, 0.805 [" in paper
-    assert "He adds 0.100 [0.100, 0.100] (C15: reproduced)" in paper
-    assert "He adds 0.300 [0.300, 0.300]" in closed
-    assert "best cure.** cosine: THR@50 at most 0.405" in best
-    assert "accuracy better by 10.0 [10.0, 10.0] %" in best
+    table = adaptive.cures(measured)
+    *_, regime, best = adaptive.answer(measured, table, pd.concat(judged)).splitlines()
+    assert "THR@50 of 0.805 under RVD and 0.605 under closed form; low clones" in regime
+    assert regime.endswith("reach 0.705 under RVD and 0.305 under closed form (C15: reproduced).")
+    assert "*cosine* in the rating regime (THR@50 0.405 under *vicinity, knows cosine*" in best
+    assert best.endswith("accuracy better by 10.0 %).")
 
 
-def test_one_seed_has_no_interval_to_show(measured):
+def test_one_seed_has_an_answer_too(measured):
     alone = measured[measured["seed"] == 0].assign(victim="MF")
-    for sentence in adaptive.reading(
-        alone, adaptive.cures(alone), claims.of_knowing(alone, "vicinity")
-    ):
-        assert "nan" not in sentence
+    judged = claims.of_knowing(alone, "vicinity")
+    assert "nan" not in adaptive.answer(alone, adaptive.cures(alone), judged)

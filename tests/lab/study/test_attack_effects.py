@@ -55,13 +55,35 @@ def test_differences_are_to_the_best_heuristic_seed_by_seed():
     assert found.loc["aush"].tolist() == pytest.approx([-0.1] * 3)
 
 
-def test_the_sentences_name_who_is_strongest_and_who_beats_the_heuristics():
-    (setting,) = attack_effects.reading(
-        rows({"segment": 0.4, "pga": 0.5, "revadv": 0.9, "aush": 0.39})
+JUDGED = pd.DataFrame(
+    {"id": ["C7", "C8"], "value": [0.5, 0.02], "overall": ["partly", "reproduced"]}
+)
+
+
+@pytest.mark.parametrize(
+    ("thr", "most", "beat"),
+    [
+        (
+            {"segment": 0.4, "pga": 0.5, "revadv": 0.9, "aush": 0.39},
+            "by revadv with 0.910 (rating regime, random targets; 0.110 when not attacked, 0.410 by "
+            "segment, the best heuristic).",
+            "over seeds: pga, revadv (rating regime, random targets).",
+        ),
+        (
+            {"segment": 0.4},
+            "0.410 (rating regime, random targets; 0.110 when not attacked).",
+            ": none.",
+        ),
+    ],
+)
+def test_the_answer_names_who_is_strongest_and_who_beats_the_heuristics(thr, most, beat):
+    lines = attack_effects.answer(rows(thr), JUDGED).splitlines()
+    assert lines[2].endswith(most)
+    assert lines[3].endswith(beat)
+    assert lines[4] == (
+        "- Of the ten nearest users of a fake, 50.0 % (C7: partly) are fake, and of those of a real "
+        "user 2.0 % (C8: reproduced)."
     )
-    assert "Most is reached by revadv, 0.910" in setting
-    assert "of the heuristics by segment, 0.410" in setting
-    assert setting.endswith("Above it, by a paired interval over seeds: pga, revadv.")
 
 
 def test_recipes_are_a_row_an_attack():

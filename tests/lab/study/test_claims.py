@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.runner.ledger import PART
-from rvdlib.lab.study import claims, sweeps
+from rvdlib.lab.study import claims
 from rvdlib.lab.study.claims import Part, judge, overall
 from rvdlib.lab.study.effects import RVD
 
@@ -259,8 +259,8 @@ def swept(k: dict, steps: dict, victim="MF", seeds=(0.0, 0.01)):
             "regime": "rating",
             "victim": victim,
             "seed": seed,
-            "defense": sweeps.LABEL + dial,
-            "choices": {**BASE, dial: value},
+            "swept": dial,
+            "value": float(value),
             "target_hit_ratio": ratio + up,
         }
         for dial, ratios in (("k", k), ("steps", steps))

@@ -59,9 +59,9 @@ def test_gains_are_paired_by_seed_whose_levels_cancel(order):
 
 
 def test_the_sentences_name_who_is_above_and_below_each_control():
-    (said,) = controls.reading(controls.gains(OWN, SWAPPED))
+    (said,) = controls.reading(controls.gains(OWN, SWAPPED)).splitlines()
     swapped, low = said.split("More than ")[1:]
-    assert said.startswith("**Rating regime, random targets, MF.** More than ")
+    assert said.startswith("- **Rating regime, random targets, MF.** More than ")
     above, _, rest = swapped.partition("; less: ")
     assert "RevAdv (0.300 [0.300, 0.300])" in above
     assert "PGA" not in above
@@ -76,5 +76,5 @@ def test_the_sentences_name_who_is_above_and_below_each_control():
 def test_nobody_above_a_control_is_said_to_be_none():
     own = OWN.copy()
     own.loc[own["attack"] == "low_clone", "target_hit_ratio"] += 0.6
-    (said,) = controls.reading(controls.gains(own, SWAPPED))
+    (said,) = controls.reading(controls.gains(own, SWAPPED)).splitlines()
     assert "More than low clones, by a paired interval: none; less: RevAdv (-0.400" in said

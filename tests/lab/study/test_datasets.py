@@ -6,6 +6,7 @@ from rvdlib.data import Ratings, leave_one_out
 from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.lab.study.datasets import (
     TARGET_SETS,
+    answer,
     describe,
     long_tail,
     split_dataset,
@@ -86,3 +87,27 @@ def test_unpopular_targets_have_one_to_five_training_ratings_in_every_seed(ml100
     pd.testing.assert_frame_equal(
         shown[shown["seed"] == 1].reset_index(drop=True), target_popularity("ml-100k", [1])
     )
+
+
+def test_the_answer_spans_the_data_sets():
+    facts = pd.DataFrame(
+        {
+            "dataset": ["a", "b"],
+            "items": [100, 1000],
+            "top_share": [0.6, 0.4],
+            "train_unpopular_items": [20, 300],
+            "n_fakes": [28, 12],
+        }
+    )
+    targets = pd.DataFrame(
+        {
+            "dataset": [*"aaabb"],
+            "target_set": ["random", "random", "unpopular", "random", "unpopular"],
+            "train_ratings": [10, 20, 4, 7, 4],
+        }
+    )
+    tail, rated, fakes = answer(facts, targets).splitlines()[2:]
+    assert "fall 40 to 60 % of the ratings, while 20 to 30 % of the items have" in tail
+    assert rated == "- A random target has 7 to 15 training ratings (median), an unpopular one 4."
+    assert "The 12 to 28 fakes" in fakes
+    assert "75 to 88 % are then the attacker's." in fakes

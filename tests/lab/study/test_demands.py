@@ -203,3 +203,23 @@ def test_a_victim_that_is_beaten_on_one_seed_is_named_with_it_whatever_the_mean(
     assert found["n"].tolist() == [2, 1, 2, 1]
     assert found["reference"].tolist() == ["biases", "biases", "popularity", "popularity"]
     assert demands.beaten(rows[rows["system"].isin(["biases", "popularity"])]).empty
+
+
+def test_the_answer_names_what_is_missed_and_who_is_no_better_than_the_simplest(asked):
+    rows = measured(
+        victim("here", "rating", "rmse_holdout", 0.9),
+        victim("here", "rating", "hit_ratio", 0.4),
+        ("here", "rating", "NSVD", "victim", "rmse_holdout", 0.96),
+        ("here", "rating", "NSVD", "victim", "hit_ratio", 0.1),
+        ("here", "rating", "biases", "reference", "rmse_holdout", 0.95),
+        victim("here", "ranking", "hit_ratio", 0.45),
+        popularity("here", 0.3),
+        ("here", "ranking", "EASE", "reference", "hit_ratio", 0.6),
+    )
+    held, rating, ranking = demands.answer(rows, demands.demands(rows), 2).splitlines()[2:]
+    assert held == "- 1 of 2 demands hold; not held: MF (here, ranking regime)."
+    assert "the RMSE of the victims is 0.90 to 0.96, that of biases alone 0.95" in rating
+    assert "(no better than that: NSVD (here)); asked to rank, 1 of 2 beat" in rating
+    assert ranking.endswith(
+        "HR@50 is 0.45, that of the most popular items 0.30, that of EASE 0.60."
+    )

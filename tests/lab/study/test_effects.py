@@ -12,6 +12,7 @@ from rvdlib import paths
 from rvdlib.lab.figures import effect_plots
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.lab.study.headline import headline
 from rvdlib.lab.tuning.defense_search import SEARCH_FILE
 
 FORMS = {
@@ -251,7 +252,7 @@ def test_levels_are_of_the_victim_not_attacked_and_of_every_defence_under_attack
 def test_the_headline_shows_levels_attacked_and_not_beside_accuracy(attacked):
     rows = over_seeds(attacked.assign(hit_ratio=attacked["target_hit_ratio"]))
     rows.loc[rows["attack"] == "none", "hit_ratio"] = 9.0  # accuracy is that under attack
-    found = effects.headline(rows)
+    found = headline(rows)
     table = found.pivot(index="defense", columns="metric", values="mean")
     assert table.loc["none", "target_hit_ratio_clean"] == pytest.approx(0.15)
     assert table.loc[RVD, "target_hit_ratio_clean"] == pytest.approx(0.1)
@@ -267,19 +268,23 @@ def test_whatever_defences_there_are_stand_in_the_headline_in_one_order(attacked
     present = [name for name in effects.DEFENSES if name not in without]
     names = ["somebody's", *present[::-1]]
     rows = pd.concat([bare.assign(defense=name) for name in names])
-    found = effects.headline(effects.with_lift(rows))
+    found = headline(effects.with_lift(rows))
     assert list(dict.fromkeys(found["defense"])) == [*present, "somebody's"]
 
 
-def test_mean_over_averages_a_seed_first_and_filters_by_one_value_or_several(attacked):
-    rows = over_seeds(attacked)
-    shown = effects.mean_over(rows, "target_hit_ratio", attack="average", defense=RVD)
-    assert shown == f"0.200 [{0.2 - REACH:.3f}, {0.2 + REACH:.3f}]"
-    # A seed with more cells counts no more than another.
-    lopsided = pd.concat([rows, rows[rows["seed"] == 0]])
-    both = effects.mean_over(lopsided, "target_hit_ratio", attack=["average", "none"])
-    assert both == effects.mean_over(rows, "target_hit_ratio", attack=["average", "none"])
-    assert both.startswith("0.250 ")
+def test_the_victims_are_shown_neither_attacked_nor_defended_with_what_beats_them(attacked):
+    rows = over_seeds(attacked.assign(beaten_by=""))
+    # A victim is the same whatever is promoted: its second set of targets counts for nothing.
+    rows = pd.concat([rows, rows.assign(target_set="random"), rows.assign(victim="CDAE")])
+    clean = (rows["attack"] == "none") & (rows["defense"] == "none")
+    rows.loc[clean & (rows["victim"] == "CDAE") & (rows["seed"] == 1), "beaten_by"] = "popularity"
+    rows.loc[~clean, ["hit_ratio", "beaten_by"]] = 9.0, "biases"
+    table = effects.victims(rows)
+    assert table["HR@50"].tolist() == ["0.500 [0.500, 0.500]"] * 2
+    assert table["beaten on validation by"].to_dict() == {
+        ("rating", "MF"): "–",
+        ("rating", "CDAE"): "popularity on 1 of 2 seeds",
+    }
 
 
 def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch):

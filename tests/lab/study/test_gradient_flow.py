@@ -1,6 +1,7 @@
 """Descent and the closed form as two ways along one gradient flow: the algebra, then the victims."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
@@ -141,3 +142,23 @@ def test_moves_are_compared_in_every_score_whichever_way_they_differ():
     correlation, *stars = gradient_flow._compared(slow, fast)
     assert correlation == pytest.approx(np.corrcoef([1, -3, 0, 2], [1.5, -2, 0.5, 2.5])[0, 1])
     assert stars == pytest.approx([3, np.sqrt(14 / 4), 1, np.sqrt(1.75 / 4)])
+
+
+def test_the_answer_rounds_no_correlation_up_and_names_the_distance_with_the_fewest_hubs():
+    found = pd.DataFrame(
+        {
+            "victim": ["MF", "CDAE"],
+            "regime": "rating",
+            "steps": [10, 100],
+            "correlation": [0.99999, 0.9997],
+            "largest_difference": [0.5, 0.1],
+            "largest_move": 1.0,
+        }
+    )
+    hubs = pd.DataFrame({"euclidean": [2.61, 1.0], "profile_overlap": [0.5, 0.6]}, index=["a", "b"])
+    moves, steps, lists = gradient_flow.answer(found, hubs, 10, 0.01).splitlines()[2:]
+    assert "by at least 0.999 (CDAE, rating regime, 100 steps), and after 100 steps" in moves
+    assert "at most 10 % of the largest move" in moves
+    assert "as far as 500 steps of 0.01" in steps
+    assert "skewness of 1.0 to 2.6 by Euclidean distance" in lists
+    assert lists.endswith("the least, 0.5 to 0.6, by profile overlap.")

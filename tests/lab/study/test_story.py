@@ -1,4 +1,4 @@
-"""The story of one user: whom it tells of, what the lists show, and where the neighbours are."""
+"""The story of one user: whom it is about, what the lists show, and where the neighbours are."""
 
 import re
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def scenario(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tale(scenario):
+def one(scenario):
     return story.tell(scenario)
 
 
@@ -44,16 +44,16 @@ def targets_in_top(attacked, clean, length=10):
     return np.isin(first, attacked.targets).sum(axis=1)
 
 
-def test_it_tells_of_the_first_user_in_whom_the_attack_gains_most(tale):
-    before = targets_in_top(tale.clean, tale.clean)
-    after = targets_in_top(tale.attacked, tale.clean)
+def test_it_is_about_the_first_user_in_whom_the_attack_gains_most(one):
+    before = targets_in_top(one.clean, one.clean)
+    after = targets_in_top(one.attacked, one.clean)
     gained = [new if not old else 0 for new, old in zip(after, before, strict=True)]
     assert max(gained) > 0
-    assert tale.user == gained.index(max(gained))
+    assert one.user == gained.index(max(gained))
 
 
-def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monkeypatch):
-    split, targets = tale.clean.split, np.array([100, 101])
+def test_who_had_a_target_before_the_attack_is_passed_over(scenario, one, monkeypatch):
+    split, targets = one.clean.split, np.array([100, 101])
     unrated = ~(split.train[:, targets].toarray() > 0).any(axis=1)
     before, one, both, too = np.flatnonzero(unrated)[:4]
     scores = {"none": np.zeros(split.train.shape), "average": np.zeros(split.train.shape)}
@@ -69,12 +69,12 @@ def test_who_had_a_target_before_the_attack_is_passed_over(scenario, tale, monke
     assert story.tell(scenario).user == both
 
 
-def test_the_two_victims_differ_by_the_attack_alone(tale):
-    n_real = tale.clean.split.train.shape[0]
-    assert tale.clean.victim.train.shape[0] == n_real
-    assert tale.attacked.victim.train.shape[0] == n_real + 24
-    np.testing.assert_array_equal(tale.clean.targets, tale.attacked.targets)
-    assert (tale.clean.split.train != tale.attacked.split.train).nnz == 0
+def test_the_two_victims_differ_by_the_attack_alone(one):
+    n_real = one.clean.split.train.shape[0]
+    assert one.clean.victim.train.shape[0] == n_real
+    assert one.attacked.victim.train.shape[0] == n_real + 24
+    np.testing.assert_array_equal(one.clean.targets, one.attacked.targets)
+    assert (one.clean.split.train != one.attacked.split.train).nnz == 0
 
 
 @pytest.mark.parametrize("harmless", [{"attack": "none"}, {"attack_size": 0.0}])
@@ -83,37 +83,39 @@ def test_an_attack_that_reaches_nobody_has_no_story(scenario, harmless):
         story.tell(scenario.model_copy(update=harmless))
 
 
-def test_her_lists_mark_the_targets_and_leave_out_what_she_rated(tale, monkeypatch):
+def test_the_lists_mark_the_targets_and_leave_out_what_the_user_rated(one, monkeypatch):
     monkeypatch.setattr(story, "chosen_defenses", lambda regime, victim: FORMS)
-    lists = tale.lists()
+    lists = one.lists()
     assert lists.columns.tolist() == ["not attacked", "attacked", *FORMS]
     assert lists.index.tolist() == list(range(1, 11))
     assert not lists["not attacked"].str.startswith("▲").any()
     marked = lists["attacked"].str.startswith("▲").sum()
-    assert marked == targets_in_top(tale.attacked, tale.clean)[tale.user]
+    assert marked == targets_in_top(one.attacked, one.clean)[one.user]
     assert lists["no step"].tolist() == lists["attacked"].tolist()
 
-    split = tale.clean.split
-    rated = set(split.train[tale.user].indices)
+    split = one.clean.split
+    rated = set(split.train[one.user].indices)
     index = {str(raw): item for item, raw in enumerate(split.ratings.item_ids)}
     counts = split.train.getnnz(axis=0)
     for shown in lists.to_numpy().ravel():
         mark, raw, count = re.fullmatch(r"(▲ )?item (\S+) \((\d+)\)", shown).groups()
         item = index[raw]
         assert item not in rated
-        assert (mark is not None) == (item in tale.attacked.targets)
+        assert (mark is not None) == (item in one.attacked.targets)
         assert int(count) == counts[item]
 
 
-def test_the_map_shows_everybody_and_her_neighbours(tale):
-    people = tale.map(k=8)
-    n_real = tale.clean.split.train.shape[0]
+def test_the_map_shows_everybody_and_the_user_s_neighbours(one):
+    people = one.map(k=8)
+    n_real = one.clean.split.train.shape[0]
     assert len(people) == n_real + 24
-    assert people.loc[people["kind"] == "served"].index.tolist() == [tale.user]
+    assert people.loc[people["kind"] == "served"].index.tolist() == [one.user]
     neighbours = people.index[people["kind"].isin(["neighbour", "fake neighbour"])]
-    nearest = NeighborSearch(tale.attacked.victim.user_factors(), 8)(np.array([tale.user]))[0]
+    nearest = NeighborSearch(one.attacked.victim.user_factors(), 8)(np.array([one.user]))[0]
     assert set(neighbours) == set(nearest)
     assert people["kind"].str.startswith("fake").tolist() == [False] * n_real + [True] * 24
     assert np.isfinite(people[["x", "y"]]).all().all()
-    factors = tale.attacked.victim.user_factors().astype(float)
+    factors = one.attacked.victim.user_factors().astype(float)
     assert (people["radius"] ** 2).mean() == pytest.approx(factors.var(axis=0).sum(), rel=1e-5)
+    fake = (people["kind"] == "fake neighbour").sum()
+    assert f"; {fake} of the user's 8 nearest neighbours are fake" in story.reading(people)

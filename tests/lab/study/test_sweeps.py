@@ -24,15 +24,16 @@ def cells(monkeypatch):
         [0, 1],
         n_users=40,
         dials=DIALS,
-    )
+    )  # with the dial and the value of each
 
 
 def test_one_dial_is_turned_at_a_time(cells):
     assert len(cells) == 2 * 2 * 2 * (3 + 2 + 3)
-    assert len({cell.model_dump_json() for cell in cells}) == len(cells)
-    for cell in cells:
-        dial = cell.defense.removeprefix(sweeps.LABEL)
-        assert cell.choices[dial] in DIALS[dial]
+    assert len({(cell.model_dump_json(), dial) for cell, dial, _ in cells}) == len(cells)
+    for cell, dial, value in cells:
+        assert cell.defense == RVD
+        assert cell.choices[dial] == value
+        assert value in DIALS[dial]
         assert ("unobserved_weight" in cell.choices) == (dial == "unobserved_weight")
         still = {"k": 10, "steps": 20, "learning_rate": 0.001}
         still.pop(dial, None)
@@ -41,7 +42,7 @@ def test_one_dial_is_turned_at_a_time(cells):
 
 
 def test_each_regime_has_its_own_attack_and_setting(cells):
-    found = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c in cells}
+    found = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c, *_ in cells}
     assert found == {("rating", "random", "unpopular"), ("ranking", "clone", "random")}
 
 
@@ -49,14 +50,14 @@ def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
     rows = pd.DataFrame(
         {
             **cell.scenario.model_dump(),
-            "defense": cell.defense,
-            "choices": cell.choices,
+            "swept": dial,
+            "value": value,
             "target_hit_ratio": cell.choices["k"] / 100 + cell.scenario.seed,
             "hit_ratio": 0.5,
             "ndcg": 0.2,
             "rmse": 1.0,
         }
-        for cell in cells
+        for cell, dial, value in cells
     )
     found = sweeps.summary(rows)
     assert (found["n"] == 2).all()  # both seeds, in every row
@@ -67,35 +68,35 @@ def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
     assert turned["mean"].to_numpy() == pytest.approx(turned["value"] / 100 + 0.5)
 
 
-def rows(k: dict, steps: dict, victim="MF", seeds=(0.0, 0.01)):
-    """THR by k and by steps, moved up by the same amount in each value of a seed."""
-    return pd.DataFrame(
-        {
-            "regime": "rating",
-            "victim": victim,
-            "seed": seed,
-            "defense": sweeps.LABEL + dial,
-            "choices": {**BASE, dial: value},
-            "target_hit_ratio": ratio + up,
-        }
-        for dial, ratios in (("k", k), ("steps", steps))
-        for value, ratio in ratios.items()
-        for seed, up in enumerate(seeds)
+def test_the_answer_is_a_sentence_a_dial_of_means_over_victims_with_the_verdicts():
+    def both(dial, low, high):
+        return pd.DataFrame(
+            {
+                "regime": regime,
+                "victim": victim,
+                "attack": "clone",
+                "swept": dial,
+                "value": value,
+                "seed": 0,
+                "target_hit_ratio": thr + up,
+                "rmse": 1 + value / 100,
+                "ndcg": 0.2,
+                "hit_ratio": 0.5,
+            }
+            for regime in ("rating", "ranking")
+            for victim, up in (("MF", 0.0), ("CDAE", 0.2))
+            for value, thr in ((low, 0.4), (10, 0.1), (high, 0.3))
+        )
+
+    rows = pd.concat([both("k", 1, 30), both("steps", 0, 20), both("unobserved_weight", 0, 30)])
+    judged = pd.DataFrame({"id": ["C12", "C13", "C14"], "overall": ["partly", "undecided", "x"]})
+    _, _, *sentences = sweeps.answer(sweeps.summary(rows), judged).splitlines()
+    assert len(sentences) == 3
+    assert sentences[0] == (
+        "- With 1 → 30 neighbours, THR@50 goes 0.500 → 0.400 (least at 10) and RMSE 1.010 → 1.300 in "
+        "the rating regime, THR@50 goes 0.500 → 0.400 (least at 10) and NDCG@50 0.200 → 0.200 in the "
+        "ranking regime (C12: partly, C14: x)."
     )
-
-
-FALLING = {0: 0.5, 5: 0.4, 20: 0.3}
-
-
-def test_the_ends_of_a_dial_are_its_least_and_its_most_whatever_the_order():
-    ratios = rows({30: 0.3, 1: 0.4, 10: 0.2}, FALLING, seeds=[0.0]).assign(attack="random")
-    tenfold = 10 * ratios["target_hit_ratio"]
-    others = dict.fromkeys(("ndcg", "rmse"), 1.0)
-    summary = sweeps.summary(ratios.assign(hit_ratio=tenfold, **others))
-    found = sweeps.ends(summary, ["hit_ratio", "target_hit_ratio"])
-    by_k = found.set_index("swept").loc["k"]
-    assert by_k["from → to"] == "1 → 30"
-    assert by_k["lowest THR at"] == "10"
-    assert by_k["target_hit_ratio"] == "0.4 → 0.3"
-    assert by_k["hit_ratio"] == "4 → 3"
-    assert len(found) == 2
+    assert sentences[1].startswith("- With 0 → 20 steps of fine-tuning, ")
+    assert sentences[1].endswith("(C13: undecided).")
+    assert sentences[2].endswith("in the ranking regime.")

@@ -137,3 +137,28 @@ def test_demands_say_what_is_asked_in_which_direction_and_whether_it_holds():
     assert table["reached"].tolist() == ["0.907", "0.520", "1.100", "0.200"]
     assert table["holds"].tolist() == ["yes", "NO", "not asked", "yes"]
     assert table.index.tolist() == ["ml-100k", "ml-100k", "yelp", "yelp"]
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "shown"),
+    [
+        ([0.3, 0.1, 0.2], "{:.3f}", "0.100 to 0.300"),
+        ([0.1], "{:.3f}", "0.100"),
+        ([0.1001, 0.1002], "{:.3f}", "0.100"),
+        ([9, 10, 100], "{:g}", "9 to 100"),  # numbers are sorted, not texts
+        ([], "{:.3f}", "–"),
+    ],
+)
+def test_a_span_goes_from_the_least_to_the_most(values, form, shown):
+    assert tables.span(pd.Series(values, dtype=float), form) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.034, "better by 3.4 %"), (-0.1, "worse by 10.0 %")]
+)
+def test_a_change_says_whether_it_is_for_the_better(share, shown):
+    assert tables.change(share) == shown
+
+
+def test_an_answer_is_a_list_without_what_is_not_said():
+    assert tables.answer("One.", "", "Two.") == "**Answer.**\n\n- One.\n- Two."

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.study import trade_off
-from rvdlib.lab.study.trade_off import CLOSED_FORM, LABEL, OBSERVED_ONLY, RVD, WEIGHTED
+from rvdlib.lab.study.trade_off import CLOSED_FORM, OBSERVED_ONLY, RVD, WEIGHTED
 from rvdlib.lab.tuning.defense_search import SEARCH_FILE, candidates
 from rvdlib.strict_yaml import read_yaml
 
@@ -50,8 +50,8 @@ def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefende
     methods = {(cell.defense, cell.method) for cell in cells}
     assert methods == {
         ("none", None),
-        (LABEL + CLOSED_FORM, "closed_form"),
-        (LABEL + RVD, "rvd"),
+        (CLOSED_FORM, "closed_form"),
+        (RVD, "rvd"),
     }
     closed = [cell.choices for cell in cells if cell.method == "closed_form"]
     assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
@@ -66,7 +66,7 @@ def rows(points, regime="rating", seeds=(0.0,)):
             "regime": regime,
             "victim": "MF",
             "seed": seed,
-            "defense": "none" if number == 0 else LABEL + CLOSED_FORM,
+            "defense": "none" if number == 0 else CLOSED_FORM,
             "choices": {} if number == 0 else {"k": number, "proximal_weight": 0.5},
             "target_hit_ratio": thr + up,
             metric: accuracy,
@@ -128,19 +128,19 @@ def test_whatever_is_off_the_front_is_beaten_and_what_is_on_it_is_not(points):
 def test_forms_and_victims_have_fronts_of_their_own():
     one = rows([(0.8, 1.0), (0.2, 0.9)])
     other = rows([(0.8, 1.0), (0.5, 0.95)]).assign(
-        defense=["none", LABEL + RVD], choices=[{}, {"k": 1, "steps": 5}]
+        defense=["none", RVD], choices=[{}, {"k": 1, "steps": 5}]
     )
     both = pd.concat([one, other[1:], other.assign(victim="CDAE")], ignore_index=True)
     found = trade_off.points(both)
     assert found["front"].tolist() == [False, True, True, False, True]
 
 
-def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chosen_is_marked():
+def test_the_closed_form_without_a_weight_is_a_form_of_its_own_and_what_was_chosen_is_marked():
     found = rows([(0.8, 1.0), (0.7, 1.0), (0.3, 1.1), (0.2, 1.1), (0.6, 1.02)])
     closed = CHOSEN["closed form"]["choices"]
     paper = CHOSEN["RVD"]["choices"]
     found["choices"] = [{}, closed | {"unobserved_weight": 0.0}, closed, closed | {"k": 10}, paper]
-    found.loc[4, "defense"] = LABEL + RVD
+    found.loc[4, "defense"] = RVD
     points = trade_off.points(found)
     assert points["form"].tolist() == ["none", OBSERVED_ONLY, WEIGHTED, WEIGHTED, RVD]
     assert points["chosen"].tolist() == [False, False, True, False, True]
@@ -151,11 +151,13 @@ def test_the_closed_form_without_silence_is_a_form_of_its_own_and_what_was_chose
     assert closed["change"] == pytest.approx(-0.1)
     assert (paper["form"], paper["defended"]) == (RVD, 0.6)
 
-    (sentence,) = trade_off.reading(points)
-    assert sentence.startswith("**MF, rating regime.** THR@50 undefended 0.800.")
-    assert f"{WEIGHTED} 0.300 (-10.0 %); {RVD} 0.600 (-2.0 %)." in sentence
-    assert f"of so many points: {OBSERVED_ONLY} 0.700 (of 1); {WEIGHTED} none (of 2); " in sentence
-    assert sentence.endswith(f"{RVD} 0.600 (of 1).")
+    _, _, as_chosen, hindsight = trade_off.answer(points).splitlines()
+    assert as_chosen == (
+        "- In the rating regime THR@50 is 0.800 undefended and, as chosen, 0.300 under *closed form, "
+        "ω > 0* (RMSE worse by 10.0 %) and 0.600 under *RVD* (RMSE worse by 2.0 %)."
+    )
+    assert f"reach 0.700 under *{OBSERVED_ONLY}* and 0.600 under *RVD* in the rating" in hindsight
+    assert trade_off.in_hindsight(points)["n_points"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("regime", "sign"), [("rating", 1), ("ranking", -1)], ids=["RMSE", "NDCG"])
@@ -186,12 +188,12 @@ def test_each_victim_is_held_against_itself_undefended():
         columns = ["victim", "undefended", "defended"]
         assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
         assert found["change"].to_numpy() == pytest.approx([-0.04, 0.01])
-    for sentence, victim, thr, change in zip(
-        trade_off.reading(points), ("MF", "CDAE"), ("0.200", "0.300"), ("-4.0", "+1.0"), strict=True
-    ):
-        assert sentence.startswith(f"**{victim}, rating regime.**")
-        assert f"change in accuracy: {WEIGHTED} {thr} ({change} %). Best" in sentence
-        assert sentence.endswith(f"of so many points: {WEIGHTED} {thr} (of 1).")
+    _, _, as_chosen, hindsight = trade_off.answer(points).splitlines()
+    assert "THR@50 is 0.700 undefended and, as chosen, 0.250 under" in as_chosen
+    assert "(RMSE worse by 1.5 %)" in as_chosen
+    assert f"reach 0.250 under *{WEIGHTED}* in the rating regime; nobody" in hindsight
+    dear = points.assign(accuracy=points["accuracy"] * [1, 2, 1, 1])
+    assert "0.300 under *closed form, ω > 0* (1 of 2 victims)" in trade_off.answer(dear)
 
 
 def test_what_the_defender_may_choose_has_a_text_of_its_own():

@@ -5,7 +5,7 @@ has few votes, whatever its score. With ``max_in_degree`` = B, m fakes have at m
 item in all vicinities together.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numba
 import numpy as np
@@ -47,7 +47,7 @@ class VicinityVotes(VicinalDefense):
     ``user_factors()`` can be wrapped.
     """
 
-    Config = VotesConfig
+    Config: ClassVar[type[VotesConfig]] = VotesConfig
     config: VotesConfig
     wraps_any = True
 

@@ -7,6 +7,7 @@ Whoever has no such method may serve everything.
 
 from typing import Any
 
+import numba
 import numpy as np
 
 
@@ -32,4 +33,18 @@ def only_eligible(recommender: Any, users: np.ndarray, scores: np.ndarray) -> np
             f"{type(recommender).__name__}.eligible gave {eligible.dtype} of the shape "
             f"{eligible.shape}, expected bool of {scores.shape} (users, items)"
         )
-    return np.where(eligible | np.isnan(scores), scores, -np.inf)
+    # Narrower types, and integers that know no infinity, become float64, as the metrics have it.
+    dtype = scores.dtype if scores.dtype in (np.float32, np.float64) else np.float64
+    scores = np.ascontiguousarray(scores, dtype=dtype)
+    return _masked(scores, np.ascontiguousarray(eligible))
+
+
+@numba.njit(cache=True, nogil=True)
+def _masked(scores, eligible):
+    """In one pass: with NumPy it takes as long as counting the votes of 30 neighbours."""
+    result, out = np.empty_like(scores), scores.dtype.type(-np.inf)
+    for row in range(scores.shape[0]):
+        for item in range(scores.shape[1]):
+            score = scores[row, item]
+            result[row, item] = score if eligible[row, item] or score != score else out
+    return result

@@ -11,8 +11,8 @@ The pull is to where training left the decoder, its regulariser included. With
 
     λ ‖w − ŵ‖² + k reg ‖w‖² = (λ + k reg) ‖w − ŵ λ/(λ + k reg)‖² + a constant
 
-which is a stronger pull to a smaller decoder row. The algebra is in
-:mod:`rvdlib.defenses.regression`.
+which is a stronger pull to a smaller decoder row (k as chosen, also where ``max_in_degree`` leaves a
+vicinity shorter). The algebra is in :mod:`rvdlib.defenses.regression`.
 """
 
 from functools import cached_property

@@ -89,9 +89,14 @@ class VicinalDefense(Served):
         lengths = (rows >= 0).sum(axis=1)
         if (lengths == rows.shape[1]).all():
             return score(users, rows)
-        parts = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
-        scores = [score(users[at], rows[at, : lengths[at[0]]]) for at in parts]
-        return np.concatenate(scores)[np.argsort(np.concatenate(parts))]
+        scores = np.empty((0, 0))
+        for length in np.unique(lengths):
+            at = np.flatnonzero(lengths == length)
+            found = score(users[at], rows[at, :length])
+            if not scores.size:
+                scores = np.empty((len(users), found.shape[1]), dtype=found.dtype)
+            scores[at] = found
+        return scores
 
     @cached_property
     def _neighbors(self) -> "NeighborSearch | RandomUsers":

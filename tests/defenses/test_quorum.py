@@ -209,7 +209,34 @@ def test_nobody_votes_in_more_vicinities_than_there_are_neighbours_unless_said(n
     assert method(victim, k=7, max_overlap=0.5).config.max_in_degree is None
 
 
-SHORT = {"k": 1, "max_in_degree": 1}
+@pytest.mark.parametrize("quorum", [1, 2, 4])
+def test_an_item_reaches_no_more_users_than_its_raters_have_places_for(quorum):
+    """#eligible ≤ raters × B / q, fakes among the raters."""
+    victim, choices = trained("MF", "ranking"), {"k": 4, "quorum": quorum}
+    raters = np.bincount(victim.train.indices, minlength=N_ITEMS)
+    reached = Quorum(victim, **choices).eligible(EVERYONE).sum(axis=0)
+    assert (reached <= raters * 4 / quorum).all()
+    assert reached.max() > 10
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+def test_four_hubs_reach_everybody_unless_they_are_limited(quorum):
+    """They alone rated item 0, and are next to everybody, who is far from everybody else."""
+    vectors, rated = np.vstack([np.zeros((4, 40)), np.eye(40)]), np.eye(44, 45, k=1)
+    rated[:4, 0] = 1
+    scorer = SimpleNamespace(
+        score=lambda users: np.zeros((len(users), 45)),
+        train=sp.csr_matrix(rated),
+        user_factors=lambda: vectors,
+    )
+    choices = {"k": 4, "quorum": quorum, "hubness_reduction": "none"}
+    others = np.arange(4, 44)
+    free = Quorum(scorer, **choices, max_in_degree=None)
+    assert free.eligible(others)[:, 0].all()
+    capped = Quorum(scorer, **choices, max_in_degree=8)
+    assert 0 < capped.eligible(others)[:, 0].sum() <= 4 * 8 / quorum
+
+
 FORMS = {
     "loop": (RVD, {"steps": 3}),
     "engine": (FastRVD, {"steps": 3}),

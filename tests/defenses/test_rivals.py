@@ -1,5 +1,7 @@
 """The plain rivals of RVD: the conformance of any defence, and an oracle each."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conformance import (
@@ -65,6 +67,18 @@ def test_an_item_is_listed_if_so_many_rated_it_fakes_included_and_scored_as_befo
     # Not even where nothing else is left.
     listed = recommend(LeastSupport(victim, min_ratings=least), USERS, train, k=40)
     assert supported[listed[listed >= 0]].all()
+
+
+def test_what_is_measured_of_least_support_is_that_of_a_score_of_minus_infinity(small):
+    split, victim = small
+    supported = (split.train.toarray() > 0).sum(axis=0) >= 14
+    masked = SimpleNamespace(
+        score=lambda users: np.where(supported, victim.score(users), -np.inf), predicts_stars=False
+    )
+    targets = [0, 7, 30]
+    found = evaluate(LeastSupport(victim, min_ratings=14), split, targets, k=20).summary()
+    assert found == pytest.approx(evaluate(masked, split, targets, k=20).summary(), nan_ok=True)
+    assert found["list_length"] < 20
 
 
 def test_support_is_also_asked_of_what_another_defence_serves():

@@ -55,3 +55,11 @@ def test_without_neighbours_nothing_is_said_of_them():
     assert set(found) == {"fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS}
     assert np.isnan(list(found.values())).all()
     assert np.isnan(fake_share(np.full((2, 1), np.nan), N_REAL))
+
+
+def test_in_a_shorter_list_nobody_counts_as_nobody():
+    neighbors = np.array([[N_REAL, 3, -1], [N_REAL, N_REAL + 1, 2], [-1, -1, -1]])
+    assert fake_share(neighbors, N_REAL) == pytest.approx(3 / 5)
+    found = exposure(neighbors, N_REAL, evaluation([[1], [80], [80]], [[0]] * 3))
+    assert [found[name] for name in SHARES] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    assert np.isnan(fake_share(np.full((2, 3), -1), N_REAL))

@@ -17,6 +17,7 @@ FLOORS = (
     {"evaluation", "models"},
     {"defenses"},
     {"attacks"},
+    {"theory"},
     {"lab.errors", "lab.statistics"},
     {"lab.experiment"},
     {"lab.benchmark", "lab.runner", "lab.tuning"},

@@ -77,7 +77,7 @@ def measure(
     epochs: int,
     rng: np.random.Generator,
     loss: Loss | None = None,
-    lowest_after: int = 100,
+    lowest_after: int = 50,
 ) -> Path:
     """Descend with all parameters on the loss of ``rows`` (k,), and measure the path.
 
@@ -102,7 +102,9 @@ def measure(
     found = minimize(gradient, start, jac=True, method="L-BFGS-B", options=options)
     excess = np.array(values) - min(found.fun, *values)
     # At the lowest point itself, if it is on the path, both sides are 0.
-    mu = min((s / (2 * e) for s, e in zip(slopes[:-1], excess[:-1], strict=True) if e > 0), default=0.0)
+    mu = min(
+        (s / (2 * e) for s, e in zip(slopes[:-1], excess[:-1], strict=True) if e > 0), default=0.0
+    )
     lows, highs = zip(*seen, strict=True)
     return Path(excess, float(mu), step, (min(lows), max(highs)))
 
@@ -115,19 +117,20 @@ def extreme_curvatures(
     Both lie within the Hessian's eigenvalues; the highest is near the largest after a few steps.
     ``gradient``: point → value and gradient.
     """
-    basis, diagonal, beside = [first / np.linalg.norm(first)], [], []
-    for _ in range(min(steps, len(first))):
-        shift = _SHIFT * basis[-1]
+    steps = min(steps, len(first))
+    basis, diagonal, beside = np.zeros((steps + 1, len(first))), [], []
+    basis[0] = first / np.linalg.norm(first)
+    for step in range(steps):
+        shift = _SHIFT * basis[step]
         product = (gradient(point + shift)[1] - gradient(point - shift)[1]) / (2 * _SHIFT)
-        diagonal.append(product @ basis[-1])
+        diagonal.append(product @ basis[step])
         for _ in "twice":  # orthogonal to rounding
-            for vector in basis:
-                product = product - (product @ vector) * vector
+            product -= (basis[: step + 1] @ product) @ basis[: step + 1]
         length = np.linalg.norm(product)
         if length <= 1e-10 * max(map(abs, diagonal)):
             break
         beside.append(length)
-        basis.append(product / length)
+        basis[step + 1] = product / length
     beside = beside[: len(diagonal) - 1]
     values = np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, -1))
     return float(values[0]), float(values[-1])

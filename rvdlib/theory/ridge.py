@@ -20,7 +20,7 @@ same raters in S share the singular vectors. In this basis gradient descent is a
 and costs the same after one epoch as after a thousand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -33,16 +33,17 @@ from rvdlib.models import Victim
 from rvdlib.models.base import DECODER
 from rvdlib.models.loss import Loss
 
+Function = Callable[[np.ndarray], np.ndarray]
 _NOTHING = 1e-6  # of the largest singular value: what is below, no descent of 10^9 epochs sees
 
 
 class _Spectrum(NamedTuple):
-    """Of each distinct column of weights: eigenvalues (P, r) of the data's part, 0 where there is
-    none; directions (P, r, p); and which column (items,) an item has."""
+    """Of each item: eigenvalues (items, r) of the data's part, 0 where there is none, and directions
+    (items, r, r) within the span of the rows, whose orthonormal basis is ``frame`` (p, r)."""
 
     values: np.ndarray
     directions: np.ndarray
-    of_item: np.ndarray
+    frame: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +120,9 @@ class VicinalRidge:
     @property
     def curvature(self) -> tuple[np.ndarray, np.ndarray]:
         """m_i and M_i (items,): the smallest and the largest eigenvalue of each H_i."""
-        values, _, of_item = self._spectrum
-        ordered = np.sort(values, axis=1)
-        least = ordered[:, 0] if values.shape[1] == self.latent.shape[1] else np.zeros(len(values))
-        both = np.stack([least, ordered[:, -1]])[:, of_item] + 2 * self.decay
-        return both[0], both[1]
+        values, decay = self._spectrum.values, 2 * self.decay
+        whole = values.shape[1] == self.latent.shape[1]
+        return (values.min(axis=1) if whole else 0.0) + decay, values.max(axis=1) + decay
 
     def optimum(self, start: np.ndarray) -> np.ndarray:
         """The minimiser nearest to ``start`` (items, p), and where descent from there ends.
@@ -164,27 +163,25 @@ class VicinalRidge:
 
     @cached_property
     def _spectrum(self) -> _Spectrum:
+        frame, reduced = np.linalg.qr(self.latent.T)
         columns, of_item = np.unique(self.weight.T, axis=0, return_inverse=True)
-        scaled = np.sqrt(2 / len(self.latent) * columns)[:, :, None] * self.latent
+        scaled = np.sqrt(2 / len(self.latent) * columns)[:, :, None] * reduced.T
         _, lengths, directions = np.linalg.svd(scaled, full_matrices=False)
         lengths[lengths <= _NOTHING * lengths.max(axis=1, keepdims=True, initial=0.0)] = 0.0
-        return _Spectrum(lengths**2, directions, of_item.ravel())
-
-    @cached_property
-    def _directions(self) -> np.ndarray:
-        return self._spectrum.directions[self._spectrum.of_item]
+        return _Spectrum((lengths**2)[of_item.ravel()], directions[of_item.ravel()], frame)
 
     def _in_eigenbasis(self, decoder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``decoder``, and its coordinates (items, r) along the directions of the data's part."""
-        return decoder, (self._directions @ decoder[:, :, None])[:, :, 0]
+        _, directions, frame = self._spectrum
+        return decoder, (directions @ (decoder @ frame)[:, :, None])[:, :, 0]
 
-    def _back(self, parts: tuple[np.ndarray, np.ndarray], function) -> np.ndarray:
+    def _back(self, parts: tuple[np.ndarray, np.ndarray], function: Function) -> np.ndarray:
         """``function`` of each H_i, times its row of the decoder that :meth:`_in_eigenbasis` took."""
         decoder, inside = parts
+        values, directions, frame = self._spectrum
         rest = function(2 * self.decay)[:, None]
-        values = self._spectrum.values[self._spectrum.of_item]
         change = (function(values + 2 * self.decay[:, None]) - rest) * inside
-        return rest * decoder + (change[:, None, :] @ self._directions)[:, 0, :]
+        return rest * decoder + (change[:, None, :] @ directions)[:, 0, :] @ frame.T
 
 
 def decoder_of(victim: Victim) -> np.ndarray:

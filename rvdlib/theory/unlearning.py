@@ -134,7 +134,9 @@ def strongly_convex(
     least_clean, most_clean = clean.curvature
     live, heard = most > 0, most_clean > 0
     if not (least[live] > 0).all() or not (least_clean[heard] > 0).all() or not heard.any():
-        raise ValueError("the loss is not strongly convex: it needs a regularizer, or take convex()")
+        raise ValueError(
+            "the loss is not strongly convex: it needs a regularizer, or take convex()"
+        )
     m, M = least[live].min(), most[live].max()
     eta, gamma, T = 2 / (m + M), contraction(m, M), np.asarray(epochs)
     end = loss.optimum(start)

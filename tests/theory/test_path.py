@@ -17,7 +17,9 @@ def quadratic(values, rng):
     return lambda point: (point @ hessian @ point / 2, hessian @ point)
 
 
-@pytest.mark.parametrize("values", [[3.0], [-2.0, 0.0, 5.0], [1.0, 1.0, 1.0], [0.0, 0.5, 1.0, 40.0]])
+@pytest.mark.parametrize(
+    "values", [[3.0], [-2.0, 0.0, 5.0], [1.0, 1.0, 1.0], [0.0, 0.5, 1.0, 40.0]]
+)
 def test_ritz_values_of_as_many_steps_as_dimensions_are_the_extreme_eigenvalues(values):
     rng = stream(0, "curvature")
     gradient, point = quadratic(values, rng), rng.standard_normal(len(values))

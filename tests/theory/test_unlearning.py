@@ -59,8 +59,7 @@ def test_no_excess_of_the_loss_exceeds_its_bound(vicinity):
 @given(vicinities(), st.sampled_from([1.5 * 3, 2.5 * 2]))
 @settings(max_examples=60, deadline=None)
 def test_a_step_that_is_too_long_is_found_out(vicinity, numerator):
-    loss, fakes, *_ = vicinity
-    least, most = loss.curvature
+    least, most = vicinity[0].curvature
     step = numerator / (least[most > 0].min() + most.max())
     found = unlearning.strongly_convex(*vicinity, FEW, step=step)
     assert PAPER in exceeded(found)

@@ -22,13 +22,11 @@ import pandas as pd
 from rvdlib import metrics
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment.cells import Attacked, carry_out, sample_users
-from rvdlib.lab.statistics import summarise, t_interval
 from rvdlib.lab.study.effects import scenarios
-from rvdlib.lab.study.tables import format_interval
 from rvdlib.seeding import stream
 from rvdlib.theory import path, unlearning
 from rvdlib.theory.ridge import VicinalRidge, decoder_of, latent_of
-from rvdlib.theory.unlearning import OURS, PAPER_CLEAN, THEOREMS
+from rvdlib.theory.unlearning import OURS
 from rvdlib.threads import single_thread
 
 WHOLE, DATA = "whole loss", "data term"
@@ -101,7 +99,9 @@ def measure(
                     fakes = rows >= n_real
                     if fakes.all():
                         continue
-                    found = bound(VicinalRidge.of(victim, rows, loss), fakes, start, trained, epochs)
+                    found = bound(
+                        VicinalRidge.of(victim, rows, loss), fakes, start, trained, epochs
+                    )
                     row = known | {"user": user, "loss": name, "n_fakes": int(fakes.sum())}
                     bounds += [row | each for each in _by_form(found)]
                     place = epochs.index(served_after)
@@ -163,130 +163,3 @@ def _path(attacked: Attacked, rows: np.ndarray, epochs: int, rng: np.random.Gene
         "covered": found.covered,
         "exceeded": found.exceeded,
     }
-
-
-def violations(bounds: pd.DataFrame) -> pd.DataFrame:
-    """Whether any theorem's bound is exceeded: a row a user, loss and number of epochs.
-
-    Columns :data:`WHERE`, loss, user, epochs, and ``C9`` (whole loss) or ``C10`` (data term), 1 where
-    it is and 0 where not.
-    """
-    held = bounds[bounds["form"].isin(THEOREMS)]
-    found = held.groupby([*WHERE, "loss", "user", "epochs"], sort=False)["exceeded"].max()
-    found = found.astype(float).reset_index()
-    is_whole = found["loss"] == WHOLE
-    return found.assign(C9=found["exceeded"].where(is_whole), C10=found["exceeded"].mask(is_whole))
-
-
-def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
-    """How loose each form is, and how often it is exceeded; means over seeds with intervals.
-
-    Metrics, of a seed's users and attacks: ``orders``, the median of log10(bound / measured), of
-    what is measured at all; ``left`` and ``bounded``, the medians of what is measured and of its bound
-    over the clean vicinity's start; ``exceeded``, the share of users, and ``exceeded_with_fakes``, of
-    those with a fake among their neighbours.
-    """
-    here = bounds[bounds["start"] > 0]
-    above = here["measured"] > 1e-8 * here["start"]
-    here = here.assign(
-        orders=np.log10(here["bound"].where(above) / here["measured"].where(above)),
-        left=here["measured"] / here["start"],
-        bounded=here["bound"] / here["start"],
-        exceeded=here["exceeded"].astype(float),
-        exceeded_with_fakes=here["exceeded"].astype(float).where(here["n_fakes"] > 0),
-    )
-    by = ["regime", "victim", "loss", "form", "epochs"]
-    seeds = here.groupby([*by, "seed"], sort=False)
-    measures = {"orders": "median", "left": "median", "bounded": "median"}
-    measures |= {"exceeded": "mean", "exceeded_with_fakes": "mean"}
-    return summarise(seeds.agg(measures).reset_index(), by, list(measures))
-
-
-def last(loose: pd.DataFrame) -> pd.DataFrame:
-    """What a reader sees of :func:`looseness`: the last epoch, a row a regime, victim, loss and form."""
-    here = loose[loose["epochs"] == loose["epochs"].max()]
-    rows = here.pivot(
-        index=["regime", "victim", "loss", "form"], columns="metric", values="mean"
-    ).loc[lambda table: pd.MultiIndex.from_frame(here[table.index.names].drop_duplicates())]
-    names = {
-        "left": "measured / start",
-        "bounded": "bound / start",
-        "orders": "bound / measured, orders of magnitude",
-        "exceeded": "exceeded",
-        "exceeded_with_fakes": "exceeded, users with fakes",
-    }
-    return rows[list(names)].rename(columns=names).rename_axis(columns=None)
-
-
-def correlations(users: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's ρ over the users of one victim, of each quantity with each outcome.
-
-    Returns:
-        Columns :data:`WHERE`, loss, quantity, outcome, rho; NaN where either is the same for all.
-    """
-    found = []
-    for key, here in users.groupby([*WHERE, "loss"], sort=False):
-        for quantity in QUANTITIES:
-            for outcome in OUTCOMES:
-                found.append((*key, quantity, outcome, spearman(here[quantity], here[outcome])))
-    return pd.DataFrame(found, columns=[*WHERE, "loss", "quantity", "outcome", "rho"])
-
-
-def spearman(one: pd.Series, other: pd.Series) -> float:
-    """The rank correlation where both are defined; NaN of a constant, or of fewer than three pairs."""
-    both = pd.DataFrame({"one": one.to_numpy(), "other": other.to_numpy()}).dropna().rank()
-    if len(both) < 3 or (both.nunique() < 2).any():
-        return np.nan
-    return float(np.corrcoef(both["one"], both["other"])[0, 1])
-
-
-def prediction(found: pd.DataFrame) -> pd.DataFrame:
-    """:func:`correlations` over seeds: mean and interval, attacks of a seed averaged first."""
-    by = ["regime", "victim", "loss", "quantity", "outcome"]
-    seeds = found.groupby([*by, "seed"], sort=False)["rho"].mean().reset_index()
-    return summarise(seeds, by, ["rho"])
-
-
-def reading(measured: Measured, found: pd.DataFrame) -> list[str]:
-    """Three sentences: whether the bounds hold, how loose they are, whether strength predicts."""
-    broken, bounds, paths = violations(measured.bounds), measured.bounds, measured.paths
-    clean = bounds[(bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == bounds["epochs"].max())]
-    clean = clean[clean["n_fakes"] > 0]
-    wrong = (
-        f"; read for the vicinity without its fakes, the paper's form is exceeded for "
-        f"{clean['exceeded'].mean():.0%} of users who have a fake among their neighbours"
-        if len(clean)
-        else ""
-    )
-    loose = looseness(bounds).query("metric == 'orders' and form == @OURS")
-    loose = loose[loose["epochs"] == loose["epochs"].max()].groupby("loss")["mean"].mean()
-    said = [
-        f"**The bounds hold** in all but {int(broken['exceeded'].sum())} of {len(broken):,} cases "
-        f"(users, losses, epochs){wrong}.",
-        f"**They are loose:** after {bounds['epochs'].max()} epochs ours is {_times(loose[WHOLE])} the "
-        f"distance to the clean optimum (strongly convex) and {_times(loose[DATA])} the excess of the "
-        f"loss (convex), in the median; with all parameters moving, constants measured after the fact "
-        f"promise {paths['promised'].median():.0%} of the fall of the loss, and the loss is not convex "
-        f"for {(paths['lowest'] < 0).mean():.0%} of users.",
-    ]
-    parts = [
-        f"{regime} regime {_rho(here, DATA)} with the data term alone, {_rho(here, WHOLE)} with the "
-        "regulariser"
-        for regime, here in found.groupby("regime", sort=False)
-    ]
-    said.append(
-        "**Unlearning strength and how far the targets fall,** rank correlation over users: "
-        + "; ".join(parts)
-        + "."
-    )
-    return said
-
-
-def _times(orders: float) -> str:
-    return f"{10**orders:,.0f} times" if orders < 4 else f"10^{orders:.0f} times"
-
-
-def _rho(found: pd.DataFrame, loss: str) -> str:
-    here = found[(found["quantity"] == "strength") & (found["outcome"] == "octaves_down")]
-    here = here[here["loss"] == loss]
-    return format_interval(*t_interval(here.groupby("seed")["rho"].mean())[:3], decimals=2)

@@ -10,7 +10,8 @@ fake. For a few users, descent that moves every parameter (Theorem 3).
 What matters to a user is how far the attacker's targets fall in the user's list. *Unlearning
 strength* is the share of the distance to the clean optimum that descent has gone; if it predicts
 anything, users in whom more is unlearned see the targets fall further: a rank correlation over the
-users of one victim.
+users of one victim. The distance before any step is the control: what correlates as much with it is
+owed to the user, and not to descent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ from rvdlib.threads import single_thread
 WHOLE, DATA = "whole loss", "data term"
 LOSSES = {WHOLE: "coupled", DATA: "none"}  # part of the victim's loss → its regularizer
 WHERE = ["regime", "target_set", "victim", "attack", "seed"]
-QUANTITIES = ["distance", "bound", "strength", "strength_targets"]
+QUANTITIES = ["start", "distance", "bound", "strength", "strength_targets"]
 OUTCOMES = ["octaves_down", "hits_removed"]
 LIST_LENGTH = 50
 
@@ -137,6 +138,7 @@ def _served(
     before, after = (each[np.isfinite(ranks[0])] for each in ranks)
     left = [unlearning.distances(found.clean, each) for each in (start, end)]
     return {
+        "start": float(np.linalg.norm(left[0])),
         "distance": float(np.linalg.norm(left[1])),
         "bound": found.bound[OURS][place],
         "strength": _gone(*left),

@@ -30,12 +30,12 @@ def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
     """How loose each form is, and how often it is exceeded; means over seeds with intervals.
 
     Metrics, of a seed's users and attacks: ``orders``, the median of log10(bound / measured), of
-    what is above rounding; ``left`` and ``bounded``, the medians of what is measured and of its bound
+    what is above a millionth of the start; ``left`` and ``bounded``, the medians of what is measured and of its bound
     over the clean vicinity's start; ``exceeded``, the share of users, and ``exceeded_with_fakes``, of
     those with a fake among their neighbours.
     """
     here = bounds[bounds["start"] > 0]
-    least = 1e-8 * here["start"]  # rounding
+    least = 1e-6 * here["start"]  # of what is below, digits that are shown may be rounding
     above, bound = here["measured"] > least, np.maximum(here["bound"], least)
     here = here.assign(
         orders=np.log10(bound.where(above) / here["measured"].where(above)),

@@ -51,6 +51,7 @@ def test_users_have_what_the_theory_speaks_of_and_what_matters_to_them(measured)
     assert len(users) == 2 * 2 * 4
     assert users[[*WHERE, "loss", "user"]].duplicated().sum() == 0
     assert users["strength"].between(0, 1).all()
+    np.testing.assert_allclose(users["distance"], (1 - users["strength"]) * users["start"])
     assert users["octaves_down"].notna().all()
     assert users["hits_removed"].between(-1, 1).all()
     assert len(measured.paths) == 2
@@ -145,7 +146,11 @@ def test_a_perfect_predictor_is_seen_and_a_constant_one_is_not_counted():
             for u in range(5)
         ]
     ).assign(
-        distance=1.0, bound=lambda rows: -rows["user"], strength_targets=np.nan, hits_removed=0
+        start=1.0,
+        distance=1.0,
+        bound=lambda rows: -rows["user"],
+        strength_targets=np.nan,
+        hits_removed=0,
     )
     found = unlearning_tables.correlations(users)
     assert len(found) == 2 * 2 * len(QUANTITIES) * len(OUTCOMES)

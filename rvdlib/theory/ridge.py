@@ -22,7 +22,7 @@ and costs the same after one epoch as after a thousand.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -93,8 +93,9 @@ class VicinalRidge:
             penalty=penalty,
         )
 
-    def take(self, members: np.ndarray) -> "VicinalRidge":
+    def take(self, members: ArrayLike) -> "VicinalRidge":
         """The loss on these rows alone; ``members``: mask or positions."""
+        members = np.asarray(members)
         parts = (self.latent, self.target, self.weight, self.penalty)
         return VicinalRidge(*(part[members] for part in parts))
 
@@ -136,9 +137,8 @@ class VicinalRidge:
         of ``epochs``."""
         end = self.optimum(start)
         apart = self._in_eigenbasis(start - end)
-        return np.stack(
-            [end + self._back(apart, lambda h, t=t: (1 - step * h) ** t) for t in epochs]
-        )
+        shares = (partial(_share_left, step, each) for each in epochs)
+        return np.stack([end + self._back(apart, share) for share in shares])
 
     def trained_point(self, start: np.ndarray) -> np.ndarray:
         """The minimiser once more, for very many rows: one Newton step in d + 1 dimensions.
@@ -202,3 +202,7 @@ def _biased(victim: Victim) -> bool:
 
 def _inverse(values: np.ndarray) -> np.ndarray:
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def _share_left(step: float, epochs: int, values: np.ndarray) -> np.ndarray:
+    return (1 - step * values) ** epochs

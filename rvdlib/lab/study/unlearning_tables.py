@@ -16,8 +16,8 @@ from rvdlib.theory.unlearning import OURS, PAPER_CLEAN, THEOREMS
 def violations(bounds: pd.DataFrame) -> pd.DataFrame:
     """Whether any theorem's bound is exceeded: a row a user, loss and number of epochs.
 
-    Columns WHERE (of :mod:`rvdlib.lab.study.unlearning`), loss, user, epochs, and ``C9`` (whole loss) or ``C10`` (data term), 1 where
-    it is and 0 where not.
+    Columns WHERE (of :mod:`rvdlib.lab.study.unlearning`), loss, user, epochs, and ``C9`` (whole loss) or
+    ``C10`` (data term), 1 where it is and 0 where not.
     """
     held = bounds[bounds["form"].isin(THEOREMS)]
     found = held.groupby([*WHERE, "loss", "user", "epochs"], sort=False)["exceeded"].max()
@@ -29,10 +29,10 @@ def violations(bounds: pd.DataFrame) -> pd.DataFrame:
 def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
     """How loose each form is, and how often it is exceeded; means over seeds with intervals.
 
-    Metrics, of a seed's users and attacks: ``orders``, the median of log10(bound / measured), of
-    what is above a millionth of the start; ``left`` and ``bounded``, the medians of what is measured and of its bound
-    over the clean vicinity's start; ``exceeded``, the share of users, and ``exceeded_with_fakes``, of
-    those with a fake among their neighbours.
+    Metrics, of a seed's users and attacks: ``orders``, the median of log10(bound / measured), of what
+    is above a millionth of the start; ``left`` and ``bounded``, the medians of what is measured and of
+    its bound over the clean vicinity's start; ``exceeded``, the share of users, and
+    ``exceeded_with_fakes``, of those with a fake among their neighbours.
     """
     here = bounds[bounds["start"] > 0]
     least = 1e-6 * here["start"]  # of what is below, digits that are shown may be rounding

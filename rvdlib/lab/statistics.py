@@ -95,6 +95,14 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's ρ of the pairs that are defined; NaN of fewer than three, or where a side is constant."""
+    both = pd.DataFrame({"one": np.asarray(one), "other": np.asarray(other)}).dropna().rank()
+    if len(both) < 3 or (both.nunique() < 2).any():
+        return np.nan
+    return float(np.corrcoef(both["one"], both["other"])[0, 1])
+
+
 def summarise(frame: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
     """One row per group and metric: ``by``, metric, mean, low, high, n (the values not NaN)."""
     rows = [

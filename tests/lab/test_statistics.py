@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.statistics import (
@@ -12,6 +12,7 @@ from rvdlib.lab.statistics import (
     p_above,
     paired,
     paired_difference,
+    rank_correlation,
     summarise,
     t_interval,
 )
@@ -201,3 +202,18 @@ def test_pairs_average_a_seed_first_and_may_be_relative(cells):
     base = sides[1].set_index("seed")["hit_ratio"]
     change = paired(*sides, "hit_ratio", relative=True)
     assert change.tolist() == pytest.approx((paired(*sides, "hit_ratio") / base).tolist())
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_the_rank_correlation_is_spearmans_ties_and_all(pairs):
+    one, other = np.array(pairs, dtype=float).T
+    found = rank_correlation([*one, np.nan, 3], [*other, 1, np.nan])  # pairs that are not defined
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
+
+
+def test_two_pairs_have_no_rank_correlation():
+    assert np.isnan(rank_correlation([1, 2], [3, 4]))

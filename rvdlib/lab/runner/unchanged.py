@@ -26,6 +26,10 @@ TOLERANCES = {
     "13_gradient_flow": 1e-6,  # two forms that agree to this
     "06": OPTIMISED,
     "07": OPTIMISED,
+    # The lowest loss that a search finds, and ranks of few users, two of which may change places.
+    "08_paths": OPTIMISED,
+    "08_prediction": OPTIMISED,
+    "08_unlearning": OPTIMISED,
     "headline": SHOWN,
 }
 # Columns that follow from what stands beside them, and by leaps: a place on a map of t-SNE, which

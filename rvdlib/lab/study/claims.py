@@ -268,14 +268,16 @@ def _best_inside(by_k: pd.DataFrame) -> dict[str, pd.Series]:
 
 def of_neighbourhoods(rows: pd.DataFrame) -> pd.DataFrame:
     """C7 and C8, by regime and victim: means over attacks and target sets."""
-    attacked = rows[rows["attack"] != "none"]
-    by = ["regime", "victim"]
-    found = []
-    for claim, column in (("C7", "fakes_near_fakes"), ("C8", "fake_neighbor_share")):
-        parts = [
-            Part(_named(by, key), {"": here.groupby("seed")[column].mean()})
-            for key, here in attacked.groupby(by, sort=False)
-        ]
+    columns = {"C7": "fakes_near_fakes", "C8": "fake_neighbor_share"}
+    return of_means(rows[rows["attack"] != "none"], columns)
+
+
+def of_means(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Claims, each of the column that has its metric, by regime and victim: means over a seed's rows."""
+    by, found = ["regime", "victim"], []
+    for claim, column in columns.items():
+        seeds = rows.groupby([*by, "seed"], sort=False)[column].mean().groupby(by, sort=False)
+        parts = [Part(_named(by, key), {"": each.droplevel(by)}) for key, each in seeds]
         found.append(judge(claim, parts))
     return pd.concat(found, ignore_index=True)
 

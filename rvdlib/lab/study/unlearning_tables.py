@@ -1,0 +1,159 @@
+"""What :mod:`rvdlib.lab.study.unlearning` measured, as tables, sentences and verdicts.
+
+Looseness and violations are those of single users; means and intervals are over seeds.
+"""
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.lab.statistics import Interval, rank_correlation, summarise, t_interval
+from rvdlib.lab.study.claims import of_means
+from rvdlib.lab.study.tables import format_interval
+from rvdlib.lab.study.unlearning import DATA, LOSSES, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
+from rvdlib.theory.unlearning import OURS, PAPER_CLEAN, THEOREMS
+
+
+def violations(bounds: pd.DataFrame) -> pd.DataFrame:
+    """Whether any theorem's bound is exceeded: a row a user, loss and number of epochs.
+
+    Columns WHERE (of :mod:`rvdlib.lab.study.unlearning`), loss, user, epochs, and ``C9`` (whole loss) or
+    ``C10`` (data term), 1 where it is and 0 where not.
+    """
+    held = bounds[bounds["form"].isin(THEOREMS)]
+    found = held.groupby([*WHERE, "loss", "user", "epochs"], sort=False)["exceeded"].max()
+    found = found.astype(float).reset_index()
+    is_whole = found["loss"] == WHOLE
+    return found.assign(C9=found["exceeded"].where(is_whole), C10=found["exceeded"].mask(is_whole))
+
+
+def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
+    """How loose each form is, and how often it is exceeded; means over seeds with intervals.
+
+    Metrics, of a seed's users and attacks: ``orders``, the median of log10(bound / measured), of what
+    is above a millionth of the start; ``left`` and ``bounded``, the medians of what is measured and of
+    its bound over the clean vicinity's start; ``exceeded``, the share of users, and
+    ``exceeded_with_fakes``, of those with a fake among their neighbours.
+    """
+    here = bounds[bounds["start"] > 0]
+    least = 1e-6 * here["start"]  # of what is below, digits that are shown may be rounding
+    above, bound = here["measured"] > least, np.maximum(here["bound"], least)
+    here = here.assign(
+        orders=np.log10(bound.where(above) / here["measured"].where(above)),
+        left=here["measured"] / here["start"],
+        bounded=here["bound"] / here["start"],
+        exceeded=here["exceeded"].astype(float),
+        exceeded_with_fakes=here["exceeded"].astype(float).where(here["n_fakes"] > 0),
+    )
+    by = ["regime", "victim", "loss", "form", "epochs"]
+    seeds = here.groupby([*by, "seed"], sort=False)
+    measures = {"orders": "median", "left": "median", "bounded": "median"}
+    measures |= {"exceeded": "mean", "exceeded_with_fakes": "mean"}
+    return summarise(seeds.agg(measures).reset_index(), by, list(measures))
+
+
+def table(loose: pd.DataFrame, epochs: int) -> pd.DataFrame:
+    """What a reader sees of :func:`looseness` after ``epochs``: a row a regime, victim, loss and form."""
+    here = loose[loose["epochs"] == epochs]
+    names = {
+        "left": "measured / start",
+        "bounded": "bound / start",
+        "orders": "log10(bound / measured)",
+        "exceeded": "exceeded",
+        "exceeded_with_fakes": "exceeded, users with fakes",
+    }
+    rows = ["regime", "victim", "loss", "form"]
+    means = here.set_index([*rows, "metric"])["mean"].unstack(sort=False)
+    return means[list(names)].rename(columns=names).rename_axis(columns=None).round(3)
+
+
+def correlations(users: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's ρ over the users of one victim, of each quantity with each outcome.
+
+    Returns:
+        Columns WHERE, loss, quantity, outcome, rho; NaN where either is the same for all.
+    """
+    found = []
+    for key, here in users.groupby([*WHERE, "loss"], sort=False):
+        for quantity in QUANTITIES:
+            for outcome in OUTCOMES:
+                found.append(
+                    (*key, quantity, outcome, rank_correlation(here[quantity], here[outcome]))
+                )
+    return pd.DataFrame(found, columns=[*WHERE, "loss", "quantity", "outcome", "rho"])
+
+
+def prediction(found: pd.DataFrame) -> pd.DataFrame:
+    """:func:`correlations` over seeds: mean and interval, attacks of a seed averaged first.
+
+    A seed without a correlation, for nothing differs between its users, does not count in ``n``. An
+    interval ends at −1 and 1.
+    """
+    by = ["regime", "victim", "loss", "quantity", "outcome"]
+    seeds = found.groupby([*by, "seed"], sort=False)["rho"].mean().reset_index()
+    table = summarise(seeds, by, ["rho"])
+    return table.assign(low=table["low"].clip(lower=-1), high=table["high"].clip(upper=1))
+
+
+def reading(measured: Measured, found: pd.DataFrame, served_after: int) -> list[str]:
+    """Three sentences: whether the bounds hold, how loose they are, whether strength predicts."""
+    broken, bounds, paths = violations(measured.bounds), measured.bounds, measured.paths
+    most = bounds["epochs"].max()
+    clean = bounds[(bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == most)]
+    clean = clean[clean["n_fakes"] > 0]
+    read = (
+        f"; read for the vicinity without its fakes, the paper's form fails for "
+        f"{clean['exceeded'].mean():.0%} of users with a fake among their neighbours, {most:,} epochs on"
+    )
+    loose = looseness(bounds)
+    loose = loose[(loose["form"] == OURS) & (loose["epochs"] == served_after)]
+    loose = loose.groupby(["loss", "metric"])["mean"].mean()
+    rho = {
+        f"{regime} regime, {loss}": _strength(here[here["loss"] == loss])
+        for regime, here in found.groupby("regime", sort=False)
+        for loss in LOSSES
+    }
+    told = sum(interval.low > 0 for interval in rho.values())
+    against = sum(interval.high < 0 for interval in rho.values())
+    return [
+        f"**The bounds hold:** {int(broken['exceeded'].sum())} of {len(broken):,} cases (users, losses, "
+        f"epochs) exceed one{read if len(clean) else ''}.",
+        f"**They say little:** after {served_after} epochs {loose[WHOLE, 'left']:.0%} of the distance to "
+        f"the clean optimum is left and our bound allows {loose[WHOLE, 'bounded']:.0%}, the convex one is "
+        f"{_times(loose[DATA, 'orders'])} the excess of the loss, and with all parameters moving, "
+        f"constants measured after the fact promise {paths['promised'].median():.0%} of the fall of "
+        f"the loss.",
+        f"**Unlearning strength tells how far the targets fall in {told} of {len(rho)} cases, and the "
+        f"contrary in {against},** by rank correlation over users: "
+        + "; ".join(
+            f"{where} {format_interval(*each[:3], decimals=2)}" for where, each in rho.items()
+        )
+        + ".",
+    ]
+
+
+def _times(orders: float) -> str:
+    return f"{10**orders:,.1f} times" if orders < 2 else f"10^{orders:.0f} times"
+
+
+def _strength(found: pd.DataFrame) -> Interval:
+    """ρ of strength and the targets' fall over seeds, victims and attacks of a seed averaged first."""
+    here = found[(found["quantity"] == "strength") & (found["outcome"] == "octaves_down")]
+    found = t_interval(here.groupby("seed")["rho"].mean())
+    return found._replace(low=np.maximum(found.low, -1), high=np.minimum(found.high, 1))
+
+
+def verdicts(measured: Measured) -> pd.DataFrame:
+    """C9, C10 and C16, by regime and victim."""
+    found = [
+        of_means(violations(measured.bounds), {"C9": "C9", "C10": "C10"}),
+        of_means(measured.paths, {"C16": "promised"}),
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def path_table(paths: pd.DataFrame) -> pd.DataFrame:
+    """Medians over users and seeds of what was measured along a path, by regime and victim."""
+    shown = ["mu", "lowest", "highest", "fell", "promised", "covered", "exceeded"]
+    numbers = paths.astype(dict.fromkeys(shown, float)).groupby(["regime", "victim"], sort=False)
+    means = numbers[shown[-2:]].mean()
+    return numbers[shown[:-2]].median().join(means).rename(columns={"mu": "μ"}).round(3)

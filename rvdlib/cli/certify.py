@@ -36,13 +36,14 @@ KINDS: dict[str, dict] = {".png": {"Software": None}, ".pdf": {"CreationDate": N
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @layout_options
 def certify(dataset: str, layout: dict, out: str | None, as_json: bool, **options) -> None:
-    """Say what a quorum promises on DATASET against any fakes, whatever they know.
+    """Say what a quorum promises on DATASET before any attack.
 
     First, the most that a target's hit ratio (THR) can be, by the number of fakes and by the
     target's real raters: it holds for any profiles, any model and any training, if nobody stands in
-    more than --max-in-degree vicinities. Second, for how many users the first ten items keep their
-    quorum with f bad neighbours: the lists are those of MF, trained first. The order of the items
-    is not certified. Proofs: rvdlib.theory.certificate.
+    more than --max-in-degree vicinities. Second, for how many users the first ten items would keep
+    their quorum without f of their neighbours, whichever: of lists and vicinities as they are, from MF
+    trained on the data set. New fakes move both, and this promises nothing of that. The order of the
+    items is not certified. Proofs: rvdlib.theory.certificate.
     """
     from rvdlib.lab.study.certified import as_text, certify_dataset
 

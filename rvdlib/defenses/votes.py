@@ -71,8 +71,8 @@ def ordered_by(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Scores (B, items), float64, that order items by ``groups``, the highest first, then by ``scores``.
 
     An item of group 0 keeps its score. Groups are apart by a power of two that is more than a user's
-    scores differ by, and that float64 can tell in the largest of them, so that rounding changes no
-    order of float32 scores. −inf and NaN stay.
+    scores differ by, and that float64 can tell in the largest of them: within a group, scores that
+    differ by less than 2⁻⁴⁵ of the range times the group may come out equal. −inf and NaN stay.
     """
     scores, finite = np.asarray(scores, dtype=np.float64), np.isfinite(scores)
     highest = np.max(scores, axis=1, where=finite, initial=-np.inf, keepdims=True)

@@ -50,7 +50,8 @@ def check(
         ratings: (n_real + m, items) CSR, what is stored is rated: the rows that the defence
             counted, fakes last.
         n_real: rows below this are real users.
-        max_in_degree: B; None: the vicinities have no cap, and 3 promises nothing.
+        max_in_degree: B; None: the vicinities have no cap, and 3 promises nothing. It is about all
+            real users: no sample shows that a cap is kept.
 
     Raises:
         ValueError: for arrays that do not go together.
@@ -62,6 +63,10 @@ def check(
         raise ValueError(
             f"target_ranks must be (users, targets), got {ranks.shape} for {len(neighbors)} rows of "
             f"neighbors and {len(targets)} targets; n_real at most {n_rows}, got {n_real}"
+        )
+    if max_in_degree is not None and len(neighbors) != n_real:
+        raise ValueError(
+            f"max_in_degree is about all {n_real} real users, got the vicinities of {len(neighbors)}"
         )
     served, n_fakes = np.isfinite(ranks), n_rows - n_real
     real = neighbors < n_real

@@ -98,10 +98,13 @@ ONE = np.array([[5, 6], [0, 5]])  # the vicinities of users 0 and 1, of five rea
 
 
 def made_up(ranks, table=ONE, votes=((5, 0), (6, 0)), **limits):
-    """Violations by users 0 and 1; target 0 is rated by the two fakes unless said."""
+    """Violations by users 0 and 1, the others have no neighbours; the two fakes rate target 0."""
     ratings = np.zeros((7, 3), dtype=np.float32)
     ratings[tuple(np.transpose(votes))] = 1
     given = {"n_real": 5, "quorum": 2, "max_in_degree": 2} | limits
+    others = ((0, given["n_real"] - len(table)), (0, 0))
+    table = np.pad(table, others, constant_values=-1)
+    ranks = np.pad(ranks, others, constant_values=np.inf)
     return check(ranks, [0, 2], table, sp.csr_matrix(ratings), **given)
 
 
@@ -145,6 +148,7 @@ def test_a_made_up_violation_is_counted(violations, expected):
         ({"n_real": 8}, "n_real at most 7, got 8"),
         ({"neighbors": ONE + 1}, "row numbers below 7"),
         ({"ratings": sp.csc_matrix((7, 3))}, "ratings must be a CSR matrix"),
+        ({"max_in_degree": 2}, "about all 5 real users, got the vicinities of 2"),
     ],
 )
 def test_arrays_that_do_not_go_together_are_refused(change, message):

@@ -150,9 +150,11 @@ def answer(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> str
         closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
         cure = closed.loc[closed["thr"].idxmin()]
         best.append(
-            f"*{cure['defense']}* in the {regime} regime (THR@50 {cure['thr']:.3f} under "
+            f"*{cure['defense']}* in the {regime} regime (THR@50 "
+            f"{tables.format_interval(*cure[['thr', 'thr_low', 'thr_high']])} under "
             f"*{cure['worst']}*, accuracy {tables.change(cure['change'])})"
         )
     return tables.answer(
-        *sentences, f"Of the cures, the lowest under its worst attacker: {', '.join(best)}."
+        *sentences,
+        f"Of the cures, the lowest under its worst attacker, picked in hindsight: {', '.join(best)}.",
     )

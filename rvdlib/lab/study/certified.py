@@ -37,9 +37,9 @@ def certify_dataset(
 
         - ``bounds``: rows of ``m`` fakes, ``honest_raters`` of the target and ``thr_bound``, whatever
           the geometry (:func:`rvdlib.theory.certificate.thr_bound`);
-        - ``survives``: how many users' first ten items all stay eligible with f bad neighbours,
-          whichever members of the vicinity these replace, f = 0 to k − q. At f = 0 that is everybody
-          who is served anything.
+        - ``survives``: how many users' first ten items all have their quorum without f of their
+          neighbours, whichever, f = 0 to k − q; of vicinities as they are, which new fakes move. At
+          f = 0 that is everybody who is served anything.
 
     Raises:
         ValueError: for a data set or a choice that there is none of, before anything is trained.

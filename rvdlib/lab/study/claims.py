@@ -13,9 +13,9 @@ all parts of a claim are corrected together (Holm), so that none passes for bein
 The level is that of a 95 % interval: where a claim has one part, the verdict is what its interval
 says; where it has several, an interval may lie beyond the threshold and the part be undecided.
 
-**A claim with several parts** is *reproduced* if all are, *not reproduced* if none is, *partly* if
-some are and the others are not, each of them decided; and *undecided* if any part is. Parts that were
-not measured do not count.
+**A claim with several parts** is *reproduced* if all are, *not reproduced* if all are not, *partly* if
+some are and some are not, whatever the others; else it is *undecided*. Parts that were not measured do
+not count.
 
 **Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
 regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown
@@ -124,7 +124,7 @@ def overall(verdicts: Sequence[str]) -> str:
         return NOT_MEASURED
     if len(counted) == 1:
         return counted.pop()
-    return UNDECIDED if UNDECIDED in counted else PARTLY
+    return PARTLY if {REPRODUCED, NOT} <= counted else UNDECIDED
 
 
 class _Test(NamedTuple):

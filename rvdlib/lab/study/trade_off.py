@@ -147,8 +147,11 @@ def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.
     return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
 
 
-def answer(points: pd.DataFrame) -> str:
-    """The answer of 05, means over victims: as chosen in each regime, then best in hindsight."""
+def answer(points: pd.DataFrame, settings: Mapping[str, Mapping[str, str]]) -> str:
+    """The answer of 05, means over victims: as chosen in each regime, then best in hindsight.
+
+    ``settings`` as of :func:`cells`.
+    """
     chosen, best, sentences, bound = as_chosen(points), in_hindsight(points), [], []
     for regime, here in chosen.groupby("regime", sort=False):
         name = claims.ACCURACY[regime][ACCURACY[regime]]
@@ -157,8 +160,8 @@ def answer(points: pd.DataFrame) -> str:
             for row in here.groupby("form", sort=False)[["defended", "change"]].mean().itertuples()
         ]
         sentences.append(
-            f"In the {regime} regime THR@50 is {here['undefended'].mean():.3f} undefended and, as "
-            f"chosen, {' and '.join(reached)}."
+            f"In the {regime} regime, under *{settings[regime]['attack']}* fakes, THR@50 is "
+            f"{here['undefended'].mean():.3f} undefended and, as chosen, {' and '.join(reached)}."
         )
         of = here["victim"].nunique()
         within = best[best["regime"] == regime].groupby("form", sort=False)["defended"]

@@ -161,7 +161,7 @@ def _path(attacked: Attacked, rows: np.ndarray, epochs: int, rng: np.random.Gene
         "lowest": found.curvature[0],
         "highest": found.curvature[1],
         "fell": 1 - found.excess[-1] / found.excess[0],
-        "promised": 0.0 if found.exceeded else found.promised,
+        "promised": found.promised if found.covered and not found.exceeded else 0.0,
         "covered": found.covered,
         "exceeded": found.exceeded,
     }

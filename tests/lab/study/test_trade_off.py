@@ -151,10 +151,10 @@ def test_the_closed_form_without_a_weight_is_a_form_of_its_own_and_what_was_chos
     assert closed["change"] == pytest.approx(-0.1)
     assert (paper["form"], paper["defended"]) == (RVD, 0.6)
 
-    _, _, as_chosen, hindsight = trade_off.answer(points).splitlines()
+    _, _, as_chosen, hindsight = trade_off.answer(points, SETTINGS).splitlines()
     assert as_chosen == (
-        "- In the rating regime THR@50 is 0.800 undefended and, as chosen, 0.300 under *closed form, "
-        "ω > 0* (RMSE worse by 10.0 %) and 0.600 under *RVD* (RMSE worse by 2.0 %)."
+        "- In the rating regime, under *random* fakes, THR@50 is 0.800 undefended and, as chosen, 0.300 "
+        "under *closed form, ω > 0* (RMSE worse by 10.0 %) and 0.600 under *RVD* (RMSE worse by 2.0 %)."
     )
     assert f"reach 0.700 under *{OBSERVED_ONLY}* and 0.600 under *RVD* in the rating" in hindsight
     assert trade_off.in_hindsight(points)["n_points"].tolist() == [1, 1]
@@ -188,12 +188,12 @@ def test_each_victim_is_held_against_itself_undefended():
         columns = ["victim", "undefended", "defended"]
         assert found[columns].to_numpy().tolist() == [["MF", 0.8, 0.2], ["CDAE", 0.6, 0.3]]
         assert found["change"].to_numpy() == pytest.approx([-0.04, 0.01])
-    _, _, as_chosen, hindsight = trade_off.answer(points).splitlines()
+    _, _, as_chosen, hindsight = trade_off.answer(points, SETTINGS).splitlines()
     assert "THR@50 is 0.700 undefended and, as chosen, 0.250 under" in as_chosen
     assert "(RMSE worse by 1.5 %)" in as_chosen
     assert f"reach 0.250 under *{WEIGHTED}* in the rating regime; nobody" in hindsight
     dear = points.assign(accuracy=points["accuracy"] * [1, 2, 1, 1])
-    assert "0.300 under *closed form, ω > 0* (1 of 2 victims)" in trade_off.answer(dear)
+    assert "0.300 under *closed form, ω > 0* (1 of 2 victims)" in trade_off.answer(dear, SETTINGS)
 
 
 def test_what_the_defender_may_choose_has_a_text_of_its_own():

@@ -8,7 +8,7 @@ from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment import cells, trained
 from rvdlib.lab.figures import unlearning_plots
-from rvdlib.lab.study import unlearning, unlearning_tables
+from rvdlib.lab.study import claims, unlearning, unlearning_tables
 from rvdlib.lab.study.unlearning import DATA, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
@@ -164,7 +164,7 @@ def test_a_perfect_predictor_is_seen_and_a_constant_one_is_not_counted():
 
 def test_there_are_three_sentences_and_their_numbers_are_those_of_the_tables(measured):
     found = unlearning_tables.correlations(measured.users)
-    sentences = unlearning_tables.reading(measured, found, 10)
+    _, _, *sentences = unlearning_tables.answer(measured, found, 10).splitlines()
     assert len(sentences) == 3
     assert "0 of 48 cases" in sentences[0]
     loose = unlearning_tables.looseness(measured.bounds)
@@ -173,6 +173,16 @@ def test_there_are_three_sentences_and_their_numbers_are_those_of_the_tables(mea
     assert f"{left:.0%} of the distance" in sentences[1]
     assert "in 0 of 4 cases" in sentences[2]  # one seed has no interval
     assert all("nan" not in sentence for sentence in sentences)
+
+
+def test_one_case_refutes_a_theorem_however_rare():
+    rows = [bounds(seed=seed, user=u) for seed in (0, 1, 2) for u in range(50)]
+    rows += [{**row, "loss": DATA} for row in rows]
+    rows[0]["exceeded"] = True
+    paths = pd.DataFrame([{"regime": "rating", "victim": "MF", "seed": 0, "promised": 0.3}])
+    measured = Measured(bounds=pd.DataFrame(rows), users=pd.DataFrame(), paths=paths)
+    judged = unlearning_tables.verdicts(measured).set_index("id")["overall"]
+    assert judged[["C9", "C10"]].tolist() == [claims.NOT, claims.REPRODUCED]
 
 
 def test_the_figure_has_a_panel_a_regime_and_two_lines_a_victim(measured):

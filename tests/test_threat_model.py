@@ -125,6 +125,21 @@ def test_the_attacker_sees_training_rows_only_and_as_many_as_said(ml100k):
     assert all(row.tobytes() in rows for row in threat.visible.toarray())
 
 
+@pytest.mark.parametrize(("share", "seen"), [(0.01, 1), (0.36, 7), (0.38, 8), (0.4, 8), (1, 20)])
+def test_of_twenty_users_as_many_are_seen_as_come_nearest_to_the_share(share, seen):
+    threat = build_threat_model(
+        tiny_split(), np.array([1]), stream(0), attack_size=0.1, visible_share=share
+    )
+    assert threat.visible.shape[0] == seen
+
+
+def test_items_that_nobody_rated_do_not_count_towards_the_middle():
+    counts = np.array([0] * 7 + [1, 2, 3, 4, 5])
+    train = sp.csr_matrix((np.arange(5)[:, None] < counts).astype(np.float32))
+    split = dataclasses.replace(tiny_split(), train=train)
+    assert draw_targets(split, "middling", stream(0), n_targets=1).tolist() == [9]
+
+
 def test_middling_targets_are_the_middle_fifth_of_the_rated_items(ml100k):
     split = leave_one_out(ml100k, stream(0, "split"))
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])

@@ -245,13 +245,6 @@ def test_a_stretched_scale_stretches_the_profiles(threat):
     assert histories[0].objectives == histories[1].objectives
 
 
-def test_a_history_changes_nothing(threat):
-    history = History()
-    options = {"epochs": 3}
-    watched = craft("aush", threat, stream(0, "attack"), history=history, **options)
-    assert (watched != craft("aush", threat, stream(0, "attack"), **options)).nnz == 0
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -58,7 +58,7 @@ def test_without_a_long_enough_profile_popular_items_fill_up_at_their_mean():
     assert (full == [5, 2, 1, 4, 2, 2]).all()
 
 
-@pytest.mark.parametrize("lowered", [0.0, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("lowered", [0.0, 0.25, 0.5, 0.75, 1.0])
 def test_a_low_clone_is_the_clone_of_the_same_stream_and_rates_lower(ml100k, lowered):
     split = leave_one_out(ml100k, stream(0, "split"))
     targets = draw_targets(split, "unpopular", stream(0, "targets"))

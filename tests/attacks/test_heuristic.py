@@ -26,11 +26,13 @@ def rated(profiles, item):
     return values[values > 0]
 
 
-def test_random_fillers_follow_the_global_mean_and_deviation():
+@pytest.mark.parametrize(("name", "options"), [("random", {}), ("bandwagon", {"n_popular": 1})])
+def test_random_fillers_follow_the_global_mean_and_deviation(name, options):
     rng = np.random.default_rng(0)
     dense = np.clip(np.round(rng.normal(3, 0.8, (40, 200))), 1, 5)
     threat = threat_of(dense, n_fakes=100, filler_size=100)
-    fillers = craft("random", threat, rng)[:, 1:].data
+    # Bandwagon's popular item is the first that is no target.
+    fillers = craft(name, threat, rng, **options)[:, 2:].data
     assert fillers.mean() == pytest.approx(dense.mean(), abs=0.03)
     assert fillers.std() == pytest.approx(dense.std(), abs=0.06)
 
@@ -95,9 +97,10 @@ def test_equally_popular_items_stand_in_item_order():
 
 
 def test_segment_rates_the_largest_audience_set_high_and_the_rest_lowest():
-    # Items 1-3 are most rated but disliked; 4-6 are liked together; users 8, 9 rated the target.
+    # Items 1-3 are most rated, but a 3 of 5 is no liking; 4-6 are liked together; users 8, 9 rated
+    # the target.
     dense = np.zeros((10, 12))
-    dense[:, 1:4] = 2
+    dense[:, 1:4] = 3
     dense[:5, 4:7] = 4
     dense[5:8, [4, 8]] = 5
     dense[8:, 0] = 1

@@ -280,8 +280,3 @@ def test_what_is_kept_helps_the_attacker_more_when_the_surrogate_is_retrained(th
 
     without = objective(surrogate, threat, 10)[0]
     assert without - reached(100) > 1.05 * (without - reached(1)) > 0
-
-
-def test_a_history_changes_nothing(threat):
-    watched = craft("mixinf", threat, stream(0, "attack"), history=History(), **QUICK)
-    assert (watched != craft("mixinf", threat, stream(0, "attack"), **QUICK)).nnz == 0

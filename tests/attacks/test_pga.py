@@ -129,11 +129,6 @@ def test_a_stretched_scale_stretches_the_profiles(threat):
     assert (16 * ours != theirs).nnz == 0
 
 
-def test_a_history_changes_nothing(threat):
-    watched = craft("pga", threat, stream(0, "attack"), steps=3, history=History())
-    assert (watched != craft("pga", threat, stream(0, "attack"), steps=3)).nnz == 0
-
-
 def test_profiles_are_csr_with_all_that_is_rated_and_nothing_else(threat):
     none = ThreatModel(threat.visible, threat.targets, 0, 5, threat.levels)
     assert craft("pga", none, stream(0, "attack")).shape == (0, threat.n_items)

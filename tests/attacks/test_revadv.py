@@ -168,11 +168,6 @@ def test_a_stretched_scale_stretches_the_profiles(threat):
     assert (16 * ours != theirs).nnz == 0
 
 
-def test_a_history_changes_nothing(threat):
-    watched = craft("revadv", threat, stream(0, "attack"), steps=3, history=History(), **SMALL)
-    assert (watched != craft("revadv", threat, stream(0, "attack"), steps=3, **SMALL)).nnz == 0
-
-
 @pytest.mark.parametrize("regime", ["rating", "ranking"])
 def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime):
     split = leave_one_out(ml100k, stream(2, "split"))

@@ -236,9 +236,3 @@ def test_fillers_are_rated_around_the_mean_of_their_item(name):
     given = np.ma.masked_equal(profiles, 0)
     assert np.asarray(given.mean(0)) == pytest.approx(means[1:], abs=0.5)
     assert np.asarray(given.std(0))[1:].mean() == pytest.approx(deviations[2:].mean(), abs=0.15)
-
-
-@BOTH
-def test_a_history_changes_nothing(threat, name):
-    watched = craft(name, threat, stream(0, "attack"), history=History())
-    assert (watched != craft(name, threat, stream(0, "attack"))).nnz == 0

@@ -188,11 +188,23 @@ def test_clones_of_one_source_differ(threat):
     assert len(np.unique(profiles.toarray(), axis=0)) == N_FAKES
 
 
-def test_short_sources_are_filled_up_at_the_visible_mean():
+@pytest.mark.parametrize(("lowered", "stars"), [(0.0, [5, 4, 3, 1]), (0.5, [5, 2, 1, 1])])
+def test_short_sources_are_filled_up_at_the_visible_mean_lowered_as_well(lowered, stars):
     visible = sp.csr_matrix(np.array([[5, 0, 0, 0], [2, 4, 0, 1]], dtype=np.float32))
     threat = ThreatModel(visible, np.array([0]), 1, 3, np.arange(1, 6, dtype=np.float32))
-    profiles = craft("vicinity", threat, stream(0), target_users=[0], k=1, lowered=0.0)
-    assert profiles.toarray()[0].tolist() == [5, 4, 3, 1]
+    profiles = craft("vicinity", threat, stream(0), target_users=[0], k=1, lowered=lowered)
+    assert profiles.toarray()[0].tolist() == stars
+
+
+def test_the_targets_are_no_fillers_that_a_source_has():
+    """User 0 rated two items beside the target and would have to be filled up; users 1 and 2 not."""
+    visible = np.array([[1, 2, 2, 0, 0], [0, 3, 3, 3, 0], [0, 4, 4, 4, 0]], dtype=np.float32)
+    levels = np.arange(1, 6, dtype=np.float32)
+    threat = ThreatModel(sp.csr_matrix(visible), np.array([0]), 2, 3, levels)
+    for sources in ("hubs", "cover"):
+        options = {"sources": sources, "k": 2, "lowered": 0.0}
+        profiles = craft("vicinity", threat, stream(0), **options).toarray()
+        assert sorted(profiles.tolist()) == [[5, 3, 3, 3, 0], [5, 4, 4, 4, 0]]
 
 
 # The attack

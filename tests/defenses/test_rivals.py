@@ -9,7 +9,6 @@ from conformance import (
     USERS,
     DefenseConformance,
     TrainingConformance,
-    fit,
     poisoned,
     trained,
 )
@@ -147,10 +146,11 @@ def test_other_hyper_parameters_stand_in_place_of_all_that_the_victim_has():
 
 def test_the_most_suspicious_are_removed_whole_and_nobody_else():
     train, _, levels = poisoned()
-    kept = RemoveDetected(share=0.1).clean(train, levels, stream(0))
+    kept = RemoveDetected(share=0.11).clean(train, levels, stream(0))
     before, after = np.diff(train.indptr), np.diff(kept.indptr)
     gone = np.flatnonzero(after < before)
-    assert len(gone) == int(0.1 * (before > 0).sum()) == 6
+    # Of 64 users, one of whom has no rating: 6.93, not 7.04.
+    assert len(gone) == int(0.11 * (before > 0).sum()) == 6
     assert (after[gone] == 0).all()
     assert np.array_equal(np.delete(kept.toarray(), gone, 0), np.delete(train.toarray(), gone, 0))
     assert LONELY_USER not in gone  # has nothing that could be removed
@@ -192,11 +192,3 @@ def test_a_weight_out_of_range_is_refused(weight):
 def test_a_least_support_below_nothing_is_refused():
     with pytest.raises(ValidationError, match="min_ratings"):
         LeastSupport(trained("MF", "rating"), min_ratings=-1)
-
-
-def test_the_trained_victim_is_the_one_that_fit_gives():
-    """The fixture of these tests is trained as they say."""
-    assert np.array_equal(
-        fit(AutoRec(embedding_size=4, epochs=10, reg=0.01), 0).score(USERS),
-        trained("AutoRec", "rating").score(USERS),
-    )

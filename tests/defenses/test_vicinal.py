@@ -141,6 +141,18 @@ def test_what_the_vicinity_does_not_rehearse_decays_for_everybody_alike(
             assert torch.equal(decayed[name], before) is stays, name
 
 
+@pytest.mark.parametrize(
+    ("choices", "n_rows"),
+    [({}, 3), ({"include_user": True}, 4), ({"include_user": True, "neighbors": "none"}, 1)],
+)
+def test_the_decay_is_that_of_a_vicinity_as_long_as_was_chosen(choices, n_rows):
+    pulled = {"optimizer": "sgd", "learning_rate": 0.1, "proximal_weight": 0.5}
+    defense = RVD(trained("NSVD", "rating"), k=3, steps=5, **pulled, **choices)
+    chosen = defense.decayed()["item_factors"]
+    for n in (1, 2, 3, 4):
+        assert torch.equal(defense.decayed(n)["item_factors"], chosen) is (n == n_rows)
+
+
 def test_under_adam_a_coupled_decay_is_one_learning_rate_a_step_whatever_the_size():
     victim = trained("AutoRec", "rating")
     before = victim.parameters["item_factors"]

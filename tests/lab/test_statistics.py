@@ -25,16 +25,6 @@ def test_the_interval_is_that_of_the_textbook():
     assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
 
 
-@pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_interval_over_seeds_covers_the_mean_as_often_as_it_says(n):
-    rng = np.random.default_rng(n)
-    covered = 0
-    for _ in range(2000):
-        _, low, high, _ = t_interval(rng.normal(size=n))
-        covered += low <= 0 <= high
-    assert 0.92 <= covered / 2000 < 0.98
-
-
 def hits_of(rng, n_seeds):
     """Rows of one system: a level that a seed adds, one of each target, and 400 users for each."""
     level = rng.normal(0.5, 0.08, size=(n_seeds, 1)) + rng.normal(0, 0.08, size=(n_seeds, 5))
@@ -70,6 +60,49 @@ def test_the_hierarchical_mean_is_the_target_hit_ratio_and_cells_of_a_seed_count
     assert found == hierarchical_interval(rows)
     alone = hierarchical_interval(rows[rows["seed"] == 0])
     assert (alone.n, np.isnan(alone.low)) == (1, True)
+
+
+@pytest.mark.parametrize("n", [15, 40])
+def test_where_only_seeds_differ_the_hierarchical_interval_is_that_over_seeds(n):
+    """Targets of a seed are alike, and there are users without number: neither adds anything."""
+    ratios, many = np.random.default_rng(n).uniform(0.3, 0.7, size=n), 10**9
+    hits = [[round(many * ratio)] * 5 for ratio in ratios]
+    rows = {"seed": range(n), "target_hits": hits, "target_users": [[many] * 5] * n}
+    found, expected = hierarchical_interval(pd.DataFrame(rows)), t_interval(ratios)
+    assert found.mean == pytest.approx(expected.mean)
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.06)
+
+
+@pytest.mark.parametrize(("hits", "users"), [([0, 10**9] * 5, 10**9), ([50] * 10, 100)])
+def test_where_seeds_are_alike_targets_and_users_still_widen_the_hierarchical_interval(hits, users):
+    """Half of ten targets is in every list, the others in none; or each is in half of 100 lists."""
+    n, trials = 20, 10 if 0 in hits else 10 * users
+    rows = {"seed": range(n), "target_hits": [hits] * n, "target_users": [[users] * 10] * n}
+    found = hierarchical_interval(pd.DataFrame(rows))
+    error = np.sqrt(0.25 / trials / (n - 1))
+    reach = scipy.stats.t.ppf(0.975, n - 1) * error
+    # A seed that is drawn twice brings the same targets and users twice: not more than √2 wider.
+    assert reach < (found.high - found.low) / 2 < 1.5 * reach
+
+
+def test_every_cell_of_a_seed_counts_in_the_hierarchical_interval():
+    many = 10**9
+    rows = {
+        "seed": np.repeat(range(5), 2),
+        "target_hits": [[0] * 4, [many] * 4] * 5,
+        "target_users": [[many] * 4] * 10,
+    }
+    assert hierarchical_interval(pd.DataFrame(rows)) == pytest.approx((0.5, 0.5, 0.5, 5), abs=1e-3)
+
+
+def test_a_target_that_nobody_can_be_served_does_not_lower_the_hierarchical_interval():
+    rows = {
+        "seed": range(5),
+        "target_hits": [[5 * 10**8] * 4 + [0]] * 5,
+        "target_users": [[10**9] * 4 + [0]] * 5,
+    }
+    found = hierarchical_interval(pd.DataFrame(rows))
+    assert found == pytest.approx((0.5, 0.5, 0.5, 5), abs=1e-3)
 
 
 def test_one_value_has_a_mean_and_no_interval_and_none_has_neither():

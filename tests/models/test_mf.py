@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from rvdlib.models import MF
+from rvdlib.models import MF, PlainMF
 from rvdlib.models.fitting import EarlyStopping
 from rvdlib.models.least_squares import solve_rows
 from rvdlib.models.mf import _sgd_epoch
@@ -69,10 +69,11 @@ def _epochs(monkeypatch, victim, small):
     return seen
 
 
-def test_least_squares_never_raise_what_they_minimise(monkeypatch, small):
+@pytest.mark.parametrize("kind", [MF, PlainMF])
+def test_least_squares_never_raise_what_they_minimise(monkeypatch, small, kind):
     """Σ_R (y − s)² + ω Σ_{not R} s² + reg Σ (cells of the row, weighted) · squared norm."""
     omega, reg = 0.2, 0.05
-    victim = MF(embedding_size=4, unobserved_weight=omega, reg=reg, epochs=12)
+    victim = kind(embedding_size=4, unobserved_weight=omega, reg=reg, epochs=12)
     dense = small.train.toarray() / 5
     rated = dense > 0
     n_users, n_items = dense.shape
@@ -87,16 +88,23 @@ def test_least_squares_never_raise_what_they_minimise(monkeypatch, small):
             + reg * (user_cells @ (p**2).sum(1) + item_cells @ ((q**2).sum(1) + b**2))
         )
 
-    values = [minimised(each) for each in _epochs(monkeypatch, victim, small)]
+    epochs = _epochs(monkeypatch, victim, small)
+    values = [minimised(each) for each in epochs]
     assert len(values) == 12
     assert values[-1] < 0.99 * values[0]
     assert max(np.diff(values)) < 1e-5 * values[0]
+    # Items come last: they stand at the minimum for these users.
+    p, q, b = (epochs[-1][name] for name in ("user_factors", "item_factors", "item_bias"))
+    errors = np.where(rated, 1, omega) * (p @ q.T + b - dense)
+    slope = errors.T @ p + reg * (rated.sum(0) + omega * n_users)[:, None] * q
+    assert np.abs(slope).max() < 1e-4
 
 
-def test_the_step_size_of_descent_decays_by_epoch(monkeypatch, small):
+@pytest.mark.parametrize("kind", [MF, PlainMF])
+def test_the_step_size_of_descent_decays_by_epoch(monkeypatch, small, kind):
     """With a decay near nothing only the first epoch moves anything."""
     frozen = {"learning_rate": 0.1, "learning_rate_decay": 1e-9, "epochs": 3, "embedding_size": 4}
-    first, _, last = _epochs(monkeypatch, MF(**frozen), small)
+    first, _, last = _epochs(monkeypatch, kind(**frozen), small)
     assert last["item_factors"] == pytest.approx(first["item_factors"], abs=1e-6)
-    steady = _epochs(monkeypatch, MF(**{**frozen, "learning_rate_decay": 1}), small)
+    steady = _epochs(monkeypatch, kind(**{**frozen, "learning_rate_decay": 1}), small)
     assert np.abs(steady[2]["item_factors"] - steady[0]["item_factors"]).max() > 1e-3

@@ -302,10 +302,6 @@ def test_hubness_is_the_skewness_of_the_k_occurrences(n, seed):
     assert hubness_skewness(lists, n) == pytest.approx(expected, abs=1e-12)
 
 
-def test_those_whom_nobody_has_count_too():
-    assert k_occurrence(np.array([[1], [0], [0]]), 5).tolist() == [2, 1, 0, 0, 0]
-
-
 def test_a_circle_has_no_hubs():
     lists = (np.arange(7)[:, None] + [1, 2]) % 7
     assert hubness_skewness(lists, 7) == 0

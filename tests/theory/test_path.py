@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.models import VICTIMS
@@ -50,12 +51,31 @@ def test_the_loss_falls_within_its_bound_and_a_step_that_is_too_long_is_not_cove
     path = measure(victim, ROWS, 8, stream(0, "lanczos"), lowest_after=20)
     assert path.excess.shape == path.bound.shape == (9,)
     assert (np.diff(path.excess) < 0).all()
+    assert path.excess[-1] > 0  # F* is what L-BFGS reaches, which is lower
     assert path.covered
     assert not path.exceeded
     assert 0 < path.mu <= path.curvature[1]
     assert 0 < path.promised <= 1
     long = Path(path.excess, path.mu, 2 / path.curvature[1], path.curvature)
     assert not long.covered
+
+
+def test_mu_and_the_excess_are_those_of_a_loop_down_the_objective(victim):
+    path = measure(victim, ROWS, 4, stream(0, "lanczos"), lowest_after=5)
+    objective = victim.objective(ROWS)
+    at = {name: value.double() for name, value in victim.parameters.items()}
+    moving = [name for name in at if name not in victim.constants]
+    values, slopes = [], []
+    for _ in range(5):
+        at |= {name: at[name].detach().requires_grad_() for name in moving}
+        value = objective(at)
+        gradients = torch.autograd.grad(value, [at[name] for name in moving])
+        values.append(value.item())
+        slopes.append(sum((each**2).sum().item() for each in gradients))
+        at |= {n: at[n] - path.step * g for n, g in zip(moving, gradients, strict=True)}
+    assert path.excess - path.excess[0] == pytest.approx(np.array(values) - values[0], rel=1e-6)
+    shares = np.array(slopes[:-1]) / (2 * path.excess[:-1])
+    assert path.mu == pytest.approx(shares.min(), rel=1e-6)
 
 
 def test_it_is_measured_the_same_again_and_leaves_the_victim_as_it_was(victim):

@@ -110,6 +110,29 @@ def test_without_fakes_both_forms_speak_of_one_optimum():
     np.testing.assert_array_equal(found.bound[PAPER], found.bound[PAPER_CLEAN])
 
 
+@pytest.mark.parametrize("T", [1, 3])
+def test_every_bound_is_what_its_theorem_says_of_two_items(T):
+    """A fake's row that says 1 of both, an honest one's that says 0; curvatures 3 and 2, γ = 1/5."""
+    ones = np.ones((2, 2))
+    loss = VicinalRidge(ones[:, :1], np.array([[1.0, 1.0], [0.0, 0.0]]), ones * [1, 0.5], ones / 2)
+    start, trained = np.array([[2.0], [2.0]]), np.array([[1.0], [0.0]])
+    problem = loss, np.array([True, False]), start, trained, [T]
+    end = np.array([1 / 3, 1 / 4])  # θ*_S; θ*_c is 0
+    apart, radius = np.hypot(*(2 - end)), np.hypot(1, 2)
+    paper = radius + np.hypot(*(end - [1, 0]))
+    found = unlearning.strongly_convex(*problem).bound
+    assert found[PAPER] == pytest.approx([0.2**T * paper])
+    assert found[PAPER_CLEAN] == pytest.approx([0.2**T * (radius + 1)])
+    # G: at θ*_S the fake's ∇ℓ is (−1, −1/2); ∇F_c is its negative, which item by item is m_ci θ*_S.
+    assert found[OURS] == pytest.approx([0.2**T * apart + np.hypot(1, 0.5) / 2])
+    assert found[BY_ITEM] == pytest.approx([np.hypot(*(0.2**T * (2 - end) + end))])
+    found = unlearning.convex(*problem).bound
+    assert found[PAPER] == pytest.approx([3 * paper**2 / (2 * T)])
+    assert found[OURS] == pytest.approx([2 * 3 * apart**2 / (2 * T) + 1.5])  # ℓ of the fake at 0
+    share = (2 * T / (2 * T + 1)) ** (2 * T)
+    assert found[QUADRATIC] == pytest.approx([3 * apart**2 / (2 * (2 * T + 1)) * share])
+
+
 def test_the_quadratic_form_is_reached_where_its_proof_says():
     """Two items, M by the first; the second's curvature is M/(2T + 1), where s (1 − s)^2T is largest."""
     T = 3

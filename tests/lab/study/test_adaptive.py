@@ -5,6 +5,7 @@ import pytest
 
 from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
+from rvdlib.lab.statistics import t_interval
 from rvdlib.lab.study import adaptive, claims
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 
@@ -116,6 +117,15 @@ def test_a_cure_is_judged_by_its_worst_attacker_who_may_know_it(measured):
     for defense, change in (("none", 0), (RVD, -0.1), (CLOSED_FORM, -0.05), ("cosine", 0.1)):
         found = table.loc[defense, ["change", "change_low", "change_high"]].tolist()
         assert found == pytest.approx([change] * 3)
+
+
+def test_the_worst_attacker_is_the_same_one_on_every_seed(measured):
+    here = (measured["defense"] == RVD) & (measured["attacker"] == "random")
+    measured.loc[here & (measured["seed"] == 1), "target_hit_ratio"] = 0.95  # worse, but once
+    found = adaptive.cures(measured).set_index("defense").loc[RVD]
+    assert found["worst"] == "vicinity"
+    expected = t_interval([0.8, 0.81])[:3]
+    assert found[["thr", "thr_low", "thr_high"]].tolist() == pytest.approx(expected)
 
 
 def test_the_ranking_regime_is_judged_by_ndcg_where_more_is_better(measured):

@@ -189,11 +189,12 @@ def test_a_lift_that_is_none_is_not_measured():
     assert verdict_of(cells(lift=0.009), "C1") == NONE
 
 
-def test_no_clean_cell_enters_a_verdict():
+@pytest.mark.parametrize("attack", ["none", "low_clone"])  # the second is not the paper's
+def test_no_clean_cell_and_no_low_clone_enters_a_verdict(attack):
     rows = cells()
-    spoiled = rows.copy()
-    clean = spoiled["attack"] == "none"
-    spoiled.loc[clean, ["lift", "target_hit_ratio", "hit_ratio", "ndcg", "rmse"]] = 99
+    spoiled = rows[rows["attack"] == "average"].assign(attack=attack)
+    spoiled[["lift", "target_hit_ratio", "hit_ratio", "ndcg", "rmse"]] = 99
+    spoiled = pd.concat([rows[rows["attack"] != attack], spoiled])
     pd.testing.assert_frame_equal(claims.of_effects(rows), claims.of_effects(spoiled))
 
 
@@ -223,6 +224,13 @@ def test_the_metric_that_is_furthest_from_the_claim_is_shown_with_its_sign():
 def test_accuracy_without_one_of_its_metrics_is_not_measured():
     assert verdict_of(cells(rmse=np.nan), "C2") == NONE
     assert verdict_of(cells(rmse=np.nan, ndcg=np.nan, hit_ratio=np.nan), "C2") == NONE
+
+
+def test_one_of_three_metrics_must_fail_more_clearly_than_one_alone():
+    failing, kept = pd.Series([-0.07, -0.08, -0.09]), pd.Series([0.0] * 3)  # p = 0.018
+    for others, verdict in (({}, NO), ({"NDCG@50": kept, "RMSE": kept}, OPEN)):
+        judged = judge("C2", [Part({"regime": "rating"}, {"HR@50": failing, **others})])
+        assert judged["verdict"].tolist() == [verdict]
 
 
 def test_a_metric_that_is_undecided_leaves_accuracy_undecided():
@@ -290,6 +298,13 @@ def test_the_claims_of_a_sweep_hold_where_the_ratios_say_so(k, steps, verdicts):
 def test_the_claims_of_a_sweep_quote_the_measured_falls():
     found = claims.of_sweeps(swept({1: 0.4, 10: 0.2, 30: 0.3}, FALLING)).set_index("id")
     assert found["value"].to_dict() == pytest.approx({"C12": 0.1, "C13": 0.2, "C14": 0.1})
+
+
+@pytest.mark.parametrize(("undefended", "verdict"), [(0.009, NONE), (0.011, YES)])
+def test_where_hardly_a_target_is_served_undefended_a_sweep_is_not_measured(undefended, verdict):
+    ratios = {1: 0.002, 10: 0.0, 30: 0.001}
+    found = claims.of_sweeps(swept(ratios, {0: undefended, 20: 0.0}, seeds=(0.0, 0.0)))
+    assert found["verdict"].tolist() == [verdict] * 3
 
 
 def test_the_best_k_is_chosen_on_the_other_seeds():

@@ -96,6 +96,11 @@ def test_a_target_that_users_like_without_any_attack_is_left_out_of_the_lift_and
     assert found["target_hit_ratio"].tolist() == alone["target_hit_ratio"].tolist()
 
 
+def test_a_target_is_known_to_more_than_half_of_the_users_without_attack(attacked):
+    rows = attacked.assign(target_hits=[[500, 501, 499, 0, 1000]] * len(attacked))
+    assert set(effects.with_lift(rows)["known_targets"]) == {2}
+
+
 def test_a_target_that_everybody_rated_has_no_lift(attacked):
     rows = attacked.assign(target_users=[[1000] * 4 + [0]] * len(attacked))
     rows["target_hits"] = [[*hits[1:], 0] for hits in rows["target_hits"]]
@@ -219,6 +224,22 @@ def test_robustness_has_each_attack_and_defence_in_numbers(attacked):
         assert table.loc[(*neither, "lift_removed"), "n"] == 0
     assert table.loc[("random", RVD, "lift_removed"), "n"] == 0
     assert set(found["metric"]) == set(effects.ROBUSTNESS)
+
+
+def test_robustness_has_the_papers_reduction_and_the_number_of_known_targets():
+    rows = frame(
+        row("none", "none", 0.04),
+        row("none", RVD, 0.02),
+        row("average", "none", 0.5),
+        row("average", RVD, 0.2),
+    )
+    rows["target_hits"] = [[*hits[1:], 900] for hits in rows["target_hits"]]  # one is known
+    rows = pd.concat([rows.assign(victim=v, seed=s) for v in ("MF", "CDAE") for s in (0, 1)])
+    found = effects.robustness(effects.with_lift(rows))
+    under = found[(found["attack"] == "average") & (found["defense"] == RVD)].set_index("metric")
+    assert under.loc["plain_reduction", "mean"] == pytest.approx(1 - 0.2 / 0.5)
+    assert under.loc["lift_removed", "mean"] == pytest.approx(1 - 0.18 / 0.46)
+    assert under.loc["known_targets", ["mean", "n"]].tolist() == [4, 4]  # one in each cell
 
 
 def test_changes_are_paired_by_seed_after_the_attacks_were_averaged():

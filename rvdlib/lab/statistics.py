@@ -194,7 +194,7 @@ def hierarchical_interval(
         counted = np.maximum((users > 0).sum(axis=2), 1)
         drawn[place] = (resampled.sum(axis=2) / counted).mean(axis=1)
     seeds = rng.integers(n, size=(n_resamples, n))
-    means = drawn[seeds, np.arange(n_resamples)[:, None]].mean(axis=1)
+    means = drawn[seeds, rng.integers(n_resamples, size=seeds.shape)].mean(axis=1)
     tail = (1 - CONFIDENCE) / 2
     stretch = np.sqrt(n / (n - 1)) * _quantile(n) / scipy.stats.norm.ppf(1 - tail)
     low, high = mean + stretch * (np.quantile(means, [tail, 1 - tail]) - mean)

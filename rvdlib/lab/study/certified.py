@@ -157,8 +157,8 @@ def as_text(report: dict) -> str:
         lines.append(f"{m:>6,} ({m / n_users:5.1%})" + row)
     lines += [
         "",
-        f"Users whose first {FIRST} items all keep their quorum with f bad neighbours, whichever "
-        "these replace:",
+        f"Users whose first {FIRST} items would all keep their quorum without f of their neighbours, "
+        "whichever (vicinities as they are; new fakes move them):",
         "",
         f"{'f':>4}{'users':>9}{'share':>9}",
     ]

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.data import HeldOut, leave_one_out, load_dataset, synthetic_ratings
-from rvdlib.lab.experiment import cells, poison
+from rvdlib.lab.experiment import cells, poison, splits
 from rvdlib.lab.experiment.cells import (
     Cell,
     Scenario,
@@ -272,7 +272,9 @@ def test_a_validation_cell_never_sees_the_test_items(
         for form in ({}, {"method": "closed_form", "choices": {"k": 3}})
     ]
     before = run_cells(wanted, store=CellStore(tmp_path / "before"), jobs=1)
-    monkeypatch.setattr(cells, "leave_one_out", with_other_test_items)
+    in_tables = splits.tested_in_tables(load_dataset(wanted[0].scenario.dataset))
+    monkeypatch.setattr(splits, "tested_in_tables", lambda ratings: in_tables)
+    monkeypatch.setattr(splits, "leave_one_out", with_other_test_items)
     cells._split.cache_clear()
     try:
         after = run_cells(wanted, store=CellStore(tmp_path / "after"), jobs=1)

@@ -12,13 +12,14 @@ PARAMETERS = "k: int = 30\nprofile: str = 'tiny'"
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project; every path of the study leads into it."""
+    """A project of a glossary alone; every path of the study leads into it."""
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     monkeypatch.setattr(paths, "STUDY_RECORDS", tmp_path / ".cache" / "study")
     for name in ("NOTEBOOKS", "PARAMS", "RESULTS", "FIGURES"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
         (tmp_path / name.lower()).mkdir()
+    (tmp_path / "notebooks" / "GLOSSARY.md").write_text("# Glossary\n")
     return tmp_path
 
 

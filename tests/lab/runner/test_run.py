@@ -48,7 +48,6 @@ def two_notebooks(project, make_notebook):
         WRITE_HEADLINE,
     )
     (project / "params" / "tiny.yml").write_text("02_headline: {}\n01_table:\n  k: 3\n")
-    (project / "notebooks" / "GLOSSARY.md").write_text("# Glossary\n")
     return project
 
 

@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import shutil
 import tempfile
 from importlib.metadata import version
 
@@ -149,7 +150,7 @@ def test_a_data_folder_that_is_none_fails(sound, monkeypatch):
 
 
 def test_outside_a_clone_the_doctor_says_what_is_missing(sound):
-    paths.NOTEBOOKS.rmdir()
+    shutil.rmtree(paths.NOTEBOOKS)
     check = found("notebooks")
     assert check.fine is False
     assert "clone" in check.remedy

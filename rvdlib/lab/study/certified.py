@@ -6,9 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib import metrics
-from rvdlib.data import Ratings, Split, leave_one_out, load_dataset
+from rvdlib.data import Ratings, Split, load_dataset
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.lab.experiment.progress import progress
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.models import MF, Victim
 from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.seeding import stream
@@ -64,7 +65,7 @@ def certify_dataset(
             f"max_in_degree must be at least k = {k}, or there are not enough places for everybody; "
             f"got {max_in_degree}"
         )
-    split = leave_one_out(ratings, stream(seed, "split"))
+    split = split_of_seed(ratings, seed)
     asked = {"k": k, "quorum": quorum, "max_in_degree": max_in_degree}
     return {
         "dataset": ratings.name,

@@ -9,7 +9,6 @@ import pandas as pd
 from rvdlib.lab.statistics import Interval, rank_correlation, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import NOT, of_means, overall
-from rvdlib.lab.study.tables import format_interval
 from rvdlib.lab.study.unlearning import DATA, LOSSES, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.theory.unlearning import OURS, PAPER_CLEAN, THEOREMS
 
@@ -126,7 +125,8 @@ def answer(measured: Measured, found: pd.DataFrame, served_after: int) -> str:
         f"Unlearning strength tells how far the targets fall in {told} of {len(rho)} cases, and the "
         f"contrary in {against}, by rank correlation over users: "
         + "; ".join(
-            f"{where} {format_interval(*each[:3], decimals=2)}" for where, each in rho.items()
+            f"{where} {tables.format_interval(*each[:3], decimals=2)}"
+            for where, each in rho.items()
         )
         + ".",
     )

@@ -164,7 +164,7 @@ def spoilt(value):
 @every_notebook
 def test_what_no_cell_could_use_is_refused_before_any_runs(path):
     declared = declared_parameters(read_notebook(path), path.name)
-    free = (dict[str, dict], parameter_types.Changes, parameter_types.Guesses)
+    free = (dict[str, dict], parameter_types.Changes)
     for name, shown in inspect_notebook(path).items():
         value = ast.literal_eval(shown["default"])
         check_parameters(declared, {name: value}, path.name)

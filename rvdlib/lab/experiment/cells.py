@@ -20,6 +20,7 @@ from rvdlib import attacks
 from rvdlib.data import Split
 from rvdlib.defenses import DEFENSES, Chain, Defense, defense
 from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.certified import violations
 from rvdlib.lab.experiment.exposure import exposure, fake_share, vicinity_of
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
@@ -204,7 +205,8 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     """One row: the scenario, the defence, and what was measured.
 
     Where fakes stand is said of the defence's neighbours, NaN where it has none, and of the ten
-    nearest where nothing is done at inference. ``attacked``: as the cell's ``training`` has it.
+    nearest where nothing is done at inference. ``certificate_violations``: of a quorum, over all real
+    users, NaN without one. ``attacked``: as the cell's ``training`` has it.
     """
     scenario, split = cell.scenario, attacked.split
     n_real = split.train.shape[0]
@@ -223,6 +225,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         **evaluation.target_counts,
         **exposure(vicinity(users), n_real, evaluation),
         "fakes_near_fakes": fake_share(vicinity(fakes), n_real),
+        "certificate_violations": violations(recommender, attacked.targets, n_real),
     }
 
 

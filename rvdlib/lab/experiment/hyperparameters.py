@@ -9,7 +9,9 @@ from rvdlib.strict_yaml import read_yaml
 VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
+HARDENED_FILE = paths.PARAMS / "hardened.yml"
 RIVALS_FILE = paths.PARAMS / "rivals.yml"
+ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
@@ -71,6 +73,25 @@ def chosen_defenses(
             choices |= {"hyperparameters": others}
         chosen[name] = {"method": rival["method"], "choices": choices}
     return chosen
+
+
+def attacked_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
+    """Every defence that is held against attackers who know it, as :func:`chosen_defenses` has them.
+
+    Those, the hardened ones, the old user-kNN, and the closed form with random neighbours, a defence
+    that is broken on purpose: an attack by way of the neighbours must do nothing to its neighbours.
+    """
+    chosen = chosen_defenses(regime, victim, dataset=dataset)
+    searched = _read(HARDENED_FILE)[regime]
+    hardened = searched.get(victim, searched["MF"])
+    solved = chosen["closed form"]
+    by_chance = {**solved, "choices": {**solved["choices"], "neighbors": "random"}}
+    return chosen | hardened | _read(RIVALS_FILE)["attacked"] | {"random neighbours": by_chance}
+
+
+def searched_attackers(regime: str) -> dict[str, dict]:
+    """Defence → the ``attack``, ``options`` and ``filler_size`` that its searched attacker takes."""
+    return _read(ATTACKERS_FILE)[regime]
 
 
 @functools.cache

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.lab.experiment.exposure import MOST, SHARES, TARGET_HIT_RATIOS
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -168,75 +167,35 @@ def latent_maps(people: pd.DataFrame) -> Figure:
     return figure
 
 
-def by_fakes(summary: pd.DataFrame) -> Figure:
-    """THR by how many of a user's neighbours are fakes; an area is the share of such users.
+def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
+    """Defences along y: THR@50 under each attacker, the worst in colour, and HR@50 in words.
 
-    A row a regime, a column a defence, one colour an attacker. Columns: regime, attacker, defense,
-    metric, mean; the metrics are those of :mod:`rvdlib.lab.experiment.exposure`.
+    A panel a regime; means over victims and target sets. Columns: as from
+    :func:`rvdlib.lab.study.adaptive.attackers` and :func:`rvdlib.lab.study.adaptive.held`.
     """
-    shown = summary[summary["attacker"] != "none"]
-    groups = shown.set_index("metric").groupby(["regime", "defense", "attacker"])["mean"]
-    means = dict(list(groups))
-    regimes, defenses, attackers = (
-        list(dict.fromkeys(shown[name])) for name in ("regime", "defense", "attacker")
-    )
-    size = (NARROW, 1.5 * len(regimes) + 1.1)
-    figure, grid = plt.subplots(
-        len(regimes), len(defenses), figsize=size, sharex=True, sharey=True, squeeze=False
-    )
-    shades = [GREY, BLUE, SKY, GREEN, ORANGE, RED, PURPLE, "black"]
-    for (row, regime), (column, defense) in product(enumerate(regimes), enumerate(defenses)):
-        axes = grid[row, column]
-        for number, attacker in enumerate(attackers):
-            found = means.get((regime, defense, attacker))
-            if found is None:
-                continue
-            colour = shades[number % len(shades)]
-            x = np.arange(len(SHARES)) + 0.12 * (number - (len(attackers) - 1) / 2)
-            share, y = (found[names].to_numpy() for names in (SHARES, TARGET_HIT_RATIOS))
-            axes.plot(x, y, color=colour, linewidth=0.7, zorder=2)
-            axes.scatter(x, y, 3 + 60 * share, colour, linewidths=0, zorder=3, label=attacker)
-        axes.set_ylim(-0.04, 1.04)
-        if row == 0:
-            axes.set_title(defense, fontsize="medium")
-        if column == 0:
-            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50")
-    grid[0, 0].set_xticks(range(len(SHARES)), [*map(str, range(MOST)), f"{MOST}+"])
-    figure.supxlabel("fakes among a user's neighbours", fontsize="medium")
-    handles = [plt.Line2D([], [], marker="o", color=c, linewidth=0.7) for c in shades]
-    labels = [label_of(attacker) for attacker in attackers]
-    figure.legend(handles[: len(labels)], labels, loc="outside upper center", ncols=2)
-    return figure
-
-
-def cures(table: pd.DataFrame) -> Figure:
-    """Defences along y: THR under the worst attacker, who is named, and the cost in accuracy.
-
-    A row a regime, bars are intervals. Columns: as from :func:`rvdlib.lab.study.adaptive.cures`.
-    """
-    measures = {"rating": "RMSE", "ranking": "NDCG@50"}
-    regimes, defenses = (list(dict.fromkeys(table[name])) for name in ("regime", "defense"))
-    size = (NARROW, len(regimes) * (0.27 * len(defenses) + 0.95))
-    figure, panels = plt.subplots(
-        len(regimes), 2, figsize=size, sharey=True, squeeze=False, width_ratios=[1.7, 1]
-    )
-    places = np.arange(len(defenses))
-    for (worst, change), regime in zip(panels, regimes, strict=True):
-        here = table[table["regime"] == regime].set_index("defense").loc[defenses]
-        for axes, column, scale in ((worst, "thr", 1), (change, "change", 100)):
-            columns = {column: "mean", f"{column}_low": "low", f"{column}_high": "high"}
-            _bars(axes, places, scale * here[[*columns]].rename(columns=columns), color=BLUE)
-        for place, name, value in zip(places, here["worst"], here["thr"], strict=True):
-            x, side = (0.0, "left") if value > 0.5 else (1.0, "right")
-            worst.text(
-                x, place - 0.28, label_of(name), ha=side, va="center", fontsize=6, color=GREY
-            )
-        worst.set_xlim(-0.03, 1.03)
-        worst.set_title(REGIME_TITLES[regime], fontsize="medium")
-        worst.set_xlabel("THR@50 under the\nworst attacker (named)")
-        change.axvline(0, color=GREY, linewidth=0.8)
-        change.xaxis.set_major_locator(MaxNLocator(3))
-        change.set_xlabel(f"{measures[regime]},\n% better")
-    panels[0, 0].set_yticks(places, ["undefended" if d == "none" else d for d in defenses])
-    panels[0, 0].set_ylim(len(defenses) - 0.5, -0.6)
+    regimes = list(dict.fromkeys(held["regime"]))
+    by = ["regime", "defense"]
+    level = held.groupby([*by, "metric"], sort=False)["mean"].mean().unstack(sort=False)
+    found = table.groupby([*by, "attacker"], sort=False)["mean"].mean()
+    rows = max(len(level.loc[regime]) for regime in regimes)
+    size = (NARROW, len(regimes) * (0.2 * rows + 0.55) + 0.35)
+    figure, panels = plt.subplots(len(regimes), 1, figsize=size, sharex=True, squeeze=False)
+    for axes, regime in zip(panels[:, 0], regimes, strict=True):
+        here = level.loc[regime].sort_values("target_hit_ratio", ascending=False)
+        for place, (name, values) in enumerate(here.iterrows()):
+            each = found[regime, name].drop("none")
+            axes.plot(each, np.full(len(each), place), "|", color=GREY, markersize=6, zorder=2)
+            axes.plot(values["target_hit_ratio_clean"], place, "o", color=SKY, zorder=3)
+            axes.plot(values["target_hit_ratio"], place, "D", color=RED, markersize=4.5, zorder=4)
+            axes.text(1.04, place, f"{values['hit_ratio']:.2f}", va="center", fontsize=7)
+        axes.text(1.04, len(here) - 0.2, "HR@50", va="center", fontsize=7)
+        names = ["undefended" if name == "none" else name for name in here.index]
+        axes.set_yticks(range(len(here)), names, fontsize=7)
+        axes.set_ylim(-0.6, len(here) + 0.1)
+        axes.set_title(REGIME_TITLES[regime], fontsize="medium", loc="left")
+    panels[-1, 0].set_xlim(-0.03, 1.03)
+    panels[-1, 0].set_xlabel("THR@50")
+    marks = {"not attacked": ("o", SKY), "each attacker": ("|", GREY), "the worst": ("D", RED)}
+    handles = [plt.Line2D([], [], marker=m, color=c, linewidth=0) for m, c in marks.values()]
+    figure.legend(handles, marks, loc="outside upper center", ncols=3, fontsize=7)
     return figure

@@ -1,39 +1,46 @@
-"""The attacker who knows RVD: which cells to run, and what the cures are worth.
+"""Attackers who know the defence: which cells to run, what falls, what holds, and at what price.
 
-At one budget an attacker who knows nothing of the defence (random fakes, clones of random users)
-and one who knows its parameters; RVD as the paper has it, closed-form RVD, and cures of it. A cure
-is also tried against the attacker who knows the cure.
+Each defence meets every attacker: those who know nothing of it, and for each defence the attacker who
+was searched against it (:mod:`rvdlib.lab.tuning.attack_search`, other seeds), told its choices. The
+worst attacker of a defence is named after the fact, which favours him.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
-from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
-from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
-from rvdlib.lab.statistics import ACCURACY, BETTER, paired, summarise, t_interval
+from rvdlib import metrics
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
+from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
+from rvdlib.lab.experiment.knowing import told
+from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import OURS
-from rvdlib.lab.study.effects import CLOSED_FORM, METRICS, RVD, scenarios
+from rvdlib.lab.study.effects import METRICS, RVD, scenarios
+from rvdlib.threads import single_thread
 
-# Choice of the closed form → option of the vicinity attack by which the attacker knows it.
-KNOWABLE = {
-    "k": "k",
-    "distance": "distance",
-    "hubness_reduction": "hubness_reduction",
-}
-KNOWS = "vicinity, knows "
+AGAINST, ALL, VICINITY = "against ", "all of them", "vicinity"
+BROKEN, SOLVED = "random neighbours", "closed form"
+AFFORDABLE = 0.02  # of accuracy, relative
+SETTING = ["regime", "target_set", "victim"]
+HELD = {
+    "target_hit_ratio_clean": "THR@50, not attacked",
+    "target_hit_ratio": "THR@50, worst attacker",
+    "lift_removed": "lift removed",
+    "hit_ratio": "HR@50",
+    "ndcg": "NDCG@50",
+    "hit_ratio_change": "HR@50, change",
+    "ndcg_change": "NDCG@50, change",
+    "list_length": "items in a list",
+}  # metrics of :func:`held`, as shown
 
 
 def cells(
     dataset: str,
-    victim: str,
-    target_sets: Mapping[str, str],
+    victims: Sequence[str],
+    target_sets: Mapping[str, Sequence[str]],
     attacks: Sequence[str],
-    guesses: Mapping[str, Mapping],
-    cures: Mapping[str, Mapping],
-    evasions: Mapping[str, Mapping],
     seeds: Sequence[int],
     n_users: int | None = None,
 ) -> list[tuple[Cell, str]]:
@@ -42,119 +49,179 @@ def cells(
     Args:
         target_sets: regime → what is promoted in it.
         attacks: that know nothing of the defence; ``none`` among them.
-        guesses: name → choices that the knowing attacker believes in, where they are not the truth:
-            that of RVD where he faces RVD, else that of the closed form.
-        cures: name → what a cure changes in the choices of closed-form RVD. Each is also attacked
-            by whoever knows it: what it changes of :data:`KNOWABLE`, and his evasion of it.
-        evasions: cure → what the attacker who knows it does otherwise.
         n_users: size of the sample of users that is evaluated; None: every user.
     """
     found = []
-    for regime, target_set in target_sets.items():
-        forms = chosen_defenses(regime, victim)
-        closed = forms[CLOSED_FORM]
-        cured = {name: {**closed["choices"], **cure} for name, cure in cures.items()}
-        bare, rvd = {UNDEFENDED: {}}, {RVD: forms[RVD]}
-        solved = {CLOSED_FORM: closed}
-        solved |= {name: {**closed, "choices": choices} for name, choices in cured.items()}
-
-        def add(seed, attack, label, defenses, options=None, regime=regime, target_set=target_set):
-            told = attack_options(regime, attack) | (options or {})
-            (scenario,) = scenarios(
-                dataset, [victim], [regime], [attack], [target_set], [seed], attack_options=told
-            )
-            for name, form in defenses.items():
-                cell = Cell(scenario=scenario, defense=name, n_users=n_users, **form)
-                found.append((cell, label))
-
-        for seed in seeds:
-            for attack in attacks:
-                add(seed, attack, attack, bare | rvd | solved)
-            for name, guess in guesses.items():
-                add(seed, "vicinity", name, bare | solved, knows(closed["choices"]) | guess)
-                add(seed, "vicinity", name, rvd, knows(forms[RVD]["choices"]) | guess)
-            for name, choices in cured.items():
-                told = knows(choices) | evasions.get(name, {})
-                if told != knows(closed["choices"]):
-                    add(seed, "vicinity", KNOWS + name, bare | {name: solved[name]}, told)
+    for regime, promoted in target_sets.items():
+        for victim in victims:
+            defenses = {UNDEFENDED: {}} | attacked_defenses(regime, victim, dataset)
+            for label, attack, known, faced in _attackers(regime, attacks, defenses):
+                found += [
+                    (Cell(scenario=each, defense=name, n_users=n_users, **defenses[name]), label)
+                    for each in scenarios(
+                        dataset, [victim], [regime], [attack], promoted, seeds, **known
+                    )
+                    for name in faced
+                ]
     return found
 
 
-def knows(choices: Mapping) -> dict:
-    """What an attacker who knows these choices of RVD tells the vicinity attack."""
-    return {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
+def _attackers(regime, attacks, defenses) -> Iterator[tuple[str, str, dict, list[str]]]:
+    """What an attacker is called, his attack, what he knows, and whom he faces."""
+    choices = {name: form.get("choices", {}) for name, form in defenses.items()}
+    for attack in attacks:
+        yield attack, attack, {}, [*defenses]
+    for name, searched in searched_attackers(regime).items():
+        attack, size = searched["attack"], searched["filler_size"]
+        options = told(regime, attack, choices.get(name, {}), searched["options"])
+        yield AGAINST + name, attack, {"attack_options": options, "filler_size": size}, [*defenses]
+    for name in defenses:
+        if "k" in choices[name]:
+            yield (
+                VICINITY,
+                VICINITY,
+                {"attack_options": told(regime, VICINITY, choices[name])},
+                [name],
+            )
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds; a row a regime, attacker, defence and metric."""
-    measured = [*METRICS, "fake_neighbor_share", *SHARES, *TARGET_HIT_RATIOS]
-    return summarise(rows, ["regime", "attacker", "defense"], measured)
-
-
-def by_fakes(summary: pd.DataFrame, defenses: Sequence[str] = (RVD, CLOSED_FORM)) -> pd.DataFrame:
-    """What a reader sees of :func:`summary`: by number of fakes among neighbours, ``share: THR``."""
-    here = summary[summary["defense"].isin(defenses) & (summary["attacker"] != "none")]
-    means = here.set_index(["regime", "defense", "attacker", "metric"])["mean"].unstack(sort=False)
-    table = {"fake neighbours": [f"{share:.1%}" for share in means["fake_neighbor_share"]]}
-    for n, (share, ratio) in enumerate(zip(SHARES, TARGET_HIT_RATIOS, strict=True)):
-        title = f"{n} or more" if n == len(SHARES) - 1 else str(n)
-        pairs = zip(means[share], means[ratio], strict=True)
-        table[title] = [f"{s:.0%}: {'–' if pd.isna(t) else f'{t:.3f}'}" for s, t in pairs]
-    return pd.DataFrame(table, index=means.index)
-
-
-def cures(rows: pd.DataFrame) -> pd.DataFrame:
-    """What each defence holds against the worst attacker, and what it costs in accuracy.
-
-    The worst attacker is chosen for each defence by the mean over these very seeds, which favours
-    him: among all attackers that faced it, whoever knows it among them.
+def held(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each defence holds under its worst attacker, and what it costs when nobody attacks.
 
     Returns:
-        Columns regime, defense, worst (his name); thr, thr_low, thr_high under him; and change,
-        change_low, change_high: of the regime's own accuracy when nobody attacks, relative to the
-        undefended victim, positive for better.
+        Columns regime, target_set, victim, defense, worst (the attacker's name), metric, mean, low,
+        high, n; metrics are those of :data:`HELD`. ``lift_removed``: of the lift that the undefended
+        victim's own worst attacker has; changes are relative to the undefended victim, paired.
     """
     found = []
-    for (regime, defense), here in rows.groupby(["regime", "defense"], sort=False):
-        attacked = here[here["attacker"] != "none"]
-        thr = attacked.pivot(index="seed", columns="attacker", values="target_hit_ratio")
-        worst = thr.mean().idxmax()
-        clean = rows[(rows["regime"] == regime) & (rows["attacker"] == "none")]
-        sides = (clean[clean["defense"] == name] for name in (defense, UNDEFENDED))
-        change = paired(*sides, ACCURACY[regime], relative=True) * BETTER[ACCURACY[regime]]
-        found.append((regime, defense, worst, *t_interval(thr[worst])[:3], *t_interval(change)[:3]))
-    names = ["thr", "thr_low", "thr_high", "change", "change_low", "change_high"]
-    return pd.DataFrame(found, columns=["regime", "defense", "worst", *names])
+    for key, here in rows.groupby(SETTING, sort=False):
+        under = {
+            name: own.pivot_table(index="seed", columns="attacker", values="target_hit_ratio")
+            for name, own in here.groupby("defense", sort=False)
+        }
+        worst = {name: table.drop(columns="none").mean().idxmax() for name, table in under.items()}
+        lift = {name: table[worst[name]] - table["none"] for name, table in under.items()}
+        clean = dict(list(here[here["attacker"] == "none"].groupby("defense", sort=False)))
+        for name, own in clean.items():
+            at = own.set_index("seed")
+            values = {
+                "target_hit_ratio_clean": at["target_hit_ratio"],
+                "target_hit_ratio": under[name][worst[name]],
+                "lift_removed": metrics.lift_removed(lift[name], lift[UNDEFENDED]),
+                **{metric: at[metric] for metric in ("hit_ratio", "ndcg", "list_length")},
+                **{
+                    f"{metric}_change": paired(own, clean[UNDEFENDED], metric, relative=True)
+                    for metric in ("hit_ratio", "ndcg")
+                },
+            }
+            found += [
+                (*key, name, worst[name], metric, *t_interval(values[metric])) for metric in HELD
+            ]
+    return pd.DataFrame(found, columns=[*SETTING, "defense", "worst", "metric", *Interval._fields])
 
 
-def answer(rows: pd.DataFrame, cured: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """The answer of 07: each regime under the attacker who knows RVD, then the best cures.
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`held` as a reader sees it."""
+    by = [*SETTING, "defense", "worst"]
+    return tables.wide(table, by, "metric").rename(columns=HELD)
 
-    ``judged``: C15, of RVD and then of each other defence that is to be read; ``cured`` as from :func:`cures`.
+
+def attackers(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 of each defence under each attacker: mean and interval over seeds; tidy."""
+    return summarise(rows, [*SETTING, "attacker", "attack", "defense"], ["target_hit_ratio"])
+
+
+def by_neighbours(rows: pd.DataFrame) -> list[str]:
+    """The defences that the vicinity attack was told of: those that have neighbours."""
+    return list(dict.fromkeys(rows.loc[rows["attacker"] == VICINITY, "defense"]))
+
+
+def checklist(rows: pd.DataFrame, trials: pd.DataFrame, repeated: float) -> pd.DataFrame:
+    """What evaluations of defences at test time are held to, each with its figure.
+
+    The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds.
+
+    Args:
+        trials: of the attack search.
+        repeated: the largest difference of two evaluations of one cell (:func:`repeated`).
+
+    Returns:
+        Columns regime, item, metric, mean, low, high, n.
     """
-    sentences, best = [], []
+    found = [("both", "the same answer twice", "largest difference", repeated, np.nan, np.nan, 2)]
     for regime, here in rows.groupby("regime", sort=False):
-        thr = here.groupby(["defense", "attacker"])["target_hit_ratio"].mean()
-        asked = judged[judged["regime"] == regime]
-        known, low = (
-            " and ".join(f"{thr[name, who]:.3f} under {name}" for name, who in faced)
-            for faced in (
-                zip(asked["defense"], asked["attack"], strict=True),
-                ((name, OURS) for name in asked["defense"]),
-            )
+        searched = here[here["defense"].map(lambda name: AGAINST + name).isin(here["attacker"])]
+        own = searched[searched["attacker"] == AGAINST + searched["defense"]]
+        own = own[~own["defense"].isin([UNDEFENDED, BROKEN])]
+        transferred = _facing(searched, own, AGAINST + UNDEFENDED)
+        ensemble = _facing(searched, own, AGAINST + ALL)
+        low_clone = _facing(searched, own, OURS)
+        broken = here[here["attacker"] == AGAINST + BROKEN]
+        fooled, near = (
+            broken[broken["defense"] == name].groupby("seed")["fake_neighbor_share"].mean()
+            for name in (BROKEN, SOLVED)
         )
+        ratio = "THR@50, mean over defences"
+        log = trials[trials["regime"] == regime]
+        checked = here["certificate_violations"].dropna()
+        items = [
+            ("knowing the defence, less transfer from the undefended victim", ratio, _gain(own, transferred)),
+            ("knowing the defence, less low clones", ratio, _gain(own, low_clone)),
+            ("knowing the defence, less one attack against all", ratio, _gain(own, ensemble)),
+            ("the last quarter of the search, no gradient", "THR@50 gained, mean over defences", _late(log)),
+            ("neighbours at random, a broken defence", "fakes among neighbours", t_interval(fooled)),
+            ("the closed form under the same attack", "fakes among neighbours", t_interval(near)),
+            ("certificates of the quorum", "violations", Interval(checked.sum(), np.nan, np.nan, len(checked))),
+        ]  # fmt: skip
+        found += [(regime, item, metric, *interval) for item, metric, interval in items]
+    return pd.DataFrame(found, columns=["regime", "item", "metric", *Interval._fields])
+
+
+def _facing(rows: pd.DataFrame, own: pd.DataFrame, attacker: str) -> pd.DataFrame:
+    """The rows of the same defences under another attacker."""
+    return rows[(rows["attacker"] == attacker) & rows["defense"].isin(own["defense"])]
+
+
+def _gain(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
+    return t_interval(paired(own, other, "target_hit_ratio"))
+
+
+def _late(log: pd.DataFrame) -> Interval:
+    """What the best of a search gained in its last quarter, over defences."""
+    late = log["round"].max() * 3 / 4
+    best = log.groupby("defense")["target_hit_ratio"].max()
+    before = log[log["round"] <= late].groupby("defense")["target_hit_ratio"].max()
+    return t_interval(best - before)
+
+
+def repeated(cell: Cell) -> float:
+    """The largest difference between two evaluations of a cell, each from the split on."""
+    with single_thread():
+        one, two = (evaluate_cell(cell, carry_out(cell.scenario, cell.training)) for _ in range(2))
+    return max(abs(one[name] - two[name]) for name in METRICS if not np.isnan(one[name]))
+
+
+def answer(table: pd.DataFrame) -> str:
+    """The answer of 07: a sentence a regime, of levels that are means over victims and target sets."""
+    sentences = []
+    for regime, here in table.groupby("regime", sort=False):
+        means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
+        thr, bare = means["target_hit_ratio"], means.loc[UNDEFENDED]
+        best = thr[accurate(means)].idxmin()
         sentences.append(
-            f"In the {regime} regime the attacker who knows RVD reaches a THR@50 of {known}; low "
-            f"clones, which know nothing of it, reach {low} (C15: {asked['verdict'].iloc[0]})."
+            f"In the {regime} regime the strongest attacker raises the THR@50 of undefended victims "
+            f"from {bare['target_hit_ratio_clean']:.3f} to {bare['target_hit_ratio']:.3f}; against the "
+            f"strongest that each meets, RVD has {thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}. "
+            f"Of all that rank as well as the victim and the most popular items, *{best}* has least: "
+            f"{thr[best]:.3f}, at HR@50 {means.loc[best, 'hit_ratio']:.3f} (undefended "
+            f"{bare['hit_ratio']:.3f}), picked in hindsight."
         )
-        closed = cured[(cured["regime"] == regime) & ~cured["defense"].isin([UNDEFENDED, RVD])]
-        cure = closed.loc[closed["thr"].idxmin()]
-        best.append(
-            f"*{cure['defense']}* in the {regime} regime (THR@50 "
-            f"{tables.format_interval(*cure[['thr', 'thr_low', 'thr_high']])} under "
-            f"*{cure['worst']}*, accuracy {tables.change(cure['change'])})"
-        )
-    return tables.answer(
-        *sentences,
-        f"Of the cures, the lowest under its worst attacker, picked in hindsight: {', '.join(best)}.",
-    )
+    return tables.answer(*sentences)
+
+
+def accurate(means: pd.DataFrame) -> pd.Series:
+    """Defence → whether HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those
+    of the most popular items; ``means``: a row a defence, columns metrics."""
+    ranked = means[["hit_ratio", "ndcg"]]
+    least = ranked.loc[ranked.index.intersection([UNDEFENDED, "popularity"])].max()
+    return (ranked >= (1 - AFFORDABLE) * least).all(axis=1)

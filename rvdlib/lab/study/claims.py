@@ -288,9 +288,9 @@ def of_means(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataFrame:
     """C15 by regime: what the attacker ``knowing`` gains over low clones."""
     parts, rows = [], rows[rows["defense"] == defense]
-    for (regime, victim), here in rows.groupby(["regime", "victim"], sort=False):
+    for key, here in rows.groupby([*SETTING, "victim"], sort=False):
         gained = paired(*(here[here["attacker"] == a] for a in (knowing, OURS)), "target_hit_ratio")
-        where = {"regime": regime, "victim": victim, "attack": knowing, "defense": defense}
+        where = _named([*SETTING, "victim"], key) | {"attack": knowing, "defense": defense}
         parts.append(Part(where, {"": gained}))
     return judge("C15", parts)
 

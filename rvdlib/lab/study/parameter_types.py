@@ -62,7 +62,6 @@ AttacksWithControls = Annotated[
 ]
 CountsFromOne = Annotated[Some[Count], AfterValidator(partial(_with, [1]))]
 WholesFromZero = Annotated[Some[Whole], AfterValidator(partial(_with, [0]))]
-Guesses = Annotated[dict[str, dict], AfterValidator(partial(_with, ["vicinity"]))]
 
 
 class Options(BaseModel):

@@ -9,7 +9,7 @@ from rvdlib import paths
 from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.runner.readme import ANSWER
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
-from rvdlib.lab.statistics import BETTER
+from rvdlib.lab.statistics import BETTER, Interval
 
 
 def save(frame: pd.DataFrame, profile: str, name: str) -> None:
@@ -71,6 +71,12 @@ def wide(rows: pd.DataFrame, index: list[str], across: str, decimals: int = 3) -
     return table.loc[shown[index].drop_duplicates().itertuples(index=False, name=None)][
         list(dict.fromkeys(shown[across]))
     ]
+
+
+def listed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows as they are, mean and interval in one column, the first column as the index."""
+    columns = [name for name in rows if name not in Interval._fields]
+    return rows[columns].assign(measured=with_interval(rows), n=rows["n"]).set_index(columns[0])
 
 
 # Notebooks 01 and 02: the data, and the recommenders before anybody attacks.

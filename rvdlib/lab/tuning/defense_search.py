@@ -1,20 +1,27 @@
-"""How RVD's own hyper-parameters are chosen: on validation items and the defender's own attack.
+"""How the hyper-parameters of defences are chosen: on validation items and the defender's own attacks.
 
     python -m rvdlib.lab.tuning.defense_search
+    python -m rvdlib.lab.tuning.defense_search --search hardened
 
-The defender has validation items, and can attack himself: random-profile fakes that promote random
-targets, with seeds that no table uses (a table may report an attack of the same family). Of the
-validation items, those count that no table tests on. Of all choices whose validation accuracy (RMSE
-in the rating regime, NDCG@50 in the ranking regime) is within the budget of the undefended
-victim's, the one with the lowest target hit ratio under the simulated attack is taken; if none is
-within, the most accurate one. First some are drawn at random, the same for all victims; then whatever lies one
-step from the best so far is tried, until nothing there is better. Space and rule are in
-``params/defense_search.yml``, every trial in ``results/search/defenses.csv``, what was chosen in
-``params/defenses.yml``.
+The defender has validation items, and can attack himself, with targets and seeds that no table uses
+(a table may report an attack of the same family). Of the validation items, those count that no table
+tests on. Of all choices whose validation accuracy is within the budget, the one with the lowest
+target hit ratio under the worst of the simulated attacks is taken; if none is within, the most
+accurate one. First some are drawn at random, the same for all victims; then whatever lies one step
+from the best so far is tried, until nothing there is better.
+
+There are two searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
+against random-profile fakes; the budget is relative to the undefended victim's RMSE in the rating
+regime, its NDCG@50 in the ranking regime. *hardened*: against attackers who know the defence, and are
+told the choices that are tried; the budget is relative to HR@50 and NDCG@50 of the victim or of the
+most popular items, whichever has more. Every trial is in ``results/search``, what was chosen in
+``params/defenses.yml`` and ``params/hardened.yml``.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 
 import click
 import joblib
@@ -32,14 +39,16 @@ from rvdlib.lab.experiment.cells import (
     carry_out,
     evaluate_cell,
 )
-from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
+from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE, HARDENED_FILE
+from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
 
-SEARCH_FILE = paths.PARAMS / "defense_search.yml"
+# Search → the file with what is chosen; its space and rule are params/NAME_search.yml.
+CHOSEN_FILES = {"defense": DEFENSES_FILE, "hardened": HARDENED_FILE}
 REGIMES = ("rating", "ranking")
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 
@@ -67,7 +76,7 @@ def lattice(form: dict, choices: Mapping) -> dict[str, list]:
     beyond = form.get("beyond", {})
     for grid in grids(form):
         values = {name: [*grid[name], *beyond.get(name, [])] for name in grid}
-        if all(choices[name] in values[name] for name in grid):
+        if grid.keys() == choices.keys() and all(choices[name] in values[name] for name in grid):
             return {name: sorted(those) for name, those in values.items()}
     raise ValueError(f"no grid has {dict(choices)}")
 
@@ -81,125 +90,157 @@ def around(form: dict, choices: dict) -> list[dict]:
     return [each for each in found if each != choices]
 
 
-def scenario_of(search: dict, dataset: str, regime: str, victim: str, seed: int) -> Scenario:
-    """A victim that the defender attacks himself, judged on validation items."""
-    rule = search["rule"]
-    return Scenario(
-        dataset=dataset,
-        victim=victim,
-        regime=regime,
-        attack=rule["attack"],
-        attack_size=rule["attack_size"],
-        target_set=rule["target_set"],
-        seed=seed,
-        evaluated_on="validation",
-    )
+@dataclass(eq=False)
+class Simulation:
+    """One victim of one regime, under the defender's own attacks on each of his seeds."""
 
+    rule: dict
+    dataset: str
+    regime: str
+    victim: str
+    _attacked: dict[str, Attacked] = field(default_factory=dict)
 
-def measure(
-    attacked: Sequence[tuple[Scenario, Attacked]], n_users: int | None, **defense
-) -> dict[str, float]:
-    """Means over seeds of one defence, or of none, to the digits that are kept: they decide."""
-    rows = [
-        evaluate_cell(Cell(scenario=scenario, n_users=n_users, **defense), trained)
-        for scenario, trained in attacked
-    ]
-    means = pd.DataFrame(rows)[METRICS].mean()
-    return {name: float(f"{value:.5g}") for name, value in means.items()}
+    def scenario(self, attack: str, seed: int, choices: Mapping) -> Scenario:
+        """Judged on validation items; who knows the defence is told these choices."""
+        return Scenario(
+            dataset=self.dataset,
+            victim=self.victim,
+            regime=self.regime,
+            attack=attack,
+            attack_size=self.rule["attack_size"][self.regime],
+            attack_options=told(self.regime, attack, choices),
+            target_set=self.rule["target_set"][self.regime],
+            seed=seed,
+            evaluated_on="validation",
+        )
+
+    def measure(self, n_users: int | None, **defense) -> dict[str, float]:
+        """Of one defence, or of none, to the digits that are kept: they decide.
+
+        Means over seeds: of accuracy also over attacks, of the target hit ratio under the worst of them.
+
+        Raises:
+            StudyError: if biases or popularity beat the victim, attacked though it is.
+        """
+        rows = []
+        for attack in self.rule["attacks"]:
+            for seed in self.rule["seeds"]:
+                scenario = self.scenario(attack, seed, defense.get("choices", {}))
+                cell = Cell(scenario=scenario, n_users=n_users, **defense)
+                rows.append(evaluate_cell(cell, self._carried_out(scenario)) | {"attack": attack})
+        table = pd.DataFrame(rows)
+        means = table[METRICS].mean()
+        means["target_hit_ratio"] = table.groupby("attack")["target_hit_ratio"].mean().max()
+        return {name: float(f"{value:.5g}") for name, value in means.items()}
+
+    def _carried_out(self, scenario: Scenario) -> Attacked:
+        key = repr(scenario)
+        if key not in self._attacked:
+            self._attacked[key] = carry_out(scenario)
+            check_trained(scenario, self._attacked[key])
+        return self._attacked[key]
 
 
 def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.DataFrame:
-    """All trials of one victim under every form, in the order in which they were made.
-
-    Raises:
-        StudyError: if biases or popularity beat the victim, attacked though it is.
-    """
-    rule = search["rule"]
-    scenarios = [scenario_of(search, dataset, regime, victim, seed) for seed in rule["seeds"]]
+    """All trials of one victim under every form, in the order in which they were made."""
+    simulation = Simulation(search["rule"], dataset, regime, victim)
     with single_thread():
-        attacked = [(scenario, carry_out(scenario)) for scenario in scenarios]
-        check_trained(attacked)
         return pd.concat(
             [
-                search_form(form, attacked, rule["accuracy"][regime], rule["budget"]).assign(
-                    regime=regime, victim=victim, defense=name
-                )
+                search_form(form, simulation).assign(regime=regime, victim=victim, defense=name)
                 for name, form in search["forms"].items()
             ]
         )
 
 
-def search_form(
-    form: dict, attacked: Sequence[tuple[Scenario, Attacked]], accuracy: str, budget: float
-) -> pd.DataFrame:
+def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
     """The trials of a form: those drawn, then steps around the best, ``most`` in all.
 
-    Columns: ``choices``, the metrics, and their ``_undefended`` twins.
+    Columns: ``choices``, the metrics, and their ``_reference`` twins: of the undefended victim, or
+    of the rule's ``reference`` where it is more accurate.
     """
-    n_users = form.get("n_users")
-    bare = measure(attacked, n_users, defense=UNDEFENDED)
-    undefended = {f"{name}_undefended": value for name, value in bare.items()}
+    n_users, rule = form.get("n_users"), simulation.rule
+    accuracy = rule["accuracy"][simulation.regime]
+    bare = simulation.measure(n_users, defense=UNDEFENDED)
+    if "reference" in rule:
+        other = simulation.measure(n_users, method=rule["reference"])
+        better = max if BETTER[accuracy[0]] > 0 else min
+        bare |= {name: better(bare[name], other[name]) for name in accuracy}
+    reference = {f"{name}_reference": value for name, value in bare.items()}
     tried, waiting = [], candidates(form)
     while waiting:
         for choices in waiting:
-            found = measure(attacked, n_users, method=form["method"], choices=choices)
-            tried.append({"n_users": n_users, "choices": choices, **found, **undefended})
+            found = simulation.measure(n_users, method=form["method"], choices=choices)
+            tried.append({"n_users": n_users, "choices": choices, **found, **reference})
         trials = pd.DataFrame(tried)
-        best = choose(trials, accuracy, budget)["choices"]
+        best = choose(trials, accuracy, rule["budget"])["choices"]
         known = trials["choices"].tolist()
         left = form.get("most", len(tried)) - len(tried)
         waiting = [each for each in around(form, best) if each not in known][:left]
     return trials
 
 
-def choose(trials: pd.DataFrame, accuracy: str, budget: float) -> pd.Series:
+def choose(trials: pd.DataFrame, accuracy: Sequence[str], budget: float) -> pd.Series:
     """The row to take, from the trials of one form and victim: one a candidate, means over seeds.
 
     Args:
-        trials: columns ``target_hit_ratio``, the accuracy's, and its ``_undefended`` twin.
-        accuracy: ``rmse`` (less is better) or ``ndcg`` (more is better).
-        budget: how much worse the accuracy may be, relative to undefended.
+        trials: columns ``target_hit_ratio``, those of accuracy, and their ``_reference`` twins.
+        accuracy: of ``rmse`` (less is better), ``hit_ratio`` and ``ndcg`` (more is better); the one
+            that loses most counts.
+        budget: how much worse the accuracy may be, relative to the reference.
     """
-    loss = BETTER[accuracy] * (1 - trials[accuracy] / trials[f"{accuracy}_undefended"])
+    losses = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
+    loss = pd.concat(losses, axis=1).max(axis=1)
     affordable = trials[loss <= budget]
     if len(affordable):
         return affordable.loc[affordable["target_hit_ratio"].idxmin()]
     return trials.loc[loss.idxmin()]
 
 
-def check_trained(attacked: Sequence[tuple[Scenario, Attacked]]) -> None:
+def check_trained(scenario: Scenario, trained: Attacked) -> None:
     """Refuse to choose on a victim that biases or popularity beat, attacked though it is.
 
     Raises:
         StudyError: naming what beats it.
     """
-    for scenario, trained in attacked:
-        if trained.beaten_by:
-            raise StudyError(
-                f"no defence can be chosen on a victim that {trained.beaten_by} beats on validation: "
-                f"{scenario.victim}, {scenario.regime} regime, seed {scenario.seed}; choose its "
-                "hyper-parameters first"
-            )
+    if trained.beaten_by:
+        raise StudyError(
+            f"no defence can be chosen on a victim that {trained.beaten_by} beats on validation: "
+            f"{scenario.victim}, {scenario.regime} regime, seed {scenario.seed}; choose its "
+            "hyper-parameters first"
+        )
 
 
 @click.command(help=__doc__.split("\n\n")[0])
+@click.option(
+    "--search", type=click.Choice(list(CHOSEN_FILES)), default="defense", show_default=True
+)
 @click.option("--dataset", default="ml-100k", show_default=True)
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
-def main(dataset, jobs):
-    choose_all(dataset, jobs)
+def main(search, dataset, jobs):
+    choose_all(search, dataset, jobs)
 
 
-def choose_all(dataset: str = "ml-100k", jobs: int = -1) -> None:
+def search_file(name: str) -> Path:
+    return paths.PARAMS / f"{name}_search.yml"
+
+
+def log_file(name: str) -> Path:
+    return paths.RESULTS / "search" / f"{CHOSEN_FILES[name].stem}.csv"
+
+
+def choose_all(name: str = "defense", dataset: str = "ml-100k", jobs: int = -1) -> None:
     """Search every form for every victim, and write what was tried and what is chosen."""
     paths.require_clone()
-    search = read_yaml(SEARCH_FILE)
+    search = read_yaml(search_file(name))
     rule, forms = search["rule"], search["forms"]
+    names = rule.get("victims", list(VICTIMS))
     # The slowest first: there every item counts.
-    victims = [(regime, victim) for regime in reversed(REGIMES) for victim in VICTIMS]
+    victims = [(regime, victim) for regime in reversed(REGIMES) for victim in names]
     tasks = [joblib.delayed(search_victim)(search, dataset, *each) for each in victims]
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     found = dict(zip(victims, tqdm(run, total=len(tasks), desc="victims"), strict=True))
-    trials = pd.concat([found[each] for each in product(REGIMES, VICTIMS)], ignore_index=True)
+    trials = pd.concat([found[each] for each in product(REGIMES, names)], ignore_index=True)
     chosen: dict = {}
     for (regime, victim, form), group in trials.groupby(
         ["regime", "victim", "defense"], sort=False
@@ -213,10 +254,9 @@ def choose_all(dataset: str = "ml-100k", jobs: int = -1) -> None:
     log = trials.assign(choices=[yaml.safe_dump(c, **flow).strip() for c in trials["choices"]])
     first = ["regime", "victim", "defense", "n_users", "choices"]
     log = log[[*first, *log.columns.drop(first)]]
-    path = paths.RESULTS / "search" / "defenses.csv"
-    paths.write_atomically(path, log.to_csv(index=False, float_format="%.5g"))
-    header = f"# Written by rvdlib.lab.tuning.defense_search on {dataset}: see params/defense_search.yml.\n"
-    paths.write_atomically(DEFENSES_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
+    paths.write_atomically(log_file(name), log.to_csv(index=False, float_format="%.5g"))
+    made = f"# Written by rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml.\n"
+    paths.write_atomically(CHOSEN_FILES[name], made + yaml.safe_dump(chosen, sort_keys=False))
 
 
 if __name__ == "__main__":

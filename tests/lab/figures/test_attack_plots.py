@@ -100,70 +100,30 @@ def test_maps_show_everybody_a_row_a_victim_and_a_column_an_attack():
         assert [len(drawn.get_offsets()) for drawn in axes.collections] == [3, 2]
 
 
-def test_cures_stand_in_one_order_a_row_a_regime_and_the_worst_attacker_is_named():
+def test_a_defence_shows_each_attacker_and_the_worst_a_panel_a_regime():
+    keys = {"target_set": "random", "victim": "MF"}
+    under = {"none": {"clone": 0.5, "vicinity": 0.9}, "quorum": {"clone": 0.2, "vicinity": 0.1}}
     table = pd.DataFrame(
-        {
-            "regime": regime,
-            "defense": defense,
-            "worst": "low_clone" if defense == "none" else "vicinity, knows cosine",
-            "thr": thr,
-            "thr_low": thr - 0.1,
-            "thr_high": thr + 0.2,
-            "change": -0.05,
-            "change_low": -0.06,
-            "change_high": -0.01,
-        }
+        {"regime": regime, **keys, "defense": defense, "attacker": attacker, "mean": value}
         for regime in ("rating", "ranking")
-        for defense, thr in (("none", 0.7), ("cosine", 0.3))
+        for defense, by_attacker in under.items()
+        for attacker, value in {"none": 0.0, **by_attacker}.items()
     )
-    figure = attack_plots.cures(table)
-    assert len(figure.axes) == 4
-    assert labels(figure.axes[0]) == ["undefended", "cosine"]
-    (high, low), (change, _) = (
-        [segment[:, 0] for segment in axes.containers[0].lines[2][0].get_segments()]
-        for axes in figure.axes[:2]
-    )
-    assert high == pytest.approx([0.6, 0.9])
-    assert low == pytest.approx([0.2, 0.5])
-    assert change == pytest.approx([-6, -1])
-    for axes in figure.axes[::2]:
-        assert axes.get_xlim() == (-0.03, 1.03)
-        assert [text.get_text() for text in axes.texts] == ["low clone", "vicinity, knows cosine"]
-        # The name stands in the half without the dot.
-        assert [text.get_position()[0] for text in axes.texts] == [0, 1]
-
-
-def test_users_are_drawn_by_their_fake_neighbours_as_large_as_their_share():
-    values = {
-        "users_with_0_fakes": 0.7,
-        "users_with_1_fakes": 0.3,
-        "users_with_2_fakes": 0.0,
-        "users_with_3_fakes": 0.0,
-        "target_hit_ratio_with_0_fakes": 0.1,
-        "target_hit_ratio_with_1_fakes": 0.8,
-        "target_hit_ratio_with_2_fakes": np.nan,
-        "target_hit_ratio_with_3_fakes": np.nan,
-    }
-    summary = pd.DataFrame(
-        {
-            "regime": regime,
-            "attacker": attacker,
-            "defense": defense,
-            "metric": metric,
-            "mean": value,
-        }
+    held = pd.DataFrame(
+        {"regime": regime, **keys, "defense": defense, "metric": metric, "mean": value}
         for regime in ("rating", "ranking")
-        for defense in ("RVD", "closed form")
-        for attacker in ("none", "low_clone", "vicinity")
-        for metric, value in values.items()
+        for defense, worst in (("none", 0.9), ("quorum", 0.2))
+        for metric, value in {
+            "target_hit_ratio_clean": 0.0,
+            "target_hit_ratio": worst,
+            "hit_ratio": 0.25,
+        }.items()
     )
-    figure = attack_plots.by_fakes(summary)
-    assert len(figure.axes) == 4
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["RVD", "closed form"]
+    figure = attack_plots.under_attackers(table, held)
+    assert len(figure.axes) == 2
     for axes in figure.axes:
-        assert len(axes.collections) == 2
-        for drawn in axes.collections:
-            assert drawn.get_offsets()[:2, 1].tolist() == pytest.approx([0.1, 0.8])
-            many, few = drawn.get_sizes()[:2]
-            assert few < many
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low clone", "vicinity"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["undefended", "quorum"]
+        each, clean, worst = axes.lines[:3]
+        assert each.get_xdata().tolist() == [0.5, 0.9]
+        assert (clean.get_xdata(), worst.get_xdata()) == ([0.0], [0.9])
+        assert axes.texts[0].get_text() == "0.25"

@@ -1,161 +1,185 @@
-"""Who knows what of the defence, and what is read of rows whose answer is known."""
+"""Who faces whom, who knows what, and what is read of rows whose answer is known."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from rvdlib.lab.experiment.exposure import SHARES, TARGET_HIT_RATIOS
-from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.statistics import t_interval
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.study import adaptive, claims
-from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.lab.study.effects import RVD
 
-CURES = {"cosine": {"distance": "cosine"}, "median": {"groups": 5}, "k = 7": {"k": 7}}
-
-
-def cells(**changes):
-    arguments = {
-        "dataset": "ml-100k",
-        "victim": "MF",
-        "target_sets": {"rating": "unpopular", "ranking": "random"},
-        "attacks": ["none", "clone"],
-        "guesses": {"vicinity": {}, "guesses k = 3": {"k": 3}},
-        "cures": CURES,
-        "evasions": {"median": {"sources": "hubs"}},
-        "seeds": [0],
-    }
-    return adaptive.cells(**arguments | changes)
-
-
-def test_the_knowing_attacker_is_told_what_he_faces_and_a_guess_replaces_it(monkeypatch):
-    forms = {RVD: {"method": "rvd", "choices": {"k": 20}}}
-    forms[CLOSED_FORM] = {"method": "closed_form", "choices": {"k": 50}}
-    monkeypatch.setattr(adaptive, "chosen_defenses", lambda regime, victim: forms)
-    told = {
-        (cell.scenario.regime, label, cell.defense): cell.scenario.attack_options
-        for cell, label in cells()
-    }
-    options = {key[:2]: known for key, known in told.items() if key[2] != RVD}
-    for regime in ("rating", "ranking"):
-        assert told[regime, "vicinity", RVD]["k"] == 20
-        assert told[regime, "guesses k = 3", RVD]["k"] == 3
-        k, truth = 50, options[regime, "vicinity"]
-        assert truth["k"] == k
-        assert options[regime, "guesses k = 3"]["k"] == 3
-        known = options[regime, "vicinity, knows cosine"]
-        assert (known["k"], known["distance"]) == (k, "cosine")
-        assert options[regime, "vicinity, knows k = 7"]["k"] == 7
-        assert options[regime, "clone"] == {}
-        assert options[regime, "vicinity, knows median"] == truth | {"sources": "hubs"}
-
-
-def test_everybody_faces_every_defence_and_who_knows_a_cure_faces_the_cure():
-    faced = {}
-    for cell, label in cells(target_sets={"rating": "unpopular"}):
-        faced.setdefault(label, []).append(cell.defense)
-    everything = {"none", RVD, CLOSED_FORM, *CURES}
-    for label in ("none", "clone", "vicinity", "guesses k = 3"):
-        assert len(faced[label]) == len(everything)
-        assert set(faced.pop(label)) == everything
-    assert faced == {
-        "vicinity, knows cosine": ["none", "cosine"],
-        "vicinity, knows k = 7": ["none", "k = 7"],
-        "vicinity, knows median": ["none", "median"],
-    }
-
-
-def test_a_cure_changes_what_it_says_and_nothing_else():
-    chosen = chosen_defenses("rating", "MF")[CLOSED_FORM]["choices"]
-    for cell, _ in cells(target_sets={"rating": "unpopular"}):
-        if cell.defense in CURES:
-            assert cell.choices == chosen | CURES[cell.defense]
-            assert cell.method == "closed_form"
-
-
-def rows(thr, accuracy):
-    """(defence, attacker) → THR, and defence → RMSE; the seeds differ by a level of their own."""
-    return pd.DataFrame(
-        {
-            "regime": "rating",
-            "defense": defense,
-            "attacker": attacker,
-            "seed": seed,
-            "target_hit_ratio": value + 0.01 * seed,
-            "rmse": accuracy[defense] * (1 + 0.1 * seed),
-            "fake_neighbor_share": 0.1,
-            **dict(zip(SHARES, (0.5, 0.3, 0.2, 0), strict=True)),
-            **dict(zip(TARGET_HIT_RATIOS, (0.1, 0.2, 0.3, float("nan")), strict=True)),
-        }
-        for (defense, attacker), value in thr.items()
-        for seed in (0, 1)
-    )
+FORMS = {
+    RVD: {"method": "rvd", "choices": {"k": 20}},
+    "closed form": {"method": "closed_form", "choices": {"k": 50}},
+    "quorum": {"method": "quorum", "choices": {"k": 30, "quorum": 4}},
+    "popularity": {"method": "popularity", "choices": {}},
+}
+SEARCHED = {
+    "none": {"attack": "clone", "options": {}, "filler_size": None},
+    "quorum": {"attack": "vicinity", "options": {"lowered": 0.25}, "filler_size": 10},
+    "all of them": {"attack": "low_clone", "options": {"lowered": 0.5}, "filler_size": None},
+}
 
 
 @pytest.fixture
-def measured():
-    thr = {
-        (defense, attacker): value
-        for defense, values in {
-            "none": (0.1, 0.5, 0.8, 0.9),
-            RVD: (0.1, 0.4, 0.7, 0.8),
-            CLOSED_FORM: (0.0, 0.1, 0.3, 0.6),
-            "cosine": (0.0, 0.1, 0.2, 0.1),
-        }.items()
-        for attacker, value in zip(("none", "random", "low_clone", "vicinity"), values, strict=True)
-    }
-    thr["cosine", "vicinity, knows cosine"] = 0.4
-    return rows(thr, {"none": 1.0, RVD: 1.1, CLOSED_FORM: 1.05, "cosine": 0.9})
-
-
-def test_a_cure_is_judged_by_its_worst_attacker_who_may_know_it(measured):
-    table = adaptive.cures(measured).set_index("defense")
-    assert table.loc["cosine", ["worst", "thr"]].tolist() == [
-        "vicinity, knows cosine",
-        pytest.approx(0.405),
-    ]
-    assert table.loc[CLOSED_FORM, "worst"] == "vicinity"
-    # RMSE: lower is better; the seeds' levels cancel.
-    for defense, change in (("none", 0), (RVD, -0.1), (CLOSED_FORM, -0.05), ("cosine", 0.1)):
-        found = table.loc[defense, ["change", "change_low", "change_high"]].tolist()
-        assert found == pytest.approx([change] * 3)
-
-
-def test_the_worst_attacker_is_the_same_one_on_every_seed(measured):
-    here = (measured["defense"] == RVD) & (measured["attacker"] == "random")
-    measured.loc[here & (measured["seed"] == 1), "target_hit_ratio"] = 0.95  # worse, but once
-    found = adaptive.cures(measured).set_index("defense").loc[RVD]
-    assert found["worst"] == "vicinity"
-    expected = t_interval([0.8, 0.81])[:3]
-    assert found[["thr", "thr_low", "thr_high"]].tolist() == pytest.approx(expected)
-
-
-def test_the_ranking_regime_is_judged_by_ndcg_where_more_is_better(measured):
-    ranking = measured.assign(regime="ranking", ndcg=measured["rmse"])
-    assert adaptive.cures(ranking).set_index("defense").loc["cosine", "change"] < 0
-
-
-def test_the_table_shows_shares_and_hits_by_number_of_fakes(measured):
-    measured = measured.assign(hit_ratio=0.5, ndcg=0.2)
-    table = adaptive.by_fakes(adaptive.summary(measured))
-    assert len(table) == 2 * 3
-    row = table.loc["rating", CLOSED_FORM, "low_clone"]
-    assert row.tolist() == ["10.0%", "50%: 0.100", "30%: 0.200", "20%: 0.300", "0%: –"]
-
-
-def test_the_answer_compares_the_knowing_with_low_clones(measured):
-    measured = measured.assign(victim="MF")
-    judged = [claims.of_knowing(measured, "vicinity", form) for form in (RVD, CLOSED_FORM)]
-    table = adaptive.cures(measured)
-    *_, regime, best = adaptive.answer(measured, table, pd.concat(judged)).splitlines()
-    assert "THR@50 of 0.805 under RVD and 0.605 under closed form; low clones" in regime
-    assert regime.endswith("reach 0.705 under RVD and 0.305 under closed form (C15: reproduced).")
-    assert (
-        "*cosine* in the rating regime (THR@50 0.405 [0.341, 0.469] under *vicinity, knows cosine*"
-        in best
+def cells(monkeypatch):
+    monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of: FORMS)
+    monkeypatch.setattr(adaptive, "searched_attackers", lambda regime: SEARCHED)
+    return adaptive.cells(
+        "ml-100k", ["MF"], {"rating": ["unpopular"]}, ["none", "low_clone"], [0, 1], 50
     )
-    assert best.endswith("accuracy better by 10.0 %).")
 
 
-def test_one_seed_has_an_answer_too(measured):
-    alone = measured[measured["seed"] == 0].assign(victim="MF")
-    judged = claims.of_knowing(alone, "vicinity")
-    assert "nan" not in adaptive.answer(alone, adaptive.cures(alone), judged)
+def test_every_defence_meets_every_attacker_and_the_vicinity_attack_its_own(cells):
+    faced = {}
+    for cell, label in cells:
+        faced.setdefault(label, []).append((cell.defense, cell.scenario.seed))
+    everything = {(name, seed) for name in (UNDEFENDED, *FORMS) for seed in (0, 1)}
+    for label in ("none", "low_clone", *(f"against {name}" for name in SEARCHED)):
+        assert len(faced[label]) == len(everything), label
+        assert set(faced.pop(label)) == everything
+    near = [(name, seed) for name in (RVD, "closed form", "quorum") for seed in (0, 1)]
+    assert faced == {"vicinity": near}
+
+
+def test_who_was_searched_against_a_defence_is_told_its_choices_and_keeps_what_was_found(cells):
+    scenarios = {label: cell.scenario for cell, label in cells if label != "vicinity"}
+    against = scenarios["against quorum"]
+    options = against.attack_options
+    assert (options["k"], options["copies"], options["lowered"]) == (30, 4, 0.25)
+    assert against.filler_size == 10
+    assert scenarios["against none"].attack == "clone"
+    own = {
+        cell.defense: cell.scenario.attack_options for cell, label in cells if label == "vicinity"
+    }
+    assert {name: options["k"] for name, options in own.items()} == {
+        RVD: 20,
+        "closed form": 50,
+        "quorum": 30,
+    }
+
+
+def rows(thr, accuracy, **columns):
+    """(defence, attacker) → THR, and defence → HR@50; three seeds differ by a level of their own."""
+    return pd.DataFrame(
+        {
+            "regime": "ranking",
+            "target_set": "random",
+            "victim": "MF",
+            "defense": defense,
+            "attacker": attacker,
+            "attack": attacker,
+            "seed": seed,
+            "target_hit_ratio": value + level,
+            "hit_ratio": accuracy[defense],
+            "ndcg": accuracy[defense] / 2,
+            "list_length": 50.0,
+            "fake_neighbor_share": 0.3 if defense == "closed form" else 0.1,
+            "certificate_violations": 0.0 if defense == "quorum" else np.nan,
+            **columns,
+        }
+        for (defense, attacker), value in thr.items()
+        for seed, level in enumerate((0.0, 0.01, 0.02))
+    )
+
+
+THR = {
+    ("none", "none"): 0.04,
+    ("none", "low_clone"): 0.24,
+    ("none", "against none"): 0.2,
+    ("none", "against quorum"): 0.1,
+    (RVD, "none"): 0.04,
+    (RVD, "low_clone"): 0.14,
+    (RVD, "against none"): 0.1,
+    (RVD, "against quorum"): 0.06,
+    ("closed form", "none"): 0.04,
+    ("closed form", "low_clone"): 0.1,
+    ("closed form", "against none"): 0.1,
+    ("closed form", "against quorum"): 0.04,
+    ("quorum", "none"): 0.02,
+    ("quorum", "low_clone"): 0.03,
+    ("quorum", "against none"): 0.03,
+    ("quorum", "against quorum"): 0.06,
+}
+ACCURACY = {"none": 0.6, RVD: 0.6, "closed form": 0.59, "quorum": 0.58}
+
+
+def test_a_defence_is_judged_by_its_own_worst_attacker_and_pays_where_nobody_attacks():
+    table = adaptive.held(rows(THR, ACCURACY)).set_index(["defense", "metric"])
+    assert table.loc["none"]["worst"].unique().tolist() == ["low_clone"]
+    assert table.loc["quorum"]["worst"].unique().tolist() == ["against quorum"]
+    mean = table["mean"]
+    assert mean["quorum", "target_hit_ratio"] == pytest.approx(0.07)
+    assert mean["quorum", "target_hit_ratio_clean"] == pytest.approx(0.03)
+    assert mean["quorum", "lift_removed"] == pytest.approx(1 - 0.04 / 0.2)
+    assert mean["none", "lift_removed"] == pytest.approx(0)
+    assert mean["closed form", "hit_ratio_change"] == pytest.approx(0.59 / 0.6 - 1)
+    assert (table["n"] == 3).all()
+    text = adaptive.shown(table.reset_index())
+    assert list(text) == list(adaptive.HELD.values())
+
+
+def test_the_answer_names_the_best_of_the_accurate_alone():
+    """The quorum costs 3 % of HR@50: it is lower, and not named."""
+    said = adaptive.answer(adaptive.held(rows(THR, ACCURACY)))
+    assert "from 0.050 to 0.250" in said
+    assert "RVD has 0.150 and the closed form 0.110" in said
+    assert "*closed form* has least: 0.110" in said
+    said = adaptive.answer(adaptive.held(rows(THR, ACCURACY | {"quorum": 0.595})))
+    assert "*quorum* has least: 0.070, at HR@50 0.595 (undefended 0.600)" in said
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "holds"),
+    [((0.6, 0.3), True), ((0.589, 0.3), True), ((0.587, 0.3), False), ((0.6, 0.29), False)],
+)
+def test_both_metrics_must_be_within_two_percent_of_victim_and_popularity(accuracy, holds):
+    means = pd.DataFrame(
+        [(0.6, 0.2), (0.3, 0.3), accuracy],
+        ["none", "popularity", "mine"],
+        columns=["hit_ratio", "ndcg"],
+    )
+    assert adaptive.accurate(means)["mine"] == holds
+
+
+def test_the_checklist_says_what_knowing_adds_and_counts_violations():
+    thr = (
+        THR
+        | {(name, "against all of them"): 0.05 for name in ACCURACY}
+        | {(name, "against random neighbours"): 0.05 for name in (*ACCURACY, "random neighbours")}
+        | {("random neighbours", who): 0.1 for who in ("none", "low_clone", "against none")}
+    )
+    accuracy = ACCURACY | {"random neighbours": 0.5}
+    trials = pd.DataFrame(
+        [("ranking", "quorum", step, step / 10) for step in range(9)],
+        columns=["regime", "defense", "round", "target_hit_ratio"],
+    )
+    table = adaptive.checklist(rows(thr, accuracy), trials, 0.0).set_index("item")
+    mean = table["mean"]
+    assert mean["the same answer twice"] == 0
+    transfer = mean["knowing the defence, less transfer from the undefended victim"]
+    assert transfer == pytest.approx(0.06 - 0.03)  # of the quorum: nobody else has one of his own
+    assert mean["the last quarter of the search, no gradient"] == pytest.approx(0.8 - 0.6)
+    assert mean["neighbours at random, a broken defence"] == pytest.approx(0.1)
+    assert mean["the closed form under the same attack"] == pytest.approx(0.3)
+    violated = table.loc["certificates of the quorum"]
+    assert (violated["mean"], violated["n"]) == (0, 18)
+
+
+def test_a_cell_evaluated_twice_is_the_same():
+    scenario = Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="clone")
+    cell = Cell(scenario=scenario, method="quorum", choices={"k": 10, "quorum": 2}, n_users=20)
+    assert adaptive.repeated(cell) == 0
+
+
+def test_c15_is_what_the_vicinity_attack_adds_to_low_clones():
+    thr = {("RVD", "vicinity"): 0.3, ("RVD", "low_clone"): 0.1, ("RVD", "none"): 0.0}
+    judged = claims.of_knowing(rows(thr, ACCURACY), adaptive.VICINITY)
+    assert judged["value"].tolist() == pytest.approx([0.2])
+    assert judged["verdict"].tolist() == ["reproduced"]
+    assert judged[["regime", "target_set", "victim", "attack"]].iloc[0].tolist() == [
+        "ranking",
+        "random",
+        "MF",
+        "vicinity",
+    ]

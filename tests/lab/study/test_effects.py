@@ -13,7 +13,7 @@ from rvdlib.lab.figures import effect_plots
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.headline import headline
-from rvdlib.lab.tuning.defense_search import SEARCH_FILE
+from rvdlib.lab.tuning.defense_search import search_file
 
 FORMS = {
     RVD: {"method": "rvd", "choices": {"k": 3}},
@@ -333,7 +333,7 @@ def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
 
 
 def test_every_form_has_one_name_everywhere():
-    forms = set(yaml.safe_load(SEARCH_FILE.read_text())["forms"])
+    forms = set(yaml.safe_load(search_file("defense").read_text())["forms"])
     assert forms == {RVD, CLOSED_FORM}
     # A form without a colour would be missing from the figures without a word.
     assert forms | {"none"} <= set(effect_plots.FORM_COLOURS) == set(effects.DEFENSES)

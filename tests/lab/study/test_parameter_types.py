@@ -56,7 +56,6 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.Sample, [None, 1], [0, "all"]),
         (types.Size, [[5, 5]], [[], [5], [5, 0], [1, 2, 3]]),
         (types.Changes, [{}, {"a": {}}], [{"a": 1}, []]),
-        (types.Guesses, [{"vicinity": {}}], [{}, {"other": {}}]),
         (types.AttacksAndNone, [["none", "pga"]], [[], ["pga"], ["none", "none"], ["none", "x"]]),
         (
             types.AttacksWithControls,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rvdlib.lab.study import trade_off
 from rvdlib.lab.study.trade_off import CLOSED_FORM, OBSERVED_ONLY, RVD, WEIGHTED
-from rvdlib.lab.tuning.defense_search import SEARCH_FILE, candidates
+from rvdlib.lab.tuning.defense_search import candidates, search_file
 from rvdlib.strict_yaml import read_yaml
 
 SETTINGS = {
@@ -197,7 +197,7 @@ def test_each_victim_is_held_against_itself_undefended():
 
 
 def test_what_the_defender_may_choose_has_a_text_of_its_own():
-    for name, form in read_yaml(SEARCH_FILE)["forms"].items():
+    for name, form in read_yaml(search_file("defense"))["forms"].items():
         tried = candidates(form)
         texts = [trade_off.as_text(choices) for choices in tried]
         assert len(set(texts)) == len(tried), name

@@ -12,28 +12,32 @@ from hypothesis import strategies as st
 from papermill import inspect_notebook
 
 from rvdlib import paths
+from rvdlib.attacks import ATTACKS
 from rvdlib.defenses import DEFENSES, defense
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.cells import Attacked, carry_out
-from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE
+from rvdlib.lab.experiment.cells import Attacked
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.runner.plan import PROFILES
 from rvdlib.lab.tuning import defense_search as module
 from rvdlib.lab.tuning.defense_search import (
+    CHOSEN_FILES,
     METRICS,
     REGIMES,
-    SEARCH_FILE,
+    Simulation,
     around,
     candidates,
     choose,
     lattice,
-    scenario_of,
+    log_file,
+    search_file,
     search_form,
 )
 from rvdlib.lab.tuning.victim_search import FIRST_SEED
 from rvdlib.models import VICTIMS
 
-SEARCH = yaml.safe_load(SEARCH_FILE.read_text())
+SEARCHES = {name: yaml.safe_load(search_file(name).read_text()) for name in CHOSEN_FILES}
+SEARCH = SEARCHES["defense"]
+FORMS = [(name, form) for name, search in SEARCHES.items() for form in search["forms"]]
 SMALL = {
     "rule": SEARCH["rule"],
     "forms": {
@@ -48,14 +52,14 @@ errors = st.floats(0.5, 2)
 def trials(*rows, accuracy="ndcg"):
     """Rows (THR, accuracy, undefended accuracy)."""
     return pd.DataFrame(
-        rows, columns=["target_hit_ratio", accuracy, f"{accuracy}_undefended"], dtype=float
+        rows, columns=["target_hit_ratio", accuracy, f"{accuracy}_reference"], dtype=float
     )
 
 
 @pytest.mark.parametrize("accuracy", ["rmse", "ndcg"])
 @given(rows=st.lists(st.tuples(ratios, errors, errors), min_size=1), budget=st.floats(0, 0.5))
 def test_the_rule_takes_the_most_robust_of_the_affordable(accuracy, rows, budget):
-    chosen = choose(trials(*rows, accuracy=accuracy), accuracy, budget)
+    chosen = choose(trials(*rows, accuracy=accuracy), [accuracy], budget)
 
     def loss(row):
         ratio = row[1] / row[2]
@@ -71,22 +75,26 @@ def test_the_rule_takes_the_most_robust_of_the_affordable(accuracy, rows, budget
 
 
 def test_a_loss_of_just_the_budget_is_affordable():
-    assert choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0)), "ndcg", 0.5).name == 0
-    assert choose(trials((0.1, 1.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), "rmse", 0.5).name == 0
+    assert choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0)), ["ndcg"], 0.5).name == 0
+    assert (
+        choose(trials((0.1, 1.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), ["rmse"], 0.5).name == 0
+    )
 
 
 def test_a_gain_in_accuracy_is_no_loss():
-    assert choose(trials((0.1, 2.0, 1.0), (0.2, 1.0, 1.0)), "ndcg", 0.0).name == 0
-    assert choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), "rmse", 0.0).name == 0
+    assert choose(trials((0.1, 2.0, 1.0), (0.2, 1.0, 1.0)), ["ndcg"], 0.0).name == 0
+    assert (
+        choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), ["rmse"], 0.0).name == 0
+    )
 
 
 def test_if_nobody_is_affordable_the_most_accurate_is_taken_not_the_most_robust():
     rows = trials((0.0, 0.1, 1.0), (0.9, 0.5, 1.0), (0.1, 0.4, 1.0))
-    assert choose(rows, "ndcg", 0.05).name == 1
+    assert choose(rows, ["ndcg"], 0.05).name == 1
 
 
 def test_equals_go_to_the_first():
-    assert choose(trials((0.1, 1, 1), (0.1, 1, 1)), "ndcg", 0.05).name == 0
+    assert choose(trials((0.1, 1, 1), (0.1, 1, 1)), ["ndcg"], 0.05).name == 0
 
 
 def test_candidates_are_every_combination():
@@ -114,9 +122,10 @@ def test_trials_are_drawn_from_the_combinations_none_twice_and_the_same_again():
     assert places != list(range(8))
 
 
-def test_every_form_has_the_same_budget():
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_every_form_has_the_same_budget(search):
     budgets = {
-        (form["n_users"], len(candidates(form)), form["most"]) for form in SEARCH["forms"].values()
+        (form["n_users"], len(candidates(form)), form["most"]) for form in search["forms"].values()
     }
     assert len(budgets) == 1
 
@@ -148,14 +157,15 @@ def test_steps_reach_beyond_the_grid_and_stay_in_it():
 def searched(monkeypatch, form, thr, rmse=lambda choices: 1.0):
     """What a search tries where target hit ratio and RMSE are known functions of the choices."""
 
-    def measured(attacked, n_users, defense=None, method=None, choices=None):
+    def measured(simulation, n_users, defense=None, method=None, choices=None):
         values = dict.fromkeys(METRICS, 0.5)
         if choices is None:
             return values | {"rmse": 1.0}
         return values | {"target_hit_ratio": thr(choices), "rmse": rmse(choices)}
 
-    monkeypatch.setattr(module, "measure", measured)
-    return search_form({"method": "any", **form}, [], "rmse", 0.05)
+    monkeypatch.setattr(Simulation, "measure", measured)
+    rule = {"accuracy": {"rating": ["rmse"]}, "budget": 0.05}
+    return search_form({"method": "any", **form}, Simulation(rule, "ml-100k", "rating", "MF"))
 
 
 GRID = {"k": [1, 3, 10, 30, 100], "weight": [0.1, 0.3, 1.0, 3.0, 10.0]}
@@ -175,7 +185,7 @@ def test_the_search_walks_to_the_best_of_a_bowl_from_few_draws(monkeypatch):
     assert {"k": 30, "weight": 0.3} in tried
     assert len(tried) < 25
     assert all(tried.count(each) == 1 for each in tried)
-    best = choose(trials, "rmse", 0.05)["choices"]
+    best = choose(trials, ["rmse"], 0.05)["choices"]
     assert best == {"k": 30, "weight": 0.3}
     assert all(each in tried for each in around(form, best))
 
@@ -188,7 +198,7 @@ def test_the_search_never_steps_to_what_costs_too_much(monkeypatch):
         lambda c: 0.5 - at("k", c) / 10,
         lambda c: 1.2 if c["k"] > 10 else 1.0,
     )
-    assert choose(trials, "rmse", 0.05)["choices"]["k"] == 10
+    assert choose(trials, ["rmse"], 0.05)["choices"]["k"] == 10
 
 
 @pytest.mark.parametrize("most", [2, 4, 7])
@@ -203,32 +213,47 @@ def test_a_form_without_a_budget_tries_what_it_lists_alone(monkeypatch):
     assert trials["choices"].tolist() == [{"k": 1}, {"k": 2}, {"k": 3}]
 
 
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 @pytest.mark.parametrize(("regime", "victim"), [("rating", "MF"), ("ranking", "CDAE")])
-def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seeds(regime, victim):
-    rule = SEARCH["rule"]
-    scenario = scenario_of(SEARCH, "ml-100k", regime, victim, rule["seeds"][0])
-    assert scenario.evaluated_on == "validation"
-    assert (scenario.regime, scenario.victim) == (regime, victim)
-    assert (scenario.attack, scenario.attack_size, scenario.target_set) == (
-        rule["attack"],
-        rule["attack_size"],
-        rule["target_set"],
-    )
+def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seeds(
+    search, regime, victim
+):
+    rule = search["rule"]
+    simulation = Simulation(rule, "ml-100k", regime, victim)
+    for attack in rule["attacks"]:
+        scenario = simulation.scenario(attack, rule["seeds"][0], {"k": 7})
+        assert scenario.evaluated_on == "validation"
+        assert (scenario.regime, scenario.victim, scenario.attack) == (regime, victim, attack)
+        assert scenario.attack_size == rule["attack_size"][regime]
+        assert scenario.target_set == rule["target_set"][regime]
 
 
-@pytest.mark.parametrize("form", SEARCH["forms"].values(), ids=SEARCH["forms"])
-def test_every_committed_candidate_is_one_that_its_method_takes(form):
+def test_an_attacker_who_knows_the_defence_is_told_the_choices_that_are_tried():
+    simulation = Simulation(SEARCHES["hardened"]["rule"], "ml-100k", "rating", "MF")
+    choices = {"k": 7, "quorum": 3, "distance": "cosine"}
+    told = simulation.scenario("vicinity", 2001, choices).attack_options
+    assert (told["k"], told["copies"], told["distance"]) == (7, 3, "cosine")
+    assert simulation.scenario("low_clone", 2001, choices).attack_options == {}
+
+
+@pytest.mark.parametrize(("search", "form"), FORMS)
+def test_every_committed_candidate_is_one_that_its_method_takes(search, form):
+    form = SEARCHES[search]["forms"][form]
     for choices in candidates(form):
         for each in (choices, *around(form, choices)):
             defense(DEFENSES[form["method"]], **each)
 
 
-def test_the_rule_is_the_honest_one():
+def test_the_rules_are_the_honest_ones():
     rule = SEARCH["rule"]
-    assert rule["attack"] == "random"
-    assert rule["target_set"] == "random"
-    assert rule["accuracy"] == {"rating": "rmse", "ranking": "ndcg"}
+    assert rule["attacks"] == ["random"]
+    assert set(rule["target_set"].values()) == {"random"}
+    assert rule["accuracy"] == {"rating": ["rmse"], "ranking": ["ndcg"]}
     assert 0 < rule["budget"] <= 0.05
+    rule = SEARCHES["hardened"]["rule"]
+    assert any(ATTACKS[attack].knows_defense for attack in rule["attacks"])
+    assert all(each == ["hit_ratio", "ndcg"] for each in rule["accuracy"].values())
+    assert 0 < rule["budget"] <= 0.02
 
 
 def test_the_seeds_of_the_choices_stand_in_no_table():
@@ -240,18 +265,19 @@ def test_the_seeds_of_the_choices_stand_in_no_table():
         seeds = inspect_notebook(path).get("seeds", {"default": "[]"})
         in_tables |= set(ast.literal_eval(seeds["default"]))
     assert in_tables
-    assert in_tables.isdisjoint(SEARCH["rule"]["seeds"])
+    searched = {seed for search in SEARCHES.values() for seed in search["rule"]["seeds"]}
+    assert in_tables.isdisjoint(searched)
     assert in_tables <= set(TABLE_SEEDS)  # whose test ratings the victims' search takes out
     assert max(TABLE_SEEDS) < FIRST_SEED  # it takes this one and those after it
-    assert min(SEARCH["rule"]["seeds"]) > FIRST_SEED + 100
+    assert min(searched) > FIRST_SEED + 100
 
 
 def search_of(folder, monkeypatch):
-    monkeypatch.setattr(module, "SEARCH_FILE", folder / "search.yml")
-    monkeypatch.setattr(module, "DEFENSES_FILE", folder / "defenses.yml")
+    monkeypatch.setattr(module, "CHOSEN_FILES", {"defense": folder / "defenses.yml"})
+    monkeypatch.setattr(paths, "PARAMS", folder)
     monkeypatch.setattr(paths, "RESULTS", folder)
     monkeypatch.setattr(module, "VICTIMS", ["MF", "AutoRec"])
-    (folder / "search.yml").write_text(yaml.safe_dump(SMALL))
+    (folder / "defense_search.yml").write_text(yaml.safe_dump(SMALL))
 
 
 def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeypatch):
@@ -278,7 +304,7 @@ def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeyp
     log = pd.read_csv(tmp_path / "search" / "defenses.csv")
     assert len(log) == len(REGIMES) * 2 * (2 + 3)
     assert log["target_hit_ratio"].tolist()[:2] == pytest.approx([0.4, 0.3])
-    np.testing.assert_allclose(log["ndcg_undefended"], 0.2)
+    np.testing.assert_allclose(log["ndcg_reference"], 0.2)
 
 
 def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkeypatch):
@@ -291,32 +317,63 @@ def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkey
     monkeypatch.setattr(module, "evaluate_cell", lambda cell, trained: dict.fromkeys(METRICS, 0.5))
     with pytest.raises(StudyError, match=r"biases beats .* AutoRec, rating regime, seed 2002;"):
         module.choose_all(jobs=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["search.yml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["defense_search.yml"]
 
 
 def test_a_trial_serves_a_real_victim_under_the_form_and_changes_what_it_scores():
-    scenario = scenario_of(SEARCH, "ml-100k", "rating", "PlainMF", 2001)
-    attacked = [(scenario, carry_out(scenario))]
-    bare = module.measure(attacked, 30, defense="none")
-    defended = module.measure(attacked, 30, method="closed_form", choices={"k": 30})
+    rule = SEARCH["rule"] | {"seeds": [2001]}
+    simulation = Simulation(rule, "ml-100k", "rating", "PlainMF")
+    bare = simulation.measure(30, defense="none")
+    defended = simulation.measure(30, method="closed_form", choices={"k": 30})
     assert list(bare) == list(defended) == METRICS
     assert bare["rmse"] != defended["rmse"]
 
 
-def committed():
+def test_the_worst_attack_counts_and_mean_accuracy(monkeypatch):
+    found = {("random", 1): 0.1, ("random", 2): 0.3, ("clone", 1): 0.6, ("clone", 2): 0.2}
+
+    def measured(cell, trained):
+        thr = found[cell.scenario.attack, cell.scenario.seed]
+        return {"target_hit_ratio": thr, "hit_ratio": thr, "ndcg": 0.5, "rmse": 1.0}
+
+    monkeypatch.setattr(module, "carry_out", lambda scenario: Attacked(None, None, None))
+    monkeypatch.setattr(module, "evaluate_cell", measured)
+    rule = SEARCH["rule"] | {"attacks": ["random", "clone"], "seeds": [1, 2]}
+    measure = Simulation(rule, "ml-100k", "rating", "MF").measure(30, defense="none")
+    assert (measure["target_hit_ratio"], measure["hit_ratio"]) == (0.4, 0.3)
+
+
+def test_the_reference_is_whatever_is_more_accurate(monkeypatch):
+    accuracy = {None: 0.3, "popularity": 0.5, "any": 0.45}
+    monkeypatch.setattr(
+        Simulation,
+        "measure",
+        lambda simulation, n_users, defense=None, method=None, choices=None: dict.fromkeys(
+            METRICS, accuracy[method]
+        ),
+    )
+    rule = {"accuracy": {"rating": ["ndcg"]}, "budget": 0.05, "reference": "popularity"}
+    form = {"method": "any", "choices": {"k": [1]}}
+    trials = search_form(form, Simulation(rule, "ml-100k", "rating", "MF"))
+    assert trials["ndcg_reference"].tolist() == [0.5]
+
+
+def committed(search):
     """Regime, victim, form, what was chosen for them, and the trials that it was chosen from."""
-    chosen = yaml.safe_load(DEFENSES_FILE.read_text())
-    log = pd.read_csv(paths.RESULTS / "search" / "defenses.csv")
-    for regime, victim, form in product(REGIMES, VICTIMS, SEARCH["forms"]):
+    chosen = yaml.safe_load(CHOSEN_FILES[search].read_text())
+    log = pd.read_csv(log_file(search))
+    victims = SEARCHES[search]["rule"].get("victims", VICTIMS)
+    for regime, victim, form in product(REGIMES, victims, SEARCHES[search]["forms"]):
         here = (log["regime"] == regime) & (log["victim"] == victim) & (log["defense"] == form)
         yield regime, victim, form, chosen[regime][victim][form], log[here]
 
 
-def test_the_committed_trials_are_those_of_the_committed_search():
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_committed_trials_are_those_of_the_committed_search(search):
     """The draws first, then steps around what was the best when they were made."""
-    rule = SEARCH["rule"]
-    for regime, victim, name, _, rows in committed():
-        form = SEARCH["forms"][name]
+    rule = SEARCHES[search]["rule"]
+    for regime, victim, name, _, rows in committed(search):
+        form = SEARCHES[search]["forms"][name]
         rows = rows.assign(choices=rows["choices"].map(yaml.safe_load)).reset_index(drop=True)
         tried = rows["choices"].tolist()
         drawn = len(candidates(form))
@@ -333,11 +390,12 @@ def test_the_committed_trials_are_those_of_the_committed_search():
         assert drawn == len(tried)
 
 
-def test_the_committed_choice_is_the_one_that_the_committed_trials_imply():
-    rule = SEARCH["rule"]
-    for regime, victim, form, chosen, rows in committed():
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_committed_choice_is_the_one_that_the_committed_trials_imply(search):
+    rule = SEARCHES[search]["rule"]
+    for regime, victim, form, chosen, rows in committed(search):
         best = choose(rows, rule["accuracy"][regime], rule["budget"])
-        assert chosen["method"] == SEARCH["forms"][form]["method"]
+        assert chosen["method"] == SEARCHES[search]["forms"][form]["method"]
         assert chosen["choices"] == yaml.safe_load(best["choices"]), (regime, victim, form)
 
 
@@ -375,7 +433,7 @@ def test_an_edge_is_where_a_better_value_may_lie_beyond(name, value, grid, edge)
 def test_no_committed_choice_lies_on_the_edge_of_what_could_be_tried():
     edges = [
         f"{regime}, {victim}, {name}: {choice} = {chosen['choices'][choice]} of {values}"
-        for regime, victim, name, chosen, _ in committed()
+        for regime, victim, name, chosen, _ in committed("defense")
         for choice, values in lattice(SEARCH["forms"][name], chosen["choices"]).items()
         if on_the_edge(choice, chosen["choices"][choice], values)
     ]

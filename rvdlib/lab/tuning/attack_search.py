@@ -1,0 +1,198 @@
+"""How an attacker who knows a defence chooses his attack: by trying on the defence itself.
+
+    python -m rvdlib.lab.tuning.attack_search
+
+He has other splits of the same data, other targets and other fakes, on seeds that no table uses, and
+the defended recommender: there he measures what he reaches, with no gradient that a defence could
+mask. Some attacks are drawn at random, the same against every defence; then the best so far is
+changed in one option at a time, and kept where it reaches more. What he looks for is the target hit
+ratio, mean over seeds; among equals, fakes in more vicinities. Attacks that take neighbours into
+account are told the defence's own (:mod:`rvdlib.lab.experiment.knowing`).
+
+*all of them* is one attack for the mean over all defences: an attacker who does not know which he
+faces. Space and rule are in ``params/attack_search.yml``, every trial in
+``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import click
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from rvdlib import paths
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
+from rvdlib.lab.experiment.hyperparameters import ATTACKERS_FILE, attacked_defenses
+from rvdlib.lab.experiment.knowing import told
+from rvdlib.lab.experiment.store import CellStore
+from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
+
+SEARCH_FILE = paths.PARAMS / "attack_search.yml"
+REGIMES = ("rating", "ranking")
+ALL = "all of them"
+FILLER_SIZE = "filler_size"  # of the budget, not an option of an attack
+_PLACED = 0.01  # what the share of fakes among neighbours counts beside the target hit ratio
+Attempt = dict  # attack, options, filler_size
+
+
+def draw(search: dict, rng: np.random.Generator) -> Attempt:
+    """One attack, each of its options at random."""
+    attack = str(rng.choice(list(search["attacks"])))
+    space = search["attacks"][attack] or {}
+    options = {name: _one_of(values, rng) for name, values in space.items()}
+    return {"attack": attack, "options": options, FILLER_SIZE: _one_of(search[FILLER_SIZE], rng)}
+
+
+def mutate(search: dict, best: Attempt, rng: np.random.Generator) -> Attempt:
+    """The same with one option changed; now and then another attack altogether."""
+    space = {FILLER_SIZE: search[FILLER_SIZE], **(search["attacks"][best["attack"]] or {})}
+    dials = [name for name, values in space.items() if len(values) > 1]
+    if not dials or rng.random() < search["rule"]["another"]:
+        return draw(search, rng)
+    name = str(rng.choice(dials))
+    now = best[FILLER_SIZE] if name == FILLER_SIZE else best["options"][name]
+    value = _one_of([each for each in space[name] if each != now], rng)
+    if name == FILLER_SIZE:
+        return {**best, FILLER_SIZE: value}
+    return {**best, "options": {**best["options"], name: value}}
+
+
+def _one_of(values: Sequence, rng: np.random.Generator):
+    return values[int(rng.integers(len(values)))]
+
+
+def cells_of(search: dict, regime: str, attempt: Attempt, name: str, form: Mapping) -> list[Cell]:
+    """One attack on one defence, a cell a seed."""
+    rule = search["rule"]
+    return [
+        Cell(
+            scenario=Scenario(
+                dataset=rule["dataset"],
+                victim=rule["victim"],
+                regime=regime,
+                attack=attempt["attack"],
+                attack_size=rule["attack_size"][regime],
+                attack_options=told(
+                    regime, attempt["attack"], form.get("choices", {}), attempt["options"]
+                ),
+                filler_size=attempt[FILLER_SIZE],
+                target_set=rule["target_set"][regime],
+                seed=seed,
+            ),
+            defense=name,
+            n_users=rule["n_users"],
+            **form,
+        )
+        for seed in rule["seeds"]
+    ]
+
+
+def search_all(search: dict, jobs: int = -1, store: CellStore | None = None) -> pd.DataFrame:
+    """Every trial in the order of its ``round``; columns regime, defense, attack, options,
+    filler_size, round, target_hit_ratio, fake_neighbor_share (means over seeds)."""
+    rule = search["rule"]
+    opponents = {
+        regime: {UNDEFENDED: {}}
+        | {
+            name: form
+            for name, form in attacked_defenses(regime, rule["victim"], rule["dataset"]).items()
+            if name not in rule["spared"]
+        }
+        for regime in REGIMES
+    }
+    rng = {
+        (regime, name): stream(0, "attack search", regime, name)
+        for regime in REGIMES
+        for name in (*opponents[regime], ALL)
+    }
+    drawn = stream(0, "attack search")
+    attempts = [draw(search, drawn) for _ in range(rule["draws"])]
+    trials = _tried(
+        search, opponents, dict.fromkeys(rng, attempts), range(len(attempts)), jobs, store
+    )
+    for step in tqdm(range(rule["mutations"]), desc="mutations"):
+        best = {key: _best(here) for key, here in trials.groupby(["regime", "defense"], sort=False)}
+        changed = {key: [mutate(search, best[key], rng[key])] for key in rng}
+        found = _tried(search, opponents, changed, [rule["draws"] + step], jobs, store)
+        trials = pd.concat([trials, found], ignore_index=True)
+    return trials
+
+
+def _tried(search, opponents, attempts, rounds, jobs, store) -> pd.DataFrame:
+    """A row a regime, defence and attempt; of :data:`ALL`, means over the defences."""
+    asked, cells = [], []
+    for (regime, name), some in attempts.items():
+        defended = {each: form for each, form in opponents[regime].items() if form}
+        faced = defended if name == ALL else {name: opponents[regime][name]}
+        for at, attempt in zip(rounds, some, strict=True):
+            for each, form in faced.items():
+                for cell in cells_of(search, regime, attempt, each, form):
+                    asked.append({"regime": regime, "defense": name, **attempt, "round": at})
+                    cells.append(cell)
+    once = {repr(cell): cell for cell in cells}
+    rows = run_cells(list(once.values()), store=store, jobs=jobs)
+    place = {key: at for at, key in enumerate(once)}
+    measured = rows[["target_hit_ratio", "fake_neighbor_share"]].iloc[
+        [place[repr(cell)] for cell in cells]
+    ]
+    found = pd.DataFrame(asked).join(measured.reset_index(drop=True))
+    means = found.groupby(["regime", "defense", "round"], sort=False)
+    table = means[["target_hit_ratio", "fake_neighbor_share"]].mean()
+    first = means[["attack", "options", FILLER_SIZE]].first()
+    # ``first`` skips what is None: of the filler size that is the budget's own.
+    return first.join(table).reset_index()
+
+
+def _best(trials: pd.DataFrame) -> Attempt:
+    value = trials["target_hit_ratio"] + _PLACED * trials["fake_neighbor_share"].fillna(0)
+    row = trials.loc[value.idxmax()]
+    size = row[FILLER_SIZE]
+    return {
+        "attack": row["attack"],
+        "options": row["options"],
+        FILLER_SIZE: None if pd.isna(size) else int(size),
+    }
+
+
+def chosen(trials: pd.DataFrame) -> dict:
+    """Regime → defence → what its attacker takes."""
+    found: dict = {}
+    for (regime, name), here in trials.groupby(["regime", "defense"], sort=False):
+        found.setdefault(regime, {})[name] = _best(here)
+    return found
+
+
+def check(search: dict) -> None:
+    """Refuse options that an attack does not have, before anything is tried.
+
+    Raises:
+        ValueError: naming the attack and the option.
+    """
+    for name, space in search["attacks"].items():
+        for option, values in (space or {}).items():
+            for value in values:
+                ATTACKS[name].config({option: value})
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+def main(jobs):
+    paths.require_clone()
+    search = read_yaml(SEARCH_FILE)
+    check(search)
+    trials = search_all(search, jobs, CellStore())
+    flow = {"default_flow_style": True, "width": 1e9}
+    log = trials.assign(options=[yaml.safe_dump(o, **flow).strip() for o in trials["options"]])
+    log[FILLER_SIZE] = log[FILLER_SIZE].astype("Int64")
+    path = paths.RESULTS / "search" / "attackers.csv"
+    paths.write_atomically(path, log.to_csv(index=False, float_format="%.5g"))
+    header = "# Written by rvdlib.lab.tuning.attack_search: see params/attack_search.yml.\n"
+    paths.write_atomically(ATTACKERS_FILE, header + yaml.safe_dump(chosen(trials), sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Cells under a quorum are held to its certificates, and a broken rule is noticed."""
+
+import numpy as np
+import pytest
+
+from rvdlib.defenses import Quorum
+from rvdlib.lab.experiment import certified
+from rvdlib.lab.experiment.cells import Scenario, carry_out
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    return carry_out(
+        Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="low_clone", seed=0)
+    )
+
+
+@pytest.mark.parametrize("include_user", [False, True])
+def test_a_quorum_keeps_its_certificates_under_an_attack(attacked, include_user):
+    n_real = attacked.split.train.shape[0]
+    quorum = Quorum(attacked.victim, k=10, quorum=2, include_user=include_user)
+    assert certified.violations(quorum, attacked.targets, n_real) == 0
+
+
+def test_a_quorum_that_asks_for_less_than_it_says_is_noticed(attacked):
+    n_real = attacked.split.train.shape[0]
+
+    class Broken(Quorum):
+        def eligible(self, users):
+            return self.votes(users) >= self.config.quorum - 1
+
+    broken = Broken(attacked.victim, k=10, quorum=2)
+    assert certified.violations(broken, attacked.targets, n_real) > 0
+
+
+def test_what_promises_nothing_has_no_number(attacked):
+    n_real = attacked.split.train.shape[0]
+    for recommender in (attacked.victim, Quorum(attacked.victim, k=10, quorum=2, fill="votes")):
+        assert np.isnan(certified.violations(recommender, attacked.targets, n_real))

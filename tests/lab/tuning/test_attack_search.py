@@ -1,0 +1,155 @@
+"""How attackers who know a defence choose: what is tried, on what, and what is kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvdlib import paths
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.experiment.hyperparameters import ATTACKERS_FILE
+from rvdlib.lab.experiment.splits import TABLE_SEEDS
+from rvdlib.lab.tuning import attack_search as module
+from rvdlib.lab.tuning.attack_search import (
+    ALL,
+    FILLER_SIZE,
+    SEARCH_FILE,
+    cells_of,
+    check,
+    chosen,
+    draw,
+    mutate,
+)
+from rvdlib.strict_yaml import read_yaml
+
+SEARCH = read_yaml(SEARCH_FILE)
+SMALL = {
+    "rule": SEARCH["rule"] | {"draws": 3, "mutations": 4, "seeds": [1, 2], "spared": []},
+    FILLER_SIZE: [None, 5],
+    "attacks": {"clone": None, "low_clone": {"lowered": [0.1, 0.5, 0.9]}},
+}
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seed=seeds)
+def test_what_is_drawn_is_an_attack_with_options_of_its_space(seed):
+    attempt = draw(SEARCH, np.random.default_rng(seed))
+    space = SEARCH["attacks"][attempt["attack"]] or {}
+    assert attempt["options"].keys() == space.keys()
+    assert all(attempt["options"][name] in values for name, values in space.items())
+    assert attempt[FILLER_SIZE] in SEARCH[FILLER_SIZE]
+    ATTACKS[attempt["attack"]].config(attempt["options"])
+
+
+@given(seed=seeds)
+def test_a_mutation_changes_one_thing_or_draws_anew(seed):
+    rng = np.random.default_rng(seed)
+    best = draw(SEARCH, rng)
+    never = SEARCH | {"rule": SEARCH["rule"] | {"another": 0.0}}
+    changed = mutate(never, best, rng)
+    if best["attack"] != "clone":
+        assert changed["attack"] == best["attack"]
+        dials = {**best["options"], FILLER_SIZE: best[FILLER_SIZE]}
+        after = {**changed["options"], FILLER_SIZE: changed[FILLER_SIZE]}
+        assert sum(dials[name] != after[name] for name in dials) == 1
+    always = SEARCH | {"rule": SEARCH["rule"] | {"another": 1.0}}
+    twin = np.random.default_rng(seed + 1)
+    twin.random()  # whether to draw
+    # The dial is not drawn: nothing but the draw itself follows.
+    assert mutate(always, best, np.random.default_rng(seed + 1)) == draw(SEARCH, twin)
+
+
+def test_who_faces_a_quorum_is_told_it_and_an_attempt_overrules_it():
+    form = {"method": "quorum", "choices": {"k": 20, "quorum": 4, "distance": "cosine"}}
+    attempt = {"attack": "vicinity", "options": {"k": 12}, FILLER_SIZE: 10}
+    for cell, seed in zip(
+        cells_of(SEARCH, "ranking", attempt, "quorum", form), SEARCH["rule"]["seeds"], strict=True
+    ):
+        scenario = cell.scenario
+        assert (scenario.seed, scenario.filler_size) == (seed, 10)
+        assert scenario.attack_options["copies"] == 4
+        assert scenario.attack_options["distance"] == "cosine"
+        assert scenario.attack_options["k"] == 12
+        assert scenario.attack_options["unobserved_weight"] > 0  # of the regime
+        assert cell.choices == form["choices"]
+
+
+def searched(monkeypatch, reached, forms):
+    """All trials where what an attack reaches on a defence is known."""
+
+    def rows(cells, store=None, jobs=-1):
+        found = [
+            {"target_hit_ratio": reached(cell), "fake_neighbor_share": np.nan} for cell in cells
+        ]
+        return pd.DataFrame(found)
+
+    monkeypatch.setattr(module, "run_cells", rows)
+    monkeypatch.setattr(module, "attacked_defenses", lambda *of: forms)
+    return module.search_all(SMALL, jobs=1)
+
+
+def test_the_search_keeps_the_best_and_its_mean_is_over_seeds(monkeypatch):
+    def reached(cell):
+        lowered = cell.scenario.attack_options.get("lowered", 0.0)
+        return lowered + (0.02 if cell.scenario.seed == 1 else 0.0)
+
+    trials = searched(monkeypatch, reached, {"popularity": {"method": "popularity"}})
+    names = {UNDEFENDED, "popularity", ALL}
+    assert set(trials["defense"]) == names
+    for _, here in trials.groupby(["regime", "defense"]):
+        assert here["round"].tolist() == list(range(7))
+    found = chosen(trials)
+    best = trials.groupby(["regime", "defense"])["target_hit_ratio"].max()
+    for regime, of in found.items():
+        for name, attempt in of.items():
+            value = attempt["options"].get("lowered", 0.0) + 0.01
+            assert best[regime, name] == pytest.approx(value)
+
+
+def test_the_attack_on_all_is_judged_by_the_mean_over_the_defended(monkeypatch):
+    value = {"none": 1.0, "popularity": 0.2, "rvd": 0.6}
+    forms = {name: {"method": name} for name in ("popularity", "rvd")}
+    trials = searched(monkeypatch, lambda cell: value[cell.defense], forms)
+    here = trials[trials["defense"] == ALL]
+    assert here["target_hit_ratio"].tolist() == pytest.approx([0.4] * len(here))
+
+
+def test_the_draws_are_the_same_against_every_defence(monkeypatch):
+    trials = searched(monkeypatch, lambda cell: 0.5, {"popularity": {"method": "popularity"}})
+    drawn = trials[trials["round"] < 3]
+    for _, here in drawn.groupby("round"):
+        assert here[["attack", "options"]].astype(str).drop_duplicates().shape[0] == 1
+
+
+def test_the_committed_space_holds_options_of_the_attacks():
+    check(SEARCH)
+    with pytest.raises(ValueError, match="attack 'clone' has no option 'lowered'"):
+        check({"attacks": {"clone": {"lowered": [0.5]}}})
+
+
+def test_the_seeds_of_the_search_stand_in_no_table_and_in_no_other_search():
+    other = [read_yaml(paths.PARAMS / f"{name}_search.yml") for name in ("defense", "hardened")]
+    used = {seed for search in other for seed in search["rule"]["seeds"]} | set(TABLE_SEEDS)
+    assert used.isdisjoint(SEARCH["rule"]["seeds"])
+
+
+def committed():
+    log = pd.read_csv(paths.RESULTS / "search" / "attackers.csv")
+    return log.assign(options=log["options"].map(yaml.safe_load))
+
+
+def test_the_committed_attackers_are_the_best_of_the_committed_trials():
+    assert chosen(committed()) == read_yaml(ATTACKERS_FILE)
+
+
+def test_the_committed_trials_are_as_many_as_the_rule_says_and_of_its_space():
+    log, rule = committed(), SEARCH["rule"]
+    for key, here in log.groupby(["regime", "defense"]):
+        assert here["round"].tolist() == list(range(rule["draws"] + rule["mutations"])), key
+    for attempt in log.itertuples():
+        space = SEARCH["attacks"][attempt.attack] or {}
+        assert attempt.options.keys() == space.keys()
+        assert all(attempt.options[name] in values for name, values in space.items())

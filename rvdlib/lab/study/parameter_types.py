@@ -53,7 +53,6 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Sample = Annotated[int | None, Field(ge=1)]
 Size = Annotated[list[Count], Field(min_length=2, max_length=2)]  # users, items
-Changes = Annotated[dict[str, dict], Field()]  # there may be none
 
 # What a reading compares with must be there.
 AttacksAndNone = Annotated[Some[Attack], AfterValidator(partial(_with, ["none"]))]

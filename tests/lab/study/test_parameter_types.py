@@ -55,7 +55,6 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.Share, [0.03, 1], [0, 1.1, float("nan")]),
         (types.Sample, [None, 1], [0, "all"]),
         (types.Size, [[5, 5]], [[], [5], [5, 0], [1, 2, 3]]),
-        (types.Changes, [{}, {"a": {}}], [{"a": 1}, []]),
         (types.AttacksAndNone, [["none", "pga"]], [[], ["pga"], ["none", "none"], ["none", "x"]]),
         (
             types.AttacksWithControls,

@@ -15,7 +15,6 @@ from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
 from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
 from rvdlib.lab.runner.plan import PROFILES, load_profile
 from rvdlib.lab.runner.report import TIMINGS
-from rvdlib.lab.study import parameter_types
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]

@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from rvdlib.arguments import check_one_of
 from rvdlib.attacks.aush import aush
 from rvdlib.attacks.base import Attack
+from rvdlib.attacks.center import center
+from rvdlib.attacks.centroid import centroid
 from rvdlib.attacks.clone import clone, low_clone
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.frozen import FrozenPoison
@@ -18,8 +20,11 @@ from rvdlib.attacks.heuristic import average, bandwagon, random, segment
 from rvdlib.attacks.history import History
 from rvdlib.attacks.mixinf import mixinf
 from rvdlib.attacks.pga import pga
+from rvdlib.attacks.popular_in_cluster import popular_in_cluster
+from rvdlib.attacks.power_user import power_user
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.attacks.revadv import revadv
+from rvdlib.attacks.shrunk_clone import shrunk_clone
 from rvdlib.attacks.tna import s_tna, u_tna
 from rvdlib.attacks.vicinity import vicinity
 from rvdlib.data import Split
@@ -31,9 +36,9 @@ from rvdlib.threat_model import ThreatModel
 ATTACKS: dict[str, Attack] = {
     each.name: each
     for each in (
-        *(random, average, bandwagon, segment, clone, low_clone),
+        *(random, average, bandwagon, segment, clone, low_clone, power_user),
         *(aush, mixinf, pga, u_tna, s_tna, revadv),
-        vicinity,
+        *(vicinity, center, shrunk_clone, centroid, popular_in_cluster),
         from_file,
     )
 }

@@ -7,9 +7,15 @@ nearest there, and clones m of them:
 - ``hubs``: those who stand in most lists;
 - ``cover``: one after the other, whoever stands in most lists that hold no fake so far, their own
   among them; when all hold one, from the start again;
+- ``allotted``: dealt out by user, as Wang et al. 2024 do ("Uplift modeling for target user attacks on
+  recommender systems", arXiv 2403.02692): as many beside a user as are missing there to a quorum,
+  the cheapest gains first (:func:`rvdlib.attacks.sources.allotted`);
 - or, beside chosen ``target_users``, those users and then their neighbours.
 
-Sources are looked for among users with F ratings at least, if there are any. A clone keeps F ratings of
+Against a defence that asks for a quorum of q raters among neighbours, a fake alone says nothing: of
+each source there are ``copies`` clones, and to ``allotted`` these are the quorum.
+
+Sources are looked for among users with F + copies − 1 ratings at least, if there are any. A clone keeps F ratings of
 its source, ``random`` ones or the ``nearest``: those that, together with the targets at the top
 rating, place it nearest to the source in the surrogate, taken greedily. Where the source has fewer,
 random items fill up, at their visible mean. A source that must serve again gives random ones.
@@ -17,7 +23,10 @@ random items fill up, at their visible mean. A source that must serve again give
 Ratings are ``lowered``. A user's bias takes up what they have in common, so that the clone stays
 where it is, and the less it expects of everything, the more do its top ratings say for the targets.
 The low clone attack (:mod:`rvdlib.attacks.clone`) lowers as well, and knows of no neighbourhood: what
-it does less is owed to where clones stand.
+it does less is owed to where clones stand. The forebear of *hubs* is the power user attack of Wilson
+and Seminario 2013 (:mod:`rvdlib.attacks.power_user`), which copies those who stand in most
+neighbourhoods of rating similarity and knows of no defence; of ``target_users``, UNAttack (Chen et al., arXiv 1912.04109), which is
+made against recommenders that are neighbourhoods.
 """
 
 from collections.abc import Sequence
@@ -30,9 +39,10 @@ from pydantic import Field, SkipValidation
 from rvdlib.arguments import as_indices
 from rvdlib.attacks.base import attack
 from rvdlib.attacks.profiles import assemble, filler_candidates, item_moments
+from rvdlib.attacks.sources import allotted, beside, cover, hubs, long_enough
 from rvdlib.attacks.surrogate import USER, Surrogate, SurrogateConfig
 from rvdlib.data import round_to_levels
-from rvdlib.neighbors import NeighborSearch, k_occurrence
+from rvdlib.neighbors import NeighborSearch
 from rvdlib.threat_model import ThreatModel
 
 
@@ -46,7 +56,13 @@ class VicinityAttackConfig(SurrogateConfig):
     hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
         "none", description="of the neighbours, as the attacker believes"
     )
-    sources: Literal["hubs", "cover"] = Field("cover", description="whom to clone")
+    sources: Literal["hubs", "cover", "allotted"] = Field("cover", description="whom to clone")
+    copies: int = Field(
+        1,
+        ge=1,
+        description="clones of each source; as many as the quorum that the attacker believes the "
+        "defence to ask for",
+    )
     target_users: SkipValidation[Sequence[int] | None] = Field(
         None,
         description="rows of the visible users to stand beside, in place of sources (a list of whole "
@@ -83,13 +99,25 @@ def vicinity(
     surrogate = config.train(threat, rng, config.sweeps)
     neighbors = neighbors_in(surrogate, config.k, config.distance, config.hubness_reduction)
     if target_users is not None:
-        order = beside(neighbors, target_users)
+        order = np.repeat(beside(neighbors, target_users), config.copies)
     else:
-        order = RANKED_SOURCES[config.sources](neighbors, _long_enough(threat), threat.n_fakes)
-    chosen = np.resize(order, threat.n_fakes)
+        order = _sources(threat, neighbors, config.sources, config.copies)
     drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
-    items, stars = clone_sources(threat, rng, chosen, surrogate, config.fillers, drop)
+    near = surrogate if config.fillers == "nearest" else None
+    items, stars = clone_sources(threat, rng, np.resize(order, threat.n_fakes), drop, near)
     return assemble(threat, items, stars)
+
+
+def _sources(threat: ThreatModel, neighbors: np.ndarray, how: str, copies: int) -> np.ndarray:
+    """Rows of visible users: the sources of the fakes, in order; if they are fewer, to be repeated."""
+    # Of a source with as many ratings as fillers, all clones would be the same.
+    users = long_enough(threat, threat.filler_size + copies - 1)
+    if how == "allotted":
+        rated = threat.visible[:, threat.targets].toarray() > 0
+        return allotted(neighbors, users, threat.n_fakes, rated, copies)
+    # All clones of a source enter the same lists: one that holds one holds all.
+    ranked = {"hubs": hubs, "cover": cover}[how](neighbors, users, -(-threat.n_fakes // copies))
+    return np.repeat(ranked, copies)
 
 
 def neighbors_in(
@@ -109,57 +137,17 @@ def neighbors_in(
     return search(np.arange(surrogate.n_visible))
 
 
-def _long_enough(threat: ThreatModel) -> np.ndarray:
-    """Visible users with F ratings at least, the targets not counted; all if there is none."""
-    rated = threat.visible.getnnz(axis=1) - threat.visible[:, threat.targets].getnnz(axis=1)
-    long_enough = rated >= threat.filler_size
-    return np.flatnonzero(long_enough | ~long_enough.any())
-
-
-def hubs(neighbors: np.ndarray, users: np.ndarray, n: int) -> np.ndarray:
-    """The n of ``users`` who stand in most lists ``neighbors`` (everybody, k); fewer if there are."""
-    counts = k_occurrence(neighbors, len(neighbors))
-    return users[np.argsort(-counts[users], kind="stable")][:n]
-
-
-def cover(neighbors: np.ndarray, users: np.ndarray, n: int) -> np.ndarray:
-    """The n of ``users`` whose clones enter most lists, one after the other; fewer if there are.
-
-    A clone enters the lists that hold its source, and its source's own. Lists that hold a clone do
-    not count, until all do.
-    """
-    n_users = len(neighbors)
-    lists = np.column_stack([np.arange(n_users), neighbors])
-    free, without = np.isin(np.arange(n_users), users), np.ones(n_users, dtype=bool)
-    chosen = np.empty(min(n, len(users)), dtype=np.intp)
-    for fake in range(len(chosen)):
-        if not without.any():
-            without[:] = True
-        entered = k_occurrence(lists[without], n_users)
-        chosen[fake] = np.argmax(np.where(free, entered, -1))
-        free[chosen[fake]] = False
-        without &= (lists != chosen[fake]).all(axis=1)
-    return chosen
-
-
-def beside(neighbors: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """``users``, then the nearest of each, the second nearest of each, ...; nobody twice."""
-    ranked = np.column_stack([users, neighbors[users]]).T.ravel()
-    return ranked[np.sort(np.unique(ranked, return_index=True)[1])]
-
-
-RANKED_SOURCES = {"hubs": hubs, "cover": cover}
-
-
 def clone_sources(
     threat: ThreatModel,
     rng: np.random.Generator,
     sources: np.ndarray,
-    surrogate: Surrogate,
-    fillers: str,
     drop: float,
+    near: Surrogate | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fillers (m, F) of clones of ``sources`` and their stars, ``drop`` below the sources' own."""
+    """Fillers (m, F) of clones of ``sources`` and their stars, ``drop`` below the sources' own.
+
+    Those that keep a clone nearest to its source in ``near``, or random ones.
+    """
     size, candidates = threat.filler_size, filler_candidates(threat)
     means, _ = item_moments(threat)
     rows = threat.visible[sources].toarray()
@@ -171,8 +159,8 @@ def clone_sources(
         rated = shuffled[: max(size, np.count_nonzero(row[candidates]))]
         values = round_to_levels(np.where(row > 0, row, means) - drop, threat.levels)
         # The nearest fillers of one source would be the same again.
-        if fillers == "nearest" and source not in seen and len(rated) > size:
-            rated = rated[nearest(threat, surrogate, source, rated, values[rated])]
+        if near is not None and source not in seen and len(rated) > size:
+            rated = rated[nearest(threat, near, source, rated, values[rated])]
         seen.add(source)
         items[fake] = rated[:size]
         stars[fake] = values[items[fake]]

@@ -25,6 +25,7 @@ QUICK = {
     "s_tna": {"steps": 1, "embedding_size": 2},
     "revadv": {"steps": 2, "embedding_size": 2},
     "vicinity": {"embedding_size": 2},
+    "centroid": {"embedding_size": 2},
 }
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]
 

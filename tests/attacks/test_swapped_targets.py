@@ -16,11 +16,11 @@ from rvdlib.attacks.revadv import Objective as MissedLists
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment import poison
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
+from rvdlib.lab.study.attack_effects import KNOWING, OPTIMISING
 from rvdlib.models import MF
 from rvdlib.seeding import stream
 
 AIM = {"seed": 0, "attack_size": 0.03, "target_set": "random"}
-AIMED = [name for name, attack in ATTACKS.items() if attack.optimises or attack.knows_defense]
 QUICK = {"aush": {"epochs": 5}}
 
 
@@ -59,7 +59,7 @@ def target_hit_ratio(ml100k):
     return measure
 
 
-@pytest.mark.parametrize("name", AIMED)
+@pytest.mark.parametrize("name", [*OPTIMISING, *KNOWING])
 def test_the_targets_rise_as_much_by_fillers_crafted_for_others(name, crafted, target_hit_ratio):
     clean, own, swapped, low = (
         target_hit_ratio(fakes)

@@ -1,5 +1,7 @@
 """VicinityAttack: hubs are hubs, cover covers, clones stay near their sources."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -7,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvdlib.attacks import craft
+from rvdlib.attacks.sources import allotted, beside, cover, hubs
 from rvdlib.attacks.surrogate import Surrogate
-from rvdlib.attacks.vicinity import beside, cover, hubs, nearest, neighbors_in
+from rvdlib.attacks.vicinity import nearest, neighbors_in
 from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model
@@ -95,6 +98,43 @@ def test_cover_takes_each_time_the_clone_that_enters_most_lists_without_a_fake(c
         expected.append(max(free, key=lambda user: len(holders[user] - entered)))
         entered = entered | holders[expected[-1]]
     assert cover(lists, users, n).tolist() == expected[:n]
+
+
+@st.composite
+def contests(draw):
+    """Choices, the raters of one or two targets, and a quorum."""
+    lists, users, n = draw(choices())
+    targets = draw(st.integers(1, 2))
+    rated = np.random.default_rng(draw(st.integers(0, 2**32))).random((len(lists), targets)) < 0.3
+    return lists, users, n, rated, draw(st.integers(1, 4))
+
+
+@given(contests())
+def test_allotted_fakes_win_each_time_the_most_pairs_for_each(contest):
+    lists, users, n, rated, quorum = contest
+    holders = {user: {user} | {u for u, row in enumerate(lists) if user in row} for user in users}
+    pairs = {
+        (u, t): quorum - rated[lists[u], t].sum()
+        for u, t in np.argwhere(~rated)
+        if any(u in held for held in holders.values())
+    }
+    expected = []
+    while len(expected) < n and pairs:
+        if max(pairs.values()) <= 0:
+            pairs = dict.fromkeys(pairs, 1)
+        best, most = None, 0
+        for size in range(1, n - len(expected) + 1):
+            for user in users:
+                won = sum(u in holders[user] and 0 < need <= size for (u, _), need in pairs.items())
+                if won / size > most:
+                    best, most = (user, size), won / size
+        if best is None:
+            break
+        expected += [best[0]] * best[1]
+        for u, t in pairs:
+            pairs[u, t] -= best[1] * (u in holders[best[0]])
+    expected += hubs(lists, users, n - len(expected)).tolist()
+    assert allotted(lists, users, n, rated, quorum).tolist() == expected
 
 
 def test_target_users_come_first_then_their_nearest_in_turn_each_once():
@@ -188,6 +228,75 @@ def test_clones_of_one_source_differ(threat):
     assert len(np.unique(profiles.toarray(), axis=0)) == N_FAKES
 
 
+@pytest.mark.parametrize("sources", ["hubs", "cover", "target_users"])
+def test_each_source_has_its_copies_none_like_another(threat, sources):
+    """Five each of the first three."""
+    visible = threat.visible.toarray()
+    others = np.delete(np.arange(threat.n_items), TARGETS)
+    enough = np.flatnonzero((visible[:, others] > 0).sum(axis=1) >= N_FILLERS + 4)
+    neighbors = neighbors_in(train_like_the_attack(threat), 5)
+    ranked = {"hubs": hubs, "cover": cover}.get(sources, lambda *_: enough[:3])
+    order = ranked(neighbors, enough, 3)
+    chosen = {"sources": sources} if ranked in (hubs, cover) else {"target_users": order.tolist()}
+    options = {"lowered": 0.0, "k": 5, "fillers": "random", "copies": 5, **chosen}
+    profiles = craft("vicinity", threat, stream(0), **options).toarray()
+    assert len(np.unique(profiles, axis=0)) == N_FAKES
+    for source, profile in zip(np.repeat(order, 5), profiles, strict=True):
+        items = np.setdiff1d(np.flatnonzero(profile), TARGETS)
+        assert np.array_equal(visible[source, items], profile[items])
+
+
+def test_with_copies_a_source_has_ratings_to_choose_from():
+    """Users 0 and 1 rated as many items as there are fillers: their clones would all be the same."""
+    visible = np.zeros((3, 8), dtype=np.float32)
+    visible[:2, 1:4], visible[2, 1:6] = 3, 4
+    levels = np.arange(1, 6, dtype=np.float32)
+    threat = ThreatModel(sp.csr_matrix(visible), np.array([0]), 3, 3, levels)
+    for sources in ("hubs", "cover", "allotted"):
+        options = {"sources": sources, "k": 2, "lowered": 0.0, "copies": 3}
+        profiles = craft("vicinity", threat, stream(0), **options).toarray()
+        assert (profiles[:, 1:] == 4).sum(axis=1).tolist() == [3, 3, 3]
+
+
+def test_a_quorum_is_reached_where_a_fake_at_every_source_would_reach_it_nowhere(threat):
+    """Lists that hold three fakes or more, counted in the surrogate that the attack trains."""
+    three, one = (
+        craft("vicinity", threat, stream(0), k=10, copies=copies).toarray() for copies in (3, 1)
+    )
+
+    def reached(profiles):
+        surrogate = train_like_the_attack(threat).refit(sp.csr_matrix(profiles), 5)
+        return ((neighbors_in(surrogate, 10) >= N_VISIBLE).sum(axis=1) >= 3).sum()
+
+    assert reached(three) > reached(one)
+
+
+# Of the attack before it had copies.
+BEFORE = [
+    ({}, "50f81affa5b82da7"),
+    ({"sources": "hubs"}, "63e1e75419d3b22c"),
+    ({"target_users": [7, 30], "k": 1}, "46b4da311ef8e457"),
+    (
+        {
+            "distance": "profile_overlap",
+            "hubness_reduction": "local_scaling",
+            "fillers": "random",
+        },
+        "6218265dc69348d5",
+    ),
+    (
+        {"unobserved_weight": 0.15, "reg": 0.014, "sources": "hubs", "lowered": 1.0},
+        "05b04042503cccd4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "digest"), BEFORE)
+def test_with_one_copy_the_fakes_are_what_they_were(threat, options, digest):
+    profiles = craft("vicinity", threat, stream(0), copies=1, **options).toarray()
+    assert hashlib.sha256(profiles.astype("<f4").tobytes()).hexdigest()[:16] == digest
+
+
 @pytest.mark.parametrize(("lowered", "stars"), [(0.0, [5, 4, 3, 1]), (0.5, [5, 2, 1, 1])])
 def test_short_sources_are_filled_up_at_the_visible_mean_lowered_as_well(lowered, stars):
     visible = sp.csr_matrix(np.array([[5, 0, 0, 0], [2, 4, 0, 1]], dtype=np.float32))
@@ -215,7 +324,7 @@ QUICK = {"embedding_size": 4, "k": 5}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sources": "target_users"}, "sources must be one of hubs, cover, got"),
+        ({"sources": "target_users"}, "sources must be one of hubs, cover, allotted, got"),
         ({"fillers": "all"}, "fillers must be one of nearest, random"),
         ({"distance": "manhattan"}, "distance must be one of"),
         ({"target_users": []}, "target_users must be one visible user or more, got none"),
@@ -254,6 +363,7 @@ def test_every_kind_of_neighbour_is_another_choice_of_sources(threat):
         ("k", 6),
         ("sources", "hubs"),
         ("target_users", [7, 30]),
+        ("copies", 3),
         ("fillers", "random"),
         ("lowered", 0.25),
         ("embedding_size", 5),

@@ -31,7 +31,7 @@ def test_kinds_and_bounds_are_shown():
     assert rows["k=30"].endswith(" [whole number, at least 1]")
     assert rows["reg=0.04"].endswith(" [number, above 0]")
     assert rows["lowered=0.5"].endswith(" [number, at least 0, at most 1]")
-    assert rows["sources=cover"].endswith(" [one of hubs, cover]")
+    assert rows["sources=cover"].endswith(" [one of hubs, cover, allotted]")
     draw = dict(option_rows(ATTACKS["from_file"].Config.model_fields))["draw=false"]
     assert draw.endswith(" [true or false]")
 

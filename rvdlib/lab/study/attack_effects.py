@@ -10,15 +10,19 @@ from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.story import plane
 
-OPTIMISING = [name for name in craftable()[1:] if ATTACKS[name].optimises]
-KNOWING = [name for name in craftable()[1:] if ATTACKS[name].knows_defense]
-HEURISTIC = [name for name in craftable()[1:] if name not in (*OPTIMISING, *KNOWING)]
+# Made against neighbours, or the forebear of these: measured where somebody is served by neighbours.
+# Here, where nobody is, `vicinity` stands for all of them.
+AGAINST_NEIGHBORS = ("center", "shrunk_clone", "centroid", "popular_in_cluster", "power_user")
+ATTACKED = [name for name in craftable()[1:] if name not in AGAINST_NEIGHBORS]
+OPTIMISING = [name for name in ATTACKED if ATTACKS[name].optimises]
+KNOWING = [name for name in ATTACKED if ATTACKS[name].knows_defense]
+HEURISTIC = [name for name in ATTACKED if name not in (*OPTIMISING, *KNOWING)]
 SETTING = ["regime", "target_set"]
 
 
 def recipes() -> str:
     """What each attack does, as it says itself: a heading and a table in Markdown."""
-    rows = [f"| {ATTACKS[name].label} | {ATTACKS[name].summary} |" for name in craftable()[1:]]
+    rows = [f"| {ATTACKS[name].label} | {ATTACKS[name].summary} |" for name in ATTACKED]
     return "\n".join(["## Recipes", "", "| attack | its recipe |", "|---|---|", *rows])
 
 
@@ -30,9 +34,10 @@ def scenarios(
     attack_size: float,
     seeds: Sequence[int],
 ) -> list[Scenario]:
-    """Every attack, and none, on every victim in every setting."""
+    """Every attack of :data:`ATTACKED`, and none, on every victim in every setting."""
+    attacks = ["none", *ATTACKED]
     return effects.scenarios(
-        dataset, victims, regimes, craftable(), target_sets, seeds, attack_size=attack_size
+        dataset, victims, regimes, attacks, target_sets, seeds, attack_size=attack_size
     )
 
 

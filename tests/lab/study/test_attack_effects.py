@@ -5,9 +5,13 @@ import pytest
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.study import attack_effects
-from rvdlib.lab.study.attack_effects import HEURISTIC, KNOWING, OPTIMISING
-
-ATTACKED = [*HEURISTIC, *OPTIMISING, *KNOWING]
+from rvdlib.lab.study.attack_effects import (
+    AGAINST_NEIGHBORS,
+    ATTACKED,
+    HEURISTIC,
+    KNOWING,
+    OPTIMISING,
+)
 
 
 def rows(thr, *, near_real=0.02, near_fakes=0.05, seeds=(0, 1, 2), victims=("MF",)):
@@ -30,12 +34,14 @@ def rows(thr, *, near_real=0.02, near_fakes=0.05, seeds=(0, 1, 2), victims=("MF"
     )
 
 
-def test_every_attack_but_a_file_s_is_on_every_victim_in_every_setting_once():
+def test_every_attack_is_on_every_victim_in_every_setting_once_but_those_told_of_elsewhere():
     scenarios = attack_effects.scenarios(
         "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["random"], 0.03, [0, 1]
     )
     assert len(ATTACKED) == len(set(ATTACKED))
-    assert set(ATTACKED) == set(ATTACKS) - {"from_file"}
+    assert set(ATTACKED) == set(ATTACKS) - {"from_file", *AGAINST_NEIGHBORS}
+    assert set(AGAINST_NEIGHBORS) < set(ATTACKS)
+    assert sorted(ATTACKED) == sorted([*HEURISTIC, *OPTIMISING, *KNOWING])
     assert {*HEURISTIC} >= {"random", "clone", "low_clone"}
     assert KNOWING == ["vicinity"]
     assert len({repr(scenario) for scenario in scenarios}) == len(scenarios)

@@ -14,6 +14,7 @@ from rvdlib.attacks.base import Attack
 from rvdlib.attacks.center import center
 from rvdlib.attacks.centroid import centroid
 from rvdlib.attacks.clone import clone, low_clone
+from rvdlib.attacks.dp import dp
 from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
@@ -37,7 +38,7 @@ ATTACKS: dict[str, Attack] = {
     each.name: each
     for each in (
         *(random, average, bandwagon, segment, clone, low_clone, power_user),
-        *(aush, mixinf, pga, u_tna, s_tna, revadv),
+        *(aush, mixinf, pga, u_tna, s_tna, revadv, dp),
         *(vicinity, center, shrunk_clone, centroid, popular_in_cluster),
         from_file,
     )

@@ -15,18 +15,19 @@ nearest there, and clones m of them:
 Against a defence that asks for a quorum of q raters among neighbours, a fake alone says nothing: of
 each source there are ``copies`` clones, and to ``allotted`` these are the quorum.
 
-Sources are looked for among users with F + copies − 1 ratings at least, if there are any. A clone keeps F ratings of
-its source, ``random`` ones or the ``nearest``: those that, together with the targets at the top
-rating, place it nearest to the source in the surrogate, taken greedily. Where the source has fewer,
-random items fill up, at their visible mean. A source that must serve again gives random ones.
+Sources are looked for among users with F + copies − 1 ratings at least, if there are any. A clone
+keeps F ratings of its source, ``random`` ones or the ``nearest``: those that, together with the
+targets at the top rating, place it nearest to the source in the surrogate, taken greedily. Where the
+source has fewer, random items fill up, at their visible mean. A source that must serve again gives
+random ones.
 
 Ratings are ``lowered``. A user's bias takes up what they have in common, so that the clone stays
 where it is, and the less it expects of everything, the more do its top ratings say for the targets.
 The low clone attack (:mod:`rvdlib.attacks.clone`) lowers as well, and knows of no neighbourhood: what
 it does less is owed to where clones stand. The forebear of *hubs* is the power user attack of Wilson
 and Seminario 2013 (:mod:`rvdlib.attacks.power_user`), which copies those who stand in most
-neighbourhoods of rating similarity and knows of no defence; of ``target_users``, UNAttack (Chen et al., arXiv 1912.04109), which is
-made against recommenders that are neighbourhoods.
+neighbourhoods of rating similarity and knows of no defence; of ``target_users``, UNAttack (Chen et al.,
+arXiv 1912.04109), which is made against recommenders that are neighbourhoods.
 """
 
 from collections.abc import Sequence

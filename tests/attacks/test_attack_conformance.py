@@ -24,6 +24,7 @@ QUICK = {
     "u_tna": {"steps": 1, "embedding_size": 2},
     "s_tna": {"steps": 1, "embedding_size": 2},
     "revadv": {"steps": 2, "embedding_size": 2},
+    "dp": {"embedding_size": 2, "rounds": 1, "sweeps": 1, "fakes_at_once": 20},
     "vicinity": {"embedding_size": 2},
     "centroid": {"embedding_size": 2},
 }

@@ -19,7 +19,7 @@ FIELDS = {
 }
 NUMBERS = [key for key, field in FIELDS.items() if field.annotation in (int, float)]
 EVERY = pytest.mark.parametrize(("name", "option"), NUMBERS)
-SHARES = ("lowered", "shrinkage", "swapped", "unobserved_weight")
+SHARES = ("decay", "lowered", "shrinkage", "swapped", "unobserved_weight")
 NEEDED = {"from_file": {"path": "f.npz"}}
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_drawn_where_an_option_is_refused(name):
 
 def test_attacks_with_a_surrogate_take_its_options_with_the_same_defaults():
     base = SurrogateConfig.model_fields
-    for name in ("mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity", "centroid"):
+    for name in ("mixinf", "pga", "u_tna", "s_tna", "revadv", "vicinity", "centroid", "dp"):
         fields = ATTACKS[name].Config.model_fields
         assert {option: fields[option].default for option in base} == {
             option: field.default for option, field in base.items()

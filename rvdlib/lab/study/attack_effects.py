@@ -10,10 +10,10 @@ from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.story import plane
 
-# Made against neighbours, or the forebear of these: measured where somebody is served by neighbours.
-# Here, where nobody is, `vicinity` stands for all of them.
-AGAINST_NEIGHBORS = ("center", "shrunk_clone", "centroid", "popular_in_cluster", "power_user")
-ATTACKED = [name for name in craftable()[1:] if name not in AGAINST_NEIGHBORS]
+# Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
+# by neighbours (here, where nobody is, `vicinity` stands for them), and DP stands beside them.
+ELSEWHERE = ("center", "shrunk_clone", "centroid", "popular_in_cluster", "power_user", "dp")
+ATTACKED = [name for name in craftable()[1:] if name not in ELSEWHERE]
 OPTIMISING = [name for name in ATTACKED if ATTACKS[name].optimises]
 KNOWING = [name for name in ATTACKED if ATTACKS[name].knows_defense]
 HEURISTIC = [name for name in ATTACKED if name not in (*OPTIMISING, *KNOWING)]

@@ -6,8 +6,8 @@ import pytest
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.study import attack_effects
 from rvdlib.lab.study.attack_effects import (
-    AGAINST_NEIGHBORS,
     ATTACKED,
+    ELSEWHERE,
     HEURISTIC,
     KNOWING,
     OPTIMISING,
@@ -39,8 +39,8 @@ def test_every_attack_is_on_every_victim_in_every_setting_once_but_those_told_of
         "ml-100k", ["MF", "CDAE"], ["rating", "ranking"], ["random"], 0.03, [0, 1]
     )
     assert len(ATTACKED) == len(set(ATTACKED))
-    assert set(ATTACKED) == set(ATTACKS) - {"from_file", *AGAINST_NEIGHBORS}
-    assert set(AGAINST_NEIGHBORS) < set(ATTACKS)
+    assert set(ATTACKED) == set(ATTACKS) - {"from_file", *ELSEWHERE}
+    assert set(ELSEWHERE) < set(ATTACKS)
     assert sorted(ATTACKED) == sorted([*HEURISTIC, *OPTIMISING, *KNOWING])
     assert {*HEURISTIC} >= {"random", "clone", "low_clone"}
     assert KNOWING == ["vicinity"]

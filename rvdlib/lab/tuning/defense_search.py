@@ -7,7 +7,8 @@ The defender has validation items, and can attack himself, with targets and seed
 (a table may report an attack of the same family). Of the validation items, those count that no table
 tests on. Of all choices whose validation accuracy is within the budget, the one with the lowest
 target hit ratio under the worst of the simulated attacks is taken; if none is within, the most
-accurate one. First some are drawn at random, the same for all victims; then whatever lies one step
+accurate one; target hit ratios that are nearly equal count as equal where the rule says so, and then
+accuracy decides. First some are drawn at random, the same for all victims; then whatever lies one step
 from the best so far is tried, until nothing there is better.
 
 There are two searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
@@ -173,14 +174,16 @@ def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
             found = simulation.measure(n_users, method=form["method"], choices=choices)
             tried.append({"n_users": n_users, "choices": choices, **found, **reference})
         trials = pd.DataFrame(tried)
-        best = choose(trials, accuracy, rule["budget"])["choices"]
+        best = choose(trials, accuracy, rule["budget"], rule["equal"])["choices"]
         known = trials["choices"].tolist()
         left = form.get("most", len(tried)) - len(tried)
         waiting = [each for each in around(form, best) if each not in known][:left]
     return trials
 
 
-def choose(trials: pd.DataFrame, accuracy: Sequence[str], budget: float) -> pd.Series:
+def choose(
+    trials: pd.DataFrame, accuracy: Sequence[str], budget: float, equal: float = 0.0
+) -> pd.Series:
     """The row to take, from the trials of one form and victim: one a candidate, means over seeds.
 
     Args:
@@ -188,12 +191,15 @@ def choose(trials: pd.DataFrame, accuracy: Sequence[str], budget: float) -> pd.S
         accuracy: of ``rmse`` (less is better), ``hit_ratio`` and ``ndcg`` (more is better); the one
             that loses most counts.
         budget: how much worse the accuracy may be, relative to the reference.
+        equal: target hit ratios no further than this above the lowest count as equal to it, and the
+            most accurate of these is taken.
     """
     losses = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
     loss = pd.concat(losses, axis=1).max(axis=1)
     affordable = trials[loss <= budget]
     if len(affordable):
-        return affordable.loc[affordable["target_hit_ratio"].idxmin()]
+        ratios = affordable["target_hit_ratio"]
+        return affordable.loc[loss[ratios.index[ratios <= ratios.min() + equal]].idxmin()]
     return trials.loc[loss.idxmin()]
 
 
@@ -245,7 +251,7 @@ def choose_all(name: str = "defense", dataset: str = "ml-100k", jobs: int = -1) 
     for (regime, victim, form), group in trials.groupby(
         ["regime", "victim", "defense"], sort=False
     ):
-        best = choose(group, rule["accuracy"][regime], rule["budget"])
+        best = choose(group, rule["accuracy"][regime], rule["budget"], rule["equal"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
             "method": forms[form]["method"],
             "choices": best["choices"],

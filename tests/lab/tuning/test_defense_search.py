@@ -97,6 +97,12 @@ def test_equals_go_to_the_first():
     assert choose(trials((0.1, 1, 1), (0.1, 1, 1)), ["ndcg"], 0.05).name == 0
 
 
+@pytest.mark.parametrize(("equal", "taken"), [(0.0, 0), (0.005, 0), (0.011, 1), (0.5, 2)])
+def test_of_nearly_equal_target_hit_ratios_the_most_accurate_is_taken(equal, taken):
+    rows = trials((0.1, 0.96, 1), (0.11, 0.98, 1), (0.3, 1.0, 1), (0.1, 0.5, 1))
+    assert choose(rows, ["ndcg"], 0.05, equal).name == taken
+
+
 def test_candidates_are_every_combination():
     form = {"choices": {"k": [1, 2], "steps": [3, 4, 5]}}
     assert candidates(form) == [{"k": k, "steps": s} for k, s in product([1, 2], [3, 4, 5])]
@@ -164,7 +170,7 @@ def searched(monkeypatch, form, thr, rmse=lambda choices: 1.0):
         return values | {"target_hit_ratio": thr(choices), "rmse": rmse(choices)}
 
     monkeypatch.setattr(Simulation, "measure", measured)
-    rule = {"accuracy": {"rating": ["rmse"]}, "budget": 0.05}
+    rule = {"accuracy": {"rating": ["rmse"]}, "budget": 0.05, "equal": 0.0}
     return search_form({"method": "any", **form}, Simulation(rule, "ml-100k", "rating", "MF"))
 
 
@@ -352,7 +358,12 @@ def test_the_reference_is_whatever_is_more_accurate(monkeypatch):
             METRICS, accuracy[method]
         ),
     )
-    rule = {"accuracy": {"rating": ["ndcg"]}, "budget": 0.05, "reference": "popularity"}
+    rule = {
+        "accuracy": {"rating": ["ndcg"]},
+        "budget": 0.05,
+        "equal": 0.0,
+        "reference": "popularity",
+    }
     form = {"method": "any", "choices": {"k": [1]}}
     trials = search_form(form, Simulation(rule, "ml-100k", "rating", "MF"))
     assert trials["ndcg_reference"].tolist() == [0.5]
@@ -380,7 +391,9 @@ def test_the_committed_trials_are_those_of_the_committed_search(search):
         assert tried[:drawn] == candidates(form), (regime, victim, name)
         assert len(tried) <= form["most"]
         while True:
-            best = choose(rows[:drawn], rule["accuracy"][regime], rule["budget"])["choices"]
+            best = choose(rows[:drawn], rule["accuracy"][regime], rule["budget"], rule["equal"])[
+                "choices"
+            ]
             steps = [each for each in around(form, best) if each not in tried[:drawn]]
             steps = steps[: form["most"] - drawn]
             assert tried[drawn : drawn + len(steps)] == steps, (regime, victim, name)
@@ -394,7 +407,7 @@ def test_the_committed_trials_are_those_of_the_committed_search(search):
 def test_the_committed_choice_is_the_one_that_the_committed_trials_imply(search):
     rule = SEARCHES[search]["rule"]
     for regime, victim, form, chosen, rows in committed(search):
-        best = choose(rows, rule["accuracy"][regime], rule["budget"])
+        best = choose(rows, rule["accuracy"][regime], rule["budget"], rule["equal"])
         assert chosen["method"] == SEARCHES[search]["forms"][form]["method"]
         assert chosen["choices"] == yaml.safe_load(best["choices"]), (regime, victim, form)
 

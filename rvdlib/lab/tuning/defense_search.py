@@ -191,15 +191,16 @@ def choose(
         accuracy: of ``rmse`` (less is better), ``hit_ratio`` and ``ndcg`` (more is better); the one
             that loses most counts.
         budget: how much worse the accuracy may be, relative to the reference.
-        equal: target hit ratios no further than this above the lowest count as equal to it, and the
-            most accurate of these is taken.
+        equal: above 0, target hit ratios no further than this above the lowest count as equal to it,
+            and the most accurate of these is taken; else the first of the lowest.
     """
     losses = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
     loss = pd.concat(losses, axis=1).max(axis=1)
     affordable = trials[loss <= budget]
     if len(affordable):
         ratios = affordable["target_hit_ratio"]
-        return affordable.loc[loss[ratios.index[ratios <= ratios.min() + equal]].idxmin()]
+        near = ratios.index[ratios <= ratios.min() + equal]
+        return affordable.loc[(loss if equal else ratios)[near].idxmin()]
     return trials.loc[loss.idxmin()]
 
 

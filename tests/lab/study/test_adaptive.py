@@ -166,6 +166,15 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     assert (violated["mean"], violated["n"]) == (0, 18)
 
 
+def test_what_fine_tuning_adds_is_held_against_the_quorum_each_under_its_own_worst():
+    thr = {
+        (name.replace("closed form", adaptive.HARDENED), who): v for (name, who), v in THR.items()
+    }
+    accuracy = {name.replace("closed form", adaptive.HARDENED): v for name, v in ACCURACY.items()}
+    said = adaptive.fine_tuning(rows(thr, accuracy))
+    assert "THR@50 0.040 [0.040, 0.040], HR@50 0.010 [0.010, 0.010]" in said
+
+
 def test_a_cell_evaluated_twice_is_the_same():
     scenario = Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="clone")
     cell = Cell(scenario=scenario, method="quorum", choices={"k": 10, "quorum": 2}, n_users=20)

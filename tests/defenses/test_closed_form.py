@@ -259,7 +259,6 @@ def test_blocks_of_users_change_nothing_but_rounding(omega, k, monkeypatch):
     users, vicinities = random_vicinities(7, 50, k)
     whole = vicinal_scores(users, vicinities, **arrays)
     monkeypatch.setattr(vicinal_regression, "_BLOCK_NUMBERS", 7 * (k + 1) * (k + 6))
-    monkeypatch.setattr(vicinal_regression, "_BLOCKS_AT_ONCE", 3)
     parts = vicinal_scores(users, vicinities, **arrays)
     assert np.abs(np.subtract(whole, parts)).max() < 1e-12
 

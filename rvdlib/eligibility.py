@@ -11,10 +11,30 @@ import numba
 import numpy as np
 
 
-def eligible_items(recommender: Any, users: np.ndarray) -> np.ndarray | None:
-    """(B, items) bool: what each of ``users`` may be served; None: everything."""
+def eligible_items(
+    recommender: Any, users: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """(B, items) bool of this ``shape``: what each of ``users`` may be served; None: everything.
+
+    Raises:
+        ValueError: unless ``eligible`` gives a bool for each item.
+    """
     method = getattr(recommender, "eligible", None)
-    return None if method is None else np.asarray(method(users))
+    if method is None:
+        return None
+    eligible = np.asarray(method(users))
+    if eligible.shape != shape or eligible.dtype != bool:
+        raise ValueError(
+            f"{type(recommender).__name__}.eligible gave {eligible.dtype} of the shape "
+            f"{eligible.shape}, expected bool of {shape} (users, items)"
+        )
+    return eligible
+
+
+def also_eligible(recommender: Any, users: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """(B, items) bool: what is ``eligible``, and what ``recommender`` may serve besides."""
+    inner = eligible_items(recommender, users, eligible.shape)
+    return eligible if inner is None else eligible & inner
 
 
 def only_eligible(recommender: Any, users: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -23,16 +43,11 @@ def only_eligible(recommender: Any, users: np.ndarray, scores: np.ndarray) -> np
     Scores are not written to; where everything is eligible, they are the array that is given.
 
     Raises:
-        ValueError: unless ``eligible`` gives a bool for each score.
+        ValueError: as :func:`eligible_items`.
     """
-    eligible = eligible_items(recommender, users)
+    eligible = eligible_items(recommender, users, scores.shape)
     if eligible is None:
         return scores
-    if eligible.shape != scores.shape or eligible.dtype != bool:
-        raise ValueError(
-            f"{type(recommender).__name__}.eligible gave {eligible.dtype} of the shape "
-            f"{eligible.shape}, expected bool of {scores.shape} (users, items)"
-        )
     # Narrower types, and integers that know no infinity, become float64, as the metrics have it.
     dtype = scores.dtype if scores.dtype in (np.float32, np.float64) else np.float64
     scores = np.ascontiguousarray(scores, dtype=dtype)

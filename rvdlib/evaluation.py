@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from rvdlib import metrics
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.data import HeldOut, Ratings, Split
-from rvdlib.eligibility import only_eligible
+from rvdlib.eligibility import eligible_items, only_eligible
 
 
 class Recommender(Protocol):
@@ -220,8 +220,9 @@ def recommend(
     lists = np.empty((len(users), k), dtype=np.int64)
     for here in _blocks(len(users), block_size):
         block = users[here]
-        scores = only_eligible(recommender, block, _score(recommender, block, n_items))
-        lists[here] = metrics.top_k(scores, seen[block], k)
+        scores = _score(recommender, block, n_items)
+        eligible = eligible_items(recommender, block, scores.shape)
+        lists[here] = metrics.top_k(scores, seen[block], k, eligible)
     return lists
 
 

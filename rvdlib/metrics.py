@@ -82,12 +82,16 @@ def _ranks(scores, indptr, indices, items):
     return result, -1
 
 
-def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
+def top_k(
+    scores: np.ndarray, seen: sp.csr_matrix, k: int, eligible: np.ndarray | None = None
+) -> np.ndarray:
     """The first k items of each list: (B, k) item indices, -1 where a list is shorter.
 
-    Arguments and errors as in :func:`ranks`.
+    Arguments and errors as in :func:`ranks`; ``eligible``: (B, items) bool, None: everything.
     """
     scores = _checked(scores, seen)
+    if eligible is not None and eligible.shape != scores.shape:
+        raise ValueError(f"eligible has the shape {eligible.shape}, the scores {scores.shape}")
     n_rows, n_items = scores.shape
     check_list_length(k, n_items)
     items = np.empty((n_rows, k), dtype=np.int64)
@@ -96,7 +100,8 @@ def top_k(scores: np.ndarray, seen: sp.csr_matrix, k: int) -> np.ndarray:
     def select(block):
         first, last = block.start, min(block.stop, n_rows)
         indptr = seen.indptr[first : last + 1]
-        _top_k(scores[block], indptr, seen.indices, items[block], has_nan[block])
+        may = None if eligible is None else np.ascontiguousarray(eligible[block], dtype=bool)
+        _top_k(scores[block], indptr, seen.indices, may, items[block], has_nan[block])
 
     for_blocks(select, n_rows, 64)
     if has_nan.any():
@@ -114,7 +119,7 @@ _CHUNK = 16
 
 
 @numba.njit(cache=True, nogil=True)
-def _top_k(scores, indptr, indices, items, has_nan):
+def _top_k(scores, indptr, indices, eligible, items, has_nan):
     """Each row's k best unseen items into ``items``.
 
     The k-th best of the maxima of short chunks is a bar that k items reach; whatever is below it
@@ -133,6 +138,9 @@ def _top_k(scores, indptr, indices, items, has_nan):
         has_nan[row] = n_nan > 0
         if n_nan:
             continue
+        if eligible is not None:
+            for item in range(n_items):
+                line[item] = line[item] if eligible[row, item] else -np.inf
         for item in indices[indptr[row] : indptr[row + 1]]:
             line[item] = -np.inf
         for chunk in range(n_chunks):

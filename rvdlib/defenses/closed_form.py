@@ -78,9 +78,7 @@ class ClosedFormRVD(VicinalDefense):
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Defended scores (B, items) in stars, float32."""
-        scores = self.by_vicinity(self.victim.rows(users), self._score)
-        scores *= np.float32(self.victim.max_rating)
-        return scores
+        return self.by_vicinity(self.victim.rows(users), self._score)
 
     def _score(self, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
         groups = self.config.groups
@@ -90,7 +88,8 @@ class ClosedFormRVD(VicinalDefense):
 
     @cached_property
     def _regression(self) -> VicinalRegression:
-        victim = self.victim
+        """Of what is linear in the unit of ratings, in stars: scores are then served as they are."""
+        victim, stars = self.victim, self.victim.max_rating
         everyone = np.arange(victim.train.shape[0])
         with torch.no_grad():
             offsets, factors = victim.encode(victim.parameters, everyone)
@@ -99,16 +98,16 @@ class ClosedFormRVD(VicinalDefense):
         if config.regularizer == "coupled":
             pull += (config.k + config.include_user) * victim.loss.reg
             kept = config.proximal_weight / pull
-        bias = kept * victim.parameters["item_bias"].numpy()
+        bias = stars * kept * victim.parameters["item_bias"].numpy()
         if "item_bias" in victim.constants:
             bias = None
         return VicinalRegression(
             user_factors=factors.numpy(),
-            offsets=offsets.numpy(),
-            item_factors=kept * victim.parameters["item_factors"].numpy(),
+            offsets=stars * offsets.numpy(),
+            item_factors=stars * kept * victim.parameters["item_factors"].numpy(),
             item_bias=bias,
-            ratings=victim.train,
-            unobserved_target=silence.numpy(),
+            ratings=victim.train * np.float32(stars),
+            unobserved_target=stars * silence.numpy(),
             unobserved_weight=config.unobserved_weight,
             proximal_weight=pull / config.groups,
         )

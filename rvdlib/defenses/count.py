@@ -3,7 +3,7 @@
 import numpy as np
 
 from rvdlib.defenses.votes import VicinityVotes, ordered_by
-from rvdlib.eligibility import eligible_items
+from rvdlib.eligibility import also_eligible
 
 
 class Count(VicinityVotes):
@@ -17,5 +17,5 @@ class Count(VicinityVotes):
 
     def eligible(self, users: np.ndarray) -> np.ndarray:
         """(B, items) bool: what is wrapped may serve."""
-        inner = eligible_items(self.victim, users)
-        return np.ones((len(users), self.train.shape[1]), dtype=bool) if inner is None else inner
+        everything = np.ones((len(users), self.train.shape[1]), dtype=bool)
+        return also_eligible(self.victim, users, everything)

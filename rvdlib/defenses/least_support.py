@@ -7,7 +7,7 @@ from pydantic import Field
 
 from rvdlib.arguments import as_indices
 from rvdlib.defenses.protocol import Choices, Served
-from rvdlib.eligibility import eligible_items
+from rvdlib.eligibility import also_eligible
 
 
 class LeastSupportConfig(Choices):
@@ -35,10 +35,8 @@ class LeastSupport(Served):
     def eligible(self, users: np.ndarray) -> np.ndarray:
         """(B, items) bool: whether so many rated it, and the victim may serve it."""
         users = as_indices("users", users, self.train.shape[0])
-        inner = eligible_items(self.victim, users)
-        if inner is None:
-            return np.broadcast_to(self._supported, (len(users), len(self._supported)))
-        return inner & self._supported
+        supported = np.broadcast_to(self._supported, (len(users), len(self._supported)))
+        return also_eligible(self.victim, users, supported)
 
     @cached_property
     def _supported(self) -> np.ndarray:

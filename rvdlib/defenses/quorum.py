@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from rvdlib.defenses.votes import VicinityVotes, VotesConfig, ordered_by
-from rvdlib.eligibility import eligible_items
+from rvdlib.eligibility import also_eligible
 
 
 class QuorumConfig(VotesConfig):
@@ -58,5 +58,4 @@ class Quorum(VicinityVotes):
     def eligible(self, users: np.ndarray) -> np.ndarray:
         """(B, items) bool: whether the quorum is reached, and what is wrapped may serve the item."""
         least = self.config.quorum if self.config.fill == "abstain" else 1
-        inner, reached = eligible_items(self.victim, users), self.votes(users) >= least
-        return reached if inner is None else reached & inner
+        return also_eligible(self.victim, users, self.reached(users, least))

@@ -33,12 +33,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.arguments import as_indices, check_csr
-from rvdlib.defenses.regression_kernels import add_ratings
+from rvdlib.defenses.regression_kernels import add_ratings, fit_silence
 from rvdlib.threads import for_blocks
 
-_BLOCK_NUMBERS = 2**17  # float64 in the working set of a block of users: 1 MiB, for the cache
-_BLOCKS_AT_ONCE = 16  # for the threads to share
-_PRODUCT_USERS = 128  # at least, in one product with the catalogue: fewer run below its speed
+_BLOCK_USERS = 128  # in one product with the catalogue: fewer run below its speed
+_BLOCK_NUMBERS = 2**20  # float64 in the working set of a block of users, at most: 8 MiB
 _LEAST_PULL = 1e-8  # λ over max ‖z‖²: scores are then off by about 10⁻⁶ of the largest at worst
 
 
@@ -87,7 +86,8 @@ class VicinalRegression:
         factors = arrays["user_factors"].astype(np.float64)
         self._latent = np.column_stack([factors, np.full(len(factors), float(biased))])
         self._offsets, self._silence = arrays["offsets"], arrays["unobserved_target"]
-        self._decoder = np.column_stack([arrays["item_factors"], arrays["item_bias"]]).astype(dtype)
+        decoder = [arrays["item_factors"], arrays["item_bias"], np.ones(items)]
+        self._decoder = np.column_stack(decoder).astype(dtype)
         self._ratings = ratings
         self._omega, self._lambda = float(unobserved_weight), float(proximal_weight)
 
@@ -109,74 +109,47 @@ class VicinalRegression:
                 f"{len(vicinities)}"
             )
         scores = np.empty((len(users), len(self._decoder)), dtype=self._decoder.dtype)
-        members, size = vicinities.shape[1] + 1, self._latent.shape[1]
-        # Beside the scores, memory must not grow with the users.
-        step = max(1, _BLOCK_NUMBERS // (members * (members + size)))
-        for start in range(0, len(users), _BLOCKS_AT_ONCE * step):
-            part = slice(start, start + _BLOCKS_AT_ONCE * step)
-            self._fill(users[part], vicinities[part], step, scores[part])
-        return scores
-
-    def _fill(self, users, vicinities, step, scores):
-        """Scores of users in blocks of ``step``."""
         rows = np.column_stack([vicinities, users])
         members, size = rows.shape[1], self._latent.shape[1]
-        gain = np.empty((len(users), members - 1, members))
-        factors = np.empty((len(users), members, size), dtype=scores.dtype)
-        constants = np.empty((len(users), members))
+        # Beside the scores, memory must not grow with the users.
+        step = max(1, min(_BLOCK_USERS, _BLOCK_NUMBERS // (members * (members + size))))
+        for_blocks(lambda block: self._fill(rows[block], scores[block]), len(users), step)
+        return scores
 
-        def fit_unobserved(block):
-            latent = self._latent[rows[block]]
-            gain[block], reduced = _fit_unobserved(latent, self._omega, self._lambda)
-            factors[block] = reduced
-            surplus = (self._offsets - self._silence)[vicinities[block]]
-            correction = np.einsum("bvx,bv->bx", gain[block], surplus)
-            constants[block] = self._offsets[rows[block]] - self._omega * correction
-
-        def decode(block):
-            np.matmul(factors[block, -1], self._decoder.T, out=scores[block])
-
-        def fit_ratings(block):
-            add_ratings(
-                vicinities[block],
-                self._ratings.indptr,
-                self._ratings.indices,
-                self._ratings.data,
-                self._silence,
-                self._omega,
-                gain[block],
-                factors[block],
-                constants[block],
-                self._decoder,
-                scores[block],
-            )
-
-        for_blocks(fit_unobserved, len(users), step)
-        for_blocks(decode, len(users), max(step, _PRODUCT_USERS))
-        for_blocks(fit_ratings, len(users), step)
+    def _fill(self, rows: np.ndarray, scores: np.ndarray) -> None:
+        """Scores (B, items) of the users in the last column of ``rows`` (B, k + 1)."""
+        n_users, members = rows.shape
+        gain, constants = np.empty((n_users, members - 1, members)), np.empty((n_users, members))
+        factors = np.empty((n_users, members, self._decoder.shape[1]), dtype=scores.dtype)
+        weights = self._omega, self._lambda
+        fit = fit_silence if members - 1 <= self._latent.shape[1] else _fit_silence_of_many
+        known = rows, self._latent, self._offsets, self._silence
+        fit(*known, *weights, gain, constants, factors)
+        np.matmul(factors[:, -1], self._decoder.T, out=scores)
+        add_ratings(
+            rows[:, :-1],
+            self._ratings.indptr,
+            self._ratings.indices,
+            self._ratings.data,
+            self._silence,
+            self._omega,
+            gain,
+            constants,
+            factors,
+            self._decoder,
+            scores,
+        )
 
 
-def _fit_unobserved(
-    latent: np.ndarray, unobserved_weight: float, proximal_weight: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """R (B, k, k + 1) and z̃ (B, k + 1, d + 1) from z (B, k + 1, d + 1), the user's own row last.
-
-    The system has k rows, or d + 1 where that is fewer: z̃ = λ (ω ZᵀZ + λI)⁻¹ z, R = Z z̃ᵀ / λ.
-    """
-    vicinity = latent[:, :-1]
-    size = min(vicinity.shape[1:])
-    ridge = proximal_weight * np.eye(size)
-    if unobserved_weight == 0:
-        return vicinity @ latent.swapaxes(1, 2) / proximal_weight, latent
-    if vicinity.shape[1] > size:
-        gram = vicinity.swapaxes(1, 2) @ vicinity
-        factors = np.linalg.solve(
-            unobserved_weight * gram + ridge, proximal_weight * latent.swapaxes(1, 2)
-        ).swapaxes(1, 2)
-        return vicinity @ factors.swapaxes(1, 2) / proximal_weight, factors
-    kernel = vicinity @ latent.swapaxes(1, 2)
-    gain = np.linalg.solve(unobserved_weight * kernel[:, :, :-1] + ridge, kernel)
-    return gain, latent - unobserved_weight * gain.swapaxes(1, 2) @ vicinity
+def _fit_silence_of_many(rows, latent, offsets, silence, omega, pull, gain, constants, factors):
+    """As :func:`fit_silence`, by d + 1 equations: z̃ = λ (ωZᵀZ + λI)⁻¹ z, R = Z z̃ᵀ / λ."""
+    z = latent[rows]
+    system = omega * z[:, :-1].swapaxes(1, 2) @ z[:, :-1] + pull * np.eye(z.shape[2])
+    reduced = np.linalg.solve(system, pull * z.swapaxes(1, 2))
+    np.divide(z[:, :-1] @ reduced, pull, out=gain)
+    surplus = (offsets - silence)[rows[:, :-1]]
+    constants[:] = offsets[rows] - omega * np.einsum("bvx,bv->bx", gain, surplus)
+    factors[:, :, :-1], factors[:, :, -1] = reduced.swapaxes(1, 2), constants
 
 
 def _check(arrays, ratings, unobserved_weight, proximal_weight):

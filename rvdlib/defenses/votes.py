@@ -66,6 +66,22 @@ class VicinityVotes(VicinalDefense):
         for_blocks(count, len(rows), _BLOCK_USERS)
         return counts
 
+    def reached(self, users: np.ndarray, least: int) -> np.ndarray:
+        """(B, items) bool: ``votes(users) >= least``, without the table of counts.
+
+        Raises:
+            ValueError: for ``users`` that are not row numbers of training users.
+        """
+        rows, train = self.vicinity(users), self.train
+        reached = np.empty((len(rows), train.shape[1]), dtype=bool)
+
+        def count(block):
+            counts = np.empty(train.shape[1], dtype=np.min_scalar_type(rows.shape[1]))
+            _reach(rows[block], train.indptr, train.indices, least, counts, reached[block])
+
+        for_blocks(count, len(rows), _BLOCK_USERS)
+        return reached
+
 
 def ordered_by(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Scores (B, items), float64, that order items by ``groups``, the highest first, then by ``scores``.
@@ -91,3 +107,17 @@ def _count(vicinities, indptr, items, counts):
                 break
             for item in items[indptr[v] : indptr[v + 1]]:
                 counts[row, item] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _reach(vicinities, indptr, items, least, counts, reached):
+    """``counts`` (items,): one user's at a time stay in the cache."""
+    for row in range(len(vicinities)):
+        counts[:] = 0
+        for v in vicinities[row]:
+            if v < 0:
+                break
+            for item in items[indptr[v] : indptr[v + 1]]:
+                counts[item] += 1
+        for item in range(len(counts)):
+            reached[row, item] = counts[item] >= least

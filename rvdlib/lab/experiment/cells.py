@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib import attacks
@@ -164,20 +165,24 @@ class Attacked:
 
 
 def carry_out(
-    scenario: Scenario, training: Sequence[Step] = (), split: Split | None = None
+    scenario: Scenario,
+    training: Sequence[Step] = (),
+    split: Split | None = None,
+    profiles: sp.csr_matrix | None = None,
 ) -> Attacked:
     """Split, draw the targets, poison the training data, train the victim.
 
     Whoever has read a data set already, as a file with its own columns, gives its ``split``; for
-    scenarios without an attack. ``training``: defences that act before or in training.
+    scenarios without an attack. ``training``: defences that act before or in training. ``profiles``:
+    (m, items) fakes in place of those that the scenario's attack crafts.
     """
     seed = scenario.seed
     split = split or _split(scenario.dataset, seed, scenario.evaluated_on)
     targets = draw_targets(split, scenario.target_set, stream(seed, "targets", scenario.target_set))
     train, levels = split.train, split.ratings.levels
     if scenario.attack != "none":
-        made = kept_poison(**scenario.poison)
-        train = attacks.poison(split, made.profiles)
+        profiles = kept_poison(**scenario.poison).profiles if profiles is None else profiles
+        train = attacks.poison(split, profiles)
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
     chain = Chain(*(step.defense() for step in training))
     train = chain.clean(train, levels, stream(seed, "clean"))

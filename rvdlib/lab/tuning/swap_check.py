@@ -1,0 +1,102 @@
+"""Whether fakes that a search found can be bettered by exchanging their fillers, gradient or not.
+
+    python -m rvdlib.lab.tuning.swap_check
+
+The check on every attack that takes another way to its fakes (Carlini et al. 2019): from the best
+attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are exchanged at random, the victim is
+trained anew behind its defence, and what helps is kept (:mod:`rvdlib.attacks.swap_search`). The
+attacker sees the whole system here, on the very split and targets that are attacked: more than any
+attacker of the study. ``results/search/swaps.csv`` has what it gained.
+"""
+
+import math
+
+import click
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from rvdlib import paths
+from rvdlib.attacks.swap_search import swap_fillers
+from rvdlib.evaluation import Evaluation, evaluate
+from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
+from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
+from rvdlib.lab.experiment.poison import aim, kept_poison
+from rvdlib.lab.tuning.attack_search import REGIMES, SEARCH_FILE, cells_of
+from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
+from rvdlib.threads import single_thread
+
+
+def nearness(evaluation: Evaluation) -> float:
+    """How near targets are to the lists: it rises with each rank, most about the list's end."""
+    ranks = evaluation.target_ranks[~evaluation.raters]
+    return float(np.mean(1 / (1 + (ranks / evaluation.k) ** 2)))
+
+
+def refine(cell: Cell, steps: int, share: float) -> dict:
+    """One cell's fakes, exchanged step by step: a row of the target hit ratio before and after."""
+    scenario = cell.scenario
+    known = {name: value for name, value in scenario.poison.items() if name not in NOT_AIMED}
+    split, threat, _ = aim(scenario.attack, scenario.dataset, **known)
+    users = sample_users(split.train.shape[0], cell.n_users, scenario.seed)
+
+    def attacked(profiles) -> Evaluation:
+        trained = carry_out(scenario, cell.training, profiles=profiles)
+        defended = cell.defended_by().wrap(trained.victim)
+        return evaluate(defended, trained.split, trained.targets, users=users)
+
+    with single_thread():
+        first = kept_poison(**scenario.poison).profiles
+        best, history = swap_fillers(
+            first,
+            threat,
+            stream(scenario.seed, "swaps"),
+            lambda profiles: nearness(attacked(profiles)),
+            steps,
+            math.ceil(share * first.shape[0]),
+        )
+        before, after = (attacked(profiles).target_hit_ratio for profiles in (first, best))
+    return {
+        "regime": scenario.regime,
+        "defense": cell.defense,
+        "seed": scenario.seed,
+        "attack": scenario.attack,
+        "steps": steps,
+        "kept": int(np.sum(np.diff(history) > 0)),
+        "before": before,
+        "after": after,
+    }
+
+
+NOT_AIMED = ("attack", "dataset", "options", "crafted_for")
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+def main(jobs):
+    paths.require_clone()
+    search = read_yaml(SEARCH_FILE)
+    rule, swaps = search["rule"], search["swaps"]
+    cells = [
+        cell
+        for regime in REGIMES
+        for name in swaps["defenses"]
+        for cell in cells_of(
+            search,
+            regime,
+            searched_attackers(regime)[name],
+            name,
+            attacked_defenses(regime, rule["victim"], rule["dataset"])[name],
+        )
+    ]
+    tasks = (joblib.delayed(refine)(cell, swaps["steps"], swaps["share"]) for cell in cells)
+    run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    found = pd.DataFrame(tqdm(run, total=len(cells), desc="fakes"))
+    path = paths.RESULTS / "search" / "swaps.csv"
+    paths.write_atomically(path, found.to_csv(index=False, float_format="%.5g"))
+
+
+if __name__ == "__main__":
+    main()

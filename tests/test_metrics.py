@@ -53,6 +53,18 @@ def test_ranks_and_lists_agree_with_brute_force(block):
             assert ranks[user].tolist() == [positions.get(i, np.inf) for i in range(n_items)]
 
 
+@settings(max_examples=100, deadline=None)
+@given(scored(), st.integers(0, 2**32 - 1))
+def test_what_is_not_eligible_is_listed_as_little_as_what_is_scored_minus_infinity(block, seed):
+    scores, seen = block
+    eligible = np.random.default_rng(seed).random(scores.shape) < 0.5
+    for k in {1, scores.shape[1]}:
+        masked = metrics.top_k(np.where(eligible, scores, -np.inf), seen, k)
+        assert np.array_equal(metrics.top_k(scores, seen, k, eligible), masked)
+    with pytest.raises(ValueError, match="eligible has the shape"):
+        metrics.top_k(scores, seen, 1, eligible[:, 1:])
+
+
 def test_ties_at_the_border_of_a_real_sized_list_fall_to_the_lower_index():
     scores = np.round(np.random.default_rng(0).normal(size=(50, 2000)), 1).astype(np.float32)
     seen = sp.random_array((50, 2000), density=0.1, rng=np.random.default_rng(1), format="csr")

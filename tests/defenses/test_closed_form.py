@@ -263,6 +263,23 @@ def test_blocks_of_users_change_nothing_but_rounding(omega, k, monkeypatch):
     assert np.abs(np.subtract(whole, parts)).max() < 1e-12
 
 
+@pytest.mark.parametrize("omega", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("k", [0, 1, 6, 13, 30, 64])
+@pytest.mark.parametrize("twins", [False, True])
+def test_silence_is_fitted_by_neighbours_or_by_factors_to_the_same_end(k, omega, twins):
+    """k equations or d + 1, for users with repeated neighbours, themselves among them, too."""
+    rng = np.random.default_rng(k)
+    latent, offsets, silence = rng.normal(size=(80, 64)) / 4, rng.random(80), rng.random(80)
+    rows = rng.integers(5 if twins else 80, size=(7, k + 1))
+    found = []
+    for fit in (vicinal_regression.fit_silence, vicinal_regression._fit_silence_of_many):
+        written = np.empty((7, k, k + 1)), np.empty((7, k + 1)), np.empty((7, k + 1, 65))
+        fit(rows, latent, offsets, silence, omega, 0.3, *written)
+        found.append(written)
+    for one, other in zip(*found, strict=True):
+        assert one == pytest.approx(other, rel=0, abs=1e-10)
+
+
 def in_double(victim):
     victim = copy.copy(victim)
     victim.parameters = {name: value.double() for name, value in victim.parameters.items()}

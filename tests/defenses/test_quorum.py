@@ -105,6 +105,22 @@ def test_an_item_is_eligible_if_so_many_neighbours_rated_it(quorum, choices):
     assert np.array_equal(defense.score(USERS), victim.score(USERS))
 
 
+@pytest.mark.parametrize("quorum", [1, 3, 300])
+@pytest.mark.parametrize("lengths", [[300], [0, 1, 7, 300]])
+def test_what_reaches_the_quorum_is_counted_without_overflow(quorum, lengths):
+    """As the table of votes says, past the 255 that a byte holds, and in shorter vicinities."""
+    rng = np.random.default_rng(1)
+    train = sp.random_array((301, 9), density=0.5, rng=rng).tolil()
+    train[:, 0] = 1
+    scorer = SimpleNamespace(train=train.tocsr(), score=None, user_factors=None)
+    choices = {"k": 300, "quorum": quorum, "neighbors": "random", "hubness_reduction": "none"}
+    defense = shorten(Quorum(scorer, **choices), lengths)
+    users = np.arange(6)
+    expected = defense.votes(users) >= quorum
+    assert np.array_equal(defense.eligible(users), expected)
+    assert expected[-1 if len(lengths) == 1 else 3, 0]
+
+
 @pytest.mark.parametrize("inner", [None, {"k": 5}])
 def test_lists_keep_the_order_that_is_wrapped_and_end_where_the_quorum_does(inner):
     victim = trained("MF", "ranking")

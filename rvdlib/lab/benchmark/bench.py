@@ -2,10 +2,11 @@
 
 One process, the same threads, all forms in turn. Times are per user, of scores for the whole
 catalogue, neighbours and first 50 items (:mod:`rvdlib.lab.benchmark.serving`). Ratios are medians of the
-ratios within a round, in which both sides serve the same users, each equally often: undefended and
-closed form everybody, again until there are :data:`LEAST_VISITS`; every form of RVD a sample of
-users, closed form and engine again until there are ``SAMPLE_VISITS`` times as many, for they are
-quick and serve in batches. Single users are timed too: of the quick forms so many more of them.
+ratios within a round, in which both sides serve the same users, each equally often: undefended,
+quorum, and closed form with and without the search for neighbours, everybody, again until there are
+:data:`LEAST_VISITS`; every form of RVD a sample of users, closed form and engine again until there
+are ``SAMPLE_VISITS`` times as many, for they are quick and serve in batches. Single users are timed
+too: of the quick forms so many more of them.
 
 Agreement with the plain loop, of scores in stars and of first 50 items, is found out on the sample,
 in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
@@ -31,6 +32,7 @@ import torch
 from rvdlib.arguments import check_one_of
 from rvdlib.data import Ratings, leave_one_out, load_dataset
 from rvdlib.defenses import ClosedFormConfig
+from rvdlib.defenses.quorum import QuorumConfig
 from rvdlib.defenses.vicinal import RVDConfig
 from rvdlib.lab.benchmark import memory
 from rvdlib.lab.benchmark.agreement import closed_form_error, compare, in_double
@@ -57,7 +59,8 @@ from rvdlib.threads import on_threads, single_thread
 
 LEAST_VISITS = 10_000
 SAMPLE_VISITS = 20
-QUICK = ("undefended", "closed_form", "engine")
+PAIRS = ("undefended", "closed_form", "closed_form_prepared", "quorum")
+QUICK = (*PAIRS, "engine")
 STEPS, LEARNING_RATE = 20, 0.01
 MOST_SCORES = 2**28  # of one call: 1 GiB
 FLOAT = 4  # bytes
@@ -110,10 +113,9 @@ def benchmark(
         raise ValueError(f"k must be between 1 and {others} (the other users), got {most}")
     split = leave_one_out(ratings, stream(seed, "split"))
     made = choices(closed, iterative)
-    complete = {
-        name: (ClosedFormConfig if name == "closed_form" else RVDConfig)(**made[name]).model_dump()
-        for name in ("closed_form", "plain_loop", "plain_decoder_loop")
-    }
+    kinds = {"closed_form": ClosedFormConfig, "quorum": QuorumConfig}
+    kinds |= dict.fromkeys(("plain_loop", "plain_decoder_loop"), RVDConfig)
+    complete = {name: kind(**made[name]).model_dump() for name, kind in kinds.items()}
     scenario = Scenario(dataset=ratings.name, victim=model, regime=regime, seed=seed)
     train = partial(carry_out, split=split)
     description = f"training {model} on {ratings.name}"
@@ -149,13 +151,19 @@ def _measure(
         ready[name], preparation[name] = prepare(build, seen, clock)
     often = again(few, SAMPLE_VISITS * len(few))
     served = {
-        "pairs": dict.fromkeys(("undefended", "closed_form"), everyone),
-        "loops": {name: often if name in QUICK else few for name in ready if name != "undefended"},
+        "pairs": dict.fromkeys(PAIRS, everyone),
+        "loops": {
+            name: often if name in QUICK else few
+            for name in ready
+            if name == "closed_form" or name not in PAIRS
+        },
     }
     rounds = {}
     for group, users in served.items():
         work = {name: partial(lists, ready[name], users[name], seen) for name in users}
-        description = {"pairs": "undefended and closed form", "loops": "every form of RVD"}[group]
+        description = {"pairs": "undefended, quorum, closed form", "loops": "every form of RVD"}[
+            group
+        ]
         seconds = in_turn(work, pairs, clock=clock, description=description)
         rounds[group] = {name: 1e6 * seconds[name] / len(users[name]) for name in users}
     alone = one_by_one(
@@ -171,6 +179,10 @@ def _measure(
         "served": {n: len(users) for n, users in (served["loops"] | served["pairs"]).items()},
         **{f"{name}_us_per_user": costs[name] for name in costs},
         "closed_form_over_undefended": _ratio(rounds["pairs"], "closed_form", "undefended"),
+        "closed_form_prepared_over_undefended": _ratio(
+            rounds["pairs"], "closed_form_prepared", "undefended"
+        ),
+        "quorum_over_undefended": _ratio(rounds["pairs"], "quorum", "undefended"),
         "plain_over_closed_form": _ratio(rounds["loops"], "plain_decoder_loop", "closed_form"),
         "plain_over_engine": _ratio(rounds["loops"], "plain_loop", "engine"),
         "plain_over_functional": _ratio(rounds["loops"], "plain_loop", "functional"),
@@ -235,12 +247,14 @@ def _shares(victim: Victim, k: int, n_items: int, costs: dict[str, float]) -> di
 def as_text(report: dict) -> str:
     """The report as a reader wants it; :func:`benchmark` has its units."""
     r = report
-    closed, loop = (r["choices"][name] for name in ("closed_form", "plain_loop"))
+    closed, quorum, loop = (r["choices"][name] for name in ("closed_form", "quorum", "plain_loop"))
     lines = [
         f"{r['model']} on {r['dataset']}, {r['regime']} regime: {r['users']:,} users, "
         f"{r['items']:,} items, {r['embedding_size']} factors",
         f"closed form: k = {closed['k']}, λ = {closed['proximal_weight']:g}, "
         f"ω = {closed['unobserved_weight']:g}",
+        f"quorum: {quorum['quorum']} of {quorum['k']} neighbours, nobody in more than "
+        f"{quorum['max_in_degree']} vicinities",
         f"loops: k = {loop['k']}, {loop['steps']} steps of {(loop['optimizer'] or 'adam').title()} by "
         f"{loop['learning_rate']:g}, all parameters; or the decoder alone, with the closed form's "
         "k and ω",
@@ -259,6 +273,8 @@ def as_text(report: dict) -> str:
     lines += [
         "",
         f"closed form / undefended            {r['closed_form_over_undefended']:10.2f}",
+        f"  with neighbours found beforehand  {r['closed_form_prepared_over_undefended']:10.2f}",
+        f"quorum / undefended, so prepared    {r['quorum_over_undefended']:10.2f}",
         f"plain decoder loop / closed form    {r['plain_over_closed_form']:10.1f}",
         f"plain loop / engine                 {r['plain_over_engine']:10.1f}",
         f"plain loop / functional             {r['plain_over_functional']:10.1f}",

@@ -7,14 +7,14 @@ first user comes, is preparation: everybody encoded, the neighbour search made r
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from rvdlib.arguments import as_indices
-from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, VictimModule
+from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, Quorum, VictimModule
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.models import Victim
@@ -30,6 +30,7 @@ class Undefended:
     """The victim as one would serve it: everybody encoded once, then one matrix product a block."""
 
     def __init__(self, victim: Victim):
+        self.train, self.user_factors = victim.train, victim.user_factors
         with torch.no_grad():
             offsets, factors = victim.encode(victim.parameters, np.arange(victim.train.shape[0]))
         decoder = [victim.parameters[name].numpy() for name in ("item_factors", "item_bias")]
@@ -42,12 +43,23 @@ class Undefended:
         return self._users[as_indices("users", users, len(self._users))] @ self._items
 
 
+class Prepared(ClosedFormRVD):
+    """The closed form with everybody's neighbours found once, before anybody is served."""
+
+    @cached_property
+    def _neighbors(self):
+        return super()._neighbors(np.arange(self.train.shape[0])).__getitem__
+
+
 def choices(
     closed_form: Mapping[str, float], iterative: Mapping[str, float]
 ) -> dict[str, dict[str, float | str]]:
     """Form → what it is built with.
 
-    ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once.
+    ``closed_form``: the decoder fitted to the vicinity's ratings and silence, at once;
+    ``closed_form_prepared`` has everybody's neighbours beforehand, as it has everybody's factors.
+    ``quorum``: of its k neighbours, a fifth must have rated an item, in the order of ``undefended``;
+    who they are, nobody in more than k vicinities, is found beforehand.
     ``plain_loop``: the paper's, every parameter down the training loss of the vicinity; ``engine`` and
     ``functional`` are the same compiled, and as torch.func does it for anybody's module.
     ``plain_decoder_loop``: as many steps down the loss whose minimum the closed form is, but for λ.
@@ -56,6 +68,8 @@ def choices(
     return {
         "closed_form": dict(closed_form),
         "undefended": {},
+        "closed_form_prepared": dict(closed_form),
+        "quorum": {"k": closed_form["k"], "quorum": max(1, closed_form["k"] // 5)},
         "engine": dict(iterative),
         "functional": dict(iterative),
         "plain_loop": dict(iterative),
@@ -70,6 +84,8 @@ def forms(
     build = {
         "closed_form": ClosedFormRVD,
         "undefended": Undefended,
+        "closed_form_prepared": Prepared,
+        "quorum": lambda victim, **chosen: Quorum(Undefended(victim), **chosen),
         "engine": FastRVD,
         "functional": _functional,
         "plain_loop": RVD,

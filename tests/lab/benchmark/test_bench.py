@@ -30,7 +30,11 @@ DEMANDED = [
     "plain_loop_us_per_user",
     "engine_us_per_user",
     "functional_us_per_user",
+    "closed_form_prepared_us_per_user",
+    "quorum_us_per_user",
     "closed_form_over_undefended",
+    "closed_form_prepared_over_undefended",
+    "quorum_over_undefended",
     "plain_over_closed_form",
     "plain_over_engine",
     "plain_over_functional",
@@ -42,6 +46,8 @@ N_USERS, N_ITEMS = 90, 130
 COSTS = {  # microseconds a user
     "undefended": 2.0,
     "closed_form": 5.0,
+    "closed_form_prepared": 5.0,  # the score of which is the closed form's
+    "quorum": 3.0,
     "engine": 30.0,
     "functional": 300.0,
     "plain_loop": 900.0,
@@ -117,7 +123,7 @@ def clock(monkeypatch):
         built = forms(victim, closed_form, iterative)
         return {
             name: (lambda n=name: Costly(built[n](), clock, COSTS[n]))
-            if name != "closed_form"  # whose vicinities are asked for
+            if not name.startswith("closed_form")  # whose vicinities are asked for
             else built[name]
             for name in built
         }
@@ -153,6 +159,8 @@ def test_json_has_all_that_is_asked_for(dataset, small):
     assert report["served"] == {
         "undefended": 200,
         "closed_form": 200,
+        "closed_form_prepared": 200,
+        "quorum": 200,
         "engine": 100,
         "functional": 5,
         "plain_loop": 5,
@@ -223,8 +231,8 @@ def test_the_table_says_what_the_json_says(dataset, regime):
 def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
     report = benchmark(dataset, "MF", k=3, pairs=3, sample=5, clock=clock)
     pairs, loops = report["rounds_us_per_user"].values()
-    assert set(pairs) == {"undefended", "closed_form"}
-    assert set(loops) == COSTS.keys() - {"undefended"}
+    assert set(pairs) == {"undefended", "closed_form", "closed_form_prepared", "quorum"}
+    assert set(loops) == {*COSTS.keys() - pairs.keys(), "closed_form"}
     for rounds in (pairs, loops):
         assert {len(taken) for taken in rounds.values()} == {3}
         for name, taken in rounds.items():
@@ -233,6 +241,8 @@ def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
         assert report[f"{name}_us_per_user"] == pytest.approx(np.median(rounds[name]))
     for ratio, rounds, slow, fast in (
         ("closed_form_over_undefended", pairs, "closed_form", "undefended"),
+        ("closed_form_prepared_over_undefended", pairs, "closed_form_prepared", "undefended"),
+        ("quorum_over_undefended", pairs, "quorum", "undefended"),
         ("plain_over_closed_form", loops, "plain_decoder_loop", "closed_form"),
         ("plain_over_engine", loops, "plain_loop", "engine"),
         ("plain_over_functional", loops, "plain_loop", "functional"),
@@ -313,10 +323,10 @@ def served(monkeypatch):
 def test_both_sides_of_a_ratio_serve_the_same_users_each_equally_often(dataset, served):
     benchmark(dataset, "MF", k=3, pairs=1, sample=7)
     pairs, loops = served
-    assert np.array_equal(pairs["undefended"], pairs["closed_form"])
+    assert all(np.array_equal(users, pairs["undefended"]) for users in pairs.values())
     assert set(pairs["undefended"]) == set(range(N_USERS))
     sample = cells.sample_users(N_USERS, 7, 0)
-    assert loops.keys() == COSTS.keys() - {"undefended"}
+    assert loops.keys() == {*COSTS.keys() - pairs.keys(), "closed_form"}
     for name, users in loops.items():
         found, visits = np.unique(users, return_counts=True)
         assert np.array_equal(found, sample), name
@@ -370,7 +380,8 @@ def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkey
     assert (report["chosen"], report["k"], report["steps"]) == (True, 7, 2)
     for name, expected in (("closed_form", closed), ("plain_loop", paper)):
         assert report["choices"][name].items() >= expected.items()
-    for form in built[2:]:  # the engine and the loops
+    assert report["choices"]["quorum"].items() >= {"k": 7, "quorum": 1}.items()
+    for form in built[4:]:  # the engine and the loops
         assert form.config.learning_rate == 0.003
     assert built[-1].config.k == 7  # the decoder's, of the closed form
 
@@ -435,6 +446,22 @@ def test_undefended_is_served_with_the_scores_of_the_victim(victim):
     served = serving.Undefended(victim).score(users)
     assert served.dtype == np.float32
     assert served == pytest.approx(victim.score(users), abs=1e-5)
+
+
+def test_neighbours_found_beforehand_are_those_that_a_search_finds(victim):
+    searched, users = ClosedFormRVD(victim, k=4), np.array([3, 89, 0])
+    prepared = serving.Prepared(victim, k=4)
+    assert np.array_equal(prepared.vicinity(users), searched.vicinity(users))
+    assert np.array_equal(prepared.score(users), searched.score(users))
+
+
+@pytest.mark.parametrize(("k", "quorum"), [(1, 1), (4, 1), (10, 2), (30, 6)])
+def test_a_quorum_of_a_fifth_of_the_neighbours_serves_in_the_order_of_the_victim(victim, k, quorum):
+    served = serving.forms(victim, {"k": k, "unobserved_weight": 0.1}, {})["quorum"]()
+    assert (served.config.k, served.config.quorum) == (k, quorum)
+    users = np.array([3, 89, 0])
+    assert np.array_equal(served.score(users), serving.Undefended(victim).score(users))
+    assert np.array_equal(served.eligible(users), served.votes(users) >= quorum)
 
 
 def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):

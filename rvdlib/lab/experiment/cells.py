@@ -230,7 +230,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         **evaluation.target_counts,
         **exposure(vicinity(users), n_real, evaluation),
         "fakes_near_fakes": fake_share(vicinity(fakes), n_real),
-        "certificate_violations": violations(recommender, attacked.targets, n_real),
+        "certificate_violations": violations(recommender, evaluation, n_real),
     }
 
 

@@ -3,20 +3,22 @@
 import numpy as np
 
 from rvdlib.defenses.quorum import Quorum
-from rvdlib.evaluation import Recommender
+from rvdlib.evaluation import Evaluation, Recommender
 from rvdlib.theory.violations import check
 
 _USERS_AT_ONCE = 512
 
 
-def violations(recommender: Recommender, targets: np.ndarray, n_real: int) -> float:
+def violations(recommender: Recommender, evaluation: Evaluation, n_real: int) -> float:
     """How often certificates 1 to 3 were broken: 0 if they hold, NaN where nothing is certified.
 
-    Whoever is not eligible for a target may not be served it; whoever is counts as served.
+    Of those who were evaluated, the ranks as they were served; of other real users, whoever is
+    eligible for a target counts as served.
     """
     if not isinstance(recommender, Quorum) or recommender.config.fill != "abstain":
         return float("nan")
     train, config, everyone = recommender.train, recommender.config, np.arange(n_real)
+    targets = evaluation.targets
     rated = train[:n_real][:, targets].toarray() > 0
     ranks, neighbors = np.full(rated.shape, np.inf), []
     for start in range(0, n_real, _USERS_AT_ONCE):
@@ -24,6 +26,7 @@ def violations(recommender: Recommender, targets: np.ndarray, n_real: int) -> fl
         ranks[users] = np.where(recommender.eligible(users)[:, targets], 1.0, np.inf)
         neighbors.append(recommender.vicinity(users))
     ranks[rated] = np.inf
+    ranks[evaluation.users] = evaluation.target_ranks
     rows = np.concatenate(neighbors)
     if config.include_user:  # certificates count others alone; own ratings are no votes for targets
         own = rows == everyone[:, None]

@@ -78,15 +78,17 @@ def chosen_defenses(
 def attacked_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
     """Every defence that is held against attackers who know it, as :func:`chosen_defenses` has them.
 
-    Those, the hardened ones, the old user-kNN, and the closed form with random neighbours, a defence
-    that is broken on purpose: an attack by way of the neighbours must do nothing to its neighbours.
+    Those, with the hardened ones in place of what was chosen by hand, the hardened closed form in the
+    order of which the quorum serves, and the closed form with random neighbours, whose fakes are as
+    many as there are, whoever attacks.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
     searched = _read(HARDENED_FILE)[regime]
     hardened = searched.get(victim, searched["MF"])
     solved = chosen["closed form"]
     by_chance = {**solved, "choices": {**solved["choices"], "neighbors": "random"}}
-    return chosen | hardened | _read(RIVALS_FILE)["attacked"] | {"random neighbours": by_chance}
+    both = {"chain": [hardened["closed form, hardened"], hardened["quorum"]]}
+    return chosen | hardened | {"closed form and quorum": both, "random neighbours": by_chance}
 
 
 def searched_attackers(regime: str) -> dict[str, dict]:

@@ -10,7 +10,7 @@ ratio, mean over seeds; among equals, fakes in more vicinities. Attacks that tak
 account are told the defence's own (:mod:`rvdlib.lab.experiment.knowing`).
 
 *all of them* is one attack for the mean over all defences: an attacker who does not know which he
-faces. Space and rule are in ``params/attack_search.yml``, every trial in
+faces, and is told of none. Space and rule are in ``params/attack_search.yml``, every trial in
 ``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``.
 """
 
@@ -40,9 +40,12 @@ Attempt = dict  # attack, options, filler_size
 
 
 def draw(search: dict, rng: np.random.Generator) -> Attempt:
-    """One attack, each of its options at random."""
-    attack = str(rng.choice(list(search["attacks"])))
-    space = search["attacks"][attack] or {}
+    """One attack, in proportion to its number of options, each of them at random."""
+    spaces = {name: space or {} for name, space in search["attacks"].items()}
+    # The more options, the more there is to try.
+    weights = np.array([1 + len(space) for space in spaces.values()])
+    attack = str(rng.choice(list(spaces), p=weights / weights.sum()))
+    space = spaces[attack]
     options = {name: _one_of(values, rng) for name, values in space.items()}
     return {"attack": attack, "options": options, FILLER_SIZE: _one_of(search[FILLER_SIZE], rng)}
 
@@ -65,8 +68,10 @@ def _one_of(values: Sequence, rng: np.random.Generator):
     return values[int(rng.integers(len(values)))]
 
 
-def cells_of(search: dict, regime: str, attempt: Attempt, name: str, form: Mapping) -> list[Cell]:
-    """One attack on one defence, a cell a seed."""
+def cells_of(
+    search: dict, regime: str, attempt: Attempt, name: str, form: Mapping, known: Mapping | None = None
+) -> list[Cell]:
+    """One attack on one defence, a cell a seed; ``known``: what the attacker takes the defence for."""
     rule = search["rule"]
     return [
         Cell(
@@ -77,7 +82,10 @@ def cells_of(search: dict, regime: str, attempt: Attempt, name: str, form: Mappi
                 attack=attempt["attack"],
                 attack_size=rule["attack_size"][regime],
                 attack_options=told(
-                    regime, attempt["attack"], form.get("choices", {}), attempt["options"]
+                    regime,
+                    attempt["attack"],
+                    form if known is None else known,
+                    attempt["options"],
                 ),
                 filler_size=attempt[FILLER_SIZE],
                 target_set=rule["target_set"][regime],
@@ -130,7 +138,8 @@ def _tried(search, opponents, attempts, rounds, jobs, store) -> pd.DataFrame:
         faced = defended if name == ALL else {name: opponents[regime][name]}
         for at, attempt in zip(rounds, some, strict=True):
             for each, form in faced.items():
-                for cell in cells_of(search, regime, attempt, each, form):
+                known = {} if name == ALL else form
+                for cell in cells_of(search, regime, attempt, each, form, known):
                     asked.append({"regime": regime, "defense": name, **attempt, "round": at})
                     cells.append(cell)
     once = {repr(cell): cell for cell in cells}

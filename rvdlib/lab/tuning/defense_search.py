@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 import joblib
@@ -101,37 +102,40 @@ class Simulation:
     victim: str
     _attacked: dict[str, Attacked] = field(default_factory=dict)
 
-    def scenario(self, attack: str, seed: int, choices: Mapping) -> Scenario:
-        """Judged on validation items; who knows the defence is told these choices."""
+    def scenario(self, attack: str, seed: int, form: Mapping) -> Scenario:
+        """Judged on validation items; who knows the defence is told what it is."""
         return Scenario(
             dataset=self.dataset,
             victim=self.victim,
             regime=self.regime,
             attack=attack,
-            attack_size=self.rule["attack_size"][self.regime],
-            attack_options=told(self.regime, attack, choices),
+            attack_size=0.0 if attack == "none" else self.rule["attack_size"][self.regime],
+            attack_options=told(self.regime, attack, form),
             target_set=self.rule["target_set"][self.regime],
             seed=seed,
             evaluated_on="validation",
         )
 
-    def measure(self, n_users: int | None, **defense) -> dict[str, float]:
+    def measure(self, n_users: int | None, **defense: Any) -> dict[str, float]:
         """Of one defence, or of none, to the digits that are kept: they decide.
 
-        Means over seeds: of accuracy also over attacks, of the target hit ratio under the worst of them.
+        Means over seeds: of accuracy where the rule says (under its attacks, or under none), of the
+        target hit ratio under the worst of the attacks.
 
         Raises:
             StudyError: if biases or popularity beat the victim, attacked though it is.
         """
-        rows = []
-        for attack in self.rule["attacks"]:
+        rows, attacks = [], self.rule["attacks"]
+        judged = attacks if self.rule["accurate_under"] == "attacks" else ["none"]
+        for attack in dict.fromkeys([*attacks, *judged]):
             for seed in self.rule["seeds"]:
-                scenario = self.scenario(attack, seed, defense.get("choices", {}))
+                scenario = self.scenario(attack, seed, defense)
                 cell = Cell(scenario=scenario, n_users=n_users, **defense)
                 rows.append(evaluate_cell(cell, self._carried_out(scenario)) | {"attack": attack})
-        table = pd.DataFrame(rows)
-        means = table[METRICS].mean()
-        means["target_hit_ratio"] = table.groupby("attack")["target_hit_ratio"].mean().max()
+        table = pd.DataFrame(rows).set_index("attack")
+        means = table.loc[judged, METRICS].mean()
+        under = table.loc[attacks, "target_hit_ratio"].groupby(level="attack").mean()
+        means["target_hit_ratio"] = under.max()
         return {name: float(f"{value:.5g}") for name, value in means.items()}
 
     def _carried_out(self, scenario: Scenario) -> Attacked:

@@ -38,6 +38,8 @@ def told(regime: str, attack: str, form: Mapping, options: Mapping | None = None
 
     An option that is None is as the defence has it.
     """
+    if attack == "none":
+        return {}
     choices = resolved(form)
     known = {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
     has = ATTACKS[attack].Config.model_fields

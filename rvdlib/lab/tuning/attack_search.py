@@ -69,7 +69,12 @@ def _one_of(values: Sequence, rng: np.random.Generator):
 
 
 def cells_of(
-    search: dict, regime: str, attempt: Attempt, name: str, form: Mapping, known: Mapping | None = None
+    search: dict,
+    regime: str,
+    attempt: Attempt,
+    name: str,
+    form: Mapping,
+    known: Mapping | None = None,
 ) -> list[Cell]:
     """One attack on one defence, a cell a seed; ``known``: what the attacker takes the defence for."""
     rule = search["rule"]
@@ -184,7 +189,8 @@ def check(search: dict) -> None:
     for name, space in search["attacks"].items():
         for option, values in (space or {}).items():
             for value in values:
-                ATTACKS[name].config({option: value})
+                if value is not None:
+                    ATTACKS[name].config({option: value})
 
 
 @click.command(help=__doc__.split("\n\n")[0])

@@ -127,6 +127,8 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
     assert "*closed form* has least: 0.110" in said
     said = adaptive.answer(adaptive.held(rows(THR, ACCURACY | {"quorum": 0.595})))
     assert "*quorum* has least: 0.070, at HR@50 0.595 (undefended 0.600)" in said
+    said = adaptive.answer(adaptive.held(rows(THR, dict.fromkeys(ACCURACY, 0.1) | {"none": 0.6})))
+    assert "No defence ranks as well" in said
 
 
 @pytest.mark.parametrize(
@@ -146,31 +148,37 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     thr = (
         THR
         | {(name, "against all of them"): 0.05 for name in ACCURACY}
-        | {(name, "against random neighbours"): 0.05 for name in (*ACCURACY, "random neighbours")}
-        | {("random neighbours", who): 0.1 for who in ("none", "low_clone", "against none")}
+        | {(name, "against user-kNN"): 0.05 for name in ACCURACY}
+        | {("user-kNN", who): 0.1 for who in ("none", "low_clone", "against none")}
+        | {("user-kNN", "against all of them"): 0.1, ("user-kNN", "against user-kNN"): 0.4}
     )
-    accuracy = ACCURACY | {"random neighbours": 0.5}
     trials = pd.DataFrame(
         [("ranking", "quorum", step, step / 10) for step in range(9)],
         columns=["regime", "defense", "round", "target_hit_ratio"],
     )
-    table = adaptive.checklist(rows(thr, accuracy), trials, 0.0).set_index("item")
+    swaps = pd.DataFrame({"regime": "ranking", "before": [0.1, 0.2], "after": [0.1, 0.3]})
+    found = adaptive.checklist(rows(thr, ACCURACY | {"user-kNN": 0.5}), trials, swaps, 0.0)
+    table = found.set_index("item")
     mean = table["mean"]
     assert mean["the same answer twice"] == 0
+    # Of quorum and user-kNN: nobody else has an attacker of its own.
     transfer = mean["knowing the defence, less transfer from the undefended victim"]
-    assert transfer == pytest.approx(0.06 - 0.03)  # of the quorum: nobody else has one of his own
-    assert mean["the last quarter of the search, no gradient"] == pytest.approx(0.8 - 0.6)
-    assert mean["neighbours at random, a broken defence"] == pytest.approx(0.1)
-    assert mean["the closed form under the same attack"] == pytest.approx(0.3)
+    assert transfer == pytest.approx(((0.06 - 0.03) + (0.4 - 0.1)) / 2)
+    assert mean["the same where it gains least (quorum)"] == pytest.approx(0.06 - 0.03)
+    together = mean["knowing the defence, less one attack on all"]
+    assert together == pytest.approx(((0.06 - 0.05) + (0.4 - 0.1)) / 2)
+    assert mean["the last quarter of the search, over defences"] == pytest.approx(0.8 - 0.6)
+    swapped = mean["fillers exchanged on the attacked system, over defences and seeds"]
+    assert swapped == pytest.approx(0.05)
+    assert mean["neighbours without a limit, under who knows them"] == pytest.approx(0.41)
+    assert mean["the same under low clones"] == pytest.approx(0.11)
     violated = table.loc["certificates of the quorum"]
     assert (violated["mean"], violated["n"]) == (0, 18)
 
 
 def test_what_fine_tuning_adds_is_held_against_the_quorum_each_under_its_own_worst():
-    thr = {
-        (name.replace("closed form", adaptive.HARDENED), who): v for (name, who), v in THR.items()
-    }
-    accuracy = {name.replace("closed form", adaptive.HARDENED): v for name, v in ACCURACY.items()}
+    thr = {(name.replace("closed form", adaptive.BOTH), who): v for (name, who), v in THR.items()}
+    accuracy = {name.replace("closed form", adaptive.BOTH): v for name, v in ACCURACY.items()}
     said = adaptive.fine_tuning(rows(thr, accuracy))
     assert "THR@50 0.040 [0.040, 0.040], HR@50 0.010 [0.010, 0.010]" in said
 

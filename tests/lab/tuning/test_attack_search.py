@@ -41,7 +41,8 @@ def test_what_is_drawn_is_an_attack_with_options_of_its_space(seed):
     assert attempt["options"].keys() == space.keys()
     assert all(attempt["options"][name] in values for name, values in space.items())
     assert attempt[FILLER_SIZE] in SEARCH[FILLER_SIZE]
-    ATTACKS[attempt["attack"]].config(attempt["options"])
+    said = {name: value for name, value in attempt["options"].items() if value is not None}
+    ATTACKS[attempt["attack"]].config(said)
 
 
 @given(seed=seeds)
@@ -72,6 +73,7 @@ def test_who_faces_a_quorum_is_told_it_and_an_attempt_overrules_it():
         assert (scenario.seed, scenario.filler_size) == (seed, 10)
         assert scenario.attack_options["copies"] == 4
         assert scenario.attack_options["distance"] == "cosine"
+        assert scenario.attack_options["hubness_reduction"] == "local_scaling"  # by default
         assert scenario.attack_options["k"] == 12
         assert scenario.attack_options["unobserved_weight"] > 0  # of the regime
         assert cell.choices == form["choices"]

@@ -49,6 +49,9 @@ ratios = st.floats(0, 1)
 errors = st.floats(0.5, 2)
 
 
+QUORUM = {"method": "quorum", "choices": {"k": 7, "quorum": 3, "distance": "cosine"}}
+
+
 def trials(*rows, accuracy="ndcg"):
     """Rows (THR, accuracy, undefended accuracy)."""
     return pd.DataFrame(
@@ -129,11 +132,12 @@ def test_trials_are_drawn_from_the_combinations_none_twice_and_the_same_again():
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-def test_every_form_has_the_same_budget(search):
-    budgets = {
-        (form["n_users"], len(candidates(form)), form["most"]) for form in search["forms"].values()
-    }
-    assert len(budgets) == 1
+def test_every_form_has_the_same_budget_or_tries_all_that_there_is(search):
+    forms = search["forms"].values()
+    assert len({(form["n_users"], form["most"]) for form in forms}) == 1
+    drawn = [len(candidates(form)) for form in forms]
+    every = [len(candidates({"choices": form["choices"]})) for form in forms]
+    assert all(n in (max(drawn), of) for n, of in zip(drawn, every, strict=True))
 
 
 def test_a_step_changes_one_choice_to_the_value_next_to_it():
@@ -227,7 +231,7 @@ def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seed
     rule = search["rule"]
     simulation = Simulation(rule, "ml-100k", regime, victim)
     for attack in rule["attacks"]:
-        scenario = simulation.scenario(attack, rule["seeds"][0], {"k": 7})
+        scenario = simulation.scenario(attack, rule["seeds"][0], QUORUM)
         assert scenario.evaluated_on == "validation"
         assert (scenario.regime, scenario.victim, scenario.attack) == (regime, victim, attack)
         assert scenario.attack_size == rule["attack_size"][regime]
@@ -236,10 +240,10 @@ def test_a_trial_is_on_validation_items_under_the_defender_s_own_attack_and_seed
 
 def test_an_attacker_who_knows_the_defence_is_told_the_choices_that_are_tried():
     simulation = Simulation(SEARCHES["hardened"]["rule"], "ml-100k", "rating", "MF")
-    choices = {"k": 7, "quorum": 3, "distance": "cosine"}
-    told = simulation.scenario("vicinity", 2001, choices).attack_options
+    told = simulation.scenario("vicinity", 2001, QUORUM).attack_options
     assert (told["k"], told["copies"], told["distance"]) == (7, 3, "cosine")
-    assert simulation.scenario("low_clone", 2001, choices).attack_options == {}
+    assert simulation.scenario("low_clone", 2001, QUORUM).attack_options == {}
+    assert simulation.scenario("none", 2001, QUORUM).attack_size == 0
 
 
 @pytest.mark.parametrize(("search", "form"), FORMS)
@@ -347,6 +351,10 @@ def test_the_worst_attack_counts_and_mean_accuracy(monkeypatch):
     rule = SEARCH["rule"] | {"attacks": ["random", "clone"], "seeds": [1, 2]}
     measure = Simulation(rule, "ml-100k", "rating", "MF").measure(30, defense="none")
     assert (measure["target_hit_ratio"], measure["hit_ratio"]) == (0.4, 0.3)
+    found |= {("none", 1): 0.9, ("none", 2): 0.8}
+    rule |= {"accurate_under": "none"}
+    measure = Simulation(rule, "ml-100k", "rating", "MF").measure(30, defense="none")
+    assert (measure["target_hit_ratio"], measure["hit_ratio"]) == (0.4, 0.85)
 
 
 def test_the_reference_is_whatever_is_more_accurate(monkeypatch):

@@ -37,6 +37,8 @@ def clean(rows: pd.DataFrame) -> pd.DataFrame:
     """
     rows = rows[rows["attack"] == "none"]
     rows = rows[rows["defense"].isin([UNDEFENDED, POPULARITY, QUORUM])]
+    asked = rows.loc[rows["defense"] == POPULARITY, "dataset"]  # others are attacked only
+    rows = rows[rows["dataset"].isin(asked)]
     by = [*SETTING, "seed"]
     best = rows[rows["defense"] != QUORUM].groupby(by, sort=False)["ndcg"].max().rename("best")
     rows = rows.join(best, on=by)
@@ -165,18 +167,14 @@ def reached(grown: pd.DataFrame) -> pd.DataFrame:
 
 def labelled(grown: pd.DataFrame) -> pd.Series:
     """What a defence is called in tables and figures: *quorum 6 of 30*, *count of 30*."""
-    return pd.Series(
-        [
-            name
-            if pd.isna(k)
-            else f"{name} of {k:.0f}"
-            if pd.isna(q)
-            else f"{name} {q:.0f} of {k:.0f}"
-            for name, k, q in grown[["defense", *VOTES]].itertuples(index=False, name=None)
-        ],
-        index=grown.index,
-        dtype=object,
-    )
+    of = grown[["defense", *VOTES]].itertuples(index=False, name=None)
+    return pd.Series([_label(*each) for each in of], index=grown.index, dtype=object)
+
+
+def _label(defense: str, k: float, quorum: float) -> str:
+    if pd.isna(k):
+        return defense
+    return f"{defense} of {k:.0f}" if pd.isna(quorum) else f"{defense} {quorum:.0f} of {k:.0f}"
 
 
 def growth_table(grown: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -100,6 +100,14 @@ def measured():
     return breakdown.with_votes(pd.DataFrame(rows))
 
 
+def test_a_data_set_that_is_attacked_only_is_not_among_those_that_are_asked():
+    rows = measured()
+    alone = rows[(rows["dataset"] == "a") & (rows["defense"] != POPULARITY)]
+    rows = pd.concat([rows, alone.assign(dataset="c")])
+    assert set(breakdown_tables.clean(rows)["dataset"]) == {"a", "b"}
+    assert set(breakdown_tables.growing(rows)["dataset"]) == {"a", "c"}
+
+
 @pytest.fixture
 def found():
     return breakdown_tables.clean(measured())

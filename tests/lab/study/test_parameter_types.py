@@ -57,6 +57,8 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.Size, [[5, 5]], [[], [5], [5, 0], [1, 2, 3]]),
         (types.Changes, [{}, {"a": {}}], [{"a": 1}, []]),
         (types.Guesses, [{"vicinity": {}}], [{}, {"other": {}}]),
+        (types.Fakes, ["random", "vicinity"], ["none", "from_file", "x"]),
+        (types.Votes, [{"k": 30, "quorum": 6}], [{"k": 30}, {"k": 30, "quorum": 0}]),
         (types.AttacksAndNone, [["none", "pga"]], [[], ["pga"], ["none", "none"], ["none", "x"]]),
         (
             types.AttacksWithControls,

@@ -16,6 +16,7 @@ from rvdlib.theory.certificate import thr_bound
 
 SETTING = ["dataset", "regime"]
 VOTES = ["k", "quorum"]
+BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
 SHOWN = {
@@ -69,7 +70,7 @@ def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.
 
         row = {"dataset": dataset, "k": k, "quorum": q}
         for size in fakes:
-            row[f"thr_bound_{size:g}"] = bound(math.floor(round(size * n_users, 9)))
+            row[f"{BOUND}{size:g}"] = bound(math.floor(round(size * n_users, 9)))
         most = bisect.bisect_right(range(n_users + 1), tolerated, key=bound) - 1
         promised.append(row | {"taken": most / n_users})
     return pd.DataFrame(promised)
@@ -87,7 +88,9 @@ def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
     order = shown[by].drop_duplicates().itertuples(index=False, name=None)
     wide = shown.pivot(index=by, columns="metric", values="shown").loc[list(order), list(SHOWN)]
     names = {
-        name: f"THR ≤, {float(name.rpartition('_')[2]):.0%} fakes" for name in _sizes(promised)
+        name: f"THR ≤, {_percent(float(name.removeprefix(BOUND)))} fakes"
+        for name in promised
+        if name.startswith(BOUND)
     }
     names["taken"] = "fakes taken"
     limits = promised.assign(
@@ -99,8 +102,8 @@ def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
     return wide.rename(columns=SHOWN).join(limits.rename(columns=names)).rename_axis(columns=None)
 
 
-def _sizes(promised: pd.DataFrame) -> list[str]:
-    return [name for name in promised if name.startswith("thr_bound_")]
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 9):g}%"
 
 
 def taken(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> pd.DataFrame:
@@ -180,7 +183,7 @@ def _label(defense: str, k: float, quorum: float) -> str:
 def growth_table(grown: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric of :func:`growing`: a row a data set, regime and size, a column a defence."""
     here = grown[grown["metric"] == metric]
-    sizes = here["attack_size"].map("{:.0%}".format)
+    sizes = here["attack_size"].map(_percent)
     return tables.wide(
         here.assign(defense=labelled(here), attack_size=sizes),
         [*SETTING, "attack_size"],
@@ -240,9 +243,10 @@ def _promise(best: pd.DataFrame, tolerated: float, least_kept: float) -> str:
         ]
         regimes.append(f"{', '.join(each)} in the {regime} regime")
     return (
-        f"If no fakes may bring a new item to more than {tolerated:.0%} of users, and the quorum must "
-        f"keep {least_kept:.0%} of the NDCG@50 of the victim or of popularity, whichever has more, the "
-        f"fakes that a data set takes, per real user, are: {'; '.join(regimes)}."
+        f"The most fakes per real user of which it is proven that they bring a new item to at most "
+        f"{_percent(tolerated)} of users, whatever they do, with a quorum that keeps "
+        f"{_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has more), are: "
+        f"{'; '.join(regimes)}."
     )
 
 
@@ -258,7 +262,7 @@ def _reached(grown: pd.DataFrame) -> str:
         each = [f"{name} {row[least]:.3f} → {row[most]:.3f}" for name, row in means.iterrows()]
         told.append(f"{', '.join(each)} ({dataset}, {regime} regime)")
     return (
-        f"With {least:.0%} → {most:.0%} fakes, under the strongest attack that was tried, THR@50 is: "
+        f"With {_percent(least)} → {_percent(most)} fakes, under the strongest attack that was tried, THR@50 is: "
         f"{'; '.join(told)}."
     )
 

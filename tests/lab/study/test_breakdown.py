@@ -180,6 +180,8 @@ def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
     assert "none 0.630 → 0.900, closed form 0.000 → 0.000" in reached
     assert "quorum 2 of 20 0.600 → 0.600" in reached
     assert "With 3% → 30% fakes" in reached
+    assert "at most 10% of users" in promise
+    assert "keeps 90% of NDCG@50" in promise
     assert "shortest on b (5.0 of 50 items at 10 of 20" in fewest
     assert "one cell in 250 is known and an item has 0.1 votes of 20 neighbours" in fewest
     assert fewest.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
@@ -192,6 +194,17 @@ def test_tables_have_a_row_for_each_quorum_and_data_set(found, promised):
     assert shown.loc[("a", "rating", "2 of 20"), "fakes taken"] == "0.010"
     assert shown.loc[("a", "rating", POPULARITY), "fakes taken"] == "–"
     assert len(breakdown_tables.agreement_table(agreed())) == 2
+
+
+def test_sizes_below_one_percent_are_told_apart(found):
+    rows = measured()
+    rows["attack_size"] = rows["attack_size"].replace({0.03: 0.002, 0.3: 0.004})
+    grown = breakdown_tables.growing(rows)
+    shown = breakdown_tables.growth_table(grown, "target_hit_ratio")
+    assert shown.index.get_level_values("attack_size").tolist() == ["0%", "0.2%", "0.4%"]
+    promised = breakdown_tables.bounds(found, [0.005, 0.01], 0.1)
+    columns = breakdown_tables.table(found, promised).columns
+    assert {"THR ≤, 0.5% fakes", "THR ≤, 1% fakes"} < set(columns)
 
 
 def test_the_figure_has_a_line_a_data_set_and_its_points_are_quorums(found, promised):

@@ -33,7 +33,7 @@ class Attack:
         Config: its options.
         optimises: whether it takes steps towards an objective, which it records; a heuristic
             does not.
-        knows_defense: whether it is made against a defence, or a kind of defence, that it is told of.
+        knows_defense: whether it is made against a kind of defence, whether or not it can be told that one's choices.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Fakes in the middle of everybody, near whom many vicinities are. Our own, made against neighbours.
 
 Popular items at their mean say nothing of a taste of one's own, so that a factorisation places such
-a fake near the centre of the latent space; the noise keeps the fakes apart. The centre is among the
-nearest of more users than any user is. Below the mean, ratings make the targets stand out.
+a fake near the centre of the latent space; the noise keeps the fakes apart. The centre is meant to
+be near many users. Below the mean, ratings make the targets stand out.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ A factorisation places the mean of a group's profiles near the mean of the group
 nearer to each member than the members are to each other. The attacker trains a surrogate of the
 victim (:mod:`rvdlib.attacks.surrogate`) on the users that he sees; a group is one of them and the
 nearest there, and the first of each group are chosen so that the groups reach most users (greedy
-cover, :mod:`rvdlib.attacks.sources`). Fakes are dealt out evenly; those of a group differ by how a
-mean between two levels of the scale is rounded, and by items that as many members rated.
+cover, :mod:`rvdlib.attacks.sources`). Fakes are dealt out evenly; those of a group are nearly
+the same: they differ by how a mean between two levels of the scale is rounded, and where items tie.
 """
 
 from typing import Literal

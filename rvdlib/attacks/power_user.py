@@ -1,13 +1,14 @@
 """Power users: copies of those whom most others take advice from.
 
 Wilson and Seminario 2013, "When power users attack: assessing impacts in collaborative recommender
-systems" (RecSys). Of three ways to tell power users theirs by in-degree: users are similar by
+systems" (RecSys). The authors select power users in three ways; this is
+the one by in-degree. Users are similar by
 Pearson's correlation over the items that both rated, with less weight if these are few (Herlocker et
 al. 1999); each has the k most similar as a neighbourhood, and power users stand in most of these. It
 is a heuristic of the days of user-based filtering and knows nothing of a defence.
 
-A copy holds F random ratings of its source, where the authors take the whole profile; of a source
-with fewer, random items at their visible mean fill up.
+A copy holds F random ratings of its source, where the authors take the whole profile, and sources
+have F ratings or more, if there are such; else random items at their visible mean fill up.
 """
 
 import numpy as np

@@ -43,7 +43,9 @@ def certify(dataset: str, layout: dict, out: str | None, as_json: bool, **option
     more than --max-in-degree vicinities. Second, for how many users the first ten items would keep
     their quorum without f of their neighbours, whichever: of lists and vicinities as they are, from MF
     trained on the data set. New fakes move both, and this promises nothing of that. The order of the
-    items is not certified. Proofs: rvdlib.theory.certificate.
+    items is not certified. Proofs: rvdlib.theory.certificate. Third, whether neighbours mean anything
+    here: how far those of a second training agree, beside chance, with a warning where they agree no
+    more than by chance.
     """
     from rvdlib.lab.study.certified import as_text, certify_dataset
 

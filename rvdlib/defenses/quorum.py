@@ -5,7 +5,8 @@
 The order of what is eligible is that of the scores that are wrapped: a victim's, a closed form's. The
 silence of more than k − q neighbours is final. If nobody stands in more than B vicinities
 (``max_in_degree``), m fakes and the honest raters R_i of an item make it eligible for at most
-(|R_i| + m) B / q users, whatever the geometry: each of these users has q places of raters.
+(|R_i| + m) B / q users, whatever the geometry: each of these users has q places of raters. All of
+this is of ``fill="abstain"``; a list that is filled with fewer votes promises nothing.
 """
 
 from typing import Literal, Self

@@ -9,6 +9,7 @@ from rvdlib.cli import main
 from rvdlib.cli.layout_options import NAMES
 from rvdlib.data import synthetic_ratings
 from rvdlib.lab.study import certified
+from rvdlib.neighbors.agreement import REMEDY, Agreement
 from rvdlib.seeding import stream
 
 ROWS = synthetic_ratings(40, 30, 500, rng=stream(0, "ratings")).matrix.tocoo()
@@ -19,7 +20,7 @@ GIVEN = ["--k=6", "--quorum=2", "--max-in-degree=6"]
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    small = {"embedding_size": 4, "epochs": 2, "unobserved_weight": 0.1}
+    small = {"embedding_size": 8, "epochs": 100, "unobserved_weight": 0.1}
     monkeypatch.setattr(certified, "victim_hyperparameters", lambda *names: small)
     path = tmp_path / "own.csv"
     path.write_text("\n".join(["who;what;mark", *LINES]) + "\n")
@@ -36,10 +37,22 @@ def test_json_has_the_keys_that_are_promised_and_nothing_else_on_standard_output
     report = json.loads(result.stdout)
     assert list(report) == [
         *("dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"),
+        *("neighbor_agreement", "neighbor_agreement_by_chance"),
     ]
     assert [report[name] for name in ("dataset", "n_users")] == ["own.csv", 40]
     assert all(isinstance(count, int) for count in report["survives"])
     assert "training MF on own.csv" in result.stderr  # the progress bar
+
+
+def test_a_warning_names_the_remedy_and_standard_output_stays_json(dataset, monkeypatch):
+    by_chance = Agreement(0.021, 0.02, 6)
+    monkeypatch.setattr(certified, "agreement_with_retraining", lambda *given: by_chance)
+    result = run(dataset, *LAYOUT, *GIVEN, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["neighbor_agreement"] == 0.021
+    (warning,) = (line for line in result.stderr.splitlines() if "agree between two" in line)
+    assert warning.startswith("Warning: the 6 neighbours of a user agree between two trainings by ")
+    assert warning.endswith(f" 0.021 (mean Jaccard index), by chance by 0.020: {REMEDY}")
 
 
 def test_text_says_for_whom_and_under_which_rule(dataset):
@@ -67,7 +80,7 @@ def test_it_draws_the_same_bytes_for_the_same_report(dataset, tmp_path, name, st
     [
         (
             ["--quorum=7"],
-            "Error: quorum must be between 1 and k = 6, got 7: no item has more votes",
+            "Error: quorum must be at most k = 6, got 7",
         ),
         (["--max-in-degree=5"], "Error: max_in_degree must be at least k = 6, or there are not"),
         (["--k=40"], "Error: k must be between 1 and 39 (the other users), got 40"),
@@ -82,7 +95,7 @@ def test_what_cannot_be_used_is_one_error_and_nothing_is_trained(
     def never(*arguments):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(certified, "_survivors", never)
+    monkeypatch.setattr(certified, "_steps", never)
     monkeypatch.chdir(dataset.parent)
     (dataset.parent / "FOLDER.png").mkdir()
     result = run(dataset, *LAYOUT, *GIVEN, *options)

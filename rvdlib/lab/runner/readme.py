@@ -22,7 +22,8 @@ ANSWERED = {
     "04": "Neighbours and depth",
     "05": "What it costs and buys",
     "06": "Attacks",
-    "07": "An attacker who knows RVD",
+    "07": "Attackers who know the defence",
+    "09": "How many fakes a data set can take",
 }
 COLUMNS = {
     "target_hit_ratio_clean": "THR@50, not attacked",

@@ -11,7 +11,7 @@ from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.story import plane
 
 # Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
-# by neighbours (here, where nobody is, `vicinity` stands for them), and DP stands beside them.
+# by neighbours (07; here, where nobody is, `vicinity` stands for them), and so is DP.
 ELSEWHERE = ("center", "shrunk_clone", "centroid", "popular_in_cluster", "power_user", "dp")
 ATTACKED = [name for name in craftable()[1:] if name not in ELSEWHERE]
 OPTIMISING = [name for name in ATTACKED if ATTACKS[name].optimises]

@@ -43,6 +43,7 @@ File = Annotated[str, AfterValidator(_file)]
 DataSet = Annotated[str, AfterValidator(_data_set)]
 Victim = Literal[*VICTIMS]
 Attack = Literal[*craftable()]
+Fakes = Literal[*(name for name in craftable() if name != "none")]
 Regime = Literal["rating", "ranking"]
 TargetSet = Literal["unpopular", "middling", "random"]
 Seed = Annotated[int, Field(ge=0)]
@@ -74,6 +75,13 @@ class Setting(Options):
 
     attack: Attack
     target_set: TargetSet
+
+
+class Votes(Options):
+    """A quorum."""
+
+    k: Count
+    quorum: Count
 
 
 class ClosedForm(Options):

@@ -2,22 +2,34 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rvdlib.data import Ratings, leave_one_out, synthetic_ratings
 from rvdlib.lab.study import certified
 from rvdlib.lab.study.certified import FIRST, as_text, certify_dataset
 from rvdlib.models import MF
+from rvdlib.neighbors.agreement import NeighborsByChanceWarning
 from rvdlib.seeding import stream
 from rvdlib.theory.certificate import thr_bound
 
 K, QUORUM, CAP = 8, 3, 10
 N_USERS = 60
 KEYS = ["dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"]
+KEYS += ["neighbor_agreement", "neighbor_agreement_by_chance"]
+
+
+class Noise(MF):
+    """Users' latent vectors say nothing of them."""
+
+    def _fit(self, validation, rng):
+        parameters, error = super()._fit(validation, rng)
+        noise = rng.standard_normal(tuple(parameters["user_factors"].shape), dtype=np.float32)
+        return parameters | {"user_factors": torch.from_numpy(noise)}, error
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    small = {"embedding_size": 4, "epochs": 3, "unobserved_weight": 0.1}
+    small = {"embedding_size": 8, "epochs": 100, "unobserved_weight": 0.1}
     monkeypatch.setattr(certified, "victim_hyperparameters", lambda *names: small)
 
 
@@ -29,14 +41,13 @@ def ratings():
 @pytest.fixture
 def trained(monkeypatch):
     """The victims that were trained, and their vicinities."""
-    found, vicinities = [], certified.vicinities
+    found, agreement = [], certified.agreement_with_retraining
 
-    def kept(victim, k, max_in_degree):
-        table = vicinities(victim, k, max_in_degree)
-        found.append((victim, table, max_in_degree))
-        return table
+    def kept(table, victim, *others):
+        found.append((victim, table))
+        return agreement(table, victim, *others)
 
-    monkeypatch.setattr(certified, "vicinities", kept)
+    monkeypatch.setattr(certified, "agreement_with_retraining", kept)
     return found
 
 
@@ -59,8 +70,8 @@ def test_bounds_are_those_of_the_theory_for_every_number_of_fakes_and_raters(rat
 
 def test_survival_is_what_counting_user_by_user_finds(ratings, trained):
     report = certify(ratings)
-    ((victim, table, cap),) = trained
-    assert cap == CAP
+    ((victim, table),) = trained
+    assert np.bincount(table[table >= 0]).max() == CAP
     seen = victim.train.toarray() > 0
     split = leave_one_out(ratings, stream(0, "split"))
     assert (seen == (split.train.toarray() > 0)).all()
@@ -76,6 +87,26 @@ def test_survival_is_what_counting_user_by_user_finds(ratings, trained):
     assert expected[0] > expected[1] > 0
 
 
+def test_a_second_training_agrees_with_the_first_and_nobody_is_warned(ratings):
+    """Warnings are errors here."""
+    report = certify(ratings)
+    assert report["neighbor_agreement"] > 0.3
+    assert 0.05 < report["neighbor_agreement_by_chance"] < 0.15  # k / (2n − k) = 0.071 without hubs
+
+
+def test_where_latent_vectors_are_noise_the_user_is_warned_and_told_what_to_do(
+    ratings, monkeypatch
+):
+    monkeypatch.setattr(certified, "MF", Noise)
+    with pytest.warns(NeighborsByChanceWarning, match=r"by chance by 0\.0.*Do not use RVD"):
+        report = certify(ratings)
+    found = report["neighbor_agreement"], report["neighbor_agreement_by_chance"]
+    assert found[0] == pytest.approx(found[1], abs=0.03)
+    assert f"agree between two trainings by {found[0]:.3f} (mean Jaccard index), by chance by " in (
+        as_text(report)
+    )
+
+
 def test_users_who_are_served_nothing_survive_nothing(ratings):
     assert certify(ratings, k=3, quorum=3)["survives"][0] < N_USERS
     assert len(certify(ratings, k=3, quorum=3)["survives"]) == 1
@@ -85,15 +116,15 @@ def test_the_victim_is_trained_in_the_ranking_regime_and_the_seed_decides(rating
     first, again, other = (certify(ratings, seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert first["survives"] != other["survives"]
-    assert all(isinstance(victim, MF) and victim.ranking for victim, _, _ in trained)
+    assert all(isinstance(victim, MF) and victim.ranking for victim, _ in trained)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"k": N_USERS}, "k must be between 1 and 59 .the other users., got 60"),
-        ({"quorum": K + 1}, "quorum must be between 1 and k = 8, got 9"),
-        ({"quorum": 0}, "quorum must be between 1 and k = 8, got 0"),
+        ({"quorum": K + 1}, "quorum must be at most k = 8, got 9"),
+        ({"quorum": 0}, "quorum should be greater than or equal to 1, got 0"),
         ({"max_in_degree": K - 1}, "max_in_degree must be at least k = 8, .* got 7"),
     ],
 )
@@ -115,8 +146,9 @@ def test_the_text_shows_every_bound_and_ends_where_nobody_survives(ratings):
     text = as_text(report)
     for row in report["bounds"]:
         assert f"{row['thr_bound']:8.3f}" in text
-    assert text.splitlines()[-3:] == [
+    assert text.splitlines()[-5:-1] == [
         "   0       60   100.0%",
         "   1       12    20.0%",
         "   2        0     0.0%",
+        "",
     ]

@@ -1,0 +1,145 @@
+"""How many fakes a data set can take: which cells to run.
+
+A quorum promises more against fakes the more neighbours it asks for, and has fewer items to serve.
+With nobody in more than k vicinities, what it promises depends on q/k alone
+(:func:`rvdlib.theory.certificate.exposure`); what it costs depends on the data set, and is seen
+without any attack. Then the attack grows.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
+from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
+from rvdlib.lab.experiment.retraining import Retraining
+from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
+
+POPULARITY, QUORUM, COUNT = "popularity", "quorum", "count"
+
+
+def votes(k: int, quorum: int | None = None) -> dict:
+    """Choices of a quorum, or of a count: latent vectors, local scaling, nobody in more than k lists."""
+    chosen = {"k": k, "max_in_degree": k, "hubness_reduction": "local_scaling"}
+    return chosen if quorum is None else {**chosen, "quorum": quorum}
+
+
+def quorums_of(k: int, shares: Sequence[float]) -> list[int]:
+    """The q nearest to each share of k, at least 1, each once and ascending."""
+    return sorted({max(1, round(share * k)) for share in shares})
+
+
+def clean_cells(
+    datasets: Sequence[str],
+    victim: str,
+    target_sets: Mapping[str, str],
+    seeds: Sequence[int],
+    k: Sequence[int],
+    quorum_shares: Sequence[float],
+    n_users: int | None = None,
+) -> list[Cell]:
+    """Nobody attacks: undefended, popularity, and a quorum at every share of every k.
+
+    Args:
+        target_sets: regime → the target set of its cells, so that they are also those of an attack.
+        n_users: size of the sample of users that is evaluated; None: every user.
+    """
+    forms = {UNDEFENDED: [{}], POPULARITY: [{"method": "popularity"}]}
+    forms[QUORUM] = [
+        {"method": "quorum", "choices": votes(each, q)}
+        for each in k
+        for q in quorums_of(each, quorum_shares)
+    ]
+    return [
+        Cell(scenario=scenario, defense=name, n_users=n_users, **form)
+        for dataset in datasets
+        for regime, target_set in target_sets.items()
+        for scenario in scenarios(dataset, [victim], [regime], ["none"], [target_set], seeds)
+        for name, each in forms.items()
+        for form in each
+    ]
+
+
+def attacked_cells(
+    datasets: Sequence[str],
+    victim: str,
+    target_sets: Mapping[str, str],
+    seeds: Sequence[int],
+    attacks: Sequence[str],
+    attack_sizes: Sequence[float],
+    quorums: Sequence[Mapping[str, int]],
+    n_users: int | None = None,
+) -> list[Cell]:
+    """Without an attack, and under each attack at each size: undefended, closed form, quorums, counts.
+
+    Args:
+        attacks: those that know the defence are told the choices of the first quorum, as far as they
+            have such options.
+        quorums: ``k`` and ``quorum`` of each; a count for each k.
+    """
+    found = []
+    for dataset in datasets:
+        for regime, target_set in target_sets.items():
+            closed = chosen_defenses(regime, victim, dataset=dataset)[CLOSED_FORM]
+            forms = [(UNDEFENDED, {}), (CLOSED_FORM, closed)]
+            forms += [
+                (QUORUM, {"method": "quorum", "choices": votes(each["k"], each["quorum"])})
+                for each in quorums
+            ]
+            forms += [
+                (COUNT, {"method": "count", "choices": votes(k)})
+                for k in dict.fromkeys(each["k"] for each in quorums)
+            ]
+            of = dataset, [victim], [regime]
+            under = scenarios(*of, ["none"], [target_set], seeds)
+            for attack in attacks:
+                options = attack_options(regime, attack) | told(attack, forms[2][1]["choices"])
+                for size in attack_sizes:
+                    rest = [attack], [target_set], seeds, size
+                    under += scenarios(*of, *rest, attack_options=options)
+            found += [
+                Cell(scenario=scenario, defense=name, n_users=n_users, **form)
+                for scenario in under
+                for name, form in forms
+            ]
+    return found
+
+
+def told(attack: str, choices: Mapping) -> dict:
+    """What an attack that knows the defence is told of its choices: those that it has options for."""
+    known = ATTACKS[attack]
+    if not known.knows_defense:
+        return {}
+    return {name: value for name, value in choices.items() if name in known.Config.model_fields}
+
+
+def once(cells: Sequence[Cell]) -> list[Cell]:
+    """Each cell once, in order."""
+    return list({repr(cell): cell for cell in cells}.values())
+
+
+def with_votes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add ``k`` and ``quorum`` of what serves by votes, NaN elsewhere."""
+    by_votes = rows["method"].isin(["quorum", "count"])
+    read = {
+        name: [
+            choices.get(name, np.nan) if here else np.nan
+            for choices, here in zip(rows["choices"], by_votes, strict=True)
+        ]
+        for name in ("k", "quorum")
+    }
+    return rows.assign(**read)
+
+
+def retrainings(
+    datasets: Sequence[str], victim: str, regimes: Sequence[str], seeds: Sequence[int], k: int
+) -> list[Retraining]:
+    """Each data set, regime and seed trained twice, to see whether neighbours mean anything."""
+    return [
+        Retraining(dataset=dataset, victim=victim, regime=regime, seed=seed, k=k)
+        for dataset in datasets
+        for regime in regimes
+        for seed in seeds
+    ]

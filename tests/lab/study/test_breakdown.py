@@ -1,0 +1,229 @@
+"""How many fakes a data set takes: which cells are run, and what the tables make of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.data import synthetic_ratings
+from rvdlib.defenses import QuorumConfig
+from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.figures import breakdown_plots
+from rvdlib.lab.study import breakdown, breakdown_tables
+from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells, clean_cells
+from rvdlib.lab.study.effects import CLOSED_FORM
+from rvdlib.seeding import stream
+from rvdlib.theory.certificate import exposure, thr_bound
+
+TARGETS = {"rating": "unpopular", "ranking": "random"}
+N_USERS = 200
+QUORUMS = [{"k": 20, "quorum": 2}, {"k": 20, "quorum": 10}]
+SIZES = [0.03, 0.3]
+
+
+@pytest.fixture(autouse=True)
+def sizes(monkeypatch):
+    known = synthetic_ratings(N_USERS, 60, 3000, rng=stream(0, "ratings"))
+    monkeypatch.setattr(breakdown_tables, "load_dataset", lambda name: known)
+
+
+def asked():
+    of = "MF", TARGETS, [0, 1]
+    found = clean_cells(["a", "b"], *of, [20], [0.1, 0.5], 100)
+    attacks = ["low_clone", "vicinity"]
+    return found, attacked_cells(["a"], *of, attacks, SIZES, QUORUMS, 100)
+
+
+def test_cells_are_every_quorum_on_clean_data_and_every_defence_under_every_attack():
+    clean, attacked = asked()
+    assert len(clean) == 2 * 2 * 2 * (2 + 2)
+    assert {cell.scenario.attack for cell in clean} == {"none"}
+    assert len(attacked) == 2 * (2 + 2 * 2 * 2) * 5
+    # Whoever is not attacked is the same cell in both.
+    shared = 2 * 2 * (1 + 2)
+    assert len(breakdown.once([*clean, *attacked])) == len(clean) + len(attacked) - shared
+    for cell in [*clean, *attacked]:
+        if cell.method == "quorum":
+            choices = QuorumConfig(**cell.choices)
+            assert choices.max_in_degree == choices.k
+            assert choices.hubness_reduction == "local_scaling"
+
+
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "from_file"])
+def test_an_attack_is_told_of_the_quorum_what_it_has_options_for(attack):
+    told = breakdown.told(attack, breakdown.votes(20, 2))
+    assert set(told) <= set(ATTACKS[attack].Config.model_fields)
+    assert bool(told) <= ATTACKS[attack].knows_defense
+    if attack == "vicinity":
+        assert (told["k"], told["hubness_reduction"]) == (20, "local_scaling")
+
+
+@pytest.mark.parametrize(
+    ("k", "shares", "expected"),
+    [(30, [0.03, 0.1, 0.2], [1, 3, 6]), (5, [0.01, 0.03, 1.0], [1, 5]), (1, [0.5, 0.1], [1])],
+)
+def test_quorums_are_whole_numbers_each_once(k, shares, expected):
+    assert breakdown.quorums_of(k, shares) == expected
+
+
+def row(**changes):
+    found = {"dataset": "a", "regime": "rating", "seed": 0, "attack": "none", "attack_size": 0.0}
+    found |= {"defense": UNDEFENDED, "method": UNDEFENDED, "choices": {}}
+    found |= {"hit_ratio": 0.5, "ndcg": 0.2, "list_length": 50.0, "catalogue_share": 0.1}
+    return found | {"target_hit_ratio": 0.0} | changes
+
+
+def quorum(q, **changes):
+    choices = breakdown.votes(20, q)
+    return row(defense=QUORUM, method="quorum", choices=choices, **changes)
+
+
+def measured():
+    """Undefended has 0.2, popularity 0.4; a quorum of 2 keeps 95 %, one of 10 keeps 50 %."""
+    rows = []
+    for dataset in ("a", "b"):
+        for seed in (0, 1):
+            at = {"dataset": dataset, "seed": seed}
+            less = 0.5 if dataset == "b" else 1.0
+            rows += [row(**at), row(**at, defense=POPULARITY, method=POPULARITY, ndcg=0.4)]
+            rows += [quorum(2, **at, ndcg=0.38 * less, list_length=40.0 * less)]
+            rows += [quorum(10, **at, ndcg=0.2 * less, list_length=10.0 * less)]
+    for seed in (0, 1):
+        count = {"defense": COUNT, "method": "count", "choices": breakdown.votes(20)}
+        rows += [row(seed=seed, defense=CLOSED_FORM, method="closed_form"), row(seed=seed, **count)]
+        for size in SIZES:
+            for attack, thr in (("clone", 0.4), ("low_clone", 0.6)):
+                at = {"seed": seed, "attack": attack, "attack_size": size}
+                rows += [row(**at, target_hit_ratio=thr + size), row(**at, **count)]
+                rows += [row(**at, defense=CLOSED_FORM, method="closed_form")]
+                rows += [quorum(2, **at, target_hit_ratio=1 - thr, list_length=30.0)]
+    return breakdown.with_votes(pd.DataFrame(rows))
+
+
+def test_a_data_set_that_is_attacked_only_is_not_among_those_that_are_asked():
+    rows = measured()
+    alone = rows[(rows["dataset"] == "a") & (rows["defense"] != POPULARITY)]
+    rows = pd.concat([rows, alone.assign(dataset="c")])
+    assert set(breakdown_tables.clean(rows)["dataset"]) == {"a", "b"}
+    assert set(breakdown_tables.growing(rows)["dataset"]) == {"a", "c"}
+
+
+@pytest.fixture
+def found():
+    return breakdown_tables.clean(measured())
+
+
+@pytest.fixture
+def promised(found):
+    return breakdown_tables.bounds(found, [0.01, 0.1], 0.1)
+
+
+def test_accuracy_is_held_against_the_better_of_the_victim_and_popularity(found):
+    kept = found[found["metric"] == "kept"].set_index(["dataset", "defense", "quorum"])["mean"]
+    assert kept["a", QUORUM, 2] == pytest.approx(0.95)
+    assert kept["b", QUORUM, 10] == pytest.approx(0.25)
+    assert kept["a", POPULARITY].item() == 1
+    assert kept["a", UNDEFENDED].item() == pytest.approx(0.5)
+
+
+def test_bounds_are_those_of_the_theory_and_one_fake_more_breaks_them(promised):
+    for row in promised.itertuples():
+        limits = {"quorum": int(row.quorum), "max_in_degree": 20, "n_users": N_USERS}
+        assert promised.loc[row.Index, "thr_bound_0.01"] == thr_bound(0, 2, **limits)
+        assert promised.loc[row.Index, "thr_bound_0.1"] == thr_bound(0, 20, **limits)
+        most = round(row.taken * N_USERS)
+        assert exposure(0, most, **limits) <= 0.1 * N_USERS < exposure(0, most + 1, **limits)
+
+
+def test_a_quorum_that_nothing_exceeds_takes_as_many_fakes_as_users(found):
+    assert (breakdown_tables.bounds(found, [0.01], 1.0)["taken"] == 1).all()
+
+
+def test_a_data_set_takes_what_its_best_useful_quorum_takes_and_none_without_one(found, promised):
+    best = breakdown_tables.taken(found, promised, 0.9).set_index("dataset")
+    assert best["quorum"].to_dict() == {"a": 2, "b": 2}
+    assert best["taken"].to_dict() == {"a": 0.01, "b": 0}
+    assert best.loc["b", "kept"] == pytest.approx(0.475)
+    both = breakdown_tables.taken(found, promised, 0.2).set_index("dataset")
+    assert both["quorum"].to_dict() == {"a": 10, "b": 10}
+
+
+def test_the_strongest_attack_is_another_one_for_each_defence():
+    grown = breakdown_tables.growing(measured())
+    thr = grown[grown["metric"] == "target_hit_ratio"].set_index(["defense", "attack_size"])
+    assert thr.loc[(UNDEFENDED, 0.3), "attack"] == "low_clone"
+    assert thr.loc[(UNDEFENDED, 0.3), "mean"] == pytest.approx(0.9)
+    assert thr.loc[(QUORUM, 0.3), "attack"] == "clone"
+    assert thr.loc[(QUORUM, 0.3), "mean"] == pytest.approx(0.6)
+    assert set(thr.index.get_level_values("attack_size")) == {0.0, *SIZES}
+    assert set(grown["dataset"]) == {"a"}  # b is not attacked
+    lists = breakdown_tables.growth_table(grown, "list_length")
+    assert lists.loc[("a", "rating", "30%"), "quorum 2 of 20"].startswith("30.000")
+
+
+def agreed(**changes):
+    known = {"regime": "rating", "seed": 0, "k": 20, "victim": "MF"}
+    rows = [
+        known | {"dataset": "a", "measured": 0.7, "chance": 0.1, "by_chance": False},
+        known | {"dataset": "b", "measured": 0.02, "chance": 0.018, "by_chance": True},
+    ]
+    frame = pd.DataFrame(rows).assign(density=[0.05, 0.004])
+    above = (frame["measured"] - frame["chance"]) / (1 - frame["chance"])
+    return breakdown_tables.agreement(frame.assign(above_chance=above))
+
+
+def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
+    grown = breakdown_tables.growing(measured())
+    given = found, promised, grown, agreed(), 0.1, 0.9
+    _, _, promise, reached, fewest = breakdown_tables.answer(*given).splitlines()
+    assert "a 1.0% (2 of 20), b none (at best 48% is kept) in the rating regime." in promise
+    assert "none 0.630 → 0.900, closed form 0.000 → 0.000" in reached
+    assert "quorum 2 of 20 0.600 → 0.600" in reached
+    assert "With 3% → 30% fakes" in reached
+    assert "at most 10% of users" in promise
+    assert "keeps 90% of NDCG@50" in promise
+    assert "shortest on b (5.0 of 50 items at 10 of 20" in fewest
+    assert "one cell in 250 is known and an item has 0.1 votes of 20 neighbours" in fewest
+    assert fewest.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
+    assert all("nan" not in line for line in (promise, reached, fewest))
+
+
+def test_tables_have_a_row_for_each_quorum_and_data_set(found, promised):
+    shown = breakdown_tables.table(found, promised)
+    assert len(shown) == 2 * 4
+    assert shown.loc[("a", "rating", "2 of 20"), "fakes taken"] == "0.010"
+    assert shown.loc[("a", "rating", POPULARITY), "fakes taken"] == "–"
+    assert len(breakdown_tables.agreement_table(agreed())) == 2
+
+
+def test_sizes_below_one_percent_are_told_apart(found):
+    rows = measured()
+    rows["attack_size"] = rows["attack_size"].replace({0.03: 0.002, 0.3: 0.004})
+    grown = breakdown_tables.growing(rows)
+    shown = breakdown_tables.growth_table(grown, "target_hit_ratio")
+    assert shown.index.get_level_values("attack_size").tolist() == ["0%", "0.2%", "0.4%"]
+    promised = breakdown_tables.bounds(found, [0.005, 0.01], 0.1)
+    columns = breakdown_tables.table(found, promised).columns
+    assert {"THR ≤, 0.5% fakes", "THR ≤, 1% fakes"} < set(columns)
+
+
+def test_the_figure_has_a_line_a_data_set_and_its_points_are_quorums(found, promised):
+    drawn = breakdown_tables.drawn(found, promised, 20)
+    figure = breakdown_plots.fakes_taken(drawn, 0.9)
+    upper, lower = figure.axes
+    for dataset, kept, length in (("a", [95, 50], [40, 10]), ("b", [47.5, 25], [20, 5])):
+        (line,) = (line for line in upper.lines if line.get_label() == dataset)
+        np.testing.assert_allclose(line.get_ydata(), kept)
+        np.testing.assert_allclose(line.get_xdata(), [1, 5])
+        (line,) = (line for line in lower.lines if line.get_label() == dataset)
+        np.testing.assert_allclose(line.get_ydata(), length)
+    markers = {line.get_marker() for line in upper.lines if not line.get_label().startswith("_")}
+    assert len(markers) == 2  # told apart without colour, too
+
+
+def test_the_figure_of_growth_has_a_line_a_defence():
+    figure = breakdown_plots.growth(breakdown_tables.reached(breakdown_tables.growing(measured())))
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert set(lines) == {"none", "closed form", "quorum 2 of 20", "count of 20"}
+    np.testing.assert_allclose(lines["none"], [0, 0.63, 0.9])

@@ -34,15 +34,18 @@ def by_neighbors(form: Mapping) -> bool:
 
 
 def told(regime: str, attack: str, form: Mapping, options: Mapping | None = None) -> dict:
-    """All that the attack is told: of the regime's victims, of the defence, and its own ``options``.
+    """All that the attack is told: of the regime's victims, its own ``options``, and, if it is made
+    against such a defence, of this one.
 
     An option that is None is as the defence has it.
     """
-    if attack == "none":
-        return {}
-    choices = resolved(form)
-    known = {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
-    has = ATTACKS[attack].Config.model_fields
     own = {option: value for option, value in (options or {}).items() if value is not None}
-    about = {option: value for option, value in known.items() if option in has}
-    return attack_options(regime, attack) | about | own
+    return attack_options(regime, attack) | _about(form, attack) | own
+
+
+def _about(form: Mapping, attack: str) -> dict:
+    if attack == "none" or not ATTACKS[attack].knows_defense:
+        return {}
+    choices, has = resolved(form), ATTACKS[attack].Config.model_fields
+    known = {option: choices[name] for name, option in KNOWABLE.items() if name in choices}
+    return {option: value for option, value in known.items() if option in has}

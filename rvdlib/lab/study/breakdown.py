@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
-from rvdlib.lab.experiment.hyperparameters import attack_options, chosen_defenses
+from rvdlib.lab.experiment.hyperparameters import chosen_defenses
+from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.experiment.retraining import Retraining
 from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
 
@@ -95,7 +95,7 @@ def attacked_cells(
             of = dataset, [victim], [regime]
             under = scenarios(*of, ["none"], [target_set], seeds)
             for attack in attacks:
-                options = attack_options(regime, attack) | told(attack, forms[2][1]["choices"])
+                options = told(regime, attack, forms[2][1])
                 for size in attack_sizes:
                     rest = [attack], [target_set], seeds, size
                     under += scenarios(*of, *rest, attack_options=options)
@@ -105,14 +105,6 @@ def attacked_cells(
                 for name, form in forms
             ]
     return found
-
-
-def told(attack: str, choices: Mapping) -> dict:
-    """What an attack that knows the defence is told of its choices: those that it has options for."""
-    known = ATTACKS[attack]
-    if not known.knows_defense:
-        return {}
-    return {name: value for name, value in choices.items() if name in known.Config.model_fields}
 
 
 def once(cells: Sequence[Cell]) -> list[Cell]:

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rvdlib.attacks import ATTACKS
 from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import QuorumConfig
 from rvdlib.lab.experiment.cells import UNDEFENDED
@@ -47,15 +46,6 @@ def test_cells_are_every_quorum_on_clean_data_and_every_defence_under_every_atta
             choices = QuorumConfig(**cell.choices)
             assert choices.max_in_degree == choices.k
             assert choices.hubness_reduction == "local_scaling"
-
-
-@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "from_file"])
-def test_an_attack_is_told_of_the_quorum_what_it_has_options_for(attack):
-    told = breakdown.told(attack, breakdown.votes(20, 2))
-    assert set(told) <= set(ATTACKS[attack].Config.model_fields)
-    assert bool(told) <= ATTACKS[attack].knows_defense
-    if attack == "vicinity":
-        assert (told["k"], told["hubness_reduction"]) == (20, "local_scaling")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.count import Count
 from rvdlib.defenses.engine import FastRVD
+from rvdlib.defenses.huber_loss import HuberLoss
 from rvdlib.defenses.least_support import LeastSupport
 from rvdlib.defenses.most_popular import MostPopular
 from rvdlib.defenses.protocol import Chain, Defense, Served, defense
@@ -23,6 +24,7 @@ DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "adversarial_training": AdversarialTraining,
     "closed_form": ClosedFormRVD,
     "count": Count,
+    "huber_loss": HuberLoss,
     "least_support": LeastSupport,
     "popularity": MostPopular,
     "quorum": Quorum,
@@ -44,6 +46,7 @@ __all__ = [
     "FineTuning",
     "FunctionalRVD",
     "FunctionalRVDConfig",
+    "HuberLoss",
     "LeastSupport",
     "MostPopular",
     "Quorum",

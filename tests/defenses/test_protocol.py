@@ -26,6 +26,7 @@ from rvdlib.seeding import stream
 
 TRAINING = {
     "adversarial_training",
+    "huber_loss",
     "remove_detected",
     "unobserved_weight",
 }

@@ -1,5 +1,6 @@
 """Defences: before training, in training, at inference, or a chain (:mod:`rvdlib.defenses.protocol`)."""
 
+from rvdlib.defenses.adversarial_poisoning_training import AdversarialPoisoningTraining
 from rvdlib.defenses.adversarial_training import AdversarialTraining
 from rvdlib.defenses.any_model.checks import CheckResult, check_defender
 from rvdlib.defenses.any_model.functional import FunctionalRVD, FunctionalRVDConfig
@@ -21,6 +22,7 @@ from rvdlib.defenses.vicinal import RVD, RVDConfig
 # By the names that params and tables use.
 DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "rvd": FineTuning,
+    "adversarial_poisoning_training": AdversarialPoisoningTraining,
     "adversarial_training": AdversarialTraining,
     "closed_form": ClosedFormRVD,
     "count": Count,
@@ -35,6 +37,7 @@ DEFENSES: dict[str, type[Defense] | type[Served]] = {
 __all__ = [
     "DEFENSES",
     "RVD",
+    "AdversarialPoisoningTraining",
     "AdversarialTraining",
     "Chain",
     "CheckResult",

@@ -25,6 +25,7 @@ from rvdlib.models import AutoRec
 from rvdlib.seeding import stream
 
 TRAINING = {
+    "adversarial_poisoning_training",
     "adversarial_training",
     "huber_loss",
     "remove_detected",

@@ -11,11 +11,14 @@ from rvdlib.defenses.engine import FastRVD
 from rvdlib.defenses.huber_loss import HuberLoss
 from rvdlib.defenses.least_support import LeastSupport
 from rvdlib.defenses.most_popular import MostPopular
+from rvdlib.defenses.pca_detection import PCADetection
+from rvdlib.defenses.profile_detection import ProfileDetection
 from rvdlib.defenses.protocol import Chain, Defense, Served, defense
 from rvdlib.defenses.quorum import Quorum, QuorumConfig
 from rvdlib.defenses.regression import VicinalRegression
 from rvdlib.defenses.remove_detected import RemoveDetected
 from rvdlib.defenses.rvd import FineTuning
+from rvdlib.defenses.triple_cooperative import TripleCooperative
 from rvdlib.defenses.unobserved_weight import UnobservedWeight
 from rvdlib.defenses.vicinal import RVD, RVDConfig
 
@@ -28,9 +31,12 @@ DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "count": Count,
     "huber_loss": HuberLoss,
     "least_support": LeastSupport,
+    "pca_detection": PCADetection,
     "popularity": MostPopular,
+    "profile_detection": ProfileDetection,
     "quorum": Quorum,
     "remove_detected": RemoveDetected,
+    "triple_cooperative": TripleCooperative,
     "unobserved_weight": UnobservedWeight,
 }
 
@@ -52,11 +58,14 @@ __all__ = [
     "HuberLoss",
     "LeastSupport",
     "MostPopular",
+    "PCADetection",
+    "ProfileDetection",
     "Quorum",
     "QuorumConfig",
     "RVDConfig",
     "RemoveDetected",
     "Served",
+    "TripleCooperative",
     "UnobservedWeight",
     "VicinalRegression",
     "VictimModule",

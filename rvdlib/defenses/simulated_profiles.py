@@ -24,7 +24,9 @@ def item_moments(train: sp.csr_matrix, levels: np.ndarray) -> tuple[np.ndarray, 
     return means, np.sqrt(variances)
 
 
-def profiles(items: np.ndarray, stars: np.ndarray, levels: np.ndarray, n_items: int):
+def profiles(
+    items: np.ndarray, stars: np.ndarray, levels: np.ndarray, n_items: int
+) -> sp.csr_matrix:
     """(m, n_items) CSR of stars, float32: ``stars`` (m, F), rounded to the scale, of ``items``
     (m, F), none twice in a row."""
     items = np.asarray(items)

@@ -132,12 +132,15 @@ class Epochs:
 
 
 def observed_scores(victim: Victim, parameters: Parameters) -> np.ndarray:
-    """(nnz,) float32: scores at the stored cells of ``victim.train``, divided by the top of the scale."""
-    users = np.arange(victim.train.shape[0])
+    """(nnz,) float32: scores at the ratings of ``victim.train``, divided by the top of the scale."""
+    return scores_at(victim, parameters, victim.train)
+
+
+def scores_at(victim: Victim, parameters: Parameters, cells: sp.csr_matrix) -> np.ndarray:
+    """(nnz,) float32: scores at the stored ``cells`` of a (users, items) CSR matrix, in its order."""
     with torch.no_grad():
-        offset, factors = victim.encode(parameters, users)
-        cells = _at_cells(parameters, offset, factors, victim.train)
-    return cells.numpy()
+        offset, factors = victim.encode(parameters, np.arange(cells.shape[0]))
+        return _at_cells(parameters, offset, factors, cells).numpy()
 
 
 def data_loss(

@@ -28,7 +28,10 @@ TRAINING = {
     "adversarial_poisoning_training",
     "adversarial_training",
     "huber_loss",
+    "pca_detection",
+    "profile_detection",
     "remove_detected",
+    "triple_cooperative",
     "unobserved_weight",
 }
 

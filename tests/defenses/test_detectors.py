@@ -23,7 +23,7 @@ class TestPCADetection(TrainingConformance):
 class TestProfileDetection(TrainingConformance):
     @pytest.fixture
     def defense(self):
-        return ProfileDetection(users=1)
+        return ProfileDetection()
 
 
 def gone(defense, train, levels):

@@ -16,7 +16,7 @@ import torch
 from rvdlib.data import HeldOut
 from rvdlib.models import MF, Victim
 from rvdlib.models.base import Parameters
-from rvdlib.models.fitting import EarlyStopping
+from rvdlib.models.fitting import EarlyStopping, EncoderVictim
 from rvdlib.models.sparse_ops import sampled_product
 
 _BATCH_USERS = 128  # of a victim that has no batches of its own
@@ -74,6 +74,9 @@ class Epochs:
         victim: prepared, see :meth:`Victim.prepare`; it is not changed.
         parameters: as they are by now.
         done: epochs so far.
+
+    Raises:
+        TypeError: for a victim that is neither an MF nor an EncoderVictim, whose training is its own.
     """
 
     def __init__(self, victim: Victim, rng: np.random.Generator):
@@ -83,9 +86,15 @@ class Epochs:
         if isinstance(victim, MF):
             self.arrays = victim.first_arrays(rng)
             self.parameters = {name: torch.from_numpy(each) for name, each in self.arrays.items()}
-        else:
+        elif isinstance(victim, EncoderVictim):
             self.parameters = victim.initial_parameters(rng)
             self.adam = self.optimizer(self.rate)
+        else:
+            raise TypeError(
+                f"{type(victim).__name__} is not trained in epochs that a defence could change: it "
+                "would have to be an MF or an EncoderVictim; take a defence before training or at "
+                "inference"
+            )
 
     def __call__(self, rows: sp.csr_matrix | None = None) -> dict[str, torch.Tensor]:
         """The parameters after an epoch on ``rows``, (users, items) CSR as ``victim.train`` is.
@@ -112,14 +121,14 @@ class Epochs:
         decay = self.victim.loss.weight_decay
         return torch.optim.Adam(moving, lr=rate, weight_decay=decay, fused=True)
 
-    def by_adam(self, victim: Victim) -> None:
+    def by_adam(self, victim) -> None:
         order, size = self.rng.permutation(victim.train.shape[0]), self.batch_size
         for first in range(0, len(order), size):
             self.adam.zero_grad()
             self.batch_loss(victim, order[first : first + size]).backward()
             self.adam.step()
 
-    def batch_loss(self, victim: Victim, users: np.ndarray) -> torch.Tensor:
+    def batch_loss(self, victim: EncoderVictim, users: np.ndarray) -> torch.Tensor:
         """What a step of Adam descends."""
         return victim._batch_loss(self.parameters, users, self.rng)
 

@@ -9,10 +9,16 @@ from conformance import KINDS, N_USERS, TrainingConformance, poisoned, trained
 from pydantic import ValidationError
 
 from rvdlib.data import HeldOut
-from rvdlib.defenses import AdversarialTraining, Defense
+from rvdlib.defenses import (
+    AdversarialPoisoningTraining,
+    AdversarialTraining,
+    Defense,
+    HuberLoss,
+    TripleCooperative,
+)
 from rvdlib.defenses.adversarial_training import AdversarialEpochs, mean_lengths, strengths
 from rvdlib.defenses.training import Epochs, best_epoch, trained_by
-from rvdlib.models import VICTIMS
+from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
 USERS = np.arange(N_USERS)
@@ -35,6 +41,23 @@ def test_epoch_by_epoch_a_victim_is_trained_to_the_bit(kind):
     assert np.array_equal(found.score(USERS), victim.score(USERS))
     assert found.validation_error == victim.validation_error
     assert vars(found).keys() == vars(victim).keys()  # else it could not be saved
+
+
+@pytest.mark.parametrize(
+    "defense", [AdversarialTraining, HuberLoss, AdversarialPoisoningTraining, TripleCooperative]
+)
+def test_a_victim_whose_training_is_its_own_is_refused_by_name(defense):
+    class Mine(Victim):
+        name = "mine"
+
+        def encoder(self, users):
+            return lambda parameters: (torch.zeros(len(users)), torch.zeros(len(users), 1))
+
+        def _fit(self, validation, rng):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match="Mine is not trained in epochs"):
+        defense().fit(Mine(), *poisoned(), stream(0))
 
 
 def disturbed(victim, user_size, item_size):

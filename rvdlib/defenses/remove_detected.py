@@ -1,6 +1,7 @@
 """The users whom a detector suspects most are left out of training."""
 
 import numpy as np
+import scipy.sparse as sp
 from pydantic import Field
 
 from rvdlib.defenses.detection import pca_suspicion
@@ -26,7 +27,12 @@ class RemoveDetected(Defense):
         suspicion = np.where(rated, pca_suspicion(train), -np.inf)
         innocent = len(suspicion) - int(self.config.share * rated.sum()) - 1
         removed = suspicion > np.sort(suspicion)[innocent]
-        kept = train.copy()
-        kept.data[np.repeat(removed, np.diff(train.indptr))] = 0
-        kept.eliminate_zeros()
-        return kept
+        return without_users(train, removed)
+
+
+def without_users(train: sp.csr_matrix, removed: np.ndarray) -> sp.csr_matrix:
+    """A copy in which the rows of ``removed``, (users,) bool, are empty."""
+    kept = train.copy()
+    kept.data[np.repeat(removed, np.diff(train.indptr))] = 0
+    kept.eliminate_zeros()
+    return kept

@@ -2,11 +2,11 @@
 
     python -m rvdlib.lab.tuning.swap_check
 
-The check on every attack that takes another way to its fakes (Carlini et al. 2019): from the best
-attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are exchanged at random, the victim is
-trained anew behind its defence, and what helps is kept (:mod:`rvdlib.attacks.swap_search`). The
+From the best attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are exchanged at random,
+the victim is trained anew behind its defence, and what helps is kept (:mod:`rvdlib.attacks.swap_search`). The
 attacker sees the whole system here, on the very split and targets that are attacked: more than any
-attacker of the study. ``results/search/swaps.csv`` has what it gained.
+attacker of the study. ``results/search/swaps.csv`` has what it gained: little says that the search has
+converged, as far as so few exchanges can tell.
 """
 
 import math
@@ -30,7 +30,7 @@ from rvdlib.threads import single_thread
 
 
 def nearness(evaluation: Evaluation) -> float:
-    """How near targets are to the lists: it rises with each rank, most about the list's end."""
+    """How near targets are to the lists, in [0, 1]: 1 / (1 + (rank / K)²), mean over pairs."""
     ranks = evaluation.target_ranks[~evaluation.raters]
     return float(np.mean(1 / (1 + (ranks / evaluation.k) ** 2)))
 

@@ -156,6 +156,7 @@ def _tried(search, opponents, attempts, rounds, jobs, store) -> pd.DataFrame:
     found = pd.DataFrame(asked).join(measured.reset_index(drop=True))
     means = found.groupby(["regime", "defense", "round"], sort=False)
     table = means[["target_hit_ratio", "fake_neighbor_share"]].mean()
+    table = table.map(lambda value: float(f"{value:.5g}"))  # the digits that are kept decide
     first = means[["attack", "options", FILLER_SIZE]].first()
     # ``first`` skips what is None: of the filler size that is the budget's own.
     return first.join(table).reset_index()
@@ -167,7 +168,7 @@ def _best(trials: pd.DataFrame) -> Attempt:
     size = row[FILLER_SIZE]
     return {
         "attack": row["attack"],
-        "options": row["options"],
+        "options": dict(row["options"]),
         FILLER_SIZE: None if pd.isna(size) else int(size),
     }
 

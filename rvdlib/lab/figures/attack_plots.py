@@ -176,14 +176,18 @@ def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
     regimes = list(dict.fromkeys(held["regime"]))
     by = ["regime", "defense"]
     level = held.groupby([*by, "metric"], sort=False)["mean"].mean().unstack(sort=False)
-    found = table.groupby([*by, "attacker"], sort=False)["mean"].mean()
+    attacked = table[table["attacker"] != "none"]
+    found = {
+        key: each.groupby("attacker")["mean"].mean()
+        for key, each in attacked.groupby(by, sort=False)
+    }
     rows = max(len(level.loc[regime]) for regime in regimes)
     size = (NARROW, len(regimes) * (0.2 * rows + 0.55) + 0.35)
     figure, panels = plt.subplots(len(regimes), 1, figsize=size, sharex=True, squeeze=False)
     for axes, regime in zip(panels[:, 0], regimes, strict=True):
         here = level.loc[regime].sort_values("target_hit_ratio", ascending=False)
         for place, (name, values) in enumerate(here.iterrows()):
-            each = found[regime, name].drop("none")
+            each = found[regime, name]
             axes.plot(each, np.full(len(each), place), "|", color=GREY, markersize=6, zorder=2)
             axes.plot(values["target_hit_ratio_clean"], place, "o", color=SKY, zorder=3)
             axes.plot(values["target_hit_ratio"], place, "D", color=RED, markersize=4.5, zorder=4)

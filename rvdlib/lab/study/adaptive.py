@@ -271,7 +271,8 @@ def _best(able: pd.Series, means: pd.DataFrame) -> str:
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
     return (
         f"Of all that rank as well as the victim and the most popular items, *{best}* has least: "
-        f"{able[best]:.3f}, at HR@50 {hit:.3f} (undefended {bare:.3f}), picked in hindsight."
+        f"{able[best]:.3f} ({means.loc[best, 'lift_removed']:.0%} of the lift removed), at HR@50 "
+        f"{hit:.3f} (undefended {bare:.3f}), picked in hindsight."
     )
 
 

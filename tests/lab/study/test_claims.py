@@ -372,6 +372,7 @@ def known(thr, defense=RVD):
     return pd.DataFrame(
         {
             "regime": "rating",
+            "target_set": "unpopular",
             "victim": "MF",
             "defense": defense,
             "attacker": attacker,

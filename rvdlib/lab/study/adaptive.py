@@ -7,21 +7,19 @@ worst attacker of a defence is named after the fact, which favours him.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from rvdlib import metrics
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.knowing import by_neighbors, told
 from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.claims import OURS
-from rvdlib.lab.study.effects import METRICS, RVD, scenarios
-from rvdlib.threads import single_thread
+from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
 AGAINST, ALL, VICINITY = "against ", "all of them", "vicinity"
-RANDOM, SOLVED, UNLIMITED = "random neighbours", "closed form", "user-kNN"
+RANDOM, SOLVED, RETRAINED = "random neighbours", "closed form", "unobserved weight"
+LIMITED, UNLIMITED = "count", "user-kNN"
 BOTH, QUORUM = "closed form and quorum", "quorum"
 AFFORDABLE = 0.02  # of accuracy, relative
 SETTING = ["regime", "target_set", "victim"]
@@ -94,7 +92,7 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
         worst, under, lift = {}, {}, {}
         for name, own in here.groupby("defense", sort=False):
             thr = own.pivot_table(index="seed", columns="attacker", values="target_hit_ratio")
-            worst[name] = _worst(own)
+            worst[name] = worst_attacker(own)
             under[name] = thr[worst[name]]
             lift[name] = under[name] - thr["none"]
         clean = dict(list(here[here["attacker"] == "none"].groupby("defense", sort=False)))
@@ -132,81 +130,11 @@ def by_neighbours(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(rows.loc[rows["attacker"] == VICINITY, "defense"]))
 
 
-def checklist(
-    rows: pd.DataFrame, trials: pd.DataFrame, swaps: pd.DataFrame, repeated: float
-) -> pd.DataFrame:
-    """What evaluations of defences at test time are held to, each with its figure.
-
-    The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds unless said.
-
-    Args:
-        trials: of the attack search.
-        swaps: of the check by exchanged fillers.
-        repeated: the largest difference of two evaluations of one cell (:func:`repeated`).
-
-    Returns:
-        Columns regime, item, metric, mean, low, high, n.
-    """
-    found = [("both", "the same answer twice", "largest difference", repeated, np.nan, np.nan, 2)]
-    for regime, here in rows.groupby("regime", sort=False):
-        searched = here[(AGAINST + here["defense"]).isin(here["attacker"])]
-        own = searched[searched["attacker"] == AGAINST + searched["defense"]]
-        own = own[~own["defense"].isin([UNDEFENDED, RANDOM])]
-        gains = {
-            name: paired(each, _facing(searched, each, AGAINST + UNDEFENDED), "target_hit_ratio")
-            for name, each in own.groupby("defense", sort=False)
-        }
-        least = min(gains, key=lambda name: gains[name].mean())
-        unlimited = here[here["defense"] == UNLIMITED]
-        log, swapped = (table[table["regime"] == regime] for table in (trials, swaps))
-        checked = here["certificate_violations"].dropna()
-        gained, mean = "THR@50 gained", "THR@50, mean over defences"
-        items = [
-            ("knowing the defence, less transfer from the undefended victim", mean,
-             _gain(own, _facing(searched, own, AGAINST + UNDEFENDED))),
-            (f"the same where it gains least ({least})", "THR@50", t_interval(gains[least])),
-            ("knowing the defence, less low clones", mean, _gain(own, _facing(searched, own, OURS))),
-            ("knowing the defence, less one attack on all", mean,
-             _gain(own, _facing(searched, own, AGAINST + ALL))),
-            ("the last quarter of the search, over defences", gained, _late(log)),
-            ("fillers exchanged on the attacked system, over defences and seeds", gained,
-             t_interval(swapped["after"] - swapped["before"])),
-            ("neighbours without a limit, under who knows them", "THR@50",
-             t_interval(_under(unlimited, AGAINST + UNLIMITED))),
-            ("the same under low clones", "THR@50", t_interval(_under(unlimited, OURS))),
-            ("certificates of the quorum", "violations, cells",
-             Interval(checked.sum(), np.nan, np.nan, len(checked))),
-        ]  # fmt: skip
-        found += [(regime, item, metric, *interval) for item, metric, interval in items]
-    return pd.DataFrame(found, columns=["regime", "item", "metric", *Interval._fields])
-
-
-def _under(rows: pd.DataFrame, attacker: str) -> pd.Series:
-    return rows[rows["attacker"] == attacker].groupby("seed")["target_hit_ratio"].mean()
-
-
-def _facing(rows: pd.DataFrame, own: pd.DataFrame, attacker: str) -> pd.DataFrame:
-    """The rows of the same defences under another attacker."""
-    return rows[(rows["attacker"] == attacker) & rows["defense"].isin(own["defense"])]
-
-
-def _gain(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
-    return t_interval(paired(own, other, "target_hit_ratio"))
-
-
-def _late(log: pd.DataFrame) -> Interval:
-    """What the best of a search gained in its last quarter, over defences."""
-    late = log["round"].max() * 3 / 4
-    best = log.groupby("defense")["target_hit_ratio"].max()
-    before = log[log["round"] <= late].groupby("defense")["target_hit_ratio"].max()
-    return t_interval(best - before)
-
-
-def repeated(cell: Cell) -> float:
-    """The largest difference between two evaluations of a cell, each from the split on."""
-    with single_thread():
-        one, two = (evaluate_cell(cell, carry_out(cell.scenario, cell.training)) for _ in range(2))
-    return max(abs(one[name] - two[name]) for name in METRICS if not np.isnan(one[name]))
+def under_worst(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of a defence under its worst attacker, in each setting."""
+    here = rows[rows["defense"] == name]
+    worst = [each[each["attacker"] == worst_attacker(each)] for _, each in here.groupby(SETTING)]
+    return pd.concat(worst)
 
 
 def fine_tuning(rows: pd.DataFrame) -> str:
@@ -217,14 +145,9 @@ def fine_tuning(rows: pd.DataFrame) -> str:
     """
     said = []
     for regime, here in rows.groupby("regime", sort=False):
-        sides = [here[here["defense"] == name] for name in (BOTH, QUORUM)]
-        worst = [
-            pd.concat(
-                under[under["attacker"] == _worst(under)] for _, under in side.groupby(SETTING)
-            )
-            for side in sides
-        ]
-        clean = [side[side["attacker"] == "none"] for side in sides]
+        worst = [under_worst(here, name) for name in (BOTH, QUORUM)]
+        unattacked = here[here["attacker"] == "none"]
+        clean = [unattacked[unattacked["defense"] == name] for name in (BOTH, QUORUM)]
         gains = {
             "THR@50": paired(*worst, "target_hit_ratio"),
             "HR@50": paired(*clean, "hit_ratio"),
@@ -236,12 +159,13 @@ def fine_tuning(rows: pd.DataFrame) -> str:
         )
         said.append(f"in the {regime} regime {shown}")
     return (
-        "What fine-tuning adds to a quorum (in the order of the hardened closed form, less in the "
-        f"victim's; each under its own worst attacker): {'; '.join(said)}."
+        "What fine-tuning adds to a quorum, the order of the hardened closed form less the victim's, "
+        f"each under its own worst attacker: {'; '.join(said)}. An interval across 0 means that these "
+        "seeds do not tell."
     )
 
 
-def _worst(under: pd.DataFrame) -> str:
+def worst_attacker(under: pd.DataFrame) -> str:
     """The attacker under whom these rows of one defence have the highest mean target hit ratio."""
     attacked = under[under["attacker"] != "none"]
     return attacked.groupby("attacker", sort=False)["target_hit_ratio"].mean().idxmax()
@@ -253,26 +177,41 @@ def answer(table: pd.DataFrame) -> str:
     for regime, here in table.groupby("regime", sort=False):
         means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
         thr, bare = means["target_hit_ratio"], means.loc[UNDEFENDED]
-        able = thr[accurate(means)].drop([UNDEFENDED, "popularity"], errors="ignore")
+        able = thr[accurate(means)].drop([UNDEFENDED, "popularity", RETRAINED], errors="ignore")
         sentences.append(
-            f"In the {regime} regime the strongest attacker raises the THR@50 of undefended victims "
-            f"from {bare['target_hit_ratio_clean']:.3f} to {bare['target_hit_ratio']:.3f}; against the "
-            f"strongest that each meets, RVD has {thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}. "
-            + _best(able, means)
+            f"In the {regime} regime ({ATTACK_SIZE[regime]:.0%} fakes, "
+            f"{' and '.join(here['target_set'].unique())} targets) the strongest of the attackers raises "
+            f"the THR@50 of undefended victims from {bare['target_hit_ratio_clean']:.3f} to "
+            f"{bare['target_hit_ratio']:.3f}; against the strongest that each meets, RVD has "
+            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}. {_best(able, means, here)}"
         )
     return tables.answer(*sentences)
 
 
-def _best(able: pd.Series, means: pd.DataFrame) -> str:
-    """Of the defences that keep their accuracy, the one with the lowest target hit ratio."""
+def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
+    """Of the defences of a victim that keep its accuracy, those with the lowest target hit ratios."""
     if able.empty:
         return "No defence ranks as well as the victim and the most popular items."
-    best = able.idxmin()
+    ranked = able.sort_values(kind="stable")
+    best, others = ranked.index[0], ranked.iloc[1:3]
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
+    lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
+    share = f"{lift['mean'].mean():.0%}"
+    if len(lift) == 1 and not lift["low"].isna().any():
+        share += f" [{lift['low'].iloc[0]:.0%}, {lift['high'].iloc[0]:.0%}]"
+    after = ", ".join(f"*{name}* {value:.3f}" for name, value in others.items())
+    retrained = ""
+    if RETRAINED in means.index:
+        retrained = (
+            f" Another training, {RETRAINED}, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at HR@50 "
+            f"{means.loc[RETRAINED, 'hit_ratio']:.3f}."
+        )
     return (
-        f"Of all that rank as well as the victim and the most popular items, *{best}* has least: "
-        f"{able[best]:.3f} ({means.loc[best, 'lift_removed']:.0%} of the lift removed), at HR@50 "
-        f"{hit:.3f} (undefended {bare:.3f}), picked in hindsight."
+        "Of the defences that rank, on average, as well as the victim and the most popular items, "
+        f"*{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift removed), at HR@50 "
+        f"{hit:.3f} (undefended {bare:.3f})"
+        + (f"; then come {after}." if after else ".")
+        + retrained
     )
 
 

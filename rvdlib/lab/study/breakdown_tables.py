@@ -244,7 +244,8 @@ def _promise(best: pd.DataFrame, tolerated: float, least_kept: float) -> str:
         regimes.append(f"{', '.join(each)} in the {regime} regime")
     return (
         f"The most fakes per real user of which it is proven that they bring a new item to at most "
-        f"{_percent(tolerated)} of users, whatever they do, with a quorum that keeps "
+        f"{_percent(tolerated)} of users, whatever they do, with a quorum of neighbours in latent space "
+        f"that keeps "
         f"{_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has more), are: "
         f"{'; '.join(regimes)}."
     )
@@ -262,7 +263,8 @@ def _reached(grown: pd.DataFrame) -> str:
         each = [f"{name} {row[least]:.3f} → {row[most]:.3f}" for name, row in means.iterrows()]
         told.append(f"{', '.join(each)} ({dataset}, {regime} regime)")
     return (
-        f"With {_percent(least)} → {_percent(most)} fakes, under the strongest attack that was tried, THR@50 is: "
+        f"With {_percent(least)} → {_percent(most)} fakes, under the stronger of a few attacks (07's searched "
+        f"ones reach more), THR@50 is: "
         f"{'; '.join(told)}."
     )
 
@@ -281,7 +283,7 @@ def _fewest(found: pd.DataFrame, agreed: pd.DataFrame) -> str:
         for row in agreed[agreed["by_chance"] >= 0.5].itertuples()
     ]
     return (
-        f"Lists are shortest on {short['dataset']} ({short['mean']:.1f} of 50 items at {middle:.0f} of "
+        f"At this quorum lists are shortest on {short['dataset']} ({short['mean']:.1f} of 50 items at {middle:.0f} of "
         f"{short['k']:.0f} in the {short['regime']} regime), where one cell in {1 / here['density']:.0f} is "
         f"known and an item has {here['k'] * here['density']:.1f} votes of {here['k']:.0f} neighbours on "
         f"average; neighbours agree between two trainings by chance on: {', '.join(chance) or 'none'}."

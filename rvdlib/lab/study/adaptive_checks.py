@@ -1,0 +1,105 @@
+"""How hard the attackers of 07 tried: what evaluations of defences at test time are held to."""
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
+from rvdlib.lab.statistics import Interval, paired, t_interval
+from rvdlib.lab.study.adaptive import (
+    AGAINST,
+    ALL,
+    LIMITED,
+    RANDOM,
+    SETTING,
+    UNLIMITED,
+    under_worst,
+)
+from rvdlib.lab.study.claims import OURS
+from rvdlib.lab.study.effects import METRICS
+from rvdlib.threads import single_thread
+
+ATTACK = ["attack", "attack_options", "filler_size"]
+
+
+def checklist(
+    rows: pd.DataFrame, trials: pd.DataFrame, swaps: pd.DataFrame, repeated: float
+) -> pd.DataFrame:
+    """What evaluations of defences at test time are held to, each with its figure.
+
+    The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds unless said.
+
+    Args:
+        trials: of the attack search.
+        swaps: of the check by exchanged fillers.
+        repeated: the largest difference of two evaluations of one cell (:func:`repeated`).
+
+    Returns:
+        Columns regime, item, metric, mean, low, high, n.
+    """
+    found = [("both", "the same answer twice", "largest difference", repeated, np.nan, np.nan, 2)]
+    for regime, here in rows.groupby("regime", sort=False):
+        searched = here[(AGAINST + here["defense"]).isin(here["attacker"])]
+        own = searched[searched["attacker"] == AGAINST + searched["defense"]]
+        own = own[~own["defense"].isin([UNDEFENDED, RANDOM])]
+        gains = {
+            name: paired(each, _facing(searched, each, AGAINST + UNDEFENDED), "target_hit_ratio")
+            for name, each in own.groupby("defense", sort=False)
+        }
+        least = min(gains, key=lambda name: gains[name].mean())
+        beaten = [name for name, each in own.groupby("defense") if _is_beaten(here, name, each)]
+        log, swapped = (table[table["regime"] == regime] for table in (trials, swaps))
+        once = ~here[[*SETTING, *ATTACK, "defense", "seed"]].astype(str).duplicated()
+        checked = here[once & (here["attack"] != "none")]["certificate_violations"].dropna()
+        late = _late(log)
+        gained, mean = "THR@50 gained", "THR@50, mean over defences"
+        items = [
+            ("knowing the defence, less transfer from the undefended victim", mean,
+             _gain(own, _facing(searched, own, AGAINST + UNDEFENDED))),
+            (f"the same where it gains least ({least})", "THR@50", t_interval(gains[least])),
+            ("knowing the defence, less low clones", mean, _gain(own, _facing(searched, own, OURS))),
+            ("knowing the defence, less one attack on all", mean,
+             _gain(own, _facing(searched, own, AGAINST + ALL))),
+            (f"defences whose own attacker another one beats, of {len(gains)}", "defences",
+             Interval(len(beaten), np.nan, np.nan, len(gains))),
+            (f"the last quarter of the search, where it gained most ({late.idxmax()})", gained,
+             Interval(late.max(), np.nan, np.nan, len(late))),
+            *[(f"fillers exchanged on the attacked system ({name})", gained,
+               t_interval(each["after"] - each["before"]))
+              for name, each in swapped.groupby("defense", sort=False)],
+            ("no limit on vicinities (user-kNN less count, each under its worst)", "THR@50",
+             t_interval(paired(*(under_worst(here, name) for name in (UNLIMITED, LIMITED)),
+                               "target_hit_ratio"))),
+            ("certificates of the quorum, distinct attacked cells", "violations",
+             Interval(checked.sum(), np.nan, np.nan, len(checked))),
+        ]  # fmt: skip
+        found += [(regime, item, metric, *interval) for item, metric, interval in items]
+    return pd.DataFrame(found, columns=["regime", "item", "metric", *Interval._fields])
+
+
+def _is_beaten(rows: pd.DataFrame, name: str, own: pd.DataFrame) -> bool:
+    """Whether some attacker does more to a defence, on average, than the one searched against it."""
+    most = under_worst(rows, name)["target_hit_ratio"].mean()
+    return bool(most > own["target_hit_ratio"].mean())
+
+
+def _facing(rows: pd.DataFrame, own: pd.DataFrame, attacker: str) -> pd.DataFrame:
+    """The rows of the same defences under another attacker."""
+    return rows[(rows["attacker"] == attacker) & rows["defense"].isin(own["defense"])]
+
+
+def _gain(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
+    return t_interval(paired(own, other, "target_hit_ratio"))
+
+
+def _late(log: pd.DataFrame) -> pd.Series:
+    """Defence → what the best of its search gained in the last quarter."""
+    late = log["round"].max() * 3 / 4
+    best = log.groupby("defense")["target_hit_ratio"].max()
+    return best - log[log["round"] <= late].groupby("defense")["target_hit_ratio"].max()
+
+
+def repeated(cell: Cell) -> float:
+    """The largest difference between two evaluations of a cell, each from the split on."""
+    with single_thread():
+        one, two = (evaluate_cell(cell, carry_out(cell.scenario, cell.training)) for _ in range(2))
+    return max(abs(one[name] - two[name]) for name in METRICS if not np.isnan(one[name]))

@@ -40,6 +40,7 @@ def cells(
     victims: Sequence[str],
     target_sets: Mapping[str, Sequence[str]],
     attacks: Sequence[str],
+    against: Sequence[str],
     seeds: Sequence[int],
     n_users: int | None = None,
 ) -> list[tuple[Cell, str]]:
@@ -47,14 +48,15 @@ def cells(
 
     Args:
         target_sets: regime → what is promoted in it.
-        attacks: that know nothing of the defence; ``none`` among them.
+        attacks: that are told nothing of the defence; ``none`` among them.
+        against: the searched attackers, by whom they were searched against.
         n_users: size of the sample of users that is evaluated; None: every user.
     """
     found = []
     for regime, promoted in target_sets.items():
         for victim in victims:
             defenses = {UNDEFENDED: {}} | attacked_defenses(regime, victim, dataset)
-            for label, attack, known, faced in _attackers(regime, attacks, defenses):
+            for label, attack, known, faced in _attackers(regime, attacks, against, defenses):
                 found += [
                     (Cell(scenario=each, defense=name, n_users=n_users, **defenses[name]), label)
                     for each in scenarios(
@@ -65,11 +67,15 @@ def cells(
     return found
 
 
-def _attackers(regime, attacks, defenses) -> Iterator[tuple[str, str, dict, list[str]]]:
+def _attackers(regime, attacks, against, defenses) -> Iterator[tuple[str, str, dict, list[str]]]:
     """What an attacker is called, his attack, what he knows, and whom he faces."""
     for attack in attacks:
         yield attack, attack, {}, [*defenses]
-    for name, searched in searched_attackers(regime).items():
+    searched_for = searched_attackers(regime)
+    for name in against:
+        if name not in searched_for:  # as the unobserved weight in the ranking regime
+            continue
+        searched = searched_for[name]
         attack, size = searched["attack"], searched["filler_size"]
         options = told(regime, attack, defenses.get(name, {}), searched["options"])
         yield AGAINST + name, attack, {"attack_options": options, "filler_size": size}, [*defenses]
@@ -183,7 +189,7 @@ def answer(table: pd.DataFrame) -> str:
             f"{' and '.join(here['target_set'].unique())} targets) the strongest of the attackers raises "
             f"the THR@50 of undefended victims from {bare['target_hit_ratio_clean']:.3f} to "
             f"{bare['target_hit_ratio']:.3f}; against the strongest that each meets, RVD has "
-            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}. {_best(able, means, here)}"
+            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}; {_best(able, means, here)}."
         )
     return tables.answer(*sentences)
 
@@ -191,7 +197,7 @@ def answer(table: pd.DataFrame) -> str:
 def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     """Of the defences of a victim that keep its accuracy, those with the lowest target hit ratios."""
     if able.empty:
-        return "No defence ranks as well as the victim and the most popular items."
+        return "no defence ranks as well as the victim and the most popular items"
     ranked = able.sort_values(kind="stable")
     best, others = ranked.index[0], ranked.iloc[1:3]
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
@@ -203,15 +209,13 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     retrained = ""
     if RETRAINED in means.index:
         retrained = (
-            f" Another training, {RETRAINED}, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at HR@50 "
-            f"{means.loc[RETRAINED, 'hit_ratio']:.3f}."
+            f"; another training, {RETRAINED}, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at HR@50 "
+            f"{means.loc[RETRAINED, 'hit_ratio']:.3f}"
         )
     return (
-        "Of the defences that rank, on average, as well as the victim and the most popular items, "
+        "of the defences that rank, on average, as well as the victim and the most popular items, "
         f"*{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift removed), at HR@50 "
-        f"{hit:.3f} (undefended {bare:.3f})"
-        + (f"; then come {after}." if after else ".")
-        + retrained
+        f"{hit:.3f} (undefended {bare:.3f})" + (f"; then come {after}" if after else "") + retrained
     )
 
 

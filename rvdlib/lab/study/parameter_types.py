@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.lab.experiment.cells import craftable
+from rvdlib.lab.experiment.hyperparameters import searched_attackers
 from rvdlib.lab.runner.parameters import Some
 from rvdlib.models import VICTIMS
 
@@ -45,6 +46,7 @@ Victim = Literal[*VICTIMS]
 Attack = Literal[*craftable()]
 Fakes = Literal[*(name for name in craftable() if name != "none")]
 Regime = Literal["rating", "ranking"]
+Searched = Literal[*dict.fromkeys([*searched_attackers("rating"), *searched_attackers("ranking")])]
 TargetSet = Literal["unpopular", "middling", "random"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]

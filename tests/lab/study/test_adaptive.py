@@ -26,7 +26,13 @@ def cells(monkeypatch):
     monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of: FORMS)
     monkeypatch.setattr(adaptive, "searched_attackers", lambda regime: SEARCHED)
     return adaptive.cells(
-        "ml-100k", ["MF"], {"rating": ["unpopular"]}, ["none", "low_clone"], [0, 1], 50
+        "ml-100k",
+        ["MF"],
+        {"rating": ["unpopular"]},
+        ["none", "low_clone"],
+        list(SEARCHED),
+        [0, 1],
+        50,
     )
 
 
@@ -134,7 +140,7 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
         in said
     )
     said = adaptive.answer(adaptive.held(rows(THR, dict.fromkeys(ACCURACY, 0.1) | {"none": 0.6})))
-    assert "No defence ranks as well" in said
+    assert "no defence ranks as well" in said
 
 
 @pytest.mark.parametrize(

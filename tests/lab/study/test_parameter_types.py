@@ -55,6 +55,7 @@ def test_whatever_a_scenario_takes_is_a_value_and_nothing_else():
         (types.Share, [0.03, 1], [0, 1.1, float("nan")]),
         (types.Sample, [None, 1], [0, "all"]),
         (types.Size, [[5, 5]], [[], [5], [5, 0], [1, 2, 3]]),
+        (types.Searched, ["none", "RVD", "all of them"], ["clone", "", None]),
         (types.Fakes, ["random", "vicinity"], ["none", "from_file", "x"]),
         (types.Votes, [{"k": 30, "quorum": 6}], [{"k": 30}, {"k": 30, "quorum": 0}]),
         (types.AttacksAndNone, [["none", "pga"]], [[], ["pga"], ["none", "none"], ["none", "x"]]),

@@ -12,6 +12,7 @@ DEFENSES_FILE = paths.PARAMS / "defenses.yml"
 HARDENED_FILE = paths.PARAMS / "hardened.yml"
 RIVALS_FILE = paths.PARAMS / "rivals.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
+ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 

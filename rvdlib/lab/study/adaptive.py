@@ -17,7 +17,7 @@ from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
-AGAINST, ALL, VICINITY = "against ", "all of them", "vicinity"
+AGAINST, VICINITY = "against ", "vicinity"
 RANDOM, SOLVED, RETRAINED = "random neighbours", "closed form", "unobserved weight"
 LIMITED, UNLIMITED = "count", "user-kNN"
 BOTH, QUORUM = "closed form and quorum", "quorum"

@@ -5,11 +5,11 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
+from rvdlib.lab.experiment.hyperparameters import ALL
 from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.statistics import Interval, paired, t_interval
 from rvdlib.lab.study.adaptive import (
     AGAINST,
-    ALL,
     LIMITED,
     RANDOM,
     SETTING,

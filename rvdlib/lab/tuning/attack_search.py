@@ -19,21 +19,18 @@ from collections.abc import Mapping, Sequence
 import click
 import numpy as np
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
-from rvdlib.lab.experiment.hyperparameters import ATTACKERS_FILE, attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import ALL, ATTACKERS_FILE, attacked_defenses
 from rvdlib.lab.experiment.knowing import told
-from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 
 SEARCH_FILE = paths.PARAMS / "attack_search.yml"
-REGIMES = ("rating", "ranking")
-ALL = "all of them"
 FILLER_SIZE = "filler_size"  # of the budget, not an option of an attack
 _PLACED = 0.01  # what the share of fakes among neighbours counts beside the target hit ratio
 Attempt = dict  # attack, options, filler_size
@@ -104,7 +101,7 @@ def cells_of(
     ]
 
 
-def search_all(search: dict, jobs: int = -1, store: CellStore | None = None) -> pd.DataFrame:
+def search_all(search: dict, jobs: int = -1) -> pd.DataFrame:
     """Every trial in the order of its ``round``; columns regime, defense, attack, options,
     filler_size, round, target_hit_ratio, fake_neighbor_share (means over seeds)."""
     rule = search["rule"]
@@ -124,18 +121,16 @@ def search_all(search: dict, jobs: int = -1, store: CellStore | None = None) -> 
     }
     drawn = stream(0, "attack search")
     attempts = [draw(search, drawn) for _ in range(rule["draws"])]
-    trials = _tried(
-        search, opponents, dict.fromkeys(rng, attempts), range(len(attempts)), jobs, store
-    )
+    trials = _tried(search, opponents, dict.fromkeys(rng, attempts), range(len(attempts)), jobs)
     for step in tqdm(range(rule["mutations"]), desc="mutations"):
         best = {key: _best(here) for key, here in trials.groupby(["regime", "defense"], sort=False)}
         changed = {key: [mutate(search, best[key], rng[key])] for key in rng}
-        found = _tried(search, opponents, changed, [rule["draws"] + step], jobs, store)
+        found = _tried(search, opponents, changed, [rule["draws"] + step], jobs)
         trials = pd.concat([trials, found], ignore_index=True)
     return trials
 
 
-def _tried(search, opponents, attempts, rounds, jobs, store) -> pd.DataFrame:
+def _tried(search, opponents, attempts, rounds, jobs) -> pd.DataFrame:
     """A row a regime, defence and attempt; of :data:`ALL`, means over the defences."""
     asked, cells = [], []
     for (regime, name), some in attempts.items():
@@ -147,16 +142,10 @@ def _tried(search, opponents, attempts, rounds, jobs, store) -> pd.DataFrame:
                 for cell in cells_of(search, regime, attempt, each, form, known):
                     asked.append({"regime": regime, "defense": name, **attempt, "round": at})
                     cells.append(cell)
-    once = {repr(cell): cell for cell in cells}
-    rows = run_cells(list(once.values()), store=store, jobs=jobs)
-    place = {key: at for at, key in enumerate(once)}
-    measured = rows[["target_hit_ratio", "fake_neighbor_share"]].iloc[
-        [place[repr(cell)] for cell in cells]
-    ]
-    found = pd.DataFrame(asked).join(measured.reset_index(drop=True))
+    measured = ["target_hit_ratio", "fake_neighbor_share"]
+    found = pd.DataFrame(asked).join(run_cells(cells, jobs=jobs)[measured])
     means = found.groupby(["regime", "defense", "round"], sort=False)
-    table = means[["target_hit_ratio", "fake_neighbor_share"]].mean()
-    table = table.map(lambda value: float(f"{value:.5g}"))  # the digits that are kept decide
+    table = means[measured].mean().map(kept)
     first = means[["attack", "options", FILLER_SIZE]].first()
     # ``first`` skips what is None: of the filler size that is the budget's own.
     return first.join(table).reset_index()
@@ -200,14 +189,12 @@ def main(jobs):
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
     check(search)
-    trials = search_all(search, jobs, CellStore())
-    flow = {"default_flow_style": True, "width": 1e9}
-    log = trials.assign(options=[yaml.safe_dump(o, **flow).strip() for o in trials["options"]])
+    trials = search_all(search, jobs)
+    log = trials.assign(options=trials["options"].map(one_line))
     log[FILLER_SIZE] = log[FILLER_SIZE].astype("Int64")
-    path = paths.RESULTS / "search" / "attackers.csv"
-    paths.write_atomically(path, log.to_csv(index=False, float_format="%.5g"))
-    header = "# Written by rvdlib.lab.tuning.attack_search: see params/attack_search.yml.\n"
-    paths.write_atomically(ATTACKERS_FILE, header + yaml.safe_dump(chosen(trials), sort_keys=False))
+    write_trials(paths.RESULTS / "search" / "attackers.csv", log)
+    made = "rvdlib.lab.tuning.attack_search: see params/attack_search.yml"
+    write_chosen(ATTACKERS_FILE, chosen(trials), made)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from typing import Any
 import click
 import joblib
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 from rvdlib import paths
@@ -44,6 +43,7 @@ from rvdlib.lab.experiment.cells import (
 from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE, HARDENED_FILE
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
+from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
@@ -51,7 +51,6 @@ from rvdlib.threads import single_thread
 
 # Search → the file with what is chosen; its space and rule are params/NAME_search.yml.
 CHOSEN_FILES = {"defense": DEFENSES_FILE, "hardened": HARDENED_FILE}
-REGIMES = ("rating", "ranking")
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 
 
@@ -136,7 +135,7 @@ class Simulation:
         means = table.loc[judged, METRICS].mean()
         under = table.loc[attacks, "target_hit_ratio"].groupby(level="attack").mean()
         means["target_hit_ratio"] = under.max()
-        return {name: float(f"{value:.5g}") for name, value in means.items()}
+        return {name: kept(value) for name, value in means.items()}
 
     def _carried_out(self, scenario: Scenario) -> Attacked:
         key = repr(scenario)
@@ -169,8 +168,8 @@ def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
     bare = simulation.measure(n_users, defense=UNDEFENDED)
     if "reference" in rule:
         other = simulation.measure(n_users, method=rule["reference"])
-        better = max if BETTER[accuracy[0]] > 0 else min
-        bare |= {name: better(bare[name], other[name]) for name in accuracy}
+        better = {name: max if BETTER[name] > 0 else min for name in accuracy}
+        bare |= {name: better[name](bare[name], other[name]) for name in accuracy}
     reference = {f"{name}_reference": value for name, value in bare.items()}
     tried, waiting = [], candidates(form)
     while waiting:
@@ -261,13 +260,12 @@ def choose_all(name: str = "defense", dataset: str = "ml-100k", jobs: int = -1) 
             "method": forms[form]["method"],
             "choices": best["choices"],
         }
-    flow = {"default_flow_style": True, "width": 1e9}
-    log = trials.assign(choices=[yaml.safe_dump(c, **flow).strip() for c in trials["choices"]])
+    log = trials.assign(choices=trials["choices"].map(one_line))
     first = ["regime", "victim", "defense", "n_users", "choices"]
     log = log[[*first, *log.columns.drop(first)]]
-    paths.write_atomically(log_file(name), log.to_csv(index=False, float_format="%.5g"))
-    made = f"# Written by rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml.\n"
-    paths.write_atomically(CHOSEN_FILES[name], made + yaml.safe_dump(chosen, sort_keys=False))
+    write_trials(log_file(name), log)
+    made = f"rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml"
+    write_chosen(CHOSEN_FILES[name], chosen, made)
 
 
 if __name__ == "__main__":

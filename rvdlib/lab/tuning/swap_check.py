@@ -23,10 +23,13 @@ from rvdlib.evaluation import Evaluation, evaluate
 from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
-from rvdlib.lab.tuning.attack_search import REGIMES, SEARCH_FILE, cells_of
+from rvdlib.lab.tuning.attack_search import SEARCH_FILE, cells_of
+from rvdlib.lab.tuning.records import REGIMES, write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
+
+NOT_AIMED = ("attack", "dataset", "options", "crafted_for")  # of what identifies a poison
 
 
 def nearness(evaluation: Evaluation) -> float:
@@ -70,9 +73,6 @@ def refine(cell: Cell, steps: int, share: float) -> dict:
     }
 
 
-NOT_AIMED = ("attack", "dataset", "options", "crafted_for")
-
-
 @click.command(help=__doc__.split("\n\n")[0])
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
 def main(jobs):
@@ -94,8 +94,7 @@ def main(jobs):
     tasks = (joblib.delayed(refine)(cell, swaps["steps"], swaps["share"]) for cell in cells)
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     found = pd.DataFrame(tqdm(run, total=len(cells), desc="fakes"))
-    path = paths.RESULTS / "search" / "swaps.csv"
-    paths.write_atomically(path, found.to_csv(index=False, float_format="%.5g"))
+    write_trials(paths.RESULTS / "search" / "swaps.csv", found)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import click
 import joblib
 import pandas as pd
 import scipy.stats
-import yaml
 from sklearn.model_selection import ParameterSampler
 from tqdm import tqdm
 
@@ -25,12 +24,12 @@ from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE
 from rvdlib.lab.experiment.splits import without_test_ratings
+from rvdlib.lab.tuning.records import REGIMES, one_line, write_chosen
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import parse_yaml, read_yaml
 from rvdlib.threads import single_thread
 
-REGIMES = ("rating", "ranking")
 FIRST_SEED = 1001  # this one and those after it stand in no table
 LOGS = paths.RESULTS / "search" / "victims"
 
@@ -62,9 +61,7 @@ def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits
         "victim": victim,
         "validation_error": sum(errors) / len(errors),
         "train_seconds": round(seconds, 2),
-        "hyperparameters": yaml.safe_dump(
-            hyperparameters, default_flow_style=True, width=1e9
-        ).strip(),
+        "hyperparameters": one_line(hyperparameters),
     }
 
 
@@ -130,8 +127,8 @@ def write_best():
     for row in best.itertuples():
         regimes = chosen.setdefault(row.dataset, {})
         regimes.setdefault(row.regime, {})[row.victim] = parse_yaml(row.hyperparameters)
-    header = "# Written by rvdlib.lab.tuning.victim_search: chosen on validation data, see results/search/victims/.\n"
-    paths.write_atomically(VICTIMS_FILE, header + yaml.safe_dump(chosen, sort_keys=False))
+    made = "rvdlib.lab.tuning.victim_search: chosen on validation data, see results/search/victims/"
+    write_chosen(VICTIMS_FILE, chosen, made)
 
 
 if __name__ == "__main__":

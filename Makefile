@@ -69,7 +69,8 @@ lock: ## Resolve pyproject.toml anew and write requirements.lock
 	.cache/lock/bin/python -m pip install --upgrade setuptools -e ".[dev]"
 	.cache/lock/bin/python -m pip freeze --all --exclude pip --exclude rvdlib > .cache/lock/frozen
 	@# Kept out: torch's build tag and its CUDA libraries, which differ between machines.
-	{ grep '^#' requirements.lock; sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//' .cache/lock/frozen; } \
+	{ grep '^#' requirements.lock; sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//; /^implicit/s/$$/ ; platform_machine == "x86_64"/' \
+		.cache/lock/frozen; } \
 		> .cache/lock/lock
 	mv .cache/lock/lock requirements.lock
 	rm -rf .cache/lock

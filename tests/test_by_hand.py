@@ -20,14 +20,14 @@ from rvdlib.lab.runner.plan import load_profile
 # Of what no store keeps, less than the tiny profile has.
 LESS = {
     "06_attacks": {"mapped": ["random"]},
-    "12_timings": {
+    "14_timings": {
         "dials": {"k": [5], "steps": [2]},
         "timed_users": {"many": 8, "few": 1},
         "served": [500],
         "population": 100,
         "crowd": [200, 200],
     },
-    "13_closed_form": {"descent_steps": [1]},
+    "15_closed_form": {"descent_steps": [1]},
 }
 every_notebook = pytest.mark.parametrize("name", load_profile("tiny"))
 

@@ -19,8 +19,13 @@ from rvdlib.paths import NOTEBOOKS, PROJECT
 
 PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(line) for line in PROJECT_TABLE["dependencies"]]
-DEV = [Requirement(line) for line in PROJECT_TABLE["optional-dependencies"]["dev"]]
-PEERS = [Requirement(line) for line in PROJECT_TABLE["optional-dependencies"]["peers"]]
+EXTRAS = {
+    extra: [Requirement(line) for line in lines]
+    for extra, lines in PROJECT_TABLE["optional-dependencies"].items()
+}
+PEERS = EXTRAS["peers"]
+OWN = next(each for each in EXTRAS["dev"] if each.name == "rvdlib")
+DEV = [each for extra in ("dev", *OWN.extras) for each in EXTRAS[extra] if each is not OWN]
 ON_PYTHON = "Programming Language :: Python :: "
 PYTHONS = [c.removeprefix(ON_PYTHON) for c in PROJECT_TABLE["classifiers"] if ON_PYTHON in c]
 PEER_MODULES = {"implicit": "implicit", "surprise": "scikit-surprise"}
@@ -34,6 +39,7 @@ def locked() -> dict[str, str]:
     """Name → version, every line of the lock an exact pin without a build tag."""
     lines = (PROJECT / "requirements.lock").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
+    pins = [re.sub(r' ; platform_machine == "\w+"$', "", pin) for pin in pins]
     for pin in pins:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin), pin
     versions = {canonicalize_name(name): version for name, version in (p.split("==") for p in pins)}

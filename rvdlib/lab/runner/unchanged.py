@@ -23,7 +23,7 @@ SHARP, SOFT = 48, 12  # levels of 255 in a figure: a pixel, and a mean over an a
 # An attack that optimises takes another path on another processor, and ends about as far.
 OPTIMISED = 0.005
 TOLERANCES = {
-    "13_gradient_flow": 1e-6,  # two forms that agree to this
+    "15_gradient_flow": 1e-6,  # two forms that agree to this
     "06": OPTIMISED,
     "07": OPTIMISED,
     # The lowest loss that a search finds, and ranks of few users, two of which may change places.

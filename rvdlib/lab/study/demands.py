@@ -1,4 +1,4 @@
-"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 12_timings."""
+"""What is asked of the victims, and what others reach: the yardsticks of 02_victims and 14_timings."""
 
 from itertools import product
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What 12_timings says: what serving, training and crafting cost, in sentences."""
+"""What 14_timings says: what serving, training and crafting cost, in sentences."""
 
 import pandas as pd
 

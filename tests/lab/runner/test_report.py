@@ -40,11 +40,11 @@ def test_timings_have_a_page_of_their_own_and_the_rest_stays_as_it_was(page, pro
     pages = set()
     for seconds in ("1.5 ms", "2.5 ms"):
         timed = executed("12 · Timings", shown("text/html", f"<p>{seconds}</p>"))
-        pages.add(page(**{"03_story": study, "12_timings": timed}))
-        assert seconds in (project / "results" / "tiny" / "12_timings.html").read_text()
+        pages.add(page(**{"03_story": study, "14_timings": timed}))
+        assert seconds in (project / "results" / "tiny" / "14_timings.html").read_text()
     (text,) = pages
     assert " ms" not in text
-    assert References(text).links.count("12_timings.html") == 1
+    assert References(text).links.count("14_timings.html") == 1
     assert "#03_story" in References(text).links
 
 

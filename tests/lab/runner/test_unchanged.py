@@ -165,7 +165,7 @@ def test_one_number_of_many_decides(values, data, tolerance, beyond):
     [
         ("01_targets", TABLE),
         ("03_summary", TABLE),
-        ("13_gradient_flow", 1e-6),
+        ("15_gradient_flow", 1e-6),
         ("05_trade_off", TABLE),
         ("06_profiles", OPTIMISED),
         ("07_adaptive_attack", OPTIMISED),

@@ -140,7 +140,7 @@ class AdversarialEpochs(Epochs):
         if isinstance(victim, MF):
             offset, factors = victim.encoder(users)(parameters)
         else:
-            inputs = victim._corrupted(victim.inputs[users], self.rng)
+            inputs = victim.corrupted(victim.inputs[users], self.rng)
             offset = victim.offsets(parameters, users)
             factors = victim.latent(parameters, inputs, users)
         plain, disturbed = disturbed_loss(

@@ -130,14 +130,14 @@ class Epochs:
 
     def batch_loss(self, victim: EncoderVictim, users: np.ndarray) -> torch.Tensor:
         """What a step of Adam descends."""
-        return victim._batch_loss(self.parameters, users, self.rng)
+        return victim.batch_loss(self.parameters, users, self.rng)
 
     def by_rating(self, victim: MF) -> None:
         victim.config = victim.config.model_copy(update={"learning_rate": self.rate})
-        next(victim._descent(self.arrays, self.rng))
+        next(victim.gradient_descent(self.arrays, self.rng))
 
     def by_least_squares(self, victim: MF) -> None:
-        next(victim._least_squares(self.arrays))
+        next(victim.least_squares(self.arrays))
 
 
 def observed_scores(victim: Victim, parameters: Parameters) -> np.ndarray:

@@ -106,17 +106,23 @@ class EncoderVictim(Victim):
         size = self.config.batch_size
         return (order[start : start + size] for start in range(0, len(order), size))
 
-    def _corrupted(self, inputs: sp.csr_matrix, rng: np.random.Generator) -> sp.csr_matrix:
-        """Hide each rating with probability ``input_dropout`` and scale up the rest."""
+    def corrupted(self, inputs: sp.csr_matrix, rng: np.random.Generator) -> sp.csr_matrix:
+        """``inputs`` (B, items), each rating hidden with probability ``input_dropout``, the rest scaled up."""
         if not self.config.input_dropout:
             return inputs
         kept = rng.random(inputs.nnz, dtype=np.float32) >= self.config.input_dropout
         values = inputs.data * kept / np.float32(1 - self.config.input_dropout)
         return sp.csr_matrix((values, inputs.indices, inputs.indptr), shape=inputs.shape)
 
-    def _batch_loss(self, parameters, users, rng) -> torch.Tensor:
+    def batch_loss(
+        self, parameters: Parameters, users: np.ndarray, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """The module's loss of a batch of ``users`` (B,), without the regulariser; differentiable.
+
+        ``rng`` hides ratings, see :meth:`corrupted`.
+        """
         rows = self.train[users]
-        inputs = self._corrupted(self.inputs[users], rng)
+        inputs = self.corrupted(self.inputs[users], rng)
         offset = self.offsets(parameters, users)
         factors = self.latent(parameters, inputs, users)
         weights, bias = parameters["item_factors"], parameters["item_bias"]
@@ -146,7 +152,7 @@ class EncoderVictim(Victim):
         for _ in range(self.config.epochs):
             for users in self._batches(rng):
                 adam.zero_grad()
-                self._batch_loss(parameters, users, rng).backward()
+                self.batch_loss(parameters, users, rng).backward()
                 adam.step()
             if stopping.update(parameters):
                 break

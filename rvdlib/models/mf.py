@@ -8,6 +8,8 @@ zeros of weight ω (Hu et al. 2008), the regulariser scaled by how many cells a 
 al. 2022).
 """
 
+from collections.abc import Iterator
+
 import numba
 import numpy as np
 import torch
@@ -91,14 +93,17 @@ class MF(Victim):
     def _fit(self, validation, rng):
         arrays = self.first_arrays(rng)
         stopping = EarlyStopping(self, validation)
-        epochs = self._least_squares(arrays) if self.ranking else self._descent(arrays, rng)
+        epochs = self.least_squares(arrays) if self.ranking else self.gradient_descent(arrays, rng)
         for _ in epochs:
             if stopping.update({name: torch.from_numpy(array) for name, array in arrays.items()}):
                 break
         return stopping.best, stopping.best_error
 
-    def _descent(self, arrays, rng):
-        """One epoch of SGD per step, in a fresh random order of the ratings."""
+    def gradient_descent(
+        self, arrays: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> Iterator[None]:
+        """One epoch of SGD a step, in a fresh random order of the ratings; ``arrays``, which are as
+        :meth:`first_arrays` gives them, change in place."""
         coo = self.train.tocoo()
         values = coo.data - np.float32(self.mean_rating)
         reg = np.float32(self.loss.reg)
@@ -120,8 +125,11 @@ class MF(Victim):
             rate *= self.config.learning_rate_decay
             yield
 
-    def _least_squares(self, arrays):
-        """One sweep over users, then items, per step; the bias is a factor whose user side is 1."""
+    def least_squares(self, arrays: dict[str, np.ndarray]) -> Iterator[None]:
+        """One sweep over users, then items, a step; ``arrays`` change in place.
+
+        The bias is a factor whose user side is 1.
+        """
         users, items, bias = arrays["user_factors"], arrays["item_factors"], arrays["item_bias"]
         by_user, by_item = self.train, self.train.T.tocsr()
         omega, reg = np.float32(self.loss.unobserved_weight), np.float32(self.loss.reg)

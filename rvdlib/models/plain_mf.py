@@ -37,7 +37,7 @@ class PlainMF(MF):
         arrays.pop("user_bias", None)
         return arrays
 
-    def _descent(self, arrays, rng):
+    def gradient_descent(self, arrays, rng):
         coo, rate = self.train.tocoo(), self.config.learning_rate
         for _ in range(self.config.epochs):
             order = rng.permutation(coo.nnz)
@@ -47,7 +47,7 @@ class PlainMF(MF):
             rate *= self.config.learning_rate_decay
             yield
 
-    def _least_squares(self, arrays):
+    def least_squares(self, arrays):
         omega, reg = np.float32(self.loss.unobserved_weight), np.float32(self.loss.reg)
         factors = arrays["user_factors"], arrays["item_factors"]
         cells = self.train, self.train.T.tocsr()

@@ -81,20 +81,20 @@ def test_autoencoders_squash_the_profile(fit, name, regime):
 def test_hidden_ratings_are_a_fair_share_and_the_rest_makes_up_for_them():
     victim = CDAE(input_dropout=0.3)
     inputs = sp.csr_matrix(np.full((200, 100), 0.5, dtype=np.float32))
-    hidden = victim._corrupted(inputs, np.random.default_rng(0))
+    hidden = victim.corrupted(inputs, np.random.default_rng(0))
     assert hidden.dtype == np.float32
     assert (inputs.data == 0.5).all()
     values, counts = np.unique(hidden.data, return_counts=True)
     assert values == pytest.approx([0, 0.5 / 0.7])
     assert counts[0] / 20_000 == pytest.approx(0.3, abs=0.015)
     assert hidden.data.mean() == pytest.approx(0.5, abs=0.01)
-    other = victim._corrupted(inputs, np.random.default_rng(1))
+    other = victim.corrupted(inputs, np.random.default_rng(1))
     assert not np.array_equal(other.data, hidden.data)
 
 
 def test_without_dropout_nothing_is_hidden_and_nothing_is_drawn():
     inputs = sp.random(20, 10, 0.5, format="csr", rng=np.random.default_rng(0))
-    assert CDAE(input_dropout=0)._corrupted(inputs, rng=None) is inputs
+    assert CDAE(input_dropout=0).corrupted(inputs, rng=None) is inputs
 
 
 def test_item_means_are_shrunken_by_how_few_they_rest_on():

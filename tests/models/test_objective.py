@@ -91,7 +91,7 @@ def test_the_training_loss_is_the_same_without_the_detour(name, regime, fit):
     losses, gradients = [], []
     for loss in (
         victim.objective(USERS, data_term(victim, None)),
-        lambda given: victim._batch_loss(given, USERS, rng=None),
+        lambda given: victim.batch_loss(given, USERS, rng=None),
     ):
         parameters = {name: value.requires_grad_() for name, value in moved(victim).items()}
         value = loss(parameters)

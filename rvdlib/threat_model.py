@@ -82,6 +82,11 @@ class ThreatModel(WriteProtected):
     def max_rating(self) -> float:
         return float(self.levels[-1])
 
+    @property
+    def rating_range(self) -> float:
+        """The top of the scale less its bottom, in stars."""
+        return float(self.levels[-1] - self.levels[0])
+
 
 def build_threat_model(
     split: Split,

@@ -39,7 +39,7 @@ def center(threat: ThreatModel, rng: np.random.Generator, config: CenterConfig) 
     fillers = np.empty((threat.n_fakes, threat.filler_size), dtype=np.intp)
     for fake in range(threat.n_fakes):
         fillers[fake] = candidates[by_weight(rng, counts)[: threat.filler_size]]
-    spread = float(threat.levels[-1] - threat.levels[0])
+    spread = threat.rating_range
     stars = rng.normal(means[fillers] - config.lowered * spread, config.noise * spread)
     return assemble(threat, fillers, stars)
 

@@ -59,7 +59,7 @@ def centroid(
     )
     first = cover(neighbors, np.arange(len(neighbors)), config.n_groups)
     groups = [tally(threat, [user, *neighbors[user]]) for user in first]
-    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    drop = config.lowered * threat.rating_range
     items = np.empty((threat.n_fakes, threat.filler_size), dtype=np.intp)
     stars = np.empty(items.shape)
     for fake in range(threat.n_fakes):

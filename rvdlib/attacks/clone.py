@@ -51,5 +51,5 @@ def _clones(threat: ThreatModel, rng: np.random.Generator, lowered: float) -> sp
     rows = [np.arange(*sources.indptr[[user, user + 1]]) for user in chosen]
     kept = [rng.permutation(row)[: threat.filler_size] for row in rows]
     kept = np.array(kept, dtype=np.intp).reshape(threat.n_fakes, threat.filler_size)
-    drop = lowered * float(threat.levels[-1] - threat.levels[0])
+    drop = lowered * threat.rating_range
     return assemble(threat, sources.indices[kept], sources.data[kept] - drop)

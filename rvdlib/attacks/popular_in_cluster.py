@@ -51,7 +51,7 @@ def popular_in_cluster(
     """The F most rated items of a cluster, but for those swapped, at the cluster's mean, lowered."""
     size = threat.filler_size
     clusters = [tally(threat, members) for members in clustered(threat, config.n_clusters, rng)]
-    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    drop = config.lowered * threat.rating_range
     items, stars = np.empty((threat.n_fakes, size), dtype=np.intp), np.empty((threat.n_fakes, size))
     for fake in range(threat.n_fakes):
         counts, means = clusters[fake % len(clusters)]

@@ -43,7 +43,7 @@ def shrunk_clone(
     """
     profiles = clone.craft(threat, rng)
     means = item_moments(threat)[0][profiles.indices]
-    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    drop = config.lowered * threat.rating_range
     stars = round_to_levels(
         means + config.shrinkage * (profiles.data - means) - drop, threat.levels
     )

@@ -103,7 +103,7 @@ def vicinity(
         order = np.repeat(beside(neighbors, target_users), config.copies)
     else:
         order = _sources(threat, neighbors, config.sources, config.copies)
-    drop = config.lowered * float(threat.levels[-1] - threat.levels[0])
+    drop = config.lowered * threat.rating_range
     near = surrogate if config.fillers == "nearest" else None
     items, stars = clone_sources(threat, rng, np.resize(order, threat.n_fakes), drop, near)
     return assemble(threat, items, stars)

@@ -22,7 +22,7 @@ from rvdlib.data import Split
 from rvdlib.defenses import DEFENSES, Chain, Defense, defense
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.certified import violations
-from rvdlib.lab.experiment.exposure import exposure, fake_share, vicinity_of
+from rvdlib.lab.experiment.exposure import fake_share, vicinity_of
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
 from rvdlib.lab.experiment.parallel import Task, rows_of
@@ -228,7 +228,7 @@ def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
         "beaten_by": attacked.beaten_by,
         "n_users": len(users),
         **evaluation.target_counts,
-        **exposure(vicinity(users), n_real, evaluation),
+        "fake_neighbor_share": fake_share(vicinity(users), n_real),
         "fakes_near_fakes": fake_share(vicinity(fakes), n_real),
         "certificate_violations": violations(recommender, evaluation, n_real),
     }

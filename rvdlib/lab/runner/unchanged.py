@@ -35,9 +35,6 @@ TOLERANCES = {
 # Columns that follow from what stands beside them, and by leaps: a place on a map of t-SNE, which
 # each processor draws another way; hits in whole numbers, whose ratio stands beside them.
 FOLLOWERS = {"x", "y", "target_hits"}
-# The same of columns, or values of ``metric``, where an attack optimises: ratios among the few users
-# who have fakes among their neighbours.
-AMONG_FEW = {f"target_hit_ratio_with_{n}_fakes" for n in range(4)}
 # Columns of what was chosen and not measured: equal, however wide the tolerance.
 SETTINGS = {
     "attack_options",
@@ -141,8 +138,7 @@ def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
 def same_table(old: str, new: str, tolerance: float) -> bool:
     """Whether two csv texts say the same, cell by cell.
 
-    :data:`SETTINGS` must be equal. :data:`FOLLOWERS` are not looked at, nor are :data:`AMONG_FEW`
-    where the tolerance is that of :data:`OPTIMISED`.
+    :data:`SETTINGS` must be equal. :data:`FOLLOWERS` are not looked at.
     """
     try:
         before, after = (list(csv.reader(io.StringIO(text))) for text in (old, new))
@@ -157,7 +153,7 @@ def same_table(old: str, new: str, tolerance: float) -> bool:
 
 
 def _same_row(names: list[str], old: list[str], new: list[str], tolerance: float) -> bool:
-    free = FOLLOWERS | AMONG_FEW if tolerance >= OPTIMISED else FOLLOWERS
+    free = FOLLOWERS
     if dict(zip(names, new, strict=True)).get("metric") in free:
         free = free | {"mean", "low", "high", "n"}
     return not any(

@@ -28,7 +28,7 @@ def resolved(form: Mapping) -> dict:
     return found
 
 
-def by_neighbors(form: Mapping) -> bool:
+def has_neighbors(form: Mapping) -> bool:
     """Whether the defence listens to the nearest users."""
     return resolved(form).get("neighbors") == "nearest"
 

@@ -12,8 +12,8 @@ import pandas as pd
 from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
-from rvdlib.lab.experiment.knowing import by_neighbors, told
-from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
+from rvdlib.lab.experiment.knowing import has_neighbors, told
+from rvdlib.lab.statistics import Interval, interval_of, paired, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
@@ -80,7 +80,7 @@ def _attackers(regime, attacks, against, defenses) -> Iterator[tuple[str, str, d
         options = told(regime, attack, defenses.get(name, {}), searched["options"])
         yield AGAINST + name, attack, {"attack_options": options, "filler_size": size}, [*defenses]
     for name, form in defenses.items():
-        if by_neighbors(form):
+        if has_neighbors(form):
             known = {"attack_options": told(regime, VICINITY, form)}
             yield VICINITY, VICINITY, known, [name]
 
@@ -95,18 +95,14 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for key, here in rows.groupby(SETTING, sort=False):
-        worst, under, lift = {}, {}, {}
-        for name, own in here.groupby("defense", sort=False):
-            thr = own.pivot_table(index="seed", columns="attacker", values="target_hit_ratio")
-            worst[name] = worst_attacker(own)
-            under[name] = thr[worst[name]]
-            lift[name] = under[name] - thr["none"]
         clean = dict(list(here[here["attacker"] == "none"].groupby("defense", sort=False)))
+        worst = {name: under_worst(here, name) for name in clean}
+        lift = {name: paired(worst[name], clean[name], "target_hit_ratio") for name in clean}
         for name, own in clean.items():
-            at = own.set_index("seed")
+            at, under = own.set_index("seed"), worst[name].set_index("seed")
             values = {
                 "target_hit_ratio_clean": at["target_hit_ratio"],
-                "target_hit_ratio": under[name],
+                "target_hit_ratio": under["target_hit_ratio"],
                 "lift_removed": metrics.lift_removed(lift[name], lift[UNDEFENDED]),
                 **{metric: at[metric] for metric in ("hit_ratio", "ndcg", "list_length")},
                 **{
@@ -114,8 +110,10 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
                     for metric in ("hit_ratio", "ndcg")
                 },
             }
+            attacker = under["attacker"].iloc[0]
             found += [
-                (*key, name, worst[name], metric, *t_interval(values[metric])) for metric in HELD
+                (*key, name, attacker, metric, *interval_of(metric, values[metric]))
+                for metric in HELD
             ]
     return pd.DataFrame(found, columns=[*SETTING, "defense", "worst", "metric", *Interval._fields])
 
@@ -131,7 +129,7 @@ def attackers(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, [*SETTING, "attacker", "attack", "defense"], ["target_hit_ratio"])
 
 
-def by_neighbours(rows: pd.DataFrame) -> list[str]:
+def told_to_vicinity(rows: pd.DataFrame) -> list[str]:
     """The defences that the vicinity attack was told of: those that have neighbours."""
     return list(dict.fromkeys(rows.loc[rows["attacker"] == VICINITY, "defense"]))
 

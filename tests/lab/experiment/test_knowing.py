@@ -4,7 +4,7 @@ import pytest
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import craftable
-from rvdlib.lab.experiment.knowing import by_neighbors, resolved, told
+from rvdlib.lab.experiment.knowing import has_neighbors, resolved, told
 
 QUORUM = {"method": "quorum", "choices": {"k": 20, "quorum": 2}}
 CHAIN = {"chain": [{"method": "closed_form", "choices": {"k": 100}}, QUORUM]}
@@ -42,5 +42,5 @@ def test_without_a_defence_an_attack_is_told_of_the_regime_alone():
     ],
 )
 def test_a_defence_listens_to_neighbours_if_it_looks_for_the_nearest(form, near):
-    assert by_neighbors(form) == near
+    assert has_neighbors(form) == near
     assert ("k" in resolved(form)) == (near or "neighbors" in form.get("choices", {}))

@@ -3,6 +3,8 @@
 **The interval** of a table or figure is Student's t over seeds, 95 %, paired where two systems are
 compared: each seed has a split, targets, fakes and initial weights of its own, and both systems meet
 the same. With three seeds it is wide, 4.3 standard errors to each side; that is what three seeds know.
+Of a metric that has a range (:data:`RANGES`) only what lies within it is given: the true mean does as
+well, so the interval holds it as often as before.
 
 **Beside it**, for target hit ratios, stands a hierarchical bootstrap: seeds are drawn with
 replacement, in each of them targets, and of each target the users who have it in their list. It also
@@ -36,6 +38,13 @@ BETTER = {
     "target_hit_ratio": -1,
     "train_seconds": -1,
 }
+# What a metric lies between. A difference of two has none of these.
+RANGES = {
+    **dict.fromkeys(["target_hit_ratio", "target_hit_ratio_clean", "hit_ratio", "ndcg"], (0, 1)),
+    **dict.fromkeys(["catalogue_share", "fake_neighbor_share", "fakes_near_fakes"], (0, 1)),
+    **dict.fromkeys(["rmse", "rmse_holdout", "list_length", "train_seconds"], (0, np.inf)),
+    "rho": (-1, 1),
+}
 # The accuracy of a regime: its own metric. Only the rating regime's victims predict stars.
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
@@ -58,6 +67,11 @@ def t_interval(values: Sequence[float]) -> Interval:
     mean = float(values.mean())
     reach = float(_quantile(n) * values.std(ddof=1) / np.sqrt(n)) if np.ptp(values) else 0.0
     return Interval(mean, mean - reach, mean + reach, n)
+
+
+def interval_of(metric: str, values: Sequence[float]) -> Interval:
+    """:func:`t_interval` of values of a metric, as far as it lies in the metric's range."""
+    return _within(metric, t_interval(values))
 
 
 def p_above(values: Sequence[float], threshold: float, inclusive: bool = False) -> float:
@@ -106,7 +120,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 def summarise(frame: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
     """One row per group and metric: ``by``, metric, mean, low, high, n (the values not NaN)."""
     rows = [
-        (*key, metric, *t_interval(group[metric]))
+        (*key, metric, *interval_of(metric, group[metric]))
         for key, group in frame.groupby(by, sort=False, dropna=False, observed=True)
         for metric in values
     ]
@@ -198,7 +212,14 @@ def hierarchical_interval(
     tail = (1 - CONFIDENCE) / 2
     stretch = np.sqrt(n / (n - 1)) * _quantile(n) / scipy.stats.norm.ppf(1 - tail)
     low, high = mean + stretch * (np.quantile(means, [tail, 1 - tail]) - mean)
-    return Interval(mean, float(low), float(high), n)
+    return _within("target_hit_ratio", Interval(mean, float(low), float(high), n))
+
+
+def _within(metric: str, found: Interval) -> Interval:
+    least, most = RANGES.get(metric, (-np.inf, np.inf))
+    # max and min would take a bound for NaN.
+    low, high = (float(np.clip(end, least, most)) for end in (found.low, found.high))
+    return found._replace(low=low, high=high)
 
 
 def _defined(values: Sequence[float]) -> np.ndarray:

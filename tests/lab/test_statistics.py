@@ -9,6 +9,7 @@ from rvdlib.lab.statistics import (
     BETTER,
     hierarchical_interval,
     holm,
+    interval_of,
     p_above,
     paired,
     paired_difference,
@@ -23,6 +24,22 @@ def test_the_interval_is_that_of_the_textbook():
     mean, low, high, n = t_interval([1, 2, 3])
     assert (mean, n) == (2, 3)
     assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+
+
+@given(
+    st.sampled_from(["target_hit_ratio", "rho", "rmse", "lift"]),
+    st.lists(st.floats(0, 1), min_size=2, max_size=5),
+)
+def test_the_interval_of_a_metric_is_the_part_that_is_within_its_range(metric, values):
+    whole, found = t_interval(values), interval_of(metric, values)
+    least = {"target_hit_ratio": 0, "rho": -1, "rmse": 0}.get(metric, -np.inf)
+    most = {"target_hit_ratio": 1, "rho": 1}.get(metric, np.inf)
+    ends = max(least, whole.low), min(most, whole.high)
+    assert found == (whole.mean, *ends, whole.n)
+
+
+def test_one_value_has_no_interval_within_a_range_either():
+    assert np.isnan(interval_of("target_hit_ratio", [0.2])[1:3]).all()
 
 
 def hits_of(rng, n_seeds):

@@ -12,6 +12,7 @@ from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import (
     Interval,
     hierarchical_interval,
+    interval_of,
     paired_difference,
     summarise,
     t_interval,
@@ -176,7 +177,9 @@ def robustness(rows: pd.DataFrame) -> pd.DataFrame:
         compared = "none" not in key[2:]  # neither unattacked nor undefended
         shares = here if compared else here.iloc[:0]
         measured = {
-            "target_hit_ratio": t_interval(here.groupby("seed")["target_hit_ratio"].mean()),
+            "target_hit_ratio": interval_of(
+                "target_hit_ratio", here.groupby("seed")["target_hit_ratio"].mean()
+            ),
             "target_hit_ratio_nested": hierarchical_interval(here),
             "lift_removed": t_interval(removed(shares)),
             "plain_reduction": t_interval(plain_reduction(shares)),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.statistics import ACCURACY, BETTER, t_interval
+from rvdlib.lab.statistics import ACCURACY, BETTER, interval_of
 from rvdlib.lab.study import claims, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
@@ -106,7 +106,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["regime", "victim", "form", "choices", "chosen"]
     for key, group in rows.groupby(keys, sort=False):
         metric = ACCURACY[key[0]]
-        thr, accuracy = (t_interval(group[name]) for name in ("target_hit_ratio", metric))
+        thr, accuracy = (interval_of(name, group[name]) for name in ("target_hit_ratio", metric))
         found.append((*key, metric, *thr[:3], *accuracy))
     names = [f"{name}{end}" for name in ("thr", "accuracy") for end in ("", "_low", "_high")]
     table = pd.DataFrame(found, columns=[*keys, "metric", *names, "n"])

@@ -6,7 +6,7 @@ Looseness and violations are those of single users; means and intervals are over
 import numpy as np
 import pandas as pd
 
-from rvdlib.lab.statistics import Interval, rank_correlation, summarise, t_interval
+from rvdlib.lab.statistics import Interval, interval_of, rank_correlation, summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import NOT, of_means, overall
 from rvdlib.lab.study.unlearning import DATA, LOSSES, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
@@ -85,13 +85,11 @@ def correlations(users: pd.DataFrame) -> pd.DataFrame:
 def prediction(found: pd.DataFrame) -> pd.DataFrame:
     """:func:`correlations` over seeds: mean and interval, attacks of a seed averaged first.
 
-    A seed without a correlation, for nothing differs between its users, does not count in ``n``. An
-    interval ends at −1 and 1.
+    A seed without a correlation, for nothing differs between its users, does not count in ``n``.
     """
     by = ["regime", "victim", "loss", "quantity", "outcome"]
     seeds = found.groupby([*by, "seed"], sort=False)["rho"].mean().reset_index()
-    table = summarise(seeds, by, ["rho"])
-    return table.assign(low=table["low"].clip(lower=-1), high=table["high"].clip(upper=1))
+    return summarise(seeds, by, ["rho"])
 
 
 def answer(measured: Measured, found: pd.DataFrame, served_after: int) -> str:
@@ -139,8 +137,7 @@ def _times(orders: float) -> str:
 def _strength(found: pd.DataFrame) -> Interval:
     """ρ of strength and the targets' fall over seeds, victims and attacks of a seed averaged first."""
     here = found[(found["quantity"] == "strength") & (found["outcome"] == "octaves_down")]
-    found = t_interval(here.groupby("seed")["rho"].mean())
-    return found._replace(low=np.maximum(found.low, -1), high=np.minimum(found.high, 1))
+    return interval_of("rho", here.groupby("seed")["rho"].mean())
 
 
 def verdicts(measured: Measured) -> pd.DataFrame:

@@ -78,12 +78,12 @@ def rows(points, regime="rating", seeds=(0.0,)):
 
 
 def test_a_point_is_the_mean_over_seeds_with_its_interval():
-    found = trade_off.points(rows([(0.8, 1.0), (0.2, 0.9)], seeds=(-0.1, 0.1)))
+    found = trade_off.points(rows([(0.8, 1.0), (0.2, 0.9)], seeds=(-0.01, 0.01)))
     assert found["form"].tolist() == ["none", WEIGHTED]
     assert found["n"].tolist() == [2, 2]
     assert found["choices"].tolist() == ["", "k 1, λ 0.5"]
     assert found["thr"].tolist() == pytest.approx([0.8, 0.2])
-    reach = 12.706205 * 0.1  # t of two seeds
+    reach = 12.706205 * 0.01  # t of two seeds
     assert found["thr_low"].tolist() == pytest.approx([0.8 - reach, 0.2 - reach])
     assert found["thr_high"].tolist() == pytest.approx([0.8 + reach, 0.2 + reach])
     assert found["accuracy"].tolist() == [1.0, 0.9]

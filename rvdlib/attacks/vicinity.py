@@ -31,6 +31,7 @@ arXiv 1912.04109), which is made against recommenders that are neighbourhoods.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,7 @@ from rvdlib.attacks.sources import allotted, beside, cover, hubs, long_enough
 from rvdlib.attacks.surrogate import USER, Surrogate, SurrogateConfig
 from rvdlib.data import round_to_levels
 from rvdlib.neighbors import NeighborSearch
+from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.threat_model import ThreatModel
 
 
@@ -56,6 +58,12 @@ class VicinityAttackConfig(SurrogateConfig):
     )
     hubness_reduction: Literal["none", "local_scaling", "mutual"] = Field(
         "none", description="of the neighbours, as the attacker believes"
+    )
+    max_in_degree: int | None = Field(
+        None,
+        ge=1,
+        description="in how many neighbourhoods the defence lets a user stand, as the attacker "
+        "believes; below k: k; None: any number",
     )
     sources: Literal["hubs", "cover", "allotted"] = Field("cover", description="whom to clone")
     copies: int = Field(
@@ -98,7 +106,9 @@ def vicinity(
         if not len(target_users):
             raise ValueError("target_users must be one visible user or more, got none")
     surrogate = config.train(threat, rng, config.sweeps)
-    neighbors = neighbors_in(surrogate, config.k, config.distance, config.hubness_reduction)
+    neighbors = neighbors_in(
+        surrogate, config.k, config.distance, config.hubness_reduction, config.max_in_degree
+    )
     if target_users is not None:
         order = np.repeat(beside(neighbors, target_users), config.copies)
     else:
@@ -122,20 +132,31 @@ def _sources(threat: ThreatModel, neighbors: np.ndarray, how: str, copies: int) 
 
 
 def neighbors_in(
-    surrogate: Surrogate, k: int, distance: str = "euclidean", hubness_reduction: str = "none"
+    surrogate: Surrogate,
+    k: int,
+    distance: str = "euclidean",
+    hubness_reduction: str = "none",
+    max_in_degree: int | None = None,
 ) -> np.ndarray:
-    """The k nearest of each visible user, nearest first: (visible users, k), or all others."""
+    """The k nearest of each visible user, nearest first: (visible users, k), or all others.
+
+    Where ``max_in_degree`` leaves a list shorter, the user's own row fills it up.
+    """
     n_users = len(surrogate.users)
     if n_users == 1:
         return np.empty((1, 0), dtype=np.intp)
-    search = NeighborSearch(
+    k, users = min(k, n_users - 1), np.arange(surrogate.n_visible)
+    search = NeighborSearch
+    if max_in_degree is not None:
+        search = partial(BalancedSearch, max_in_degree=max(k, max_in_degree))
+    found = search(
         surrogate.users[:, 1:-1],
-        min(k, n_users - 1),
+        k,
         distance,
         hubness_reduction=hubness_reduction,
         ratings=surrogate.ratings,
-    )
-    return search(np.arange(surrogate.n_visible))
+    )(users)
+    return np.where(found < 0, users[:, None], found)
 
 
 def clone_sources(

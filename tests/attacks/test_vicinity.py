@@ -171,6 +171,17 @@ def test_neighbours_are_the_nearest_in_the_surrogate(threat):
         assert np.array_equal(neighbors_in(surrogate, k), lists)
 
 
+def test_where_the_attacker_knows_of_a_limit_nobody_is_in_more_lists(threat):
+    surrogate, users = train(threat, 0.0), np.arange(N_VISIBLE)
+    free, limited = (neighbors_in(surrogate, 5, max_in_degree=most) for most in (None, 7))
+    others = limited[limited != users[:, None]]  # who fill up short lists are their owners
+    assert np.bincount(free.ravel()).max() > 7 >= np.bincount(others).max()
+    assert len(others) > 0.95 * limited.size
+    # As few places as are needed, where there are fewer than that.
+    tight = (neighbors_in(surrogate, 5, max_in_degree=most) for most in (1, 5))
+    assert np.array_equal(*tight)
+
+
 # Clones
 
 
@@ -361,6 +372,7 @@ def test_every_kind_of_neighbour_is_another_choice_of_sources(threat):
     ("option", "other"),
     [
         ("k", 6),
+        ("max_in_degree", 5),
         ("sources", "hubs"),
         ("target_users", [7, 30]),
         ("copies", 3),

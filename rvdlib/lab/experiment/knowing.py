@@ -6,12 +6,12 @@ from rvdlib.attacks import ATTACKS
 from rvdlib.defenses import DEFENSES, defense
 from rvdlib.lab.experiment.hyperparameters import attack_options
 
-# Choice of a defence → option of an attack by which the attacker knows it. No attack here can be told
-# of ``max_in_degree``: its surrogate's vicinities have no limit.
+# Choice of a defence → option of an attack by which the attacker knows it.
 KNOWABLE = {
     "k": "k",
     "distance": "distance",
     "hubness_reduction": "hubness_reduction",
+    "max_in_degree": "max_in_degree",
     "quorum": "copies",
 }
 

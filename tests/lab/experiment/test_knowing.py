@@ -14,7 +14,13 @@ CHAIN = {"chain": [{"method": "closed_form", "choices": {"k": 100}}, QUORUM]}
 @pytest.mark.parametrize("form", [QUORUM, CHAIN], ids=["quorum", "chain"])
 def test_who_is_made_against_neighbours_is_told_what_the_attack_has_options_for(attack, form):
     said = told("rating", attack, form)  # defaults of the quorum among it
-    truth = {"k": 20, "copies": 2, "distance": "euclidean", "hubness_reduction": "local_scaling"}
+    truth = {
+        "k": 20,
+        "copies": 2,
+        "distance": "euclidean",
+        "hubness_reduction": "local_scaling",
+        "max_in_degree": 20,
+    }
     has = ATTACKS[attack].Config.model_fields if ATTACKS[attack].knows_defense else {}
     assert said == {option: value for option, value in truth.items() if option in has}
 

@@ -4,10 +4,11 @@
 
 He has other splits of the same data, other targets and other fakes, on seeds that no table uses, and
 the defended recommender: there he measures what he reaches, with no gradient that a defence could
-mask. Some attacks are drawn at random, the same against every defence; then the best so far is
-changed in one option at a time, and kept where it reaches more. What he looks for is the target hit
-ratio, mean over seeds; among equals, fakes in more vicinities. Attacks that take neighbours into
-account are told the defence's own (:mod:`rvdlib.lab.experiment.knowing`).
+mask. First come attacks that know nothing of any defence, with their own defaults; then some are drawn
+at random, the same against every defence; then the best so far is changed in one option at a time, and
+kept where it reaches more; at last he tries what was found against each other defence. What he looks for
+is the target hit ratio, mean over seeds; among equals, fakes in more vicinities. Attacks that take
+neighbours into account are told the defence's own (:mod:`rvdlib.lab.experiment.knowing`).
 
 *all of them* is one attack for the mean over all defences: an attacker who does not know which he
 faces, and is told of none. Space and rule are in ``params/attack_search.yml``, every trial in
@@ -54,7 +55,7 @@ def mutate(search: dict, best: Attempt, rng: np.random.Generator) -> Attempt:
     if not dials or rng.random() < search["rule"]["another"]:
         return draw(search, rng)
     name = str(rng.choice(dials))
-    now = best[FILLER_SIZE] if name == FILLER_SIZE else best["options"][name]
+    now = best[FILLER_SIZE] if name == FILLER_SIZE else best["options"].get(name)
     value = _one_of([each for each in space[name] if each != now], rng)
     if name == FILLER_SIZE:
         return {**best, FILLER_SIZE: value}
@@ -120,23 +121,39 @@ def search_all(search: dict, jobs: int = -1) -> pd.DataFrame:
         for name in (*opponents[regime], ALL)
     }
     drawn = stream(0, "attack search")
-    attempts = [draw(search, drawn) for _ in range(rule["draws"])]
-    trials = _tried(search, opponents, dict.fromkeys(rng, attempts), range(len(attempts)), jobs)
-    for step in tqdm(range(rule["mutations"]), desc="mutations"):
-        best = {key: _best(here) for key, here in trials.groupby(["regime", "defense"], sort=False)}
+    attempts = [{"attack": name, "options": {}, FILLER_SIZE: None} for name in rule["first"]]
+    attempts += [draw(search, drawn) for _ in range(rule["draws"])]
+    trials = _tried(search, opponents, dict.fromkeys(rng, attempts), 0, jobs)
+    for _ in tqdm(range(rule["mutations"]), desc="mutations"):
+        best = _best_of_each(trials)
         changed = {key: [mutate(search, best[key], rng[key])] for key in rng}
-        found = _tried(search, opponents, changed, [rule["draws"] + step], jobs)
+        found = _tried(search, opponents, changed, trials["round"].max() + 1, jobs)
         trials = pd.concat([trials, found], ignore_index=True)
-    return trials
+    best = _best_of_each(trials)
+    others = {key: _others(best, *key) for key in rng}
+    if not any(others.values()):
+        return trials
+    found = _tried(search, opponents, others, trials["round"].max() + 1, jobs)
+    return pd.concat([trials, found], ignore_index=True)
 
 
-def _tried(search, opponents, attempts, rounds, jobs) -> pd.DataFrame:
-    """A row a regime, defence and attempt; of :data:`ALL`, means over the defences."""
+def _others(best: dict[tuple[str, str], Attempt], regime: str, name: str) -> list[Attempt]:
+    """What is best against other defences of the regime, each once, and not against this one."""
+    found = [best[regime, name]]
+    for (where, _), attempt in best.items():
+        if where == regime and attempt not in found:
+            found.append(attempt)
+    return found[1:]
+
+
+def _tried(search, opponents, attempts, first, jobs) -> pd.DataFrame:
+    """A row a regime, defence and attempt, in rounds from ``first`` on; of :data:`ALL`, means over
+    the defences."""
     asked, cells = [], []
     for (regime, name), some in attempts.items():
         defended = {each: form for each, form in opponents[regime].items() if form}
         faced = defended if name == ALL else {name: opponents[regime][name]}
-        for at, attempt in zip(rounds, some, strict=True):
+        for at, attempt in enumerate(some, first):
             for each, form in faced.items():
                 known = {} if name == ALL else form
                 for cell in cells_of(search, regime, attempt, each, form, known):
@@ -149,6 +166,10 @@ def _tried(search, opponents, attempts, rounds, jobs) -> pd.DataFrame:
     first = means[["attack", "options", FILLER_SIZE]].first()
     # ``first`` skips what is None: of the filler size that is the budget's own.
     return first.join(table).reset_index()
+
+
+def _best_of_each(trials: pd.DataFrame) -> dict[tuple[str, str], Attempt]:
+    return {key: _best(here) for key, here in trials.groupby(["regime", "defense"], sort=False)}
 
 
 def _best(trials: pd.DataFrame) -> Attempt:
@@ -165,17 +186,21 @@ def _best(trials: pd.DataFrame) -> Attempt:
 def chosen(trials: pd.DataFrame) -> dict:
     """Regime → defence → what its attacker takes."""
     found: dict = {}
-    for (regime, name), here in trials.groupby(["regime", "defense"], sort=False):
-        found.setdefault(regime, {})[name] = _best(here)
+    for (regime, name), best in _best_of_each(trials).items():
+        found.setdefault(regime, {})[name] = best
     return found
 
 
 def check(search: dict) -> None:
-    """Refuse options that an attack does not have, before anything is tried.
+    """Refuse options that an attack does not have, and first attacks that are not in the space,
+    before anything is tried.
 
     Raises:
         ValueError: naming the attack and the option.
     """
+    for name in search["rule"]["first"]:
+        if name not in search["attacks"]:
+            raise ValueError(f"first: attack {name!r} is not in the space: add it to attacks")
     for name, space in search["attacks"].items():
         for option, values in (space or {}).items():
             for value in values:

@@ -27,7 +27,8 @@ from rvdlib.strict_yaml import read_yaml
 
 SEARCH = read_yaml(SEARCH_FILE)
 SMALL = {
-    "rule": SEARCH["rule"] | {"draws": 3, "mutations": 4, "seeds": [1, 2], "spared": []},
+    "rule": SEARCH["rule"]
+    | {"first": ["clone"], "draws": 2, "mutations": 4, "seeds": [1, 2], "spared": []},
     FILLER_SIZE: [None, 5],
     "attacks": {"clone": None, "low_clone": {"lowered": [0.1, 0.5, 0.9]}},
 }
@@ -102,13 +103,36 @@ def test_the_search_keeps_the_best_and_its_mean_is_over_seeds(monkeypatch):
     names = {UNDEFENDED, "popularity", ALL}
     assert set(trials["defense"]) == names
     for _, here in trials.groupby(["regime", "defense"]):
-        assert here["round"].tolist() == list(range(7))
+        assert here["round"].tolist() == list(range(len(here)))
+        assert len(here) >= 7
     found = chosen(trials)
     best = trials.groupby(["regime", "defense"])["target_hit_ratio"].max()
     for regime, of in found.items():
         for name, attempt in of.items():
             value = attempt["options"].get("lowered", 0.0) + 0.01
             assert best[regime, name] == pytest.approx(value)
+
+
+def test_at_last_each_defence_meets_what_is_best_against_the_others(monkeypatch):
+    """What one defence fears, low stars, hardly matters to the other, until it is tried there."""
+
+    def reached(cell):
+        lowered = cell.scenario.attack_options.get("lowered", 0.0)
+        return {"popularity": lowered, "rvd": 1 - lowered, "none": 0.0}[cell.defense]
+
+    forms = {name: {"method": name} for name in ("popularity", "rvd")}
+    trials = searched(monkeypatch, reached, forms)
+    best = chosen(trials)["rating"]
+    for name, here in trials[trials["regime"] == "rating"].groupby("defense"):
+        tried = [
+            {"attack": row.attack, "options": dict(row.options), FILLER_SIZE: row.filler_size}
+            for row in here.astype({FILLER_SIZE: object}).itertuples()
+        ]
+        tried = [
+            {**each, FILLER_SIZE: None if pd.isna(each[FILLER_SIZE]) else each[FILLER_SIZE]}
+            for each in tried
+        ]
+        assert all(attempt in tried for attempt in best.values()), name
 
 
 def test_the_attack_on_all_is_judged_by_the_mean_over_the_defended(monkeypatch):
@@ -129,7 +153,9 @@ def test_the_draws_are_the_same_against_every_defence(monkeypatch):
 def test_the_committed_space_holds_options_of_the_attacks():
     check(SEARCH)
     with pytest.raises(ValueError, match="attack 'clone' has no option 'lowered'"):
-        check({"attacks": {"clone": {"lowered": [0.5]}}})
+        check({"rule": {"first": []}, "attacks": {"clone": {"lowered": [0.5]}}})
+    with pytest.raises(ValueError, match="attack 'average' is not in the space"):
+        check({"rule": {"first": ["average"]}, "attacks": {"clone": None}})
 
 
 def test_the_seeds_of_the_search_stand_in_no_table_and_in_no_other_search():
@@ -150,8 +176,11 @@ def test_the_committed_attackers_are_the_best_of_the_committed_trials():
 def test_the_committed_trials_are_as_many_as_the_rule_says_and_of_its_space():
     log, rule = committed(), SEARCH["rule"]
     for key, here in log.groupby(["regime", "defense"]):
-        assert here["round"].tolist() == list(range(rule["draws"] + rule["mutations"])), key
+        assert here["round"].tolist() == list(range(len(here))), key
+        assert len(here) >= len(rule["first"]) + rule["draws"] + rule["mutations"], key
+        assert here["attack"].tolist()[: len(rule["first"])] == rule["first"]
     for attempt in log.itertuples():
         space = SEARCH["attacks"][attempt.attack] or {}
-        assert attempt.options.keys() == space.keys()
-        assert all(attempt.options[name] in values for name, values in space.items())
+        by_default = {} if attempt.attack in rule["first"] else space
+        assert attempt.options.keys() in (space.keys(), by_default.keys())
+        assert all(value in space[name] for name, value in attempt.options.items())

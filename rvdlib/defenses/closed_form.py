@@ -41,6 +41,12 @@ class ClosedFormConfig(VicinityConfig):
     regularizer: Literal["coupled", "none"] = Field(
         "none", description="coupled: the victim's own stands in the vicinal loss, beside λ"
     )
+    rating_bound: float | None = Field(
+        None,
+        gt=0,
+        description="stars that a neighbour's rating counts as off, at most, from what is expected of "
+        "the neighbour; None: any",
+    )
     groups: int = Field(
         1, ge=1, description="into which neighbours are dealt; the median of their scores is served"
     )
@@ -110,4 +116,5 @@ class ClosedFormRVD(VicinalDefense):
             unobserved_target=stars * silence.numpy(),
             unobserved_weight=config.unobserved_weight,
             proximal_weight=pull / config.groups,
+            rating_bound=config.rating_bound,
         )

@@ -1,4 +1,8 @@
-"""Count: items by the number of neighbours who rated them. The old user-kNN for implicit feedback."""
+"""Count: items by the number of neighbours who rated them.
+
+With ``max_in_degree=None`` it is the old user-kNN for implicit feedback, and the tables call it so;
+by default nobody votes in more than k vicinities.
+"""
 
 import numpy as np
 

@@ -23,6 +23,10 @@ A Gaussian process may take its evidence in parts, and here only the second depe
 
        s_ui += R_Ouᵀ (I + (1 − ω) R_OO)⁻¹ (r_O − ω y⁰_O − (1 − ω) s̃_Oi),   s̃_oi = ã_o + z̃_o · (w_i, b_i)
 
+   With a ``rating_bound`` β nobody's rating says more than that it is β off: the bracket is clipped
+   to ±β first (the ψ of Huber 1964, in one step). A fake who rates everything low and the target at
+   the top is furthest off, and shouts the loudest without it.
+
 No system here has an eigenvalue below 1 (or λ), whatever the rank of K: neighbours may be
 identical or more than d + 1, and ω may be 0 (step 1 changes nothing) or 1
 (step 2 uses no score). K itself is rounded, to about 10⁻¹⁶ max ‖z‖², and that must stay small
@@ -55,6 +59,7 @@ class VicinalRegression:
         unobserved_weight: ω in [0, 1].
         proximal_weight: λ, at least 10⁻⁸ (1 + max ‖h_v‖²); the larger, the nearer to the
             undefended scores.
+        rating_bound: β > 0, None for none.
 
     Raises:
         ValueError: for weights or shapes out of range, numbers that are not finite, or repeated
@@ -72,6 +77,7 @@ class VicinalRegression:
         unobserved_target: np.ndarray,
         unobserved_weight: float,
         proximal_weight: float,
+        rating_bound: float | None = None,
     ):
         biased, items = item_bias is not None, len(np.atleast_1d(item_factors))
         arrays = {
@@ -82,6 +88,8 @@ class VicinalRegression:
             "unobserved_target": np.asarray(unobserved_target, dtype=np.float64),
         }
         _check(arrays, ratings, unobserved_weight, proximal_weight)
+        if rating_bound is not None and not rating_bound > 0:
+            raise ValueError(f"rating_bound must be above 0, or None, got {rating_bound}")
         dtype = np.result_type(arrays["user_factors"], arrays["item_factors"], np.float32)
         factors = arrays["user_factors"].astype(np.float64)
         self._latent = np.column_stack([factors, np.full(len(factors), float(biased))])
@@ -90,6 +98,7 @@ class VicinalRegression:
         self._decoder = np.column_stack(decoder).astype(dtype)
         self._ratings = ratings
         self._omega, self._lambda = float(unobserved_weight), float(proximal_weight)
+        self._bound = np.inf if rating_bound is None else float(rating_bound)
 
     def score(self, users: np.ndarray, vicinities: np.ndarray) -> np.ndarray:
         """Scores (B, items) after each user's decoder was fitted to the vicinity, exactly.
@@ -133,6 +142,7 @@ class VicinalRegression:
             self._ratings.data,
             self._silence,
             self._omega,
+            self._bound,
             gain,
             constants,
             factors,

@@ -76,10 +76,10 @@ def _subtract_rows(system, row, weights, first, last, start, end):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def add_ratings(
-    vicinities, indptr, indices, values, silence, omega, gain, constants, factors, decoder,
-    scores,
+    vicinities, indptr, indices, values, silence, omega, bound, gain, constants, factors,
+    decoder, scores,
 ):  # fmt: skip
-    """Step 2, added to ``scores`` in place.
+    """Step 2, added to ``scores`` in place; ``bound`` is β, infinite for none.
 
     What one neighbour alone rated, most items, needs no system. The others are sorted by how many
     rated them and solved in groups of that order, one item a lane. Lanes with fewer raters than the
@@ -123,7 +123,7 @@ def add_ratings(
                 product = decoder.dtype.type(0)
                 for f in range(size):
                     product += factors[b, o, f] * decoder[item, f]
-                residual = values[position] - shift - rest * product
+                residual = min(max(values[position] - shift - rest * product, -bound), bound)
                 place = free[item]
                 if place == 0:
                     scores[b, item] += alone * residual

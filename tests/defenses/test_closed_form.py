@@ -39,6 +39,13 @@ class TestThePapersLoss(DefenseConformance):
         )
 
 
+class TestBoundedRatings(DefenseConformance):
+    tolerance = 1e-5
+
+    def defend(self, victim):
+        return ClosedFormRVD(victim, k=9, rating_bound=0.5)
+
+
 class TestMedianOfGroups(DefenseConformance):
     tolerance = 1e-5
     reads_row_numbers = True  # of neighbours equally near, the lower row is dealt first
@@ -144,6 +151,31 @@ def test_it_is_the_ridge_regression_of_each_item(seed, k, size, omega, proximal,
     single = vicinal_scores(users, vicinities, **arrays)
     assert single.dtype == np.float32
     assert np.abs(single - expected).max() < 1e-4
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    k=st.integers(1, 20),
+    omega=st.sampled_from(OMEGAS),
+    bound=st.sampled_from([1e-3, 0.2, 1, 100]),
+)
+def test_a_bounded_rating_is_one_no_further_off_than_the_bound(seed, k, omega, bound):
+    """By brute force on ratings that are moved to where they are that far off, user by user."""
+    arrays = problem(seed, omega=omega)
+    users, vicinities = random_vicinities(seed, 3, k)
+    silent = arrays | {"ratings": 0 * arrays["ratings"]}
+    silent["ratings"].eliminate_zeros()
+    found = vicinal_scores(users, vicinities, **arrays, rating_bound=bound)
+    cells = arrays["ratings"].tocoo()
+    for user, rows, scores in zip(users, vicinities, found, strict=True):
+        authors = np.arange(60)
+        as_silent = brute_force(authors, np.tile(rows, (60, 1)), silent)[cells.row, cells.col]
+        expected = omega * arrays["unobserved_target"][cells.row] + (1 - omega) * as_silent
+        moved = arrays["ratings"].copy()
+        moved.data = expected + np.clip(cells.data - expected, -bound, bound)
+        oracle = brute_force([user], [rows], arrays | {"ratings": moved})[0]
+        assert np.abs(scores - oracle).max() < 1e-9
 
 
 @settings(deadline=None, max_examples=40)
@@ -398,6 +430,8 @@ def test_real_users_get_what_brute_force_gives(kind, ml100k):
             "vicinities must be row numbers from 0 to 59, got -1",
         ),
         ("vicinities", np.array([1, 2]), "vicinities"),
+        ("rating_bound", 0.0, "rating_bound must be above 0, or None, got 0"),
+        ("rating_bound", np.nan, "rating_bound must be above 0, or None, got nan"),
     ],
 )
 def test_bad_input_is_refused_by_name(name, value, message):
@@ -438,6 +472,7 @@ def test_lists_and_integers_are_arrays_too():
         {"distance": "manhattan"},
         {"steps": 3},
         {"groups": 31},
+        {"rating_bound": 0},
         {"regularizer": "decoupled"},
     ],
 )

@@ -91,6 +91,17 @@ class Slice(Options):
     n_users: Sample
 
 
+class Turned(Options):
+    """Two dials of RVD on a data set, one turned at a time."""
+
+    victims: Some[Victim]
+    settings: dict[Regime, Setting]
+    k: CountsFromOne
+    steps: WholesFromZero
+    seeds: Some[Seed]
+    n_users: Sample
+
+
 class Votes(Options):
     """A quorum."""
 

@@ -6,6 +6,7 @@ own, ``NN_claims.csv``. This module joins these to one file of all, and judges n
 
 import functools
 import json
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -18,7 +19,7 @@ from rvdlib.strict_yaml import read_yaml
 CLAIMS_FILE = paths.PARAMS / "claims.yml"
 NOT_MEASURED = "not measured"
 # What a part of a claim is about: columns that are empty where a claim has one part alone.
-SETTINGS = ["regime", "target_set", "victim", "attack", "defense"]
+SETTINGS = ["dataset", "regime", "target_set", "victim", "attack", "defense"]
 MEASURED = ["metric", "value", "low", "high", "n_seeds", "verdict", "overall"]
 PART = ["id", *SETTINGS, *MEASURED]
 COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile"]
@@ -35,6 +36,7 @@ class Claim(BaseModel):
     threshold: float | None = None
     sense: Literal["above", "at least", "below", "at most"] | None = None
     notebook: str | None = None
+    all_datasets: str | None = None  # the notebook that has the say if it has measured the claim
 
 
 @functools.cache
@@ -54,12 +56,8 @@ def assemble(profile: str) -> pd.DataFrame:
     """
     folder, found = paths.RESULTS / profile, []
     for name, claim in claims().items():
-        table = _part(folder, claim)
-        rows = table[table["id"] == name].astype(object)
-        if rows.empty:
-            nothing = {"id": name, "metric": claim.metric, "n_seeds": 0}
-            rows = pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
-        found.append(rows.assign(**claim.model_dump(include={"claim", "reported", "notebook"})))
+        rows = _measured(folder, name, claim)
+        found.append(rows.assign(**claim.model_dump(include={"claim", "reported"})))
     ledger = pd.concat(found).assign(profile=profile).reindex(columns=COLUMNS)
     text = ledger.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     paths.write_atomically(folder / "claims.csv", text)
@@ -79,8 +77,18 @@ def read_table(path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def _part(folder, claim: Claim) -> pd.DataFrame:
-    path = folder / f"{(claim.notebook or '')[:2]}_claims.csv"
+def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
+    for notebook in filter(None, (claim.all_datasets, claim.notebook)):
+        table = _table(folder, notebook)
+        rows = table[table["id"] == name].astype(object)
+        if (rows["verdict"] != NOT_MEASURED).any():
+            return rows.assign(notebook=notebook)
+    nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
+    return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
+
+
+def _table(folder: Path, notebook: str) -> pd.DataFrame:
+    path = folder / f"{notebook[:2]}_claims.csv"
     if not path.is_file():
         return pd.DataFrame(columns=PART)
     table = read_table(path)

@@ -50,8 +50,8 @@ def claims_table() -> str:
             verdict = rows["overall"].iloc[0]
             if len(counts) > 1:
                 verdict += f" ({', '.join(f'{n} {what}' for what, n in counts.items())})"
-            notebook = f"results/{profile}/{claim.notebook}.ipynb"
-            verdict = f"{verdict}, [{claim.notebook[:2]}]({notebook})"
+            notebook = rows["notebook"].iloc[0]
+            verdict = f"{verdict}, [{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
         lines.append(f"| {name} | {says} | {shown} | {verdict} |")
     return "\n".join(lines)
 

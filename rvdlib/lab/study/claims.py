@@ -66,7 +66,7 @@ ACCURACY = {"rating": RANKED | {"rmse": "RMSE"}, "ranking": RANKED}
 DEEP, SHALLOW = ["AutoRec", "CDAE"], ["MF", "NSVD"]
 LEAST = 0.01  # of a target hit ratio that a defence could lower
 OURS = "low_clone"  # the strongest attack that knows nothing of RVD; the paper has it not
-SETTING = ["regime", "target_set"]
+SETTING = ["dataset", "regime", "target_set"]
 
 
 class Part(NamedTuple):
@@ -195,14 +195,14 @@ def _of_defense(attacked: pd.DataFrame, defense: str) -> dict[str, list[Part]]:
         where = _named(SETTING, key) | {"defense": defense}
         parts["C4"].append(Part(where, {"": _deep_less_shallow(here, effects.removed)}))
         bare = attacked[attacked["defense"] == UNDEFENDED]
-        bare = bare[(bare["regime"] == key[0]) & (bare["target_set"] == key[1])]
+        bare = bare[(bare[SETTING] == pd.Series(_named(SETTING, key))).all(axis=1)]
         for victim, own in here.groupby("victim", sort=False):
             its, named = bare[bare["victim"] == victim], where | {"victim": victim}
             parts["C1"].append(Part(named, {"": effects.removed(own)}))
             changes = {
                 f"relative change of {shown}, positive is better": BETTER[metric]
                 * paired(own, its, metric, relative=True)
-                for metric, shown in ACCURACY[key[0]].items()
+                for metric, shown in ACCURACY[key[1]].items()
             }
             if any(change.isna().all() for change in changes.values()):
                 changes = {name: change * np.nan for name, change in changes.items()}
@@ -231,7 +231,8 @@ def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
     """
     turned = rows[rows["swept"].isin(["k", "steps"])]
     parts = {"C12": [], "C13": [], "C14": []}
-    for key, group in turned.groupby(["regime", "victim"], sort=False):
+    by = ["dataset", "regime", "victim"]
+    for key, group in turned.groupby(by, sort=False):
         table = group.pivot(index="seed", columns=["swept", "value"], values="target_hit_ratio")
         by_k, by_steps = (table[dial].sort_index(axis=1) for dial in ("k", "steps"))
         if (by_k.columns[0], by_steps.columns[0]) != (1, 0):
@@ -239,7 +240,7 @@ def of_sweeps(rows: pd.DataFrame) -> pd.DataFrame:
                 "the claims compare k = 1 with 0 steps (undefended): sweep k from 1 and steps from 0, "
                 f"not from {by_k.columns[0]:g} and {by_steps.columns[0]:g}"
             )
-        where = _named(["regime", "victim"], key) | {"defense": RVD}
+        where = _named(by, key) | {"defense": RVD}
         undefended = by_steps.iloc[:, 0]
         if undefended.mean() < LEAST:  # nothing that could fall
             by_k, by_steps, undefended = by_k * np.nan, by_steps * np.nan, undefended * np.nan

@@ -42,6 +42,7 @@ def _with(items: Collection, given: Collection) -> Collection:
 Profile = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 File = Annotated[str, AfterValidator(_file)]
 DataSet = Annotated[str, AfterValidator(_data_set)]
+Published = Literal[*CATALOGUE]
 Victim = Literal[*VICTIMS]
 Attack = Literal[*craftable()]
 Fakes = Literal[*(name for name in craftable() if name != "none")]
@@ -77,6 +78,28 @@ class Setting(Options):
 
     attack: Attack
     target_set: TargetSet
+
+
+class Slice(Options):
+    """What of the main results is computed on a data set."""
+
+    victims: dict[Regime, Some[Victim]]
+    attacks: AttacksAndNone
+    against: list[Searched]  # the defences whose searched attacker they meet
+    retrained: list[Victim]  # who are trained with an unobserved weight, too
+    seeds: Some[Seed]
+    n_users: Sample
+
+
+class Turned(Options):
+    """Two dials of RVD on a data set, one turned at a time."""
+
+    victims: Some[Victim]
+    settings: dict[Regime, Setting]
+    k: CountsFromOne
+    steps: WholesFromZero
+    seeds: Some[Seed]
+    n_users: Sample
 
 
 class Votes(Options):

@@ -41,7 +41,7 @@ def sweep_cells(
     for regime, under in settings.items():
         attacked = [under["attack"]], [under["target_set"]]
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            paper = chosen_defenses(regime, scenario.victim, plain)[RVD]
+            paper = chosen_defenses(regime, scenario.victim, plain, dataset)[RVD]
             cells += [
                 (
                     Cell(

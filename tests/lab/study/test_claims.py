@@ -104,6 +104,7 @@ def cells(regime="rating", lift=0.4, removed=0.5, seeds=(0, 1, 2), form=RVD, **d
     return pd.DataFrame(
         [
             {
+                "dataset": "ml-100k",
                 "regime": regime,
                 "target_set": "random",
                 "victim": victim,
@@ -142,6 +143,7 @@ def test_a_reader_sees_intervals_as_text_and_no_empty_column():
     table = claims.shown(claims.of_effects(cells()))
     assert table.columns.tolist() == [
         "claim",
+        "dataset",
         "regime",
         "target_set",
         "victim",
@@ -264,6 +266,7 @@ def swept(k: dict, steps: dict, victim="MF", seeds=(0.0, 0.01)):
     """THR by k and by steps, moved up by the same amount in each value of a seed."""
     return pd.DataFrame(
         {
+            "dataset": "ml-100k",
             "regime": "rating",
             "victim": victim,
             "seed": seed,
@@ -371,6 +374,7 @@ def test_where_fakes_lie_is_judged_over_attacks_victim_by_victim():
 def known(thr, defense=RVD):
     return pd.DataFrame(
         {
+            "dataset": "ml-100k",
             "regime": "rating",
             "target_set": "unpopular",
             "victim": "MF",

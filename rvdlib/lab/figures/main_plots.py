@@ -1,0 +1,64 @@
+"""The figure of the main results: what each defence leaves of an attack, on every data set."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, REGIME_TITLES, shared_legend
+
+WIDTH = 4.4  # inches; legible when set 8.5 cm wide
+LOOKS = {"the paper's": ("o", BLUE), "stronger": ("s", ORANGE), "knows the defence": ("^", PURPLE)}
+SHOWN = (-0.1, 1.4)  # of the share of the lift; what lies beyond stands at the edge
+
+
+def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
+    """A row a data set, a column a regime, a line a defence; one mark and colour a kind of attack.
+
+    A panel without a complete seed says so.
+
+    Args:
+        remains: columns dataset, regime, kind, defense, value, low, high.
+    """
+    regimes = list(dict.fromkeys(remains["regime"])) or ["rating"]
+    defenses = list(dict.fromkeys(remains["defense"]))
+    datasets = list(datasets)
+    height = 0.9 + len(datasets) * (0.5 + 0.2 * max(1, len(defenses)))
+    figure, panels = plt.subplots(
+        len(datasets),
+        len(regimes),
+        figsize=(WIDTH, height),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for row, dataset in zip(panels, datasets, strict=True):
+        for axes, regime in zip(row, regimes, strict=True):
+            here = remains[(remains["dataset"] == dataset) & (remains["regime"] == regime)]
+            _panel(axes, here, defenses)
+            axes.set_title(f"{dataset}, {REGIME_TITLES[regime]}", fontsize="medium")
+    panels[0, 0].set(xlim=SHOWN, ylim=(len(defenses) - 0.5, -0.5))
+    panels[0, 0].set_yticks(range(len(defenses)), defenses)
+    figure.supxlabel("share of the attacks' lift that is left", fontsize="medium")
+    shared_legend(figure, panels[0, 0], columns=3)
+    return figure
+
+
+def _panel(axes: Axes, here: pd.DataFrame, defenses: Sequence[str]) -> None:
+    axes.axvline(1, color=GREY, linewidth=0.8)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.grid(axis="y", visible=False)
+    if here["value"].notna().sum() == 0:
+        middle = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center"}
+        axes.text(s="not computed", transform=axes.transAxes, color=GREY, **middle)
+    for place, (kind, (marker, colour)) in enumerate(LOOKS.items()):
+        rows = here[here["kind"] == kind].dropna(subset="value")
+        y = rows["defense"].map(list(defenses).index) + 0.25 * (place - 1)
+        x, low, high = (rows[name].clip(*SHOWN) for name in ("value", "low", "high"))
+        reach = np.nan_to_num(np.array([x - low, high - x]))
+        axes.errorbar(
+            x, y, xerr=reach, fmt=marker, color=colour, markersize=3.5, elinewidth=1.1, label=kind
+        )

@@ -1,0 +1,153 @@
+"""What is read of the main results: tables, the share of the lift that is left, claims, the answer."""
+
+import numpy as np
+import pandas as pd
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.statistics import Interval, summarise, t_interval
+from rvdlib.lab.study import claims, effects, tables
+from rvdlib.lab.study.adaptive import BOTH
+from rvdlib.lab.study.effects import RVD
+from rvdlib.lab.study.main_results import DEFENSES, KNOWING, PAPERS, SETTING
+
+MEASURED = {
+    "target_hit_ratio_unattacked": "THR@50, not attacked",
+    "target_hit_ratio": "THR@50, attacked",
+    "lift_removed": "lift removed",
+    "plain_reduction": "plain reduction",
+    "hit_ratio": "HR@50",
+    "ndcg": "NDCG@50",
+    "rmse": "RMSE",
+}  # metrics of :func:`table`, as shown
+
+
+def shown_coverage(covered: pd.DataFrame) -> pd.DataFrame:
+    """:func:`coverage` as a reader sees it: finished of planned cells, and seeds that are whole."""
+    by, rows = ["dataset", "regime"], []
+    for key, here in covered.groupby(by, sort=False):
+        done, asked = here["computed"].sum(), here["planned"].sum()
+        seeds = here.groupby("seed")[["planned", "computed"]].sum()
+        whole = int((seeds["planned"] == seeds["computed"]).sum())
+        state = "complete" if done == asked else "not computed" if not done else "in part"
+        rows.append((*key, f"{done:,} of {asked:,}", f"{whole} of {len(seeds)}", state))
+    columns = ["data set", "regime", "cells", "whole seeds", ""]
+    return pd.DataFrame(rows, columns=columns).set_index("data set")
+
+
+def of_the_paper(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the claims are about: the paper's attacks, and no attack."""
+    return rows[rows["kind"].isin(["", PAPERS])]
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Data set × attack × victim × defence, every metric of :data:`MEASURED`; tidy.
+
+    ``rows`` as from :func:`comparable`. The attack of a knowing attacker is *knows it*: of each
+    defence another one, so that undefended victims have none.
+
+    Returns:
+        Columns dataset, regime, target_set, attack, victim, defense, metric, value, low, high, n.
+    """
+    rows = rows[(rows["attack"] == "none") | ~_other_than_its_own(rows)]
+    by, found = [*SETTING, "attack", "victim", "defense"], []
+    rows = rows.assign(attack=rows["attack"].mask(rows["kind"] == KNOWING, "knows it"))
+    for key, here in rows.groupby(by, sort=False):
+        attacked = key[3] != "none"
+        shares = here if attacked and key[5] != UNDEFENDED else here.iloc[:0]
+        measured = {
+            "lift_removed": t_interval(effects.removed(shares)),
+            "plain_reduction": t_interval(effects.plain_reduction(shares)),
+        }
+        for metric in MEASURED:
+            interval = measured.get(metric) or t_interval(here[metric])
+            found.append((*key, metric, *interval))
+    return pd.DataFrame(found, columns=[*by, "metric", "value", *Interval._fields[1:]])
+
+
+def _other_than_its_own(rows: pd.DataFrame) -> pd.Series:
+    """Undefended victims under the attacker who was searched against a defence."""
+    return (rows["kind"] == KNOWING) & (rows["defense"] == UNDEFENDED)
+
+
+def shown(found: pd.DataFrame, dataset: str, regime: str, metric: str) -> pd.DataFrame:
+    """Of :func:`table`, one metric of one data set and regime: attack × victim, a column a defence.
+
+    Mean ± the reach of the interval; – where nothing was computed.
+    """
+    here = found[(found["dataset"] == dataset) & (found["regime"] == regime)]
+    here = here[here["metric"] == metric]
+    reach = (here["high"] - here["low"]) / 2
+    text = [
+        "–" if np.isnan(value) else f"{value:.3f}" + ("" if np.isnan(r) else f" ± {r:.3f}")
+        for value, r in zip(here["value"], reach, strict=True)
+    ]
+    labels = {name: ATTACKS[name].label for name in ATTACKS} | {"none": "not attacked"}
+    here = here.assign(text=text, attack=here["attack"].replace(labels))
+    wide = here.pivot(index=["attack", "victim"], columns="defense", values="text").fillna("–")
+    order = here[["attack", "victim"]].drop_duplicates().itertuples(index=False, name=None)
+    columns = [name for name in (UNDEFENDED, *DEFENSES) if name in wide]
+    wide = wide.loc[list(order), columns].rename(columns={UNDEFENDED: "undefended"})
+    return wide.rename_axis(columns=None)
+
+
+def left(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each defence leaves of the lift, victims and attacks pooled, by kind of attack; tidy.
+
+    ``rows`` as from :func:`whole`: 1 − the share removed (:func:`rvdlib.lab.study.effects.removed`).
+    """
+    shares = rows[(rows["kind"] != "") & (rows["defense"] != UNDEFENDED)]
+    by = [*SETTING, "kind", "defense"]
+    found = [
+        (*key, "lift left", *t_interval(1 - effects.removed(here)))
+        for key, here in shares.groupby(by, sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*by, "metric", "value", *Interval._fields[1:]])
+
+
+def along(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 by data set, regime, victim, dial and value, ``rows`` as from :func:`dials`; tidy."""
+    by = ["dataset", "regime", "victim", "swept", "value"]
+    return summarise(rows, by, ["target_hit_ratio"])
+
+
+def shown_along(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`along` as a reader sees it, a column a value."""
+    dial = table["swept"] + " = " + table["value"].map("{:g}".format)
+    return tables.wide(table.assign(dial=dial), ["dataset", "regime", "victim"], "dial").fillna("–")
+
+
+def judged(papers: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:
+    """C1 to C4 of :func:`of_the_paper`'s rows, C12 to C14 of those of :func:`dials`."""
+    found = [claims.of_effects(papers)] + ([claims.of_sweeps(turned)] if len(turned) else [])
+    return pd.concat(found, ignore_index=True)
+
+
+def answer(covered: pd.DataFrame, remains: pd.DataFrame) -> str:
+    """The answer of 11: how much there is, and what is left of the lift in each regime."""
+    done, asked = covered["computed"].sum(), covered["planned"].sum()
+    missing = covered[covered["computed"] < covered["planned"]]
+    where = ", ".join(
+        f"{dataset} {here['computed'].sum() / here['planned'].sum():.0%}"
+        for dataset, here in covered.groupby("dataset", sort=False)
+        if dataset in set(missing["dataset"])
+    )
+    state = f"{done:,} of {asked:,} planned cells are computed"
+    sentences = [f"{state}{f', of {where}' if where else ''}."]
+    for regime in dict.fromkeys(covered["regime"]):
+        here = remains[(remains["regime"] == regime) & (remains["kind"] == PAPERS)]
+        said = [
+            f"{name} leaves {_by_dataset(here[here['defense'] == name])}"
+            for name in (RVD, BOTH)
+            if name in set(here["defense"])
+        ]
+        found = ", ".join(said) or "no seed is complete"
+        sentences.append(f"In the {regime} regime, of the lift of the paper's attacks, {found}.")
+    return tables.answer(*sentences)
+
+
+def _by_dataset(here: pd.DataFrame) -> str:
+    shown = tables.with_interval(here, "value", decimals=2)
+    return " and ".join(
+        f"{value} ({name})" for name, value in zip(here["dataset"], shown, strict=True)
+    )

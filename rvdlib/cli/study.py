@@ -16,8 +16,18 @@ import click
     show_envvar=True,
     help="Poisoned sets computed at once; as many as there are cores unless said.",
 )
-def study(profile: str, only: tuple[str, ...], force: bool, jobs: int | None) -> None:
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="Take no rows from results/PROFILE/cells: compute here what .cache/cells does not have.",
+)
+def study(
+    profile: str, only: tuple[str, ...], force: bool, jobs: int | None, recompute: bool
+) -> None:
     """Run the study's notebooks; those that nothing has changed for are left as they are.
+
+    Rows are taken from .cache/cells and from results/PROFILE/cells, which comes with the project, and
+    computed where neither has them. What was computed is put into results/PROFILE/cells.
 
     Ctrl-C (SIGINT) interrupts it and loses only what is being computed. A study that was started
     with SIGINT ignored, as by a shell's `nohup rvd study &`, keeps ignoring it.
@@ -27,12 +37,15 @@ def study(profile: str, only: tuple[str, ...], force: bool, jobs: int | None) ->
 
     if jobs:
         os.environ["RVD_JOBS"] = str(jobs)  # the kernels inherit it
+    if recompute:
+        os.environ["RVD_RECOMPUTE"] = "1"
     try:
         with writable_home():
             # Jupyter looks for a home when it is imported.
             from rvdlib.lab.runner.run import run_study
+            from rvdlib.lab.study.planned import batches
 
-            run_study(profile, only, force)
+            run_study(profile, only, force or recompute, batches)
     except (StudyError, OSError) as error:  # such as a disk that is full
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

@@ -25,7 +25,7 @@ from rvdlib.lab.experiment.certified import violations
 from rvdlib.lab.experiment.exposure import fake_share, vicinity_of
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import attack_options, victim_hyperparameters
-from rvdlib.lab.experiment.parallel import Task, rows_of
+from rvdlib.lab.experiment.parallel import Batch, Shared, Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.store import CellStore
@@ -244,17 +244,27 @@ def run_cells(
         jobs: poisoned training sets worked on at once, one thread each; -1: as many as
             ``RVD_JOBS`` says, or else as there are cores.
     """
+    order = _order(cells)
+    tasks, compute, unit = batch([cells[n] for n in order])
+    rows = rows_of(tasks, compute, store, jobs, unit)
+    return pd.DataFrame(rows, index=order).sort_index()
+
+
+def batch(cells: Sequence[Cell]) -> Batch:
+    """What :func:`run_cells` computes; those that share a victim one after the other."""
+    tasks = [
+        Task(cells[n], _spec(cells[n]), _fingerprint(cells[n]), str(cells[n].scenario.poison))
+        for n in _order(cells)
+    ]
+    return Batch(tasks, _rows_of_one_poison, "poisoned sets")
+
+
+def _order(cells: Sequence[Cell]) -> list[int]:
     shared: dict[str, int] = {}  # what is trained → the first cell that it is trained for
-    order = sorted(
+    return sorted(
         range(len(cells)),
         key=lambda place: shared.setdefault(repr(_trained_for(cells[place])), place),
     )
-    tasks = [
-        Task(cells[n], _spec(cells[n]), _fingerprint(cells[n]), str(cells[n].scenario.poison))
-        for n in order
-    ]
-    rows = rows_of(tasks, _rows_of_one_poison, store, jobs, "poisoned sets")
-    return pd.DataFrame(rows, index=order).sort_index()
 
 
 def finished_cells(cells: Sequence[Cell], *, store: CellStore | None = None) -> pd.DataFrame:
@@ -272,9 +282,11 @@ def _trained_for(cell: Cell) -> tuple[Scenario, tuple[Step, ...]]:
     return cell.scenario, cell.training
 
 
-def _rows_of_one_poison(cells: list[Cell]) -> Iterator[dict]:
-    for trained, its_cells in itertools.groupby(cells, _trained_for):
+def _rows_of_one_poison(cells: list[Cell]) -> Iterator[dict | Shared]:
+    for trained, group in itertools.groupby(cells, _trained_for):
+        its_cells = [*group]
         attacked = carry_out(*trained)
+        yield Shared(len(its_cells))
         yield from (evaluate_cell(cell, attacked) for cell in its_cells)
 
 

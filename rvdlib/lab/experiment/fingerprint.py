@@ -41,12 +41,17 @@ MACHINERY = frozenset(
         "lab/benchmark/agreement.py",
         "lab/benchmark/bench.py",
         "lab/errors.py",
+        "lab/experiment/committed.py",
         "lab/experiment/fingerprint.py",
+        "lab/experiment/lines.py",
         "lab/experiment/parallel.py",
+        "lab/experiment/plain_values.py",
         "lab/experiment/progress.py",
+        "lab/experiment/references.py",
         "lab/experiment/sources.py",
         "lab/experiment/store.py",
         "lab/study/parameter_types.py",
+        "lab/study/planned.py",
     }
     | _files("cli", "lab/runner", "lab/tuning")
 )
@@ -90,7 +95,7 @@ def library_versions() -> dict[str, str]:
     Python's without its third number: a patch release does not compute otherwise.
     """
     python = "{}.{}".format(*sys.version_info)
-    packages = {name: version(name) for name in NUMERIC_PACKAGES}
+    packages = {name: _installed(name) for name in NUMERIC_PACKAGES}
     return {"python": python} | packages | processor_kernels()
 
 
@@ -117,6 +122,7 @@ def ratings_digest(dataset: str) -> str:
 
 
 _code_of = cache(code_of)
+_installed = cache(version)  # reading what is installed takes milliseconds, a study asks often
 
 
 def cell_fingerprint(module: str, dataset: str, used: Iterable[Any] = ()) -> Fingerprint:

@@ -2,6 +2,7 @@
 each, and is put on record as soon as it is there."""
 
 import os
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 import joblib
 
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import committed_stores
 from rvdlib.lab.experiment.fingerprint import Fingerprint
+from rvdlib.lab.experiment.machine import peak_mib
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.lab.experiment.store import CellStore, Row
 from rvdlib.threads import single_thread
@@ -35,7 +38,22 @@ class Task(NamedTuple):
     group: Hashable
 
 
-Compute = Callable[[list[Any]], Iterator[Row]]
+class Shared(NamedTuple):
+    """Between rows: what was done since the last row serves the next ``rows`` alike."""
+
+    rows: int
+
+
+# Items of one group → their rows, one by one, in order.
+Compute = Callable[[list[Any]], Iterator[Row | Shared]]
+
+
+class Batch(NamedTuple):
+    """Tasks of one kind, and how they are computed; ``unit``: what a group of them is called."""
+
+    tasks: Sequence[Task]
+    compute: Compute
+    unit: str
 
 
 def rows_of(
@@ -46,14 +64,17 @@ def rows_of(
     Args:
         compute: items of one group → their rows, one by one; each is kept before the next is begun,
             so that an interrupted run loses only what it was at.
+        store: where finished rows are kept and looked for; unless said, ``.cache/cells`` and, to look
+            only, the repository's stores.
         jobs: groups at once; -1: as many as ``RVD_JOBS`` says, or else as there are cores.
         unit: what a group is called in the progress bar.
 
     Raises:
-        StudyError: if ``RVD_JOBS`` is no whole number of at least 1.
+        StudyError: if ``RVD_JOBS`` is no whole number of at least 1; if a row of the repository's
+            stores is damaged.
     """
     jobs = _jobs_asked_for() if jobs == -1 else jobs
-    store = store or CellStore()
+    store = store or default_store()
     rows: dict[str, Row] = {}
     missing: dict[Hashable, dict[str, Task]] = {}
     reasons: Counter[str] = Counter()
@@ -77,6 +98,11 @@ def rows_of(
     return [rows[key] for key in keys]
 
 
+def default_store() -> CellStore:
+    """``.cache/cells``, and the repository's stores behind it."""
+    return CellStore(committed=committed_stores())
+
+
 def _jobs_asked_for() -> int:
     asked = os.environ.get(JOBS)
     if not asked:
@@ -87,10 +113,23 @@ def _jobs_asked_for() -> int:
 
 
 def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> dict[str, Row]:
-    done = {}
+    done: dict[str, Row] = {}
     with single_thread():
-        computed = compute([task.item for task in group.values()])
-        for (key, task), row in zip(group.items(), computed, strict=True):
-            store.save(task.spec, task.fingerprint, [row])
+        rows = _timed(compute([task.item for task in group.values()]))
+        for (key, task), (row, seconds) in zip(group.items(), rows, strict=True):
+            cost = {"seconds": round(seconds, 3), "peak_mib": round(peak_mib())}
+            store.save(task.spec, task.fingerprint, [row], cost)
             done[key] = row
     return done
+
+
+def _timed(computed: Iterator[Row | Shared]) -> Iterator[tuple[Row, float]]:
+    """Each row with its wall time in seconds, its part of what rows share included."""
+    share, begun = 0.0, time.perf_counter()
+    for each in computed:
+        spent = time.perf_counter() - begun
+        if isinstance(each, Shared):
+            share = spent / each.rows
+        else:
+            yield each, spent + share
+        begun = time.perf_counter()

@@ -20,7 +20,7 @@ from rvdlib.evaluation import Recommender
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.lab.experiment.machine import peak_mib
-from rvdlib.lab.experiment.parallel import Task, rows_of
+from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.experiment.trained import beaten_by, learning_is_not_asked_for
 from rvdlib.lab.experiment.warm_up import compile_victim
@@ -64,8 +64,14 @@ def run_trials(
     Columns: those of :class:`Trial`, of :func:`judge`, and ``peak_mib``, the most memory that the
     process which carried it out has held so far (an upper bound, therefore).
     """
+    tasks, compute, unit = batch(wanted)
+    return pd.DataFrame(rows_of(tasks, compute, store, jobs, unit))
+
+
+def batch(wanted: Sequence[Trial]) -> Batch:
+    """What :func:`run_trials` carries out."""
     tasks = [Task(trial, _spec(trial), _fingerprint(trial), trial) for trial in wanted]
-    return pd.DataFrame(rows_of(tasks, _rows_of_trials, store, jobs, "recommenders"))
+    return Batch(tasks, _rows_of_trials, "recommenders")
 
 
 def judge(

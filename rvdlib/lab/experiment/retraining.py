@@ -17,7 +17,7 @@ from rvdlib.defenses.quorum import Quorum
 from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.lab.experiment.fingerprint import cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
-from rvdlib.lab.experiment.parallel import Task, rows_of
+from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.experiment.trained import learning_is_not_asked_for
 from rvdlib.models import VICTIMS, Victim
@@ -71,8 +71,14 @@ def run_retrainings(
     ``by_chance``, the agreement of the vicinities that a quorum counts votes in (latent vectors, local
     scaling, nobody in more than k of them); ``density``, the share of cells that training knows.
     """
+    tasks, compute, unit = batch(wanted)
+    return pd.DataFrame(rows_of(tasks, compute, store, jobs, unit))
+
+
+def batch(wanted: Sequence[Retraining]) -> Batch:
+    """What :func:`run_retrainings` trains."""
     tasks = [Task(each, _spec(each), _fingerprint(each), each) for each in wanted]
-    return pd.DataFrame(rows_of(tasks, _rows, store, jobs, "retrainings"))
+    return Batch(tasks, _rows, "retrainings")
 
 
 def _rows(retrainings: list[Retraining]) -> Iterator[dict]:

@@ -49,11 +49,11 @@ def code_of(
         if path in seen or path in left_out:
             continue
         seen.add(path)
-        does, imported = _does(path, package)
+        does, digest, imported = _does(path, package)
         if does.body or path.name != "__init__.py":
             inside = path.is_relative_to(package)
             name = path.relative_to(package.parent).as_posix() if inside else path.name
-            found[name] = _digest(does)
+            found[name] = digest
         queue += imported
     return dict(sorted(found.items()))
 
@@ -67,8 +67,9 @@ def _home(entry: Any, package: Path) -> Path:
 
 
 @functools.cache
-def _does(path: Path, package: Path) -> tuple[ast.Module, list[Path]]:
-    """What a file does besides importing and registering, and the files that it imports for that."""
+def _does(path: Path, package: Path) -> tuple[ast.Module, str, list[Path]]:
+    """What a file does besides importing and registering, its digest, and the files that it imports
+    for that."""
     tree = _parsed(path)
     does = [
         node
@@ -97,7 +98,8 @@ def _does(path: Path, package: Path) -> tuple[ast.Module, list[Path]]:
         for node in tree.body
         if isinstance(node, ast.Import | ast.ImportFrom) and _brings(node, names, package)
     ]
-    return ast.Module([*outside, *does], []), followed
+    module = ast.Module([*outside, *does], [])
+    return module, _digest(module), followed
 
 
 def _held(file: Path, package: Path) -> Iterator[Path]:

@@ -1,24 +1,28 @@
 """Evaluated cells on disk: a cell computed once with the same code and data is not computed again.
 
 One JSON file a cell. Its name is the SHA-256 of the cell's specification, all that identifies it;
-inside stand the specification, a fingerprint of all else that its numbers depend on, the rows, and
-a checksum over these three. Any number of processes may read and write at once.
+inside stand the specification, a fingerprint of all else that its numbers depend on, the rows, what
+they cost, and a checksum over these. Any number of processes may read and write at once.
+
+A cell is looked for here first, under the same code, data, versions and processor kernels; then in
+the repository's stores (:mod:`rvdlib.lab.experiment.committed`), under the same code and data.
+``RVD_RECOMPUTE=1`` (``rvd study --recompute``) leaves the repository's stores out.
 """
 
-import hashlib
 import json
-import math
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rvdlib import paths
 from rvdlib.lab.experiment.fingerprint import Fingerprint, difference
+from rvdlib.lab.experiment.plain_values import decode, digest, encode
 
 Row = dict[str, Any]
+RECOMPUTE = "RVD_RECOMPUTE"
+NEW = "new"
 
 
 class Found(NamedTuple):
@@ -29,14 +33,20 @@ class Found(NamedTuple):
 
 
 class CellStore:
-    """Rows by specification, in a folder that is made when the first cell is saved."""
+    """Rows by specification, in a folder that is made when the first cell is saved.
 
-    def __init__(self, folder: Path | None = None):
+    Args:
+        folder: ``.cache/cells`` unless said.
+        committed: stores to look into after the folder.
+    """
+
+    def __init__(self, folder: Path | None = None, committed: Sequence = ()):
         self.folder = folder or paths.CELL_STORE
+        self.committed = () if os.environ.get(RECOMPUTE) == "1" else tuple(committed)
 
     def path(self, spec: Mapping[str, Any]) -> Path:
         """Where the cell of this specification is kept, whether or not it is there yet."""
-        return self.folder / f"{_digest(_encoded(spec))}.json"
+        return self.folder / f"{digest(encode(spec))}.json"
 
     def lookup(self, spec: Mapping[str, Any], fingerprint: Fingerprint) -> Found:
         """The rows of a cell, if they were computed under the same fingerprint.
@@ -45,63 +55,57 @@ class CellStore:
         ``"code changed: rvdlib/models/mf.py"``. A damaged record is one to compute again; it
         raises a ``UserWarning``.
         """
-        path = self.path(spec)
-        try:
-            record = json.loads(path.read_bytes())
-            content = {name: record[name] for name in ("spec", "fingerprint", "rows")}
-            intact = record["sha256"] == _digest(content) and _digest(content["spec"]) == path.stem
-        except FileNotFoundError:
-            return Found(None, "new")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            intact = False
-        if not intact:
-            warnings.warn(
-                f"{path}: the record is damaged, its cell is computed again", stacklevel=2
-            )
-            return Found(None, "record corrupt")
-        if changed := difference(content["fingerprint"], fingerprint):
-            return Found(None, changed)
-        return Found(_decoded(content["rows"]))
+        content, reason = self._content(spec)
+        if content is not None:
+            reason = difference(content["fingerprint"], fingerprint)
+            if not reason:
+                return Found(decode(content["rows"]))
+        for store in self.committed:
+            found = store.lookup(spec, fingerprint)
+            if found.rows is not None:
+                return found
+            reason = found.reason if reason == NEW else reason
+        return Found(None, reason)
 
-    def save(self, spec: Mapping[str, Any], fingerprint: Fingerprint, rows: list[Row]) -> None:
+    def record(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What is in the folder: spec, fingerprint, rows and cost, encoded; None if nothing sound is."""
+        return self._content(spec)[0]
+
+    def save(
+        self,
+        spec: Mapping[str, Any],
+        fingerprint: Fingerprint,
+        rows: list[Row],
+        cost: Mapping[str, float] | None = None,
+    ) -> None:
         """Keep a cell's rows: plain values and NumPy scalars, NaN and infinity included.
+
+        ``cost``: ``seconds`` of computing them and ``peak_mib`` of the process.
 
         Raises:
             TypeError: for a value that JSON has no word for; nothing is written then.
         """
         content = {
-            "spec": _encoded(spec),
+            "spec": encode(spec),
             "fingerprint": fingerprint,
-            "rows": _encoded(rows),
+            "rows": encode(rows),
+            "cost": encode(cost or {}),
         }
-        record = content | {"sha256": _digest(content)}
+        record = content | {"sha256": digest(content)}
         paths.write_atomically(self.path(spec), json.dumps(record, allow_nan=False))
 
-
-def _digest(encoded: Any) -> str:
-    """SHA-256 of the canonical JSON: sorted keys, no spaces."""
-    canonical = json.dumps(encoded, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _encoded(value: Any) -> Any:
-    """Into strict JSON, which knows neither NumPy nor NaN: ``{"$float": "nan"}``."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": str(value)}
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) and key != "$float" for key in value):
-            raise TypeError(f"keys must be text, and not '$float', to be stored: {list(value)}")
-        return {key: _encoded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encoded(item) for item in value]
-    return value
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, dict):
-        if "$float" in value:
-            return float(value["$float"])
-        return {key: _decoded(item) for key, item in value.items()}
-    return [_decoded(item) for item in value] if isinstance(value, list) else value
+    def _content(self, spec: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        path = self.path(spec)
+        try:
+            content = json.loads(path.read_bytes())
+            intact = content.pop("sha256") == digest(content)
+            intact = intact and digest(content["spec"]) == path.stem
+            intact = intact and content.keys() >= {"fingerprint", "rows"}
+        except FileNotFoundError:
+            return None, NEW
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            intact = False
+        if intact:
+            return content, ""
+        warnings.warn(f"{path}: the record is damaged, its cell is computed again", stacklevel=4)
+        return None, "record corrupt"

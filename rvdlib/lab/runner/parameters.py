@@ -36,6 +36,17 @@ def declared_parameters(notebook: NotebookNode, name: str) -> dict[str, Any]:
     Raises:
         StudyError: unless exactly one cell is tagged ``parameters``, with typed literals only.
     """
+    return _parameters_cell(notebook, name)["__annotations__"]
+
+
+def default_parameters(notebook: NotebookNode, name: str) -> dict[str, Any]:
+    """Parameter → the literal that it is set to; raises as :func:`declared_parameters`."""
+    cell = _parameters_cell(notebook, name)
+    return {parameter: cell[parameter] for parameter in cell["__annotations__"]}
+
+
+def _parameters_cell(notebook: NotebookNode, name: str) -> dict[str, Any]:
+    """The variables of the cell tagged ``parameters``."""
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise StudyError(
@@ -66,7 +77,7 @@ def declared_parameters(notebook: NotebookNode, name: str) -> dict[str, Any]:
         exec(compile(tree, name, "exec", dont_inherit=True), cell)
     except (ImportError, NameError, TypeError) as error:
         raise StudyError(f"{name}: parameters cell: {error}") from None
-    return cell["__annotations__"]
+    return cell
 
 
 def check(variables: Mapping[str, Any]) -> None:

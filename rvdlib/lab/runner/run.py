@@ -1,13 +1,17 @@
 """The study: a profile's notebooks in order, those that need it, then page, claims and headline."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import PROFILES as COMMITTED
+from rvdlib.lab.experiment.parallel import Batch
 from rvdlib.lab.runner import ledger, readme
+from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.notebook_runner import run_notebook
 from rvdlib.lab.runner.plan import Plan, choose, load_profile
 from rvdlib.lab.runner.records import StudyRecords
@@ -15,9 +19,13 @@ from rvdlib.lab.runner.report import write_page
 from rvdlib.writable import writing_problem
 
 GLOSSARY = "GLOSSARY.md"
+# A notebook's name and parameters → the rows that it asks for.
+Planned = Callable[[str, Mapping[str, Any]], list[Batch]]
 
 
-def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> None:
+def run_study(
+    profile: str, only: Iterable[str] = (), force: bool = False, planned: Planned | None = None
+) -> None:
     """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
 
     A notebook runs again only when something that it depends on, or a file that it wrote, has
@@ -28,6 +36,8 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
         profile: one of :data:`rvdlib.lab.runner.plan.PROFILES`.
         only: notebooks to look at, by name or number (``"03"``); all of the profile by default.
         force: run them even if nothing has changed.
+        planned: given, finished rows are gathered into ``results/<profile>/cells`` after each
+            notebook that ran, interrupted ones too; of a profile that commits its rows.
 
     Raises:
         StudyError: for a profile or parameters that do not fit, before anything runs; for a
@@ -44,7 +54,7 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
     paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
-            _run_notebooks(profile, plan, chosen, force)
+            _run_notebooks(profile, plan, chosen, force, planned)
             page = write_page(profile, list(plan))
             glossary = (paths.NOTEBOOKS / GLOSSARY).read_text()
             paths.write_atomically(page.with_name(GLOSSARY), glossary)  # executed copies link it
@@ -59,10 +69,13 @@ def run_study(profile: str, only: Iterable[str] = (), force: bool = False) -> No
         print(f"\n{shown.to_string(index=False)}")
 
 
-def _run_notebooks(profile: str, plan: Plan, chosen: list[str], force: bool) -> None:
+def _run_notebooks(
+    profile: str, plan: Plan, chosen: list[str], force: bool, planned: Planned | None
+) -> None:
     records = StudyRecords(profile)
     for folder in records.folders:
         folder.mkdir(parents=True, exist_ok=True)
+    ran = False
     with tqdm(chosen, unit="notebook", disable=None) as progress:
         for name in progress:
             progress.set_description(name)
@@ -73,5 +86,17 @@ def _run_notebooks(profile: str, plan: Plan, chosen: list[str], force: bool) -> 
             progress.write(f"{name}: running ({reason or 'forced'})")
             begun = records.begin(name, plan[name])
             source = paths.NOTEBOOKS / f"{name}.ipynb"
-            run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
+            ran = True
+            try:
+                run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
+            finally:
+                _gather(profile, {name: plan[name]}, planned)
             records.remember(begun)
+    if ran and len(chosen) == len(plan):
+        _gather(profile, plan, planned, complete=True)
+
+
+def _gather(profile: str, plan: Plan, planned: Planned | None, complete: bool = False) -> None:
+    if planned and profile in COMMITTED:
+        batches = [batch for name, given in plan.items() for batch in planned(name, given)]
+        gather(profile, [task for batch in batches for task in batch.tasks], complete)

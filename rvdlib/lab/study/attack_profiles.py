@@ -12,7 +12,7 @@ from rvdlib.data import Split
 from rvdlib.defenses.detection import detection_auc, pca_suspicion
 from rvdlib.lab.experiment.cells import Scenario
 from rvdlib.lab.experiment.fingerprint import cell_fingerprint
-from rvdlib.lab.experiment.parallel import Task, rows_of
+from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.store import CellStore
@@ -37,13 +37,19 @@ def profile_rows(
     - ``detection_auc``: of :func:`rvdlib.defenses.detection.pca_suspicion`, NaN for real users;
     - ``objectives``: of an attack that optimises, from first to last.
     """
+    tasks, compute, unit = batch(scenarios)
+    return pd.DataFrame(rows_of(tasks, compute, store, jobs, unit))
+
+
+def batch(scenarios: Sequence[Scenario]) -> Batch:
+    """What :func:`profile_rows` crafts and looks at."""
     tasks = {}
     for scenario in scenarios:
         spec = {"what": "profiles", **scenario.model_dump(mode="json", exclude={"victim"})}
         used = [ATTACKS[scenario.attack]] if scenario.attack != "none" else []
         made_by = cell_fingerprint(MODULE, scenario.dataset, used)
         tasks[str(spec)] = Task(scenario, spec, made_by, str(spec))
-    return pd.DataFrame(rows_of([*tasks.values()], _rows, store, jobs, "attacks"))
+    return Batch([*tasks.values()], _rows, "attacks")
 
 
 def descent(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,181 @@
+"""Finished rows in the repository: ``results/PROFILE/cells``, tidy, sorted and fit for a diff.
+
+One CSV file for each data set, kind of row, regime and seed: ``ml-100k/cells-rating-0.csv``, so that
+none is large. A line holds the key (SHA-256 of the specification), the specification, what was
+measured at full precision, what it cost (``seconds`` of wall time, ``peak_mib`` of the process), the
+fingerprint that it was ``computed_with``, and a checksum of the line; long values stand in
+``references.json``. A value that the row repeats of its specification is written once.
+
+A row here counts as finished if its data and code are those of today. Versions of packages and the
+kernels of a processor are on record and do not count: they move last digits, which `rvd verify`
+holds against a tolerance. What `rvd verify` carried over to newer code has also ``carried_to``, the
+fingerprint under which the row counts now, and ``verified_by``, the sample that was computed again.
+"""
+
+import csv
+import functools
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rvdlib import paths
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.fingerprint import Fingerprint, difference
+from rvdlib.lab.experiment.lines import (
+    KEY,
+    LAST,
+    Kept,
+    Line,
+    checksum_of,
+    flat,
+    key_of,
+    line_of,
+    references_in,
+    restored,
+)
+from rvdlib.lab.experiment.plain_values import decode, encode
+from rvdlib.lab.experiment.references import RESTORE, References
+from rvdlib.lab.experiment.store import NEW, Found
+
+PROFILES = ("paper", "quick")  # that have a store
+KINDS = {"scenario": "cells", "quality": "recommenders", "retraining": "retrainings"}
+
+
+class CommittedStore:
+    """The rows of one profile."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def lookup(self, spec: Mapping[str, Any], fingerprint: Fingerprint) -> Found:
+        """As :meth:`rvdlib.lab.experiment.store.CellStore.lookup`, under the same code and data.
+
+        Raises:
+            StudyError: names the file and line of a row that is damaged, or a file that is.
+        """
+        kept = self.kept(spec)
+        if kept is None:
+            return Found(None, NEW)
+        if changed := changes(kept.fingerprint, fingerprint):
+            return Found(None, changed)
+        return Found([decode(kept.row)])
+
+    def kept(self, spec: Mapping[str, Any]) -> Kept | None:
+        """The row of this specification, whatever it was computed with; None if there is none."""
+        encoded = encode(spec)
+        line = self._lines(self.path(encoded)).get(key_of(encoded))
+        return line and restored(line, self._references())
+
+    def all(self) -> Iterator[Kept]:
+        """Every row, checked."""
+        references = self._references()
+        for path in self._files():
+            for line in self._lines(path).values():
+                yield restored(line, references)
+
+    def write(self, rows: Iterable[Kept] = (), without: Iterable[str] = ()) -> None:
+        """Put ``rows`` in, in place of those of the same specification; drop the keys ``without``.
+
+        Only one process may write at once. One that is killed leaves each file old or new, and
+        sound.
+        """
+        references = References(self.folder / "references.json")
+        known = {path: dict(self._lines(path)) for path in self._files()}
+        for kept in rows:
+            lines = known.setdefault(self.path(kept.spec), {})
+            lines[key_of(kept.spec)] = line_of(kept, references)
+        dropped = {*without}
+        known = {
+            path: {key: line for key, line in lines.items() if key not in dropped}
+            for path, lines in known.items()
+        }
+        if not known:
+            return
+        references.write()
+        for path, lines in known.items():
+            _write(path, lines)
+        lines = (line for at in known.values() for line in at.values())
+        references.write({text for line in lines for text in references_in(line)})
+
+    def path(self, spec: Mapping[str, Any]) -> Path:
+        """Where the row of an encoded specification stands."""
+        columns = dict(flat(spec))
+        kind = spec.get("what") or KINDS.get(first := next(iter(spec)), first)
+        dataset = re.sub(r"[^\w-]+", "_", str(columns.get("dataset", "none"))).strip("_")
+        place = [kind, columns.get("regime", "any"), columns.get("seed", 0)]
+        return self.folder / dataset / f"{'-'.join(map(str, place))}.csv"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*/*.csv"))
+
+    def _references(self) -> References:
+        return References(self.folder / "references.json")
+
+    def _lines(self, path: Path) -> dict[str, Line]:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return {}
+        return _read(path, status.st_mtime_ns, status.st_size)
+
+
+def committed_stores() -> tuple[CommittedStore, ...]:
+    """Where rows are looked for: the user's results, and those that came with the clone."""
+    results = dict.fromkeys([paths.RESULTS, paths.PROJECT / "results"])
+    return tuple(store_of(name, folder) for folder in results for name in PROFILES)
+
+
+def store_of(profile: str, results: Path | None = None) -> CommittedStore:
+    """The store of a profile, in the folder of results that the study writes to unless said."""
+    return CommittedStore((results or paths.RESULTS) / profile / "cells")
+
+
+def changes(old: Fingerprint, new: Fingerprint) -> str:
+    """What counts of :func:`rvdlib.lab.experiment.fingerprint.difference`: data and code."""
+    old, new = (
+        {name: part[name] for name in ("data", "code") if name in part} for part in (old, new)
+    )
+    return difference(old, new)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, changed: int, size: int) -> Mapping[str, Line]:
+    """Key → line, every checksum checked."""
+    lines: dict[str, Line] = {}
+    try:
+        text = path.read_bytes().decode()
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        whole = text.endswith("\n") and tuple((reader.fieldnames or [])[-len(LAST) :]) == LAST
+        if not whole:
+            raise StudyError(f"{path} is cut off, or its first line was altered: {RESTORE}")
+        for fields in reader:
+            if None in fields or None in fields.values():
+                raise StudyError(
+                    f"{path}, line {reader.line_num} is cut off or too long: {RESTORE}"
+                )
+            line = {name: text for name, text in fields.items() if text}
+            if line.get(LAST[-1]) != checksum_of(line):
+                raise StudyError(f"{path}, line {reader.line_num} was altered: {RESTORE}")
+            if lines.setdefault(line[KEY], line) is not line:
+                raise StudyError(f"{path}, line {reader.line_num} is there twice: {RESTORE}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is damaged ({error}): {RESTORE}") from None
+    return lines
+
+
+def _write(path: Path, lines: Mapping[str, Line]) -> None:
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    # By key, so that the order of columns does not depend on which line was first.
+    names = [name for _, line in sorted(lines.items()) for name in line if name not in LAST]
+    columns = [*dict.fromkeys(names), *LAST]
+    ordered = sorted(lines.values(), key=lambda line: [line.get(name, "") for name in columns[1:]])
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(ordered)
+    if not path.is_file() or path.read_text() != file.getvalue():
+        paths.write_atomically(path, file.getvalue())

@@ -1,0 +1,75 @@
+"""From ``.cache/cells`` into the repository's store of a profile."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment.committed import PROFILES, changes, store_of
+from rvdlib.lab.experiment.fingerprint import difference
+from rvdlib.lab.experiment.lines import Kept, flat, key_of
+from rvdlib.lab.experiment.parallel import Task
+from rvdlib.lab.experiment.plain_values import encode, to_text
+from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE, row_difference
+
+TIMED = {"seconds", "train_seconds", "peak_mib"}  # columns that differ from run to run
+
+
+class Gathered(NamedTuple):
+    """How many rows were written into a store, and how many dropped from it."""
+
+    added: int
+    dropped: int
+
+
+def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> Gathered:
+    """Put finished rows into the store of a profile that has one.
+
+    A row of other code or data is replaced. One that counts as finished is left as it is while what
+    was computed here says the same within the tolerance of :mod:`rvdlib.lab.runner.unchanged`, as
+    another processor computes it. What the paper profile's store has is not stored for another.
+
+    Args:
+        tasks: those of whose rows the profile makes use.
+        complete: they are all; what no notebook of the profile uses is dropped.
+    """
+    if profile not in PROFILES:
+        return Gathered(0, 0)
+    cache, store = CellStore(), store_of(profile)
+    above = [store_of(name) for name in PROFILES[: PROFILES.index(profile)]]
+    wanted = {key_of(encode(task.spec)): task for task in tasks}
+    known = {key_of(kept.spec): kept for kept in store.all()}
+    found, dropped = [], known.keys() - wanted.keys() if complete else set()
+    for key, task in wanted.items():
+        if any(each.lookup(task.spec, task.fingerprint).rows for each in above):
+            dropped |= {key} & known.keys()
+            continue
+        record = cache.record(task.spec)
+        if record is None or difference(record["fingerprint"], task.fingerprint):
+            continue
+        own = Kept(record["spec"], record["rows"][0], record.get("cost", {}), record["fingerprint"])
+        kept = known.get(key)
+        if (
+            kept is None
+            or changes(kept.fingerprint, task.fingerprint)
+            or disagreement(kept.row, own.row, own.spec)
+        ):
+            found.append(own)
+    if found or dropped:
+        store.write(found, without=dropped)
+    return Gathered(len(found), len(dropped))
+
+
+def disagreement(old: dict, new: dict, spec: dict) -> str:
+    """In what two encoded rows of one specification differ by more than the tolerance; or nothing."""
+    before, after = (
+        {name: to_text(value) for name, value in row.items() if name not in TIMED}
+        for row in (old, new)
+    )
+    return row_difference(before, after, OPTIMISED if optimises(spec) else TABLE)
+
+
+def optimises(spec: dict) -> bool:
+    """Whether the attack of an encoded specification optimises, and so ends elsewhere elsewhere."""
+    attack = dict(flat(spec)).get("attack", "none")
+    return attack in ATTACKS and ATTACKS[attack].optimises

@@ -1,0 +1,212 @@
+"""Finished rows become committed rows; a sample of them is computed again."""
+
+import csv
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from rvdlib import paths
+from rvdlib.cli import main
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import store_of
+from rvdlib.lab.experiment.lines import checksum_of, key_of
+from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
+from rvdlib.lab.experiment.plain_values import encode
+from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.runner import verify as module
+from rvdlib.lab.runner.gather import Gathered, gather
+from rvdlib.lab.runner.verify import verify
+
+CODE = {"rvdlib/metrics.py": "c1"}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "CELL_STORE", tmp_path / "cells")
+
+
+def task(seed, attack="random", code=CODE, data="d1", versions="1", method="rvd"):
+    scenario = {"dataset": "ml-100k", "attack": attack, "regime": "rating", "seed": seed}
+    spec = {"scenario": scenario, "chain": [{"method": method}], "n_users": None}
+    made_with = {"data": {"ml-100k": data}, "code": code, "versions": {"numpy": versions}}
+    return Task((seed, attack), spec, made_with, seed)
+
+
+def compute(items, shift=0.0):
+    for seed, attack in items:
+        known = {"dataset": "ml-100k", "attack": attack, "seed": seed}
+        yield {**known, "hit_ratio": 0.25 + seed / 100 + shift, "n_users": 943}
+
+
+def computed(tasks, how=compute):
+    rows_of(tasks, how, CellStore(), 1, "rows")
+    return tasks
+
+
+def shifted(shift):
+    return lambda items: compute(items, shift)
+
+
+def committed(profile="paper"):
+    return {decoded.row["seed"]: decoded for decoded in store_of(profile).all()}
+
+
+def test_finished_rows_are_gathered_with_their_cost_and_unfinished_ones_are_not():
+    tasks = [task(seed) for seed in range(3)]
+    computed(tasks[:2])
+    assert gather("paper", tasks) == Gathered(2, 0)
+    found = committed()
+    assert found.keys() == {0, 1}
+    assert found[0].cost.keys() == {"seconds", "peak_mib"}
+    assert found[1].row["hit_ratio"] == 0.26
+    assert gather("paper", tasks) == Gathered(0, 0)
+    assert gather("tiny", tasks) == Gathered(0, 0)
+    assert not store_of("tiny").folder.exists()
+
+
+def test_rows_that_nobody_uses_are_dropped_once_all_that_are_used_are_known():
+    gather("paper", computed([task(0), task(1)]))
+    assert gather("paper", [task(0)]) == Gathered(0, 0)
+    assert gather("paper", [task(0)], complete=True) == Gathered(0, 1)
+    assert committed().keys() == {0}
+
+
+def test_the_quick_store_holds_only_what_the_paper_store_does_not():
+    tasks = computed([task(0), task(1)])
+    gather("quick", tasks)
+    assert committed("quick").keys() == {0, 1}
+    gather("paper", tasks[:1])
+    assert gather("quick", tasks) == Gathered(0, 1)
+    assert committed("quick").keys() == {1}
+
+
+def test_stale_rows_wait_until_they_are_replaced():
+    gather("paper", computed([task(0), task(1)]))
+    newer = [task(seed, code={"rvdlib/metrics.py": "c2"}) for seed in range(2)]
+    assert gather("paper", newer, complete=True) == Gathered(0, 0)
+    computed(newer[:1], shifted(0.5))
+    assert gather("paper", newer, complete=True) == Gathered(1, 0)
+    assert {seed: kept.row["hit_ratio"] for seed, kept in committed().items()} == {0: 0.75, 1: 0.26}
+
+
+@pytest.mark.parametrize(("shift", "replaced"), [(1e-9, 0), (0.01, 1)])
+def test_what_another_processor_computes_leaves_the_committed_row(shift, replaced):
+    gather("paper", computed([task(0)]))
+    before = store_of("paper").path(task(0).spec).read_bytes()
+    elsewhere = computed([task(0, versions="2")], shifted(shift))
+    assert gather("paper", elsewhere) == Gathered(replaced, 0)
+    assert (store_of("paper").path(task(0).spec).read_bytes() == before) is (not replaced)
+
+
+def in_agreement(tasks, sample=3, how=compute, **given):
+    return verify(store_of("paper"), [Batch(tasks, how, "rows")], sample, jobs=1, **given)
+
+
+def test_a_sample_agrees_and_nothing_changes():
+    tasks = computed([task(seed, attack) for seed in range(4) for attack in ("random", "pga")])
+    gather("paper", tasks)
+    found = in_agreement(tasks, sample=5)
+    assert {str(kind): count for kind, count in found.checked.items()}.keys() == {
+        "ml-100k, rvd",
+        "ml-100k, rvd, an attack that optimises",
+    }
+    assert sorted(found.checked.values()) == [2, 3]
+    assert (found.carried, found.left, found.unknown) == (0, {}, 0)
+    assert in_agreement(tasks[:1]).unknown == 7
+    assert in_agreement(tasks, datasets=["yelp"]).checked == {}
+
+
+def test_rows_of_changed_code_are_carried_over_where_a_sample_of_their_kind_agrees():
+    old = [task(seed, method=name) for seed in range(3) for name in ("rvd", "quorum")]
+    gather("paper", computed(old))
+    new = [
+        each._replace(fingerprint=task(0, code={"rvdlib/x.py": "c2"}).fingerprint) for each in old
+    ]
+    found = in_agreement(new, sample=1, how=shifted(1e-9))
+    assert (sum(found.checked.values()), found.carried, [*found.left.values()]) == (1, 3, [3])
+    carried = [kept for kept in store_of("paper").all() if kept.carried_to]
+    assert len(carried) == 3
+    for kept in carried:
+        assert (kept.computed_with, kept.carried_to) == (old[0].fingerprint, new[0].fingerprint)
+        assert kept.verified_by["seed"] == 0
+        assert set(kept.verified_by["sample"]) < {key_of(encode(each.spec)) for each in new}
+    asked = [store_of("paper").lookup(each.spec, each.fingerprint).rows for each in new]
+    assert sum(rows is not None for rows in asked) == 3
+    assert in_agreement(new, sample=2).left == {}
+    assert all(kept.carried_to for kept in store_of("paper").all())
+
+
+def test_where_one_disagrees_it_is_named_and_nothing_is_carried_over():
+    gather("paper", computed([task(seed) for seed in range(3)]))
+    new = [task(seed, code={"rvdlib/x.py": "c2"}) for seed in range(3)]
+    before = [*store_of("paper").all()]
+    with pytest.raises(
+        StudyError, match=r"cells-rating-\d.csv, key \w{16}, .*hit_ratio: 0.2\d bec"
+    ):
+        in_agreement(new, sample=1, how=shifted(0.001))
+    assert [*store_of("paper").all()] == before
+
+
+def test_an_attack_that_optimises_may_end_a_little_elsewhere():
+    gather("paper", computed([task(0, "pga")]))
+    assert sum(in_agreement([task(0, "pga")], how=shifted(0.001)).checked.values()) == 1
+    with pytest.raises(StudyError, match="hit_ratio"):
+        in_agreement([task(0, "pga")], how=shifted(0.05))
+
+
+def test_rows_of_other_data_are_never_carried_over():
+    gather("paper", computed([task(0)]))
+    found = in_agreement([task(0, data="d2")])
+    assert (found.checked, found.carried, found.unknown) == ({}, 0, 1)
+
+
+def test_a_row_altered_with_its_checksum_is_found_by_computing_it():
+    gather("paper", computed([task(0)]))
+    path = store_of("paper").path(task(0).spec)
+    header, line = csv.reader(path.read_text().splitlines())
+    fields = dict(zip(header, line, strict=True)) | {"hit_ratio": "0.3"}
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerow(fields.values())
+    with pytest.raises(StudyError, match=r"cells-rating-0.csv, line 2 was altered: .*git checkout"):
+        in_agreement([task(0)])
+    fields["checksum"] = checksum_of({name: text for name, text in fields.items() if text})
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerow(fields.values())
+    with pytest.raises(StudyError, match=r"hit_ratio: 0.3 became 0.25"):
+        in_agreement([task(0)])
+
+
+def test_the_seed_decides_which_rows(monkeypatch):
+    tasks = computed([task(seed) for seed in range(20)])
+    gather("paper", tasks)
+    drawn = []
+    monkeypatch.setattr(module, "_compare", lambda *of: drawn.append(frozenset(of[2])))
+    for seed in (0, 0, 1):
+        in_agreement(tasks, sample=5, seed=seed)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert {len(each) for each in drawn} == {5}
+
+
+def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "STUDY_RECORDS", tmp_path / "study")
+    tasks, how = computed([task(0)]), [compute]
+    gather("paper", tasks)
+    monkeypatch.setattr("rvdlib.lab.runner.plan.load_profile", lambda name: {"03": {}})
+    monkeypatch.setattr(
+        "rvdlib.lab.study.planned.batches", lambda *of: [Batch(tasks, how[0], "rows")]
+    )
+    done = CliRunner().invoke(main, ["verify", "--jobs", "1"], env={"RVD_JOBS": ""})
+    assert done.exit_code == 0, done.output
+    assert re.search(r"   1 agree    ml-100k, rvd\n1 rows agree", done.output)
+    how[0] = shifted(1.0)
+    done = CliRunner().invoke(main, ["verify", "--jobs", "1"], env={"RVD_JOBS": ""})
+    assert done.exit_code == 1
+    assert "hit_ratio: 0.25 became 1.25" in done.output
+    refused = CliRunner().invoke(main, ["verify", "--profile", "tiny"])
+    assert (refused.exit_code, "tiny commits no rows" in refused.output) == (1, True)

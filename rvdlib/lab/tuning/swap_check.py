@@ -3,7 +3,7 @@
     python -m rvdlib.lab.tuning.swap_check
 
 From the best attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are exchanged at random,
-the victim is trained anew behind its defence, and what helps is kept (:mod:`rvdlib.attacks.swap_search`). The
+the victim is trained anew behind its defence, and what helps is kept (:mod:`rvdlib.lab.tuning.swap_search`). The
 attacker sees the whole system here, on the very split and targets that are attacked: more than any
 attacker of the study. ``results/search/swaps.csv`` has what it gained: little says that the search has
 converged, as far as so few exchanges can tell.
@@ -18,13 +18,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from rvdlib import paths
-from rvdlib.attacks.swap_search import swap_fillers
 from rvdlib.evaluation import Evaluation, evaluate
 from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE, cells_of
 from rvdlib.lab.tuning.records import REGIMES, write_trials
+from rvdlib.lab.tuning.swap_search import swap_fillers
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rvdlib.attacks import craft
 from rvdlib.attacks.profiles import check_profiles
-from rvdlib.attacks.swap_search import swap_fillers
+from rvdlib.lab.tuning.swap_search import swap_fillers
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel
 

@@ -1,4 +1,4 @@
-"""Better fakes without a gradient: exchange fillers, and keep what helps. No attack by itself.
+"""Better fakes without a gradient: exchange fillers, and keep what helps.
 
 Whoever can measure the system that is attacked can refine the fakes of any attack on it. The search
 asks nothing of the objective, which may be a victim trained anew behind a defence. If it beats an

@@ -1,4 +1,5 @@
-"""Every notebook at tiny size as people run it, without our runner: papermill's command line, Jupyter.
+"""Every notebook at tiny size as people run it, without our runner: by papermill's command line or in
+Jupyter, every other one by the same.
 
 What one computes is kept in the project's cell store, where the other finds it again, and so does the
 check of the executed notebooks: hence one file, on one process.
@@ -29,7 +30,7 @@ LESS = {
     },
     "15_closed_form": {"descent_steps": [1]},
 }
-every_notebook = pytest.mark.parametrize("name", load_profile("tiny"))
+NAMES = list(load_profile("tiny"))
 
 
 def tiny(name: str) -> dict:
@@ -65,7 +66,7 @@ def papermill(source: Path, folder: Path, *arguments: str) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-@every_notebook
+@pytest.mark.parametrize("name", NAMES[::2])
 def test_papermill_runs_it_from_another_folder_into_scratch(tmp_path, output, name):
     (tmp_path / "tiny.yml").write_text(yaml.safe_dump(tiny(name), sort_keys=False))
     source = paths.NOTEBOOKS / f"{name}.ipynb"
@@ -89,7 +90,7 @@ def test_text_for_a_list_is_one_sentence_that_names_y(tmp_path, output):
     assert written(output) == set()
 
 
-@every_notebook
+@pytest.mark.parametrize("name", NAMES[1::2])
 def test_jupyter_runs_it_in_its_own_folder_into_scratch(output, name):
     notebook = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conformance import KINDS, N_USERS, USERS, DefenseConformance, trained
+from conformance import EACH_VICTIM, KINDS, N_USERS, USERS, DefenseConformance, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -286,8 +286,8 @@ def in_double(victim):
     return victim
 
 
-@pytest.mark.parametrize("omega", OMEGAS)
-@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize("omega", [0.0, 0.1])
+@pytest.mark.parametrize("kind", EACH_VICTIM, ids="-".join)
 def test_descent_of_the_plain_form_converges_to_it(kind, omega):
     victim = in_double(trained(*kind))
     choices = {

@@ -117,7 +117,7 @@ def random_vicinities(seed, n, k, n_users=60):
     return rng.integers(n_users, size=n), np.array([rng.permutation(n_users)[:k] for _ in range(n)])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, 50),
@@ -146,7 +146,7 @@ def test_it_is_the_ridge_regression_of_each_item(seed, k, size, omega, proximal,
     assert np.abs(single - expected).max() < 1e-4
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(2, 20),

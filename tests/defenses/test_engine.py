@@ -31,7 +31,6 @@ OPTIMIZERS = {
     "adam": {"optimizer": "adam", "learning_rate": 0.02},
 }
 SCOPES = ("all", "decoder")
-every_kind = pytest.mark.parametrize("victim", KINDS, indirect=True, ids="-".join)
 REGULARIZERS = ("coupled", "decoupled", "none")
 PLAIN = {"k": 7, "steps": 5}
 RICH = {**PLAIN, "include_user": True, "proximal_weight": 0.5}
@@ -84,7 +83,6 @@ def difference(victim, users=AWKWARD_USERS, **choices):
     return np.abs(fast - plain).max()
 
 
-@every_kind
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("regularizer", REGULARIZERS)

@@ -1,7 +1,7 @@
-"""Every notebook at tiny size as people run it, without our runner: papermill's command line, Jupyter.
+"""A few notebooks at tiny size as people run them, without our runner: papermill's command line, Jupyter.
 
-What one computes is kept in the project's cell store, where the other finds it again, and so does the
-check of the executed notebooks: hence one file, on one process.
+nbval runs every notebook, in kernels of its own. What one computes is kept in the project's cell store,
+where the other finds it again: hence one file, on one process.
 """
 
 import subprocess
@@ -17,25 +17,10 @@ from rvdlib import paths
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.plan import load_profile
 
-# Of what no store keeps, less than the tiny profile has.
-LESS = {
-    "06_attacks": {"mapped": ["random"]},
-    "14_timings": {
-        "dials": {"k": [5], "steps": [2]},
-        "timed_users": {"many": 8, "few": 1},
-        "served": [500],
-        "population": 100,
-        "crowd": [200, 200],
-    },
-    "15_closed_form": {"descent_steps": [1]},
-}
-every_notebook = pytest.mark.parametrize("name", load_profile("tiny"))
-
 
 def tiny(name: str) -> dict:
-    """The tiny profile's parameters, or fewer, but not its folder."""
-    parameters = load_profile("tiny")[name] | LESS.get(name, {})
-    return {key: value for key, value in parameters.items() if key != "profile"}
+    """The tiny profile's parameters, but not its folder."""
+    return {key: value for key, value in load_profile("tiny")[name].items() if key != "profile"}
 
 
 def written(output: Path) -> set[str]:
@@ -65,7 +50,7 @@ def papermill(source: Path, folder: Path, *arguments: str) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-@every_notebook
+@pytest.mark.parametrize("name", ["01_datasets", "03_rvd_in_five_minutes"])
 def test_papermill_runs_it_from_another_folder_into_scratch(tmp_path, output, name):
     (tmp_path / "tiny.yml").write_text(yaml.safe_dump(tiny(name), sort_keys=False))
     source = paths.NOTEBOOKS / f"{name}.ipynb"
@@ -89,7 +74,7 @@ def test_text_for_a_list_is_one_sentence_that_names_y(tmp_path, output):
     assert written(output) == set()
 
 
-@every_notebook
+@pytest.mark.parametrize("name", ["02_victims", "05_real_time"])
 def test_jupyter_runs_it_in_its_own_folder_into_scratch(output, name):
     notebook = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]

@@ -8,18 +8,15 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvdlib.attacks import craft, poison
+from rvdlib.attacks import craft
 from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.attacks.revadv import Objective, exchange
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.data import leave_one_out, synthetic_ratings
-from rvdlib.evaluation import evaluate
-from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.metrics import ranks, target_hit_ratio
-from rvdlib.models import MF
 from rvdlib.seeding import stream
-from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
+from rvdlib.threat_model import ThreatModel, build_threat_model
 
 TARGETS = np.array([3, 40])
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
@@ -166,34 +163,6 @@ def test_a_stretched_scale_stretches_the_profiles(threat):
         craft("revadv", each, stream(0, "attack"), steps=5, **SMALL) for each in (threat, wide)
     )
     assert (16 * ours != theirs).nnz == 0
-
-
-@pytest.mark.parametrize("regime", ["rating", "ranking"])
-def test_the_targets_rise_and_those_of_an_attack_on_others_do_not(ml100k, regime):
-    split = leave_one_out(ml100k, stream(2, "split"))
-    targets, others = np.split(draw_targets(split, "unpopular", stream(2, "targets"), 10), 2)
-    chosen = victim_hyperparameters("ml-100k", regime, "MF")
-    omega = chosen.get("unobserved_weight", 0.0)
-
-    def target_hit_ratio(train):
-        victim = MF(**chosen)
-        victim.fit(train, split.validation, ml100k.levels, stream(2, "model"))
-        return evaluate(victim, split, targets).target_hit_ratio
-
-    def attacked(items, **options):
-        size = 0.1 if omega else 0.01
-        threat = build_threat_model(split, items, stream(2, "threat"), attack_size=size)
-        return poison(split, craft("revadv", threat, stream(2, "attack"), **options))
-
-    options = {"unobserved_weight": omega, "steps": 8, "embedding_size": 32 if omega else 16}
-    options |= {"copies": 2, "sweeps": 1, "gradient_sweeps": 2}
-    if omega:
-        options["reg"] = chosen["reg"]
-    clean = target_hit_ratio(split.train)
-    risen = target_hit_ratio(attacked(targets, **options)) - clean
-    assert risen > 0.02
-    # Harsh fillers lower what is rated: whatever no fake rates, real targets among it, gains a bit.
-    assert target_hit_ratio(attacked(others, **options)) - clean < risen / 4
 
 
 def test_without_fakes_or_fillers_there_is_nothing_to_optimise(threat):

@@ -26,6 +26,8 @@ from rvdlib.models import VICTIMS, Victim
 from rvdlib.seeding import stream
 
 KINDS = list(itertools.product(VICTIMS, ("rating", "ranking")))
+# For what hardly depends on the victim: each in one regime, every other one in the same.
+EACH_VICTIM = list(zip(VICTIMS, itertools.cycle(("rating", "ranking")), strict=False))
 N_USERS, N_ITEMS = 64, 45
 LONELY_USER, FAKE = 7, 62
 USERS = np.array([5, FAKE, 0, LONELY_USER, 5])  # out of order, and one twice
@@ -106,7 +108,7 @@ class DefenseConformance:
     def defend(self, victim: Victim):
         raise NotImplementedError
 
-    @pytest.fixture(params=KINDS, ids="-".join)
+    @pytest.fixture(params=EACH_VICTIM, ids="-".join)
     def victim(self, request):
         return trained(*request.param)
 
@@ -203,7 +205,7 @@ class TrainingConformance:
     def defense(self) -> Defense:
         raise NotImplementedError
 
-    @pytest.fixture(params=KINDS, ids="-".join)
+    @pytest.fixture(params=EACH_VICTIM, ids="-".join)
     def victim(self, request):
         """Not trained yet."""
         return type(trained(*request.param))(**trained(*request.param).config.model_dump())

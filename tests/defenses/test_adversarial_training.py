@@ -105,9 +105,19 @@ def trained_long(name, regime, defense=None):
 undefended = functools.cache(trained_long)
 
 
-@pytest.mark.parametrize("strength", ["uniform", "vat", "pamacf"])
-@pytest.mark.parametrize("regime", ["rating", "ranking"])
-@pytest.mark.parametrize("name", ["MF", "NSVD", "AutoRec", "CDAE"])
+@pytest.mark.parametrize(
+    ("name", "regime", "strength"),
+    [
+        ("MF", "rating", "vat"),
+        ("MF", "ranking", "uniform"),
+        ("NSVD", "rating", "pamacf"),
+        ("NSVD", "ranking", "vat"),
+        ("AutoRec", "rating", "uniform"),
+        ("AutoRec", "ranking", "pamacf"),
+        ("CDAE", "rating", "vat"),
+        ("CDAE", "ranking", "uniform"),
+    ],
+)
 def test_the_loss_at_the_disturbed_point_is_lower_than_the_undefended_victims(
     name, regime, strength
 ):

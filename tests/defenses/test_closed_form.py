@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conformance import KINDS, N_USERS, USERS, DefenseConformance, trained
+from conformance import EACH_VICTIM, KINDS, N_USERS, USERS, DefenseConformance, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -124,7 +124,7 @@ def random_vicinities(seed, n, k, n_users=60):
     return rng.integers(n_users, size=n), np.array([rng.permutation(n_users)[:k] for _ in range(n)])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, 50),
@@ -153,7 +153,7 @@ def test_it_is_the_ridge_regression_of_each_item(seed, k, size, omega, proximal,
     assert np.abs(single - expected).max() < 1e-4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, 20),
@@ -178,7 +178,7 @@ def test_a_bounded_rating_is_one_no_further_off_than_the_bound(seed, k, omega, b
         assert np.abs(scores - oracle).max() < 1e-9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(2, 20),
@@ -318,8 +318,8 @@ def in_double(victim):
     return victim
 
 
-@pytest.mark.parametrize("omega", OMEGAS)
-@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize("omega", [0.0, 0.1])
+@pytest.mark.parametrize("kind", EACH_VICTIM, ids="-".join)
 def test_descent_of_the_plain_form_converges_to_it(kind, omega):
     victim = in_double(trained(*kind))
     choices = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import (
+    EACH_VICTIM,
     FAKE,
     KINDS,
     LONELY_USER,
@@ -63,7 +64,7 @@ class TestAWiderVicinity(DefenseConformance):
         )
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
+@pytest.fixture(params=EACH_VICTIM, ids="-".join)
 def victim(request):
     return trained(*request.param)
 

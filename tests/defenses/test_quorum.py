@@ -49,13 +49,6 @@ class TestQuorum(TwinsAside):
         return Quorum(victim, k=8, quorum=2)
 
 
-class TestQuorumByOverlap(TwinsAside):
-    tolerance = 1e-5
-
-    def defend(self, victim):
-        return Quorum(victim, k=8, quorum=2, distance="profile_overlap", hubness_reduction="none")
-
-
 class TestFilledQuorum(TwinsAside):
     tolerance = 1e-5
     dtype = np.float64
@@ -77,13 +70,6 @@ class TestClosedFormWithALimit(TwinsAside):
 
     def defend(self, victim):
         return ClosedFormRVD(victim, k=6, max_in_degree=6, hubness_reduction="local_scaling")
-
-
-class TestEngineWithALimit(TwinsAside):
-    tolerance = 1e-5
-
-    def defend(self, victim):
-        return FastRVD(victim, k=5, steps=3, max_in_degree=5)
 
 
 def by_hand(defense, user):

@@ -59,7 +59,7 @@ def test_a_repeated_user_counts_twice(victim):
     assert float(3 * twice - 2 * once) == pytest.approx(float(alone), rel=1e-4)
 
 
-@pytest.mark.parametrize("unobserved_weight", [0, 0.1, 1])
+@pytest.mark.parametrize("unobserved_weight", [0, 0.1])
 def test_gradients_agree_with_finite_differences(victim, unobserved_weight):
     objective = victim.objective(USERS, victim.loss.variant(unobserved_weight))
     parameters = moved(victim)

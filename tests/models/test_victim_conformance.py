@@ -291,7 +291,7 @@ def _fit_real(name, regime, split):
     )
 
 
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize("name", list(VICTIMS)[::2])
 def test_on_real_data_a_few_epochs_rank_better_than_popularity(name, real_split):
     popularity = evaluate(Popularity().fit(real_split.train), real_split, [])
     victim = evaluate(_fit_real(name, "ranking", real_split), real_split, [])
@@ -299,7 +299,7 @@ def test_on_real_data_a_few_epochs_rank_better_than_popularity(name, real_split)
     assert victim.ndcg > popularity.ndcg + 0.05
 
 
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize("name", list(VICTIMS)[1::2])
 def test_on_real_data_a_few_epochs_predict_better_than_the_means(name, real_split):
     train, test = real_split.train, real_split.test
     sums, counts = np.asarray(train.sum(axis=0)).ravel(), np.diff(train.tocsc().indptr)

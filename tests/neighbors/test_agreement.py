@@ -7,18 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvdlib import paths
-from rvdlib.data import leave_one_out, load_dataset
-from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
-from rvdlib.models import MF
-from rvdlib.neighbors import NeighborSearch
 from rvdlib.neighbors.agreement import (
     Agreement,
     NeighborsByChanceWarning,
     neighbor_agreement,
     warn_if_by_chance,
 )
-from rvdlib.seeding import stream
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,35 +80,3 @@ def test_the_warning_says_what_was_found_and_what_to_do():
         warnings.simplefilter("error")
         warn_if_by_chance(Agreement(0.4, 0.02, 30))
     assert "Do not use" not in str(Agreement(0.4, 0.02, 30))
-
-
-def agreement_on(ratings, k, **hyperparameters):
-    """Of MF on the same rows, from two seeds."""
-    split, everyone = leave_one_out(ratings, stream(0, "split")), np.arange(ratings.matrix.shape[0])
-    lists = []
-    for seed in (0, 1):
-        victim = MF(**hyperparameters)
-        victim.fit(split.train, split.validation, ratings.levels, stream(seed, "model", "MF"))
-        search = NeighborSearch(victim.user_factors(), k, ratings=victim.train)
-        lists.append(search(everyone))
-    return neighbor_agreement(*lists)
-
-
-def test_neighbours_on_movielens_in_the_ranking_regime_are_far_above_chance(ml100k):
-    """Measured 0.771, by chance 0.035, with the study's hyper-parameters."""
-    found = agreement_on(ml100k, 30, **victim_hyperparameters("ml-100k", "ranking", "MF"))
-    assert found.measured > 0.6
-    assert found.above_chance > 0.6
-
-
-def test_neighbours_on_filmtrust_in_the_rating_regime_are_chance():
-    """Measured 0.020, by chance 0.018, with the study's hyper-parameters."""
-    if not paths.data_dir():
-        pytest.skip("set RVD_DATA_DIR to a folder with the published data sets")
-    found = agreement_on(
-        load_dataset("filmtrust"), 30, **victim_hyperparameters("filmtrust", "rating", "MF")
-    )
-    assert found.measured == pytest.approx(found.chance, abs=0.01)
-    assert found.above_chance < 0.02
-    with pytest.warns(NeighborsByChanceWarning):
-        warn_if_by_chance(found)

@@ -1,4 +1,4 @@
-"""Checks of what a model or recommender answers: shapes, values, and what they may depend on."""
+"""Checks of what a model is made of, and of what a model or recommender answers."""
 
 import numpy as np
 import torch
@@ -12,8 +12,36 @@ from rvdlib.defenses.any_model.checks.subject import (
     named,
     state_of,
 )
+from rvdlib.defenses.any_model.functional import moving_parameters
 
-_BATCHES = ([0], [2, 0], [1, 0, 2])  # as positions; a row stands in several
+
+def has_the_methods(subject: Subject):
+    """latent, row_loss and forward are there."""
+    missing = [name for name in METHODS if not callable(getattr(subject.model, name, None))]
+    if type(subject.model).forward is torch.nn.Module.forward:
+        missing.append("forward")
+    if missing:
+        needed = ", ".join(f"{name}(users) -> {METHODS[name]}" for name in missing)
+        raise Problem(f"lacks {needed}; users is a LongTensor (B,) of row numbers")
+
+
+def has_parameters_to_move(subject: Subject):
+    """What shall be fine-tuned exists."""
+    try:
+        moving_parameters(subject.model, subject.config.parameters)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+
+
+def can_be_copied(subject: Subject):
+    """Threads serve from copies of their own."""
+    try:
+        subject.take_copy()
+    except Exception as error:
+        raise Problem(
+            "copy.deepcopy fails on it; what it keeps must be copyable: tensors kept between calls "
+            f"detached, no locks, no open files ({named(error)})"
+        ) from error
 
 
 def runs(subject: Subject):
@@ -96,44 +124,19 @@ def answers_repeat(subject: Subject):
             )
 
 
-def order_does_not_matter(subject: Subject):
-    """Users in another order get the same answers, in that order."""
+def rows_stand_alone(subject: Subject):
+    """Neither the order of a batch nor who else is in it changes a user's answer."""
+    backwards = list(range(len(subject.users)))[::-1]
     for name in subject.names:
         answers = subject.values(name, subject.users)
-        if not alike(answers, subject.values(name, subject.users[::-1].copy())[::-1]):
-            raise Problem(
-                f"{name} depends on the order of the users: row b of the answer must belong to "
-                "users[b] (no sorting, no torch.unique, no running sums)"
-            )
-
-
-def company_does_not_matter(subject: Subject):
-    """Who else is in the batch changes nobody's latent vector or scores."""
-    for name in subject.names:
-        if name != "row_loss":
-            _same_in_any_batch(
-                subject,
-                name,
-                "a user's answer must come from the user's row: no statistics of the batch (batch "
-                "norm needs running ones, or take layer norm)",
-            )
-
-
-def row_losses_are_per_row(subject: Subject):
-    """A row's loss does not depend on the other rows of the batch."""
-    _same_in_any_batch(
-        subject,
-        "row_loss",
-        "each number must be the loss of that row alone: no mean over the batch, no division by "
-        "its size, no negatives from its other rows",
-    )
-
-
-def _same_in_any_batch(subject: Subject, name: str, remedy: str):
-    answers = subject.values(name, subject.users)
-    for batch in _BATCHES:
-        if not alike(answers[batch], subject.values(name, subject.users[batch])):
-            raise Problem(f"{name} depends on who else is in the batch; {remedy}")
+        for batch in (backwards, [0], [2, 0], [1, 0, 2]):
+            if not alike(answers[batch], subject.values(name, subject.users[batch])):
+                raise Problem(
+                    f"{name} depends on the order of the users or on who else is in the batch: row b of "
+                    "the answer must come from users[b] alone. No sorting, no running sums; no "
+                    "statistics of the batch (batch norm needs running ones, or take layer norm); no "
+                    "loss divided by its size, no negatives from its other rows"
+                )
 
 
 def last_user_is_known(subject: Subject):

@@ -14,38 +14,26 @@ import torch
 
 from rvdlib.defenses.any_model.checks.answers import (
     answers_repeat,
-    company_does_not_matter,
+    can_be_copied,
+    has_parameters_to_move,
+    has_the_methods,
     last_user_is_known,
     nothing_is_written,
-    order_does_not_matter,
-    row_losses_are_per_row,
+    rows_stand_alone,
     runs,
     shapes_fit,
     values_are_finite,
 )
-from rvdlib.defenses.any_model.checks.gradients import (
-    can_be_fine_tuned,
-    gradient_reaches_what_moves,
-    gradients_are_finite,
-)
-from rvdlib.defenses.any_model.checks.methods import (
-    can_be_copied,
-    has_parameters_to_move,
-    has_the_methods,
-)
 from rvdlib.defenses.any_model.checks.served import (
+    can_be_fine_tuned,
     can_be_mapped,
     fine_tuning_moves_the_scores,
-    no_step_is_no_defence,
+    gradient_reaches_what_moves,
     no_user_leaves_a_trace,
     serves_as_chosen,
+    touched_changes_no_score,
 )
 from rvdlib.defenses.any_model.checks.subject import Problem, Subject, named
-from rvdlib.defenses.any_model.checks.touched import (
-    nothing_else_is_touched,
-    touched_changes_no_score,
-    touched_gives_rows,
-)
 from rvdlib.defenses.any_model.functional import FunctionalRVDConfig
 
 
@@ -127,31 +115,20 @@ RECOMMENDER_CHECKS = {
     values_are_finite: [shapes_fit],
     nothing_is_written: [shapes_fit],
     answers_repeat: [values_are_finite, nothing_is_written],
-    order_does_not_matter: [answers_repeat],
-    company_does_not_matter: [order_does_not_matter],
+    rows_stand_alone: [answers_repeat],
 }
 MODULE_CHECKS = {
     has_the_methods: [],
     has_parameters_to_move: [],
     can_be_copied: [has_the_methods, has_parameters_to_move],
+    **RECOMMENDER_CHECKS,
     runs: [can_be_copied],
-    shapes_fit: [runs],
-    values_are_finite: [shapes_fit],
-    nothing_is_written: [shapes_fit],
-    answers_repeat: [values_are_finite, nothing_is_written],
-    order_does_not_matter: [answers_repeat],
-    company_does_not_matter: [order_does_not_matter],
-    row_losses_are_per_row: [company_does_not_matter],
     last_user_is_known: [runs],
-    gradient_reaches_what_moves: [shapes_fit],
-    gradients_are_finite: [gradient_reaches_what_moves, values_are_finite],
-    can_be_fine_tuned: [row_losses_are_per_row, gradients_are_finite],
-    touched_gives_rows: [can_be_fine_tuned],
-    nothing_else_is_touched: [touched_gives_rows],
-    touched_changes_no_score: [nothing_else_is_touched],
+    gradient_reaches_what_moves: [values_are_finite],
+    can_be_fine_tuned: [rows_stand_alone, gradient_reaches_what_moves],
+    touched_changes_no_score: [can_be_fine_tuned],
     can_be_mapped: [touched_changes_no_score],
-    no_step_is_no_defence: [touched_changes_no_score],
-    fine_tuning_moves_the_scores: [no_step_is_no_defence],
-    no_user_leaves_a_trace: [no_step_is_no_defence],
+    fine_tuning_moves_the_scores: [touched_changes_no_score],
+    no_user_leaves_a_trace: [touched_changes_no_score],
     serves_as_chosen: [last_user_is_known, can_be_mapped],
 }

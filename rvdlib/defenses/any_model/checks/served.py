@@ -1,32 +1,84 @@
-"""Checks of the defended scores: of several users at once, of no step, of one after another."""
+"""Checks of the gradients of ``row_loss``, of a few steps along them, and of the defended scores."""
 
-import re
+import copy
 
 import numpy as np
+import torch
 
 from rvdlib.defenses.any_model.checks.subject import Problem, Subject, alike, named
-from rvdlib.defenses.any_model.functional import (
-    FunctionalRVD,
-)
+from rvdlib.defenses.any_model.functional import FunctionalRVD, moving_parameters
 
-# What torch says when it cannot map a model, and what its author can do.
-_VMAP_ADVICE = {
-    r"\.item\(\)|data-dependent control flow|data pointer": (
-        "it turns a tensor into a Python number, list or array (if tensor:, .item(), .tolist(), "
-        ".numpy()): stay with tensors, choose by torch.where"
-    ),
-    r"dynamic shape": (
-        "a shape depends on the data (boolean masks, nonzero, unique): multiply by the mask instead"
-    ),
-    r"in-?place|broadcast shape": (
-        "it writes into a tensor that all users share: use out-of-place operations"
-    ),
-    r"[Ss]parse": "it works on sparse tensors: hold the data in dense buffers",
-    r"setup_context|generate_vmap_rule": (
-        "a torch.autograd.Function of its own needs setup_context and generate_vmap_rule = True"
-    ),
-    r"Batching rule not implemented": "take another operation than the one that torch names",
-}
+
+def gradient_reaches_what_moves(subject: Subject):
+    """row_loss has a finite gradient for every parameter that shall move."""
+    gradients = _gradients(subject)
+    never = [name for name, value in gradients.items() if value is None]
+    if len(never) == len(gradients):
+        raise Problem(
+            "no gradient of row_loss reaches a parameter: no detach(), .data, numpy or no_grad on "
+            "the way, and the loss must be that of the parameters themselves"
+        )
+    if never:
+        raise Problem(
+            f"row_loss gives no gradient to {', '.join(never)}: they would stay as trained; leave "
+            "them out by parameters=..., or call requires_grad_(False) on them"
+        )
+    for name, value in gradients.items():
+        if value is not None and not torch.isfinite(value.to_dense()).all():
+            raise Problem(
+                f"the gradient of row_loss for {name} is not finite, though the loss is: sqrt, norm "
+                "and log need room at zero, also in the branch that torch.where does not take"
+            )
+
+
+def _gradients(subject: Subject) -> dict[str, torch.Tensor | None]:
+    """Of the sum of the users' losses."""
+    names = moving_parameters(subject.model, subject.config.parameters)
+    model = copy.deepcopy(subject.model)
+    values = [model.get_parameter(name).requires_grad_() for name in names]
+    with torch.enable_grad():
+        loss = model.row_loss(torch.from_numpy(subject.users).to(values[0].device)).sum()
+        if not loss.requires_grad:
+            return dict.fromkeys(names)
+        return dict(zip(names, torch.autograd.grad(loss, values, allow_unused=True), strict=True))
+
+
+def can_be_fine_tuned(subject: Subject):
+    """A few steps of the optimiser run."""
+    try:
+        subject.defended_whole().score(subject.users[:2])
+    except ValueError as error:  # it diverges
+        raise Problem(str(error)) from error
+    except Exception as error:
+        raise Problem(
+            "a step of the optimiser fails: keep no tensors from call to call, and let gradients "
+            f"be dense (torch.nn.Embedding without sparse=True) ({named(error)})"
+        ) from error
+
+
+def touched_changes_no_score(subject: Subject) -> str | None:
+    """Fine-tuning what ``touched`` names gives the scores of fine-tuning all."""
+    if not hasattr(subject.model, "touched"):
+        return (
+            "has no touched(vicinities), and needs none: all that moves is copied for every user, "
+            "which is slower the larger it is, see rvdlib.defenses.any_model.functional"
+        )
+    whole = subject.defended_whole().score(subject.users)
+    try:
+        scores = subject.defended().score(subject.users)
+    except Exception as error:
+        raise Problem(
+            "touched must take a LongTensor (B, k) of users and give two dicts: int64 rows (B, R) of "
+            "parameters by name, none twice for one vicinity, and data (B, ...), which row_loss takes "
+            f"for one vicinity in the place of users ({named(error)})"
+        ) from error
+    if not alike(whole, scores):
+        raise Problem(
+            "touched changes the scores: it must name every row that the vicinity's loss depends on, "
+            "and row_loss of its data must be that loss, row r of a parameter being the one that "
+            "stands r-th in places"
+        )
+    return None
 
 
 def can_be_mapped(subject: Subject):
@@ -37,24 +89,14 @@ def can_be_mapped(subject: Subject):
     try:
         at_once = subject.defended(chunk_size=2).score(users)
     except Exception as error:
-        advice = [say for pattern, say in _VMAP_ADVICE.items() if re.search(pattern, str(error))]
         raise Problem(
-            "torch.func.vmap cannot run it for several users at once: "
-            + "; ".join([*advice[:1], "or serve one user at a time, slower, by chunk_size=1"])
-            + f" ({named(error)})"
+            "torch.func.vmap cannot run it for several users at once: no Python numbers or branches of "
+            "tensors (.item(), .tolist(), if), no boolean masks but torch.where, nothing in place, no "
+            "sparse tensors; or serve one user at a time, slower, by chunk_size=1 "
+            f"({named(error)})"
         ) from error
     if not alike(subject.defended().score(users), at_once):
         raise Problem("torch.func.vmap changes its scores: serve it with chunk_size=1")
-
-
-def no_step_is_no_defence(subject: Subject):
-    """With steps=0 the scores are the model's own."""
-    own = subject.values("forward", subject.users)
-    if not alike(own, subject.defended(steps=0).score(subject.users)):
-        raise Problem(
-            "a copy with the same parameters scores otherwise: let copy.deepcopy copy all that "
-            "scores depend on, and keep it in parameters and buffers"
-        )
 
 
 def fine_tuning_moves_the_scores(subject: Subject):

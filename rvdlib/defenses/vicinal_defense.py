@@ -14,6 +14,8 @@ from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.neighbors.distinct import DistinctSearch
 from rvdlib.seeding import stream
 
+Search = Callable[[np.ndarray], np.ndarray]
+
 
 class VicinityConfig(Choices):
     """The choice of the neighbours. Unknown names are refused."""
@@ -98,8 +100,17 @@ class VicinalDefense(Served):
             scores[at] = found
         return scores
 
+    @property
+    def search(self) -> Search:
+        """Users (B,) → their neighbours (B, k), row numbers; one that is assigned takes its place."""
+        return self._neighbors
+
+    @search.setter
+    def search(self, search: Search) -> None:
+        self._neighbors = search
+
     @cached_property
-    def _neighbors(self) -> "NeighborSearch | RandomUsers":
+    def _neighbors(self) -> Search:
         config = self.config
         if config.neighbors != "nearest":
             k = config.k if config.neighbors == "random" else 0

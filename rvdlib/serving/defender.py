@@ -1,0 +1,259 @@
+"""The paper's method where it runs: a recommender that defends each list when it is asked for.
+
+    defender = RealTimeDefender(victim, ratings)
+    defender.recommend("196", 10).items
+
+Requests come from any number of threads. Each is answered from one version of the model, whatever is
+updated meanwhile, and has the same answer whoever else is served.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+
+from rvdlib.data import Ratings
+from rvdlib.defenses import FunctionalRVD
+from rvdlib.models import Victim
+from rvdlib.serving import forms, snapshot
+from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.cache import Cache
+from rvdlib.serving.errors import CannotFoldIn, ListLength, UnknownUser, UnusableModel
+from rvdlib.serving.evidence import Answer, Evidence, evidence_of
+from rvdlib.serving.folding import Folding
+from rvdlib.serving.modules import Module, arrays_of
+from rvdlib.serving.monitors import Monitors
+from rvdlib.serving.state import Base, Names, State
+from rvdlib.threads import single_thread
+
+Fallback = Literal["undefended", "popularity"]
+CACHE_BYTES = 64 * 2**20
+
+
+class RealTimeDefender:
+    """Lists of users by their own ids, defended when they are asked for.
+
+    Args:
+        source: a trained victim of ``rvdlib.models``; or :class:`Arrays`, of anybody's linear model;
+            or a torch module as :class:`rvdlib.defenses.FunctionalRVD` takes it.
+        ratings: whose ids these are, and what everybody has rated by now: neighbours are heard with
+            it, and it is filtered from lists. Without: what the model was trained on, and row and
+            column numbers are the ids.
+        form: which defence, see :mod:`rvdlib.serving.forms`; or a YAML file of one. By default what
+            held best in the study, in the victim's regime. ``UNDEFENDED`` serves the model. For a
+            module the choices of ``FunctionalRVD``.
+        approximate: whether neighbours are looked for by a graph (:mod:`rvdlib.serving.approximate`).
+        cache_bytes: what may be kept of lists and neighbours; 0: nothing.
+
+    Raises:
+        ServingError: of a type that says what cannot be used, and why.
+    """
+
+    def __init__(
+        self,
+        source: Victim | Arrays | torch.nn.Module,
+        ratings: Ratings | None = None,
+        *,
+        form: forms.Form | str | Path | None = None,
+        approximate: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        module = source if isinstance(source, torch.nn.Module) else None
+        given, folding, levels = ratings.matrix if ratings is not None else None, None, None
+        if isinstance(source, Victim):
+            levels, folding = source.levels, Folding(source)
+            regime = "ranking" if source.ranking else "rating"
+            form = forms.default_form(regime, source.name) if form is None else form
+            arrays = Arrays.of(source, given)
+        elif isinstance(source, Arrays):
+            arrays = source if given is None else source.with_rows(train=given)
+        elif module is not None and ratings is not None:
+            arrays = arrays_of(module, ratings.matrix)
+        else:
+            raise UnusableModel(
+                "a source is a trained victim, Arrays, or a torch module with ratings"
+            )
+        arrays.check_finite()
+        if ratings is not None:
+            levels, ids = ratings.levels, (ratings.user_ids, ratings.item_ids)
+        else:
+            ids = tuple(map(np.arange, arrays.train.shape))
+        base = Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)
+        if module is None:
+            form = forms.read_form(forms.default_form("ranking") if form is None else form)
+            self._begin(base, form, approximate, cache_bytes)
+            return
+        self._begin(base, forms.UNDEFENDED, False, cache_bytes)
+        serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
+        self._snapshot = snapshot.Snapshot(0, self.state, serving, Module(module), [serving])
+        self.defense = "rvd"
+
+    @classmethod
+    def of_base(
+        cls,
+        base: Base,
+        form: forms.Form,
+        *,
+        approximate: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> Self:
+        """From what :mod:`rvdlib.serving.storing` keeps."""
+        made = cls.__new__(cls)
+        made._begin(base, forms.read_form(form), approximate, cache_bytes)
+        return made
+
+    def _begin(self, base: Base, form: forms.Form, approximate: bool, cache_bytes: int) -> None:
+        self.form, self.defense, self.approximate = form, forms.name_of(form), approximate
+        self.cache, self.monitors = Cache(cache_bytes), Monitors()
+        self._graphs: snapshot.Graphs | None = {} if approximate else None
+        self._updates = threading.Lock()
+        self._snapshot = self._made(State.first(base), 0)
+
+    def _made(self, state: State, version: int) -> snapshot.Snapshot:
+        return snapshot.make(state, self.form, version, self.cache, self._graphs)
+
+    @property
+    def version(self) -> int:
+        """Of the model that serves now: 0, and one more with each update."""
+        return self._snapshot.version
+
+    @property
+    def updatable(self) -> bool:
+        """Whether it is of arrays, and not of a module that holds its own data."""
+        return not isinstance(self._snapshot.undefended, Module)
+
+    @property
+    def state(self) -> State:
+        """Who is served now, and on which ratings."""
+        return self._snapshot.state
+
+    def recommend(
+        self,
+        users: object,
+        n: int = 10,
+        *,
+        evidence: bool = False,
+        fallback: Fallback | None = None,
+    ) -> Answer | list[Answer]:
+        """The answer for a user's id; of a list, tuple or array of ids a list of answers.
+
+        Args:
+            n: items, at most; a list is shorter where a defence allows less or less is left.
+            evidence: whether to say what the list rests on; it costs about a second list.
+            fallback: what to serve, flagged, where the form cannot: to whom nobody knows the most
+                popular items, to others the ``undefended`` list or the most popular items. None:
+                an error.
+
+        Raises:
+            UnknownUser, ListLength: naming the value.
+            UnusableModel: if scores are not numbers.
+        """
+        now = self._snapshot
+        if isinstance(users, list | tuple | np.ndarray):
+            return [self._recommend(now, user, n, evidence, fallback) for user in users]
+        return self._recommend(now, users, n, evidence, fallback)
+
+    def _recommend(self, now, user, n, evidence, fallback) -> Answer:
+        begun, n_items = time.perf_counter(), len(now.state.base.items.ids)
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= n_items:
+            raise ListLength(n, n_items)
+        if fallback not in (None, "undefended", "popularity"):
+            raise ValueError(f"fallback must be undefended, popularity or None, got {fallback!r}")
+        n, flagged, found = int(n), None, None
+        try:
+            row = now.state.row_of(user)
+        except UnknownUser:
+            if fallback is None:
+                raise
+            items, scores, row, flagged = *now.popular(n), None, "popularity"
+        else:
+            try:
+                items, scores = self._list(now, "defended", row, n)
+            except UnusableModel:
+                if fallback is None:
+                    raise
+                flagged = fallback
+                items, scores = (
+                    self._list(now, "undefended", row, n)
+                    if fallback == "undefended"
+                    else now.popular(n, row)
+                )
+        if evidence and row is not None:
+            undefended = self._list(now, "undefended", row, n)[0]
+            found = evidence_of(now.state, now.layers, row, items, undefended)
+            self.monitors.compared(items, undefended)
+        elif evidence:
+            found = Evidence((), (0,) * len(items), None, ())
+        names = now.state.base.items.ids
+        self.monitors.served(time.perf_counter() - begun, len(items), flagged)
+        return Answer(
+            user.item() if isinstance(user, np.generic) else user,
+            tuple(names[item] for item in items.tolist()),
+            tuple(scores.tolist()),
+            "none" if flagged else self.defense,
+            flagged,
+            now.version,
+            found,
+        )
+
+    @single_thread()
+    def _list(self, now: snapshot.Snapshot, kind: str, row: int, n: int) -> snapshot.Listed:
+        recommender = now.serving if kind == "defended" else now.undefended
+        return self.cache.get((now.version, kind, row, n), lambda: now.best(recommender, row, n))
+
+    def update(
+        self,
+        ratings: Iterable[tuple[Any, Any, float]] = (),
+        *,
+        remove: Iterable = (),
+    ) -> int:
+        """Take what has changed; all of it or, where it raises, nothing. The new version.
+
+        When it returns, every request that begins is answered by the new version; those that have
+        begun end with the old one. Of a user and an item that stand there twice, the last counts.
+
+        Args:
+            ratings: (user id, item id, stars) of known users and of new ones.
+            remove: ids of users who go, before the ratings come. They are nobody's neighbour and
+                cannot be asked for; their id may come again as a new user.
+
+        Raises:
+            UnusableRating: for an unknown item, an id of another type, stars off the scale.
+            UnknownUser: for a user to remove who is not there.
+            CannotFoldIn: for ratings of whom the model has no vector; it says why.
+            TooFewUsers: if those who stay are too few for a vicinity.
+        """
+        if not self.updatable:
+            raise CannotFoldIn("a torch module holds its own data: make another defender of it")
+        changes: dict[Any, dict[int, float]] = {}
+        base = self._snapshot.state.base
+        for user, item, stars in ratings:
+            name, column, number = base.checked(user, item, stars)
+            changes.setdefault(name, {})[column] = number
+        remove = list(remove)
+        with self._updates:
+            now = self._snapshot
+            if not changes and not remove:
+                return now.version
+            self._note_clicks(now, changes)
+            state = now.state.changed(changes, remove)
+            self._snapshot = self._made(state, now.version + 1)
+            self.monitors.updated(sum(map(len, changes.values())), len(remove))
+        return now.version + 1
+
+    def _note_clicks(self, now: snapshot.Snapshot, changes: Mapping[Any, Mapping]) -> None:
+        """Were they in the list, before they were known? Of the first of a batch, with each list."""
+        for user in list(changes)[: self.monitors.most_clicks]:
+            try:
+                row = now.state.row_of(user)
+            except UnknownUser:
+                continue
+            new = set(changes[user]) - set(now.state.arrays.train[row].indices.tolist())
+            n = min(self.monitors.list_length, len(now.state.base.items.ids))
+            for kind in ("defended", "undefended"):
+                listed = set(self._list(now, kind, row, n)[0].tolist())
+                self.monitors.clicked(kind, len(new & listed), len(new))

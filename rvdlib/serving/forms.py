@@ -1,0 +1,118 @@
+"""Which defence serves: by regime, as the study found it, or as somebody chose it.
+
+A form is a mapping, ``{method: closed_form, choices: {k: 30}}`` or ``{chain: [form, form]}``, as in
+``params/hardened.yml`` and in the files of ``rvd tune``, which also say the ``regime``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rvdlib import paths
+from rvdlib.arguments import did_you_mean
+from rvdlib.defenses import DEFENSES, Chain, Defense, Served, defense
+from rvdlib.defenses.vicinal_defense import VicinalDefense
+from rvdlib.evaluation import Recommender
+from rvdlib.serving.errors import UnusableForm
+from rvdlib.strict_yaml import read_yaml
+
+Form = Mapping[str, Any]
+UNDEFENDED: Form = {"chain": []}
+REGIMES = ("rating", "ranking")
+
+
+def default_form(regime: str, model: str = "MF") -> Form:
+    """What held best in the study: a quorum (rating regime), the closed form and a quorum (ranking)."""
+    if regime not in REGIMES:
+        raise UnusableForm(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
+    searched = read_yaml(paths.PARAMS / "hardened.yml")[regime]
+    chosen = searched.get(model, searched["MF"])
+    parts = ["quorum"] if regime == "rating" else ["closed form, hardened", "quorum"]
+    return {"chain": [chosen[name] for name in parts]}
+
+
+def read_form(given: Form | str | Path) -> Form:
+    """A form as given, or of a YAML file.
+
+    Raises:
+        UnusableForm: for what is none; it names the file, method or choice.
+    """
+    if isinstance(given, Mapping):
+        steps(given)
+        return given
+    path = Path(given)
+    try:
+        read = read_yaml(path)
+    except OSError as error:
+        raise UnusableForm(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UnusableForm(str(error)) from None
+    if not isinstance(read, dict):
+        raise UnusableForm(f"{path} must hold a mapping with method and choices, or a chain")
+    form = {name: read[name] for name in ("method", "choices", "chain") if name in read}
+    try:
+        steps(form)
+    except UnusableForm as error:
+        raise UnusableForm(f"{path}: {error}") from None
+    return form
+
+
+def steps(form: Form) -> list[Defense]:
+    """The defences of a form, in the order in which they are applied; all serve a trained model."""
+    if unknown := sorted(set(form) - {"method", "choices", "chain"}):
+        raise UnusableForm(f"a form has method and choices, or a chain, and no {unknown[0]!r}")
+    if ("chain" in form) == ("method" in form):
+        raise UnusableForm("a form has either a method or a chain")
+    if "chain" in form:
+        chain = form["chain"]
+        if not isinstance(chain, list | tuple) or not all(isinstance(s, Mapping) for s in chain):
+            raise UnusableForm(f"a chain is a list of forms, got {chain!r}")
+        return [each for inner in chain for each in steps(inner)]
+    method, choices = form["method"], form.get("choices") or {}
+    if method not in DEFENSES:
+        known = ", ".join(DEFENSES)
+        raise UnusableForm(
+            f"there is no method {method!r}, there are {known}{did_you_mean(method, DEFENSES)}"
+        )
+    try:
+        found = defense(DEFENSES[method], **choices)
+    except (ValidationError, TypeError) as error:
+        problem = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UnusableForm(f"choices of {method}: {problem}") from None
+    if found.trains:
+        raise UnusableForm(
+            f"{method} acts before or in training, and what is served is trained: train the model "
+            "under it first"
+        )
+    return [found]
+
+
+def chain_of(form: Form) -> Chain:
+    try:
+        return Chain(*steps(form))
+    except UnusableForm:
+        raise
+    except ValueError as error:
+        raise UnusableForm(str(error)) from None
+
+
+def name_of(form: Form) -> str:
+    """``closed_form + quorum``; ``none`` without a defence."""
+    if "chain" in form:
+        return " + ".join(map(name_of, form["chain"])) or "none"
+    return form["method"]
+
+
+def layers(recommender: Recommender) -> list[VicinalDefense]:
+    """Those of what serves that look for neighbours, the outermost first."""
+    found = []
+    while isinstance(recommender, Served):
+        if isinstance(recommender, VicinalDefense):
+            found.append(recommender)
+        recommender = recommender.victim
+    return found

@@ -1,0 +1,252 @@
+"""Who is served at one moment, and how one moment follows from another.
+
+A state is a function of two things alone: the base, a model with the ratings that it came with, and
+who has rated what by now. Whatever the order of the updates was, the state is the same: users of the
+base in their order, then the others in order of their ids; who rates as in the base has the base's
+vector, anybody else the one that the model folds in. Users who are removed are gone, their rows too.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.errors import CannotFoldIn, UnknownUser, UnusableModel, UnusableRating
+from rvdlib.serving.folding import Folding
+
+Changes = Mapping[Any, Mapping[int, float]]  # user id → column → stars
+WITHOUT_FOLDING = (
+    "a vector of this user is not to be had: these are arrays, and no model says how to make one; "
+    "give a victim of rvdlib.models, or make another defender of arrays that hold the user"
+)
+
+
+class Names:
+    """Raw ids by row or column. The number 3 is not the text "3"."""
+
+    def __init__(self, ids: Iterable, what: str):
+        self.ids = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        self.kind = type(self.ids[0]) if self.ids else str
+        self.places = {raw: place for place, raw in enumerate(self.ids)}
+        if len(self.places) < len(self.ids) or any(type(raw) is not self.kind for raw in self.ids):
+            raise UnusableModel(f"{what} ids must be of one type and distinct")
+
+    @property
+    def description(self) -> str:
+        return f"like {self.ids[0]!r}" if self.ids else "none"
+
+    def fits(self, raw: object) -> bool:
+        return type(raw) is self.kind and raw == raw
+
+    def place(self, raw: Any) -> int:
+        """Where an id stands, −1 for one that does not."""
+        return self.places.get(raw, -1) if self.fits(raw) else -1
+
+    def parse(self, text: str) -> object:
+        """The id that a text means, as in an address; the text where it means none."""
+        if self.kind is int and len(text) < 20 and text.removeprefix("-").isdecimal():
+            number = int(text)
+            return number if str(number) == text else text
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A model, and the ratings that it came with."""
+
+    users: Names
+    items: Names
+    arrays: Arrays
+    folding: Folding | None = None
+    levels: np.ndarray | None = None
+
+    def __post_init__(self):
+        found = len(self.users.ids), len(self.items.ids)
+        if found != self.arrays.train.shape:
+            raise UnusableModel(
+                f"there must be an id for each of {self.arrays.train.shape} users and items, got "
+                f"{found}"
+            )
+
+    def checked(self, user: object, item: object, stars: Any) -> tuple[Any, int, float]:
+        """User id, column and stars of a rating; UnusableRating names what is wrong with it."""
+        user, item = _plain(user), _plain(item)
+        if not self.users.fits(user):
+            kind = self.users.kind.__name__
+            raise UnusableRating(
+                f"user {user!r} must be of the type {kind}, as ids are: {self.users.description}"
+            )
+        column = self.items.place(item)
+        if column < 0:
+            raise UnusableRating(
+                f"there is no item {item!r}; ids are {self.items.description}: an item that the model "
+                "was not trained with needs a new training"
+            )
+        number = _plain(stars)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise UnusableRating(
+                f"the rating of {user!r} for {item!r} must be a number, got {stars!r}"
+            )
+        low, high = (0.0, np.inf) if self.levels is None else (self.levels[0], self.levels[-1])
+        if not (low <= number <= high and 0 < number < np.inf):
+            raise UnusableRating(
+                f"the rating of {user!r} for {item!r} must be from {low:g} to {high:g}, got {stars!r}"
+            )
+        return user, column, float(np.float32(number))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everybody who is served now.
+
+    Attributes:
+        arrays: their vectors and ratings, by row.
+        known: (users,) the row in the base, −1 for who came later; these are the last rows.
+        later: ids of the latter, ascending.
+    """
+
+    base: Base
+    arrays: Arrays
+    known: np.ndarray
+    later: tuple = ()
+
+    @classmethod
+    def first(cls, base: Base) -> "State":
+        return cls(base, base.arrays, np.arange(len(base.users.ids)))
+
+    @property
+    def n_users(self) -> int:
+        return len(self.known)
+
+    def id_of(self, row: int) -> Any:
+        at = self.known[row]
+        return self.base.users.ids[at] if at >= 0 else self.later[row - self._n_known]
+
+    def row_of(self, user: object) -> int:
+        """The row of a raw id; UnknownUser for one who is not there, or no more."""
+        user = _plain(user)
+        try:
+            at = self.base.users.place(user)
+            row = self._place_of_base[at] if at >= 0 else self._place_of_later.get(user, -1)
+        except TypeError:  # it cannot be hashed
+            row = -1
+        if row < 0 or not self.base.users.fits(user):
+            raise UnknownUser(user, self.base.users.description)
+        return int(row)
+
+    @property
+    def _n_known(self) -> int:
+        return len(self.known) - len(self.later)
+
+    @cached_property
+    def _place_of_base(self) -> np.ndarray:
+        places = np.full(len(self.base.users.ids), -1, dtype=np.int64)
+        places[self.known[: self._n_known]] = np.arange(self._n_known)
+        return places
+
+    @cached_property
+    def _place_of_later(self) -> dict:
+        return {user: self._n_known + place for place, user in enumerate(self.later)}
+
+    def changed(self, ratings: Changes, removed: Iterable = ()) -> "State":
+        """After users were removed, and then these ratings came. The state itself stays.
+
+        Raises:
+            UnknownUser: for a removed user who is not there.
+            CannotFoldIn: for ratings of whom the model has no vector.
+        """
+        gone = {self.row_of(user) for user in removed}
+        names = list(ratings)
+        old_rows = [self._row_or_none(user) for user in names]
+        stays = np.ones(self.n_users, dtype=bool)
+        stays[[*gone, *(row for row in old_rows if row >= 0)]] = False
+        rows = [
+            self._merged(-1 if row in gone else row, ratings[user])
+            for user, row in zip(names, old_rows, strict=True)
+        ]
+        known = np.array([self.base.users.place(user) for user in names], dtype=np.int64)
+        fresh = _csr(rows, self.arrays.train.shape[1])
+        vectors = self._vectors(fresh, known)
+        return self._joined(np.flatnonzero(stays), names, known, fresh, vectors)
+
+    def _row_or_none(self, user: object) -> int:
+        try:
+            return self.row_of(user)
+        except UnknownUser:
+            return -1
+
+    def _merged(self, row: int, ratings: Mapping[int, float]) -> dict[int, float]:
+        if row < 0:
+            return dict(ratings)
+        train = self.arrays.train
+        own = slice(train.indptr[row], train.indptr[row + 1])
+        return dict(zip(train.indices[own].tolist(), train.data[own].tolist(), strict=True)) | dict(
+            ratings
+        )
+
+    def _vectors(self, fresh: sp.csr_matrix, known: np.ndarray) -> list[np.ndarray]:
+        """Offsets, vectors and silence of the fresh rows."""
+        base, size = self.base.arrays, self.arrays.factors.shape[1]
+        found = [np.empty(len(known), np.float32) for _ in range(2)]
+        found.insert(1, np.empty((len(known), size), np.float32))
+        same = np.array([_same(fresh, n, base.train, at) for n, at in enumerate(known)], dtype=bool)
+        for array, source in zip(found, (base.offsets, base.factors, base.silence), strict=True):
+            array[same] = source[known[same]]
+        other = np.flatnonzero(~same)
+        if len(other):
+            if self.base.folding is None:
+                raise CannotFoldIn(WITHOUT_FOLDING)
+            encoded = self.base.folding.encode(fresh[other], known[other])
+            for array, source in zip(found, encoded, strict=True):
+                array[other] = source
+        return found
+
+    def _joined(self, stay, names, known, fresh, vectors) -> "State":
+        """Who stays and who is fresh, in the one order that there is."""
+        rows = np.concatenate([self.known[stay], known])
+        later = [self.later[row - self._n_known] for row in stay if self.known[row] < 0]
+        later += [user for user, at in zip(names, known, strict=True) if at < 0]
+        of_base, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        of_base = of_base[np.argsort(rows[of_base], kind="stable")]
+        by_name = sorted(range(len(later)), key=later.__getitem__)
+        order = np.concatenate([of_base, others[by_name]]).astype(np.int64)
+        own = self.arrays
+
+        def joined(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+            return np.concatenate([old[stay], new])[order]
+
+        train = sp.vstack([own.train[stay], fresh], "csr")[order] if len(order) else fresh[:0]
+        offsets, factors, silence = vectors
+        arrays = own.with_rows(
+            offsets=joined(own.offsets, offsets),
+            factors=joined(own.factors, factors),
+            silence=joined(own.silence, silence),
+            train=train,
+        )
+        return State(self.base, arrays, rows[order], tuple(later[n] for n in by_name))
+
+
+def _plain(raw: Any) -> Any:
+    return raw.item() if isinstance(raw, np.generic) else raw
+
+
+def _csr(rows: list[dict[int, float]], n_items: int) -> sp.csr_matrix:
+    indptr = np.cumsum([0, *map(len, rows)])
+    indices = np.array([item for row in rows for item in sorted(row)], dtype=np.int32)
+    data = np.array([row[item] for row in rows for item in sorted(row)], dtype=np.float32)
+    return sp.csr_matrix((data, indices, indptr), shape=(len(rows), n_items))
+
+
+def _same(one: sp.csr_matrix, row: int, other: sp.csr_matrix, at: int) -> bool:
+    """Whether a row is the base's row ``at``; nobody's is that of −1."""
+    if at < 0:
+        return False
+    left = slice(one.indptr[row], one.indptr[row + 1])
+    right = slice(other.indptr[at], other.indptr[at + 1])
+    return np.array_equal(one.indices[left], other.indices[right]) and np.array_equal(
+        one.data[left], other.data[right]
+    )

@@ -1,0 +1,222 @@
+"""A defender in one file: tensors as safetensors has them, the rest as JSON; nothing is executed.
+
+The header's one entry, ``rvdlib_defender``, is a JSON text: ``format``, now 1; ``rvdlib_version``; the
+``form``; the victim's class and hyper-parameters, as far as folding needs them; and ``sha256`` of all
+else. Ids are JSON too, in tensors of bytes. Arrays are mapped into memory, not read: processes that
+load the same file share them.
+"""
+
+import json
+import mmap
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import scipy.sparse as sp
+import torch
+
+import rvdlib
+from rvdlib.models import VICTIMS, Loss
+from rvdlib.models.base import DECODER
+from rvdlib.paths import write_atomically
+from rvdlib.sealing import seal
+from rvdlib.serving import forms
+from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
+from rvdlib.serving.errors import ServingError, UnusableModel
+from rvdlib.serving.folding import Folding
+from rvdlib.serving.state import Base, Names
+
+FORMAT = 1
+_ENTRY = "rvdlib_defender"
+_OF_USERS = {"user_factors", "user_bias"}  # parameters that arrays hold as vectors and offsets
+_TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
+
+
+def save(defender: RealTimeDefender, path: str | Path) -> None:
+    """Write a defender as it serves now, whole or not at all.
+
+    What is loaded has this state for its base: the same users, vectors and ratings.
+
+    Raises:
+        ServingError: for a name that does not end in .safetensors, a torch module's defender, or
+            ids that are neither numbers nor texts.
+    """
+    path, state = Path(path), defender.state
+    if path.suffix != ".safetensors":
+        raise UnusableModel(f"{path}: a defender needs a name that ends in .safetensors")
+    if not defender.updatable:
+        raise UnusableModel(
+            "a torch module is not kept: save it by torch, and make the defender anew"
+        )
+    own = state.arrays
+    users = [state.id_of(row) for row in range(state.n_users)]
+    items = state.base.items.ids
+    if {state.base.users.kind, state.base.items.kind} - {int, str}:
+        raise UnusableModel("ids that are neither integers nor texts cannot be kept")
+    arrays = {name: getattr(own, name) for name in ("factors", "offsets", "silence", "decoder")}
+    arrays |= {f"train.{name}": getattr(own.train, name) for name in ("data", "indices", "indptr")}
+    arrays |= {"users": _as_bytes(users), "items": _as_bytes(items)}
+    if state.base.levels is not None:
+        arrays["levels"] = np.asarray(state.base.levels, dtype=np.float32)
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "rvdlib_version": rvdlib.__version__,
+        "form": _as_json(defender.form),
+        "approximate": defender.approximate,
+        "biased": own.biased,
+        "loss": asdict(own.loss),
+    }
+    if state.base.folding is not None:
+        kept, arrays_of_victim = _kept(state.base.folding, state.known)
+        about["victim"] = kept
+        arrays |= arrays_of_victim
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    about["sha256"] = _seal(about, arrays)
+    entry = {_ENTRY: json.dumps(about, sort_keys=True, allow_nan=False)}
+    write_atomically(path, safetensors.numpy.save(arrays, entry))
+
+
+def load(path: str | Path, *, cache_bytes: int = CACHE_BYTES) -> RealTimeDefender:
+    """What :func:`save` has written: the same answers.
+
+    Raises:
+        UnusableModel: naming the file and the problem, if it cannot be read, has been changed, is no
+            defender, or is of a newer format.
+    """
+    try:
+        about, arrays = _read(Path(path))
+        base = _base(about, arrays)
+        return RealTimeDefender.of_base(
+            base, about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
+        )
+    except Exception as error:  # what a damaged file makes its readers raise has no end
+        said = isinstance(error, ServingError | ValueError | OSError)
+        raise UnusableModel(f"{path}: {error if said else repr(error)}") from error
+
+
+def read_about(path: str | Path) -> tuple[dict, str]:
+    """The header, and the hash of the whole content."""
+    about, _ = _read(Path(path), check=False)
+    return about, about["sha256"]
+
+
+def _kept(folding: Folding, known: np.ndarray) -> tuple[dict, dict]:
+    victim = folding.victim
+    parameters = {n: t.numpy() for n, t in victim.parameters.items() if n not in _OF_USERS}
+    if "user_embeddings" in parameters:
+        parameters["user_embeddings"] = parameters["user_embeddings"][known]
+    arrays = {f"victim.{name}": array for name, array in parameters.items() if name not in DECODER}
+    weights = {f"victim.{name}": parameters[name] for name in DECODER}
+    about = {
+        "name": victim.name,
+        "config": victim.config.model_dump(mode="json"),
+        "mean_rating": float(victim.mean_rating),
+    }
+    if folding.biases is not None:
+        about["mean"] = folding.biases.mean
+        arrays["victim.biases"] = folding.biases.item_bias
+    return about, arrays | weights
+
+
+def _base(about: dict, arrays: dict[str, np.ndarray]) -> Base:
+    users, items = _ids(arrays["users"]), _ids(arrays["items"])
+    train = sp.csr_matrix(
+        tuple(arrays[f"train.{name}"] for name in ("data", "indices", "indptr")),
+        shape=(len(users), len(items)),
+    )
+    train.check_format(full_check=True)
+    if not train.has_canonical_format:
+        raise UnusableModel("the ratings must be sorted, no cell twice")
+    own = Arrays(
+        *(arrays[name] for name in ("factors", "offsets", "silence", "decoder")),
+        train=train,
+        biased=about["biased"],
+        loss=Loss(**about["loss"]),
+    )
+    own.check_finite()
+    levels, folding = arrays.get("levels"), None
+    if "victim" in about:
+        folding = _folding(about["victim"], arrays, levels, len(items))
+    return Base(Names(users, "user"), Names(items, "item"), own, folding, levels)
+
+
+def _folding(kept: dict, arrays: dict, levels: np.ndarray | None, n_items: int) -> Folding:
+    if kept["name"] not in VICTIMS or levels is None:
+        raise UnusableModel(f"no victim of rvdlib is called {kept['name']!r}")
+    victim = VICTIMS[kept["name"]](**kept["config"])
+    victim.levels, victim.mean_rating = levels, kept["mean_rating"]
+    victim.train = sp.csr_matrix((0, n_items), dtype=np.float32)
+    found = {
+        name.removeprefix("victim."): array
+        for name, array in arrays.items()
+        if name.startswith("victim.") and name != "victim.biases"
+    }
+    for name, array in found.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise UnusableModel(f"{name} must be finite numbers of float32")
+    shapes = victim.parameter_shapes()
+    for name in shapes.keys() - _OF_USERS:
+        fits = name in found and found[name].shape[1:] == shapes[name][1:]
+        if not fits or (name != "user_embeddings" and found[name].shape != shapes[name]):
+            raise UnusableModel(f"the victim's {name} must be {shapes[name]}")
+    # torch wants memory that it may write to, though nobody does.
+    victim.parameters = {name: torch.from_numpy(np.array(a)) for name, a in found.items()}
+    biases = arrays.get("victim.biases")
+    return Folding(victim) if biases is None else Folding.with_biases(victim, kept["mean"], biases)
+
+
+def _read(path: Path, check: bool = True) -> tuple[dict, dict[str, np.ndarray]]:
+    """Header and mapped tensors, if they are as they were written."""
+    with path.open("rb") as file:  # an absent file or a folder, in Python's words
+        with safetensors.safe_open(path, framework="np") as checked:  # refuses a faulty layout
+            entry = (checked.metadata() or {}).get(_ENTRY)
+        if entry is None:
+            raise UnusableModel("no defender of rvdlib: its header does not say so")
+        # Pages are shared as long as nobody writes to them; torch takes no memory that is read-only.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    about = json.loads(entry)
+    if not isinstance(about, dict) or type(about.get("format")) is not int:
+        raise UnusableModel("no defender of rvdlib: its header has no format")
+    if about["format"] > FORMAT:
+        raise UnusableModel(
+            f"is of format {about['format']}, written by rvdlib {about.get('rvdlib_version')}; this "
+            f"version, {rvdlib.__version__}, reads up to {FORMAT}: install a newer one"
+        )
+    length = int.from_bytes(mapped[:8], "little")
+    header = json.loads(mapped[8 : 8 + length])
+    arrays = {}
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            first, last = (8 + length + at for at in tensor["data_offsets"])
+            dtype = np.dtype(_TYPES[tensor["dtype"]])
+            count = (last - first) // dtype.itemsize
+            array = np.frombuffer(mapped, dtype, count=count, offset=first) if count else []
+            arrays[name] = np.asarray(array, dtype=dtype).reshape(tensor["shape"])
+    if check and about.get("sha256") != _seal(about, arrays):
+        raise UnusableModel("was changed after it was written: its SHA-256 does not fit")
+    return about, arrays
+
+
+def _seal(about: dict, arrays: dict[str, np.ndarray]) -> str:
+    rest = {name: value for name, value in about.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True).encode()
+    return seal({**arrays, "about": np.frombuffer(text, dtype=np.uint8)})
+
+
+def _as_bytes(ids: list) -> np.ndarray:
+    return np.frombuffer(json.dumps(ids).encode(), dtype=np.uint8)
+
+
+def _ids(content: np.ndarray) -> list:
+    ids = json.loads(content.tobytes())
+    if not isinstance(ids, list):
+        raise UnusableModel("ids must be a list")
+    return ids
+
+
+def _as_json(form: forms.Form) -> Any:
+    return json.loads(json.dumps(form, default=lambda value: dict(value)))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, finished_cells, run_cells
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.study import effects, sweeps
@@ -26,6 +26,8 @@ PAPER_ATTACKS = ["random", "average", "bandwagon", "aush", "mixinf", "pga", "s_t
 PAPERS, STRONGER, KNOWING = "the paper's", "stronger", "knows the defence"
 KINDS = [PAPERS, STRONGER, KNOWING]
 SETTING = ["dataset", "regime", "target_set"]
+# Columns of a table of cells where there is none.
+NEEDED = list(dict.fromkeys([*effects.IDENTITY, *effects.LISTED, *effects.METRICS]))
 
 
 def cells(
@@ -49,6 +51,17 @@ def cells(
         )
         for name in faced
     ]
+
+
+def gathered(cells: Sequence[Cell], compute: bool, **columns: Sequence) -> pd.DataFrame:
+    """The rows of the cells, indexed by place, with ``columns`` beside them, a value a cell.
+
+    Args:
+        compute: False: take those that are on record, and compute none.
+    """
+    rows = run_cells(cells) if compute else finished_cells(cells)
+    rows = rows.reindex(columns=rows.columns if len(rows) else NEEDED)
+    return rows.assign(**{name: [all_[n] for n in rows.index] for name, all_ in columns.items()})
 
 
 def turned_cells(turned: Mapping[str, Mapping]) -> list[tuple[Cell, str, float]]:
@@ -78,8 +91,8 @@ def dials(rows: pd.DataFrame, turned: Mapping[str, Mapping]) -> pd.DataFrame:
     """
     by = ["dataset", "regime", "victim", "seed"]
     values = {name: len(part["k"]) + len(part["steps"]) for name, part in turned.items()}
-    there = rows.groupby(by)["value"].transform("size") if len(rows) else pd.Series(dtype=int)
-    return rows[there == rows["dataset"].map(values)] if len(rows) else rows
+    there = rows.groupby(by)["value"].transform("size")
+    return rows[there == rows["dataset"].map(values)]
 
 
 def _forms(dataset: str, regime: str, victim: str, retrained: Sequence[str]) -> dict[str, dict]:
@@ -153,7 +166,7 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     )
     rows = rows[kept].reset_index(drop=True)
     if rows.empty:
-        return rows.assign(lift=[], lift_undefended=[], target_hit_ratio_undefended=[])
+        return rows.assign(**{name: [] for name in ("lift", "target_hit_ratio_unattacked")})
     unattacked = rows.loc[rows["attack"] == "none", [*where, "defense", "target_hit_ratio"]]
     rows = effects.with_lift(rows)
     return rows.merge(unattacked, on=[*where, "defense"], suffixes=("", "_unattacked"))

@@ -1,0 +1,153 @@
+"""Who faces whom in the main results, and what is read of a plan of which a part is missing."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib import paths
+from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.study import effects, main_results, main_tables
+from rvdlib.lab.study.effects import RVD
+
+PART = {
+    "victims": {"rating": ["MF"], "ranking": ["MF", "AutoRec"]},
+    "attacks": ["none", "average", "low_clone"],
+    "against": [RVD, "count"],
+    "retrained": ["MF"],
+    "seeds": [0, 1],
+    "n_users": 50,
+}
+TARGETS = {"rating": "unpopular", "ranking": "random"}
+PLAN = {"ml-100k": PART, "yelp": PART | {"retrained": [], "seeds": [0]}}
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return main_results.cells(PLAN, TARGETS)
+
+
+def measured(planned, places):
+    """Rows of the planned cells at these places: 0.1 unattacked, 0.5 attacked, RVD leaves a half."""
+    rows = []
+    for place in places:
+        cell, label = planned[place]
+        lift = 0.0 if label == "none" else 0.4 * {UNDEFENDED: 1, RVD: 0.5}.get(cell.defense, 0)
+        rows.append(
+            cell.scenario.model_dump()
+            | {"defense": cell.defense, "choices": cell.choices, "attacker": label}
+            | {"target_hits": [round(100 * (0.1 + lift))], "target_users": [100]}
+            | {"target_hit_ratio": 0.1 + lift, "hit_ratio": 0.2, "ndcg": 0.1, "rmse": 1.0}
+        )
+    return pd.DataFrame(rows, index=places)
+
+
+def test_a_searched_attacker_meets_his_own_defence_and_the_undefended_victim_alone(planned):
+    faced = {}
+    for cell, label in planned:
+        faced.setdefault(label, set()).add(cell.defense)
+    assert faced.pop(f"against {RVD}") == {UNDEFENDED, RVD}
+    assert faced.pop("against count") == {UNDEFENDED, "count"}
+    assert all(names == {UNDEFENDED, *main_results.DEFENSES} for names in faced.values())
+    assert set(faced) == {"none", "average", "low_clone"}
+
+
+def test_a_data_set_has_its_own_victims_seeds_and_second_trainings(planned):
+    seen = {(c.scenario.dataset, c.scenario.regime, c.scenario.victim) for c, _ in planned}
+    assert len(seen) == 6
+    assert {c.scenario.seed for c, _ in planned if c.scenario.dataset == "yelp"} == {0}
+    trained = {
+        (c.scenario.dataset, c.scenario.victim)
+        for c, _ in planned
+        if c.defense == "unobserved weight"
+    }
+    assert trained == {("ml-100k", "MF")}
+    assert len({cell.model_dump_json() for cell, _ in planned}) == len(planned)
+
+
+def test_what_is_missing_is_counted_and_shown(planned):
+    there = [n for n, (cell, _) in enumerate(planned) if cell.scenario.dataset == "ml-100k"]
+    covered = main_results.coverage(planned, there)
+    assert covered["planned"].sum() == len(planned)
+    assert covered["computed"].sum() == len(there)
+    states = main_tables.shown_coverage(covered)
+    assert states.loc["ml-100k", ""].tolist() == ["complete"] * 2
+    assert states.loc["yelp", ""].tolist() == ["not computed"] * 2
+    assert states.loc["ml-100k", "whole seeds"].tolist() == ["2 of 2"] * 2
+
+
+def test_the_tables_say_what_the_rows_do(planned):
+    everything = range(len(planned))
+    covered = main_results.coverage(planned, everything)
+    rows = main_results.comparable(measured(planned, everything))
+    found = main_tables.table(rows)
+    removed = found[found["metric"] == "lift_removed"].groupby("defense")["value"]
+    assert removed.min()[RVD] == removed.max()[RVD] == pytest.approx(0.5)
+    assert removed.min()["count"] == pytest.approx(1)
+    remains = main_tables.left(main_results.whole(rows, covered))
+    assert set(remains.loc[remains["defense"] == RVD, "kind"]) == set(main_results.KINDS)
+    assert remains.loc[remains["defense"] == RVD, "value"].to_numpy() == pytest.approx(0.5)
+    shown = main_tables.shown(found, "ml-100k", "ranking", "target_hit_ratio")
+    assert shown.columns[:2].tolist() == ["undefended", RVD]
+    assert shown.loc[("average", "MF"), "undefended"].startswith("0.500")
+    assert shown.loc[("knows it", "MF"), "undefended"] == "–"
+    text = main_tables.answer(covered, remains)
+    assert f"{len(planned)} of {len(planned)} planned cells" in text.replace(",", "")
+
+
+def test_an_average_is_of_whole_seeds_and_a_lone_row_is_left_out(planned):
+    """One cell of seed 1 is missing: its kind of attack counts for seed 0 alone."""
+    gone = next(
+        n
+        for n, (cell, label) in enumerate(planned)
+        if label == "average" and cell.scenario.seed == 1 and cell.defense == UNDEFENDED
+    )
+    there = [n for n in range(len(planned)) if n != gone]
+    covered = main_results.coverage(planned, there)
+    rows = main_results.comparable(measured(planned, there))
+    lost = planned[gone][0].scenario
+    same = (rows[["dataset", "regime", "seed"]] == [lost.dataset, lost.regime, 1]).all(axis=1)
+    assert not (same & (rows["attack"] == "average") & (rows["victim"] == lost.victim)).any()
+    whole = main_results.whole(rows, covered)
+    kinds = whole[(whole["dataset"] == lost.dataset) & (whole["regime"] == lost.regime)]
+    seeds = kinds.groupby("kind")["seed"].nunique().to_dict()
+    assert seeds == {"": 2, "the paper's": 1, "stronger": 2, "knows the defence": 2}
+
+
+def test_nothing_at_all_is_an_answer_too(planned, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "CELL_STORE", tmp_path)
+    cells, attackers = zip(*planned[:30], strict=True)
+    rows = main_results.gathered(cells, compute=False, attacker=attackers)
+    covered = main_results.coverage(planned, rows.index)
+    assert (covered["computed"] == 0).all()
+    rows = main_results.comparable(rows)
+    assert effects.cell_table(rows).empty
+    whole = main_results.whole(rows, covered)
+    remains, found = main_tables.left(whole), main_tables.table(rows)
+    assert found.empty
+    assert main_tables.shown(found, "yelp", "rating", "ndcg").empty
+    swept = main_results.gathered(cells, compute=False, swept=attackers, value=attackers)
+    swept = main_results.dials(swept, {"ml-100k": {"k": [1], "steps": [0]}})
+    assert main_tables.shown_along(main_tables.along(swept)).empty
+    judged = main_tables.judged(main_tables.of_the_paper(whole), swept)
+    assert judged.empty
+    assert "no seed is complete" in main_tables.answer(covered, remains)
+
+
+def test_a_dial_counts_for_the_seeds_that_have_all_its_values():
+    turned = {"ml-100k": {"k": [1, 3], "steps": [0, 5]}}
+    rows = pd.DataFrame(
+        {"dataset": "ml-100k", "regime": "rating", "victim": "MF", "seed": seed}
+        | {"swept": dial, "value": float(value), "target_hit_ratio": 0.1 * value}
+        for seed in (0, 1)
+        for dial, value in itertools.chain(
+            itertools.product(["k"], [1, 3]), itertools.product(["steps"], [0, 5])
+        )
+    )
+    found = main_results.dials(rows.drop(index=rows.index[-1]), turned)
+    assert found["seed"].unique().tolist() == [0]
+    assert len(found) == 4
+    along = main_tables.shown_along(main_tables.along(found))
+    assert along.loc[("ml-100k", "rating", "MF"), "k = 3"] == "0.300"
+    assert np.isnan(main_tables.along(found)["low"]).all()

@@ -94,20 +94,6 @@ def first_difference(old: str, new: str, tolerance: float) -> str:
     return ""
 
 
-def row_difference(old: Mapping[str, str], new: Mapping[str, str], tolerance: float) -> str:
-    """The first column in which two rows of text differ, and how, as :func:`same_table` has it.
-
-    E.g. ``hit_ratio: 0.12 became 0.14``; empty if they say the same.
-    """
-    if old.keys() != new.keys():
-        return f"columns: {', '.join(sorted(old.keys() ^ new.keys()))} are not in both"
-    for name in sorted(new.keys() - FOLLOWERS):
-        exact = 0 if name in SETTINGS else tolerance
-        if difference := first_difference(old[name], new[name], exact):
-            return f"{name}: {difference}"
-    return ""
-
-
 def _parts(text: str) -> list[str | re.Match]:
     """Numbers, and the texts between them: the first, third, ... part is text."""
     parts, end = [], 0
@@ -172,14 +158,28 @@ def same_table(old: str, new: str, tolerance: float) -> bool:
 
 
 def _same_row(names: list[str], old: list[str], new: list[str], tolerance: float) -> bool:
+    return not _difference(names, old, new, tolerance)
+
+
+def row_difference(old: Mapping[str, str], new: Mapping[str, str], tolerance: float) -> str:
+    """The first column in which two rows of text differ, and how, as :func:`same_table` has it.
+
+    E.g. ``hit_ratio: 0.12 became 0.14``; empty if they say the same.
+    """
+    if old.keys() != new.keys():
+        return f"columns: {', '.join(sorted(old.keys() ^ new.keys()))} are not in both"
+    return _difference([*new], [old[name] for name in new], [*new.values()], tolerance)
+
+
+def _difference(names: list[str], old: list[str], new: list[str], tolerance: float) -> str:
     free = FOLLOWERS | AMONG_FEW if tolerance >= OPTIMISED else FOLLOWERS
     if dict(zip(names, new, strict=True)).get("metric") in free:
         free = free | {"mean", "low", "high", "n"}
-    return not any(
-        first_difference(one, other, 0 if name in SETTINGS else tolerance)
-        for name, one, other in zip(names, old, new, strict=True)
-        if name not in free
-    )
+    for name, one, other in zip(names, old, new, strict=True):
+        exact = 0 if name in SETTINGS else tolerance
+        if name not in free and (difference := first_difference(one, other, exact)):
+            return f"{name}: {difference}"
+    return ""
 
 
 def same_picture(old: bytes, new: bytes, reach: int) -> bool:

@@ -1,8 +1,7 @@
 """From a scenario to rows of ``cells.csv``: split, attack, train, and evaluate each defence.
 
-A cell is one scenario under one defence, or a chain of them. Cells are independent, so they run in
-parallel, one thread each, and give the same numbers however many run at once; those that differ in
-what is done at inference alone share one trained victim.
+A cell is one scenario under one defence, or a chain of them. Cells run in parallel, and give the same
+numbers however many at once; those that differ at inference alone share one trained victim.
 """
 
 import functools
@@ -108,8 +107,7 @@ class Step(BaseModel):
 class Cell(BaseModel):
     """A scenario under a chain of defences, evaluated on every user or on a fixed random sample.
 
-    ``method=..., choices=...`` is short for a chain of this one; the choices, and what can follow
-    what, are checked before anything is trained.
+    ``method=..., choices=...`` is short for a chain of this one, which is checked before training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -172,9 +170,8 @@ def carry_out(
 ) -> Attacked:
     """Split, draw the targets, poison the training data, train the victim.
 
-    Whoever has read a data set already, as a file with its own columns, gives its ``split``; for
-    scenarios without an attack. ``training``: defences that act before or in training. ``profiles``:
-    (m, items) fakes in place of those that the scenario's attack crafts.
+    ``training``: defences that act before or in training. ``split``: of a file with columns of its own,
+    without an attack. ``profiles``: (m, items) fakes in place of those that the attack crafts.
     """
     seed = scenario.seed
     split = split or _split(scenario.dataset, seed, scenario.evaluated_on)
@@ -209,9 +206,8 @@ def sample_users(n_real: int, n_users: int | None, seed: int) -> np.ndarray:
 def evaluate_cell(cell: Cell, attacked: Attacked) -> dict:
     """One row: the scenario, the defence, and what was measured.
 
-    Where fakes stand is said of the defence's neighbours, NaN where it has none, and of the ten
-    nearest where nothing is done at inference. ``certificate_violations``: of a quorum, over all real
-    users, NaN without one. ``attacked``: as the cell's ``training`` has it.
+    Where fakes stand is said of the defence's neighbours, NaN where it has none, and of the ten nearest
+    without a defence. ``certificate_violations``: of a quorum, over all real users; NaN without one.
     """
     scenario, split = cell.scenario, attacked.split
     n_real = split.train.shape[0]
@@ -239,10 +235,7 @@ def run_cells(
 ) -> pd.DataFrame:
     """One row a cell, in the order given; cells on record are not computed again.
 
-    Args:
-        store: where finished cells are kept and looked for first.
-        jobs: poisoned training sets worked on at once, one thread each; -1: as many as
-            ``RVD_JOBS`` says, or else as there are cores.
+    ``store`` and ``jobs``: see :func:`rvdlib.lab.experiment.parallel.rows_of`.
     """
     order = _order(cells)
     tasks, compute, unit = batch([cells[n] for n in order])

@@ -6,9 +6,9 @@ measured at full precision, what it cost (``seconds`` of wall time, ``peak_mib``
 fingerprint that it was ``computed_with``, and a checksum of the line; long values stand in
 ``references.json``. A value that the row repeats of its specification is written once.
 
-A row here counts as finished if its data and code are those of today. Versions of packages and the
-kernels of a processor are on record and do not count: they move last digits, which `rvd verify`
-holds against a tolerance. What `rvd verify` carried over to newer code has also ``carried_to``, the
+A row counts as finished if its code and data are those of today. Versions of packages and the kernels
+of a processor are on record and do not count: they move last digits, which `rvd verify` holds against
+a tolerance. What `rvd verify` carried over to newer code has also ``carried_to``, the
 fingerprint under which the row counts now, and ``verified_by``, the sample that was computed again.
 """
 
@@ -18,7 +18,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
@@ -37,10 +37,18 @@ from rvdlib.lab.experiment.lines import (
 )
 from rvdlib.lab.experiment.plain_values import decode, encode
 from rvdlib.lab.experiment.references import RESTORE, References
-from rvdlib.lab.experiment.store import NEW, Found
 
 PROFILES = ("paper", "quick")  # that have a store
+NEW = "new"
+Row = dict[str, Any]
 KINDS = {"scenario": "cells", "quality": "recommenders", "retraining": "retrainings"}
+
+
+class Found(NamedTuple):
+    """A store's answer: the rows, or None and the reason why they must be computed."""
+
+    rows: list[Row] | None
+    reason: str = ""
 
 
 class CommittedStore:

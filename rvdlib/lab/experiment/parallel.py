@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import joblib
 
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.committed import committed_stores
+from rvdlib.lab.experiment.committed import Row
 from rvdlib.lab.experiment.fingerprint import Fingerprint
 from rvdlib.lab.experiment.machine import peak_mib
 from rvdlib.lab.experiment.progress import progress
-from rvdlib.lab.experiment.store import CellStore, Row
+from rvdlib.lab.experiment.store import CellStore
 from rvdlib.threads import single_thread
 
 # How many groups to work on at once, for whoever starts kernels: `rvd study --jobs`.
@@ -74,7 +74,7 @@ def rows_of(
             stores is damaged.
     """
     jobs = _jobs_asked_for() if jobs == -1 else jobs
-    store = store or default_store()
+    store = store or CellStore()
     rows: dict[str, Row] = {}
     missing: dict[Hashable, dict[str, Task]] = {}
     reasons: Counter[str] = Counter()
@@ -96,11 +96,6 @@ def rows_of(
         for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
             rows |= computed
     return [rows[key] for key in keys]
-
-
-def default_store() -> CellStore:
-    """``.cache/cells``, and the repository's stores behind it."""
-    return CellStore(committed=committed_stores())
 
 
 def _jobs_asked_for() -> int:

@@ -4,9 +4,11 @@ One JSON file a cell. Its name is the SHA-256 of the cell's specification, all t
 inside stand the specification, a fingerprint of all else that its numbers depend on, the rows, what
 they cost, and a checksum over these. Any number of processes may read and write at once.
 
-A cell is looked for here first, under the same code, data, versions and processor kernels; then in
-the repository's stores (:mod:`rvdlib.lab.experiment.committed`), under the same code and data.
-``RVD_RECOMPUTE=1`` (``rvd study --recompute``) leaves the repository's stores out.
+A cell is looked for here first, then in the repository's stores
+(:mod:`rvdlib.lab.experiment.committed`). One rule holds for both: it counts as finished if its code and
+data are those of today. Versions of packages and kernels of a processor are on record; whether they
+move numbers, `rvd verify` tells. Under ``RVD_RECOMPUTE=1`` (``rvd study --recompute``) only cells count
+that were computed here, with the versions and kernels of today.
 """
 
 import json
@@ -14,22 +16,21 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rvdlib import paths
+from rvdlib.lab.experiment.committed import (
+    NEW,
+    CommittedStore,
+    Found,
+    Row,
+    changes,
+    committed_stores,
+)
 from rvdlib.lab.experiment.fingerprint import Fingerprint, difference
 from rvdlib.lab.experiment.plain_values import decode, digest, encode
 
-Row = dict[str, Any]
 RECOMPUTE = "RVD_RECOMPUTE"
-NEW = "new"
-
-
-class Found(NamedTuple):
-    """A store's answer: the rows, or None and the reason why they must be computed."""
-
-    rows: list[Row] | None
-    reason: str = ""
 
 
 class CellStore:
@@ -37,19 +38,25 @@ class CellStore:
 
     Args:
         folder: ``.cache/cells`` unless said.
-        committed: stores to look into after the folder.
+        committed: stores to look into after the folder; the repository's unless a folder or they are
+            said.
     """
 
-    def __init__(self, folder: Path | None = None, committed: Sequence = ()):
+    def __init__(
+        self, folder: Path | None = None, committed: Sequence[CommittedStore] | None = None
+    ):
+        if committed is None:
+            committed = () if folder else committed_stores()
         self.folder = folder or paths.CELL_STORE
-        self.committed = () if os.environ.get(RECOMPUTE) == "1" else tuple(committed)
+        self.strict = os.environ.get(RECOMPUTE) == "1"
+        self.committed = () if self.strict else tuple(committed)
 
     def path(self, spec: Mapping[str, Any]) -> Path:
         """Where the cell of this specification is kept, whether or not it is there yet."""
         return self.folder / f"{digest(encode(spec))}.json"
 
     def lookup(self, spec: Mapping[str, Any], fingerprint: Fingerprint) -> Found:
-        """The rows of a cell, if they were computed under the same fingerprint.
+        """The rows of a cell, if they were computed with the same code and data.
 
         Otherwise ``rows`` is None and ``reason`` says why, e.g. ``"new"`` or
         ``"code changed: rvdlib/models/mf.py"``. A damaged record is one to compute again; it
@@ -57,7 +64,8 @@ class CellStore:
         """
         content, reason = self._content(spec)
         if content is not None:
-            reason = difference(content["fingerprint"], fingerprint)
+            compare = difference if self.strict else changes
+            reason = compare(content["fingerprint"], fingerprint)
             if not reason:
                 return Found(decode(content["rows"]))
         for store in self.committed:

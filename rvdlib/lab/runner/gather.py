@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.committed import PROFILES, changes, store_of
-from rvdlib.lab.experiment.fingerprint import difference
 from rvdlib.lab.experiment.lines import Kept, flat, key_of
 from rvdlib.lab.experiment.parallel import Task
 from rvdlib.lab.experiment.plain_values import encode, to_text
@@ -45,7 +44,7 @@ def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> Gathe
             dropped |= {key} & known.keys()
             continue
         record = cache.record(task.spec)
-        if record is None or difference(record["fingerprint"], task.fingerprint):
+        if record is None or changes(record["fingerprint"], task.fingerprint):
             continue
         own = Kept(record["spec"], record["rows"][0], record.get("cost", {}), record["fingerprint"])
         kept = known.get(key)

@@ -169,9 +169,8 @@ def test_a_cell_is_looked_for_in_the_cache_then_among_the_committed(tmp_path, st
     assert cache.lookup(spec(), FINGERPRINT).rows == [row()]
     cache.save(spec(), FINGERPRINT, [{"of": "the cache"}])
     assert cache.lookup(spec(), FINGERPRINT).rows == [{"of": "the cache"}]
-    # Another processor: the cache is strict, the committed row counts.
-    elsewhere = FINGERPRINT | {"versions": {"numpy": "9"}}
-    assert cache.lookup(spec(), elsewhere).rows == [row()]
+    elsewhere = FINGERPRINT | {"versions": {"numpy": "9"}}  # or another processor
+    assert cache.lookup(spec(), elsewhere).rows == [{"of": "the cache"}]
     monkeypatch.setenv("RVD_RECOMPUTE", "1")
     alone = CellStore(tmp_path / "cache", [store])
     assert alone.lookup(spec(), elsewhere) == (None, "numpy 2.4.5 -> 9")

@@ -187,7 +187,7 @@ def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_noteboo
 def test_one_notebook_is_chosen_by_number_or_name(two_notebooks, monkeypatch, wanted):
     ran = []
     monkeypatch.setattr(
-        "rvdlib.lab.runner.run._run_notebooks", lambda _p, _n, chosen, _f: ran.extend(chosen)
+        "rvdlib.lab.runner.run._run_notebooks", lambda _p, _n, chosen, *_: ran.extend(chosen)
     )
     run_study("tiny", only=[wanted])
     assert ran == ["02_headline"]

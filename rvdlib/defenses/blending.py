@@ -22,7 +22,7 @@ class BlendingConfig(VicinityConfig):
     """The choices. Unknown names are refused."""
 
     k: int = Field(30, ge=1, description="neighbours")
-    weight: float = Field(0.5, ge=0, le=1, description="β, of the neighbours' mean score")
+    weight: float = Field(0.1, ge=0, le=1, description="β, of the neighbours' mean score")
 
 
 class Blending(VicinalDefense):

@@ -5,6 +5,7 @@ from rvdlib.defenses.adversarial_training import AdversarialTraining
 from rvdlib.defenses.any_model.checks import CheckResult, check_defender
 from rvdlib.defenses.any_model.functional import FunctionalRVD, FunctionalRVDConfig
 from rvdlib.defenses.any_model.victim_module import VictimModule
+from rvdlib.defenses.blending import Blending
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.count import Count
 from rvdlib.defenses.engine import FastRVD
@@ -27,6 +28,7 @@ DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "rvd": FineTuning,
     "adversarial_poisoning_training": AdversarialPoisoningTraining,
     "adversarial_training": AdversarialTraining,
+    "blending": Blending,
     "closed_form": ClosedFormRVD,
     "count": Count,
     "huber_loss": HuberLoss,
@@ -45,6 +47,7 @@ __all__ = [
     "RVD",
     "AdversarialPoisoningTraining",
     "AdversarialTraining",
+    "Blending",
     "Chain",
     "CheckResult",
     "ClosedFormConfig",

@@ -1,6 +1,7 @@
 """What was chosen, read from ``params/``: for the victims, the attacks and the defences."""
 
 import functools
+from collections.abc import Collection
 from pathlib import Path
 
 from rvdlib import paths
@@ -11,6 +12,8 @@ ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
 HARDENED_FILE = paths.PARAMS / "hardened.yml"
 RIVALS_FILE = paths.PARAMS / "rivals.yml"
+ROBUST_FILE = paths.PARAMS / "robust.yml"
+COMBINATIONS_FILE = paths.PARAMS / "combinations.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
@@ -90,6 +93,44 @@ def attacked_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dic
     by_chance = {**solved, "choices": {**solved["choices"], "neighbors": "random"}}
     both = {"chain": [hardened["closed form, hardened"], hardened["quorum"]]}
     return chosen | hardened | {"closed form and quorum": both, "random neighbours": by_chance}
+
+
+def rival_defenses(
+    regime: str, victim: str, dataset: str = "ml-100k", trained: Collection[str] | None = None
+) -> dict[str, dict]:
+    """Every defence that is compared, as :func:`chosen_defenses` has them, and their combinations.
+
+    Those of :func:`attacked_defenses`, RVD with random neighbours, what was searched besides
+    (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each chain of
+    :func:`combinations`.
+
+    Args:
+        trained: of the defences before or in training these alone; None: all.
+    """
+    searched = _read(ROBUST_FILE)[regime]
+    chosen = attacked_defenses(regime, victim, dataset)
+    rvd = chosen["RVD"]
+    by_chance = {**rvd, "choices": {**rvd["choices"], "neighbors": "random"}}
+    chosen |= {"RVD, random neighbours": by_chance} | searched.get(victim, searched["MF"])
+    for name in _read(COMBINATIONS_FILE)[regime]:
+        if trained is not None and name not in trained:
+            del chosen[name]
+    chains = {
+        name: {"chain": [chosen[part] for part in parts]}
+        for name, parts in combinations(regime).items()
+        if all(part in chosen for part in parts)
+    }
+    return chosen | chains
+
+
+def combinations(regime: str) -> dict[str, tuple[str, str]]:
+    """What tables call a chain → its two defences: one before or in training, one at inference."""
+    given = _read(COMBINATIONS_FILE)
+    return {
+        f"{first} + {then}": (first, then)
+        for first in given[regime]
+        for then in given["at inference"]
+    }
 
 
 def searched_attackers(regime: str) -> dict[str, dict]:

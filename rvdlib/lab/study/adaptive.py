@@ -5,7 +5,7 @@ was searched against it (:mod:`rvdlib.lab.tuning.attack_search`, other seeds), t
 worst attacker of a defence is named after the fact, which favours him.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -43,6 +43,7 @@ def cells(
     against: Sequence[str],
     seeds: Sequence[int],
     n_users: int | None = None,
+    forms: Callable[[str, str, str], dict[str, dict]] | None = None,
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called.
 
@@ -51,11 +52,12 @@ def cells(
         attacks: that are told nothing of the defence; ``none`` among them.
         against: the searched attackers, by whom they were searched against.
         n_users: size of the sample of users that is evaluated; None: every user.
+        forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
     """
-    found = []
+    found, forms = [], forms or attacked_defenses
     for regime, promoted in target_sets.items():
         for victim in victims:
-            defenses = {UNDEFENDED: {}} | attacked_defenses(regime, victim, dataset)
+            defenses = {UNDEFENDED: {}} | forms(regime, victim, dataset)
             for label, attack, known, faced in _attackers(regime, attacks, against, defenses):
                 found += [
                     (Cell(scenario=each, defense=name, n_users=n_users, **defenses[name]), label)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.lab.experiment.cells import craftable
-from rvdlib.lab.experiment.hyperparameters import searched_attackers
+from rvdlib.lab.experiment.hyperparameters import combinations, searched_attackers
 from rvdlib.lab.runner.parameters import Some
 from rvdlib.models import VICTIMS
 
@@ -48,6 +48,9 @@ Attack = Literal[*craftable()]
 Fakes = Literal[*(name for name in craftable() if name != "none")]
 Regime = Literal["rating", "ranking"]
 Searched = Literal[*dict.fromkeys([*searched_attackers("rating"), *searched_attackers("ranking")])]
+Trained = Literal[
+    *dict.fromkeys(each for r in ("rating", "ranking") for each, _ in combinations(r).values())
+]
 TargetSet = Literal["unpopular", "middling", "random"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]

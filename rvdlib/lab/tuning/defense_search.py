@@ -11,15 +11,17 @@ accurate one; target hit ratios that are nearly equal count as equal where the r
 accuracy decides. First some are drawn at random, the same for all victims; then whatever lies one step
 from the best so far is tried, until nothing there is better.
 
-There are two searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
+There are three searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
 against random-profile fakes; the budget is relative to the undefended victim's RMSE in the rating
 regime, its NDCG@50 in the ranking regime. *hardened*: against attackers who know the defence, and are
 told the choices that are tried; the budget is relative to HR@50 and NDCG@50 of the victim or of the
-most popular items, whichever has more. Every trial is in ``results/search``, what was chosen in
-``params/defenses.yml`` and ``params/hardened.yml``.
+most popular items, whichever has more. *robust*: by the rule of *defense*, the rivals that act before
+or in training, and blending. Every trial is in ``results/search``, what was chosen in
+``params/defenses.yml``, ``params/hardened.yml`` and ``params/robust.yml``.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -40,7 +42,11 @@ from rvdlib.lab.experiment.cells import (
     carry_out,
     evaluate_cell,
 )
-from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE, HARDENED_FILE
+from rvdlib.lab.experiment.hyperparameters import (
+    DEFENSES_FILE,
+    HARDENED_FILE,
+    ROBUST_FILE,
+)
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
@@ -50,7 +56,7 @@ from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
 
 # Search → the file with what is chosen; its space and rule are params/NAME_search.yml.
-CHOSEN_FILES = {"defense": DEFENSES_FILE, "hardened": HARDENED_FILE}
+CHOSEN_FILES = {"defense": DEFENSES_FILE, "hardened": HARDENED_FILE, "robust": ROBUST_FILE}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 
 
@@ -130,7 +136,10 @@ class Simulation:
             for seed in self.rule["seeds"]:
                 scenario = self.scenario(attack, seed, defense)
                 cell = Cell(scenario=scenario, n_users=n_users, **defense)
-                rows.append(evaluate_cell(cell, self._carried_out(scenario)) | {"attack": attack})
+                trained = self._carried_out(scenario)  # also to see that it has learned
+                if cell.training:
+                    trained = carry_out(scenario, cell.training)
+                rows.append(evaluate_cell(cell, trained) | {"attack": attack})
         table = pd.DataFrame(rows).set_index("attack")
         means = table.loc[judged, METRICS].mean()
         under = table.loc[attacks, "target_hit_ratio"].groupby(level="attack").mean()
@@ -153,6 +162,7 @@ def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.Da
             [
                 search_form(form, simulation).assign(regime=regime, victim=victim, defense=name)
                 for name, form in search["forms"].items()
+                if regime in form.get("regimes", REGIMES)
             ]
         )
 
@@ -258,7 +268,7 @@ def choose_all(name: str = "defense", dataset: str = "ml-100k", jobs: int = -1) 
         best = choose(group, rule["accuracy"][regime], rule["budget"], rule["equal"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
             "method": forms[form]["method"],
-            "choices": best["choices"],
+            "choices": deepcopy(best["choices"]),  # lest YAML point from one to another
         }
     log = trials.assign(choices=trials["choices"].map(one_line))
     first = ["regime", "victim", "defense", "n_users", "choices"]

@@ -260,6 +260,7 @@ def test_the_rules_are_the_honest_ones():
     assert set(rule["target_set"].values()) == {"random"}
     assert rule["accuracy"] == {"rating": ["rmse"], "ranking": ["ndcg"]}
     assert 0 < rule["budget"] <= 0.05
+    assert SEARCHES["robust"]["rule"] == rule | {"victims": ["MF"]}
     rule = SEARCHES["hardened"]["rule"]
     assert any(ATTACKS[attack].knows_defense for attack in rule["attacks"])
     assert all(each == ["hit_ratio", "ndcg"] for each in rule["accuracy"].values())
@@ -339,6 +340,30 @@ def test_a_trial_serves_a_real_victim_under_the_form_and_changes_what_it_scores(
     assert bare["rmse"] != defended["rmse"]
 
 
+def test_a_trial_of_a_defence_in_training_trains_its_own_victim(monkeypatch):
+    trained = []
+
+    def noting(scenario, training=()):
+        trained.append((scenario.seed, [step.method for step in training]))
+        return Attacked(None, None, None, training)
+
+    monkeypatch.setattr(module, "carry_out", noting)
+    monkeypatch.setattr(
+        module,
+        "evaluate_cell",
+        lambda cell, trained: dict.fromkeys(METRICS, len(trained.beaten_by)),
+    )
+    rule = SEARCHES["robust"]["rule"] | {"seeds": [1, 2]}
+    simulation = Simulation(rule, "ml-100k", "rating", "MF")
+    for _ in range(2):
+        found = simulation.measure(30, method="huber_loss", choices={"threshold": 1.0})
+        assert found["rmse"] == 1
+    assert simulation.measure(30, defense="none")["rmse"] == 0
+    its_own = [seed for seed, methods in trained if methods == ["huber_loss"]]
+    assert its_own == [1, 2, 1, 2]
+    assert [seed for seed, methods in trained if not methods] == [1, 2]
+
+
 def test_the_worst_attack_counts_and_mean_accuracy(monkeypatch):
     found = {("random", 1): 0.1, ("random", 2): 0.3, ("clone", 1): 0.6, ("clone", 2): 0.2}
 
@@ -383,6 +408,9 @@ def committed(search):
     log = pd.read_csv(log_file(search))
     victims = SEARCHES[search]["rule"].get("victims", VICTIMS)
     for regime, victim, form in product(REGIMES, victims, SEARCHES[search]["forms"]):
+        if regime not in SEARCHES[search]["forms"][form].get("regimes", REGIMES):
+            assert form not in chosen[regime][victim]
+            continue
         here = (log["regime"] == regime) & (log["victim"] == victim) & (log["defense"] == form)
         yield regime, victim, form, chosen[regime][victim][form], log[here]
 

@@ -1,0 +1,86 @@
+"""Figures of the rivals: robustness against accuracy, every defence a point with its name."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED, REGIME_TITLES
+
+NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+LOOKS = {
+    "alone": {"marker": "o", "color": BLUE, "s": 16},
+    "combination": {"marker": ".", "color": GREY, "s": 12},
+    "told who is fake": {"marker": "x", "color": RED, "s": 20},
+}
+
+
+def pareto(levels: dict[str, pd.DataFrame]) -> Figure:
+    """NDCG@50 where nobody attacks against THR@50 under the worst attacker, a panel a regime.
+
+    Low is robust, right is accurate. The line joins those that no other beats in both; oracles are not
+    on it. Of combinations those alone are named, beside the panel, that it joins.
+
+    Args:
+        levels: regime → as from :func:`rvdlib.lab.study.rivals_choice.levels`.
+    """
+    size = (NARROW, 3.1 * len(levels) + 0.3)
+    figure, panels = plt.subplots(len(levels), 1, figsize=size, squeeze=False)
+    for axes, (regime, means) in zip(panels[:, 0], levels.items(), strict=True):
+        for kind, look in LOOKS.items():
+            here = means[means["kind"] == kind]
+            axes.scatter(here["ndcg"], here["target_hit_ratio"], label=kind, zorder=3, **look)
+        best = front(means[means["kind"] != "told who is fake"])
+        line = means.loc[best]
+        axes.plot(line["ndcg"], line["target_hit_ratio"], color=ORANGE, linewidth=1, zorder=2)
+        _name(axes, means[(means["kind"] != "combination") | means.index.isin(best)])
+        axes.set_title(REGIME_TITLES[regime], fontsize="medium", loc="left")
+        axes.set_ylabel("THR@50, worst attacker")
+    panels[-1, 0].set_xlabel("NDCG@50, not attacked")
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=7
+    )
+    return figure
+
+
+def front(means: pd.DataFrame) -> list[str]:
+    """The defences that no other beats in THR@50 and NDCG@50 at once, by rising NDCG@50."""
+    order = means.sort_values(["ndcg", "target_hit_ratio"], ascending=[False, True], kind="stable")
+    found, lowest = [], np.inf
+    for name, row in order.iterrows():
+        if row["target_hit_ratio"] < lowest:
+            found.append(name)
+            lowest = row["target_hit_ratio"]
+    return found[::-1]
+
+
+def _name(axes: Axes, means: pd.DataFrame) -> None:
+    """Each name right of the panel at about the height of its point, none over another."""
+    low, high = axes.get_ylim()
+    means = means.sort_values(["target_hit_ratio", "ndcg"], kind="stable")
+    step = (high - low) * min(0.05, 1 / len(means))
+    heights: list[float] = []
+    for wanted in means["target_hit_ratio"]:
+        heights.append(max(wanted, heights[-1] + step) if heights else wanted)
+    over = max(0.0, heights[-1] - high)  # what stands too high pushes those below it down
+    for place in reversed(range(len(heights))):
+        top = high if place == len(heights) - 1 else heights[place + 1] - step
+        heights[place] = min(heights[place], top) if over else heights[place]
+    for (name, row), height in zip(means.iterrows(), heights, strict=True):
+        axes.annotate(
+            "undefended" if name == "none" else name,
+            (row["ndcg"], row["target_hit_ratio"]),
+            xytext=(1.04, height),
+            textcoords=axes.get_yaxis_transform(),
+            fontsize=6,
+            va="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "color": GREY,
+                "linewidth": 0.3,
+            },
+        )
+    axes.set_ylim(low, high)

@@ -1,0 +1,86 @@
+"""Who pays for a defence: accuracy by how active a user is, and by how popular the user's test item is.
+
+Nobody attacks here. Thirds are of the evaluated users: by their own training ratings, and by the training
+ratings of their test items.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rvdlib import metrics
+from rvdlib.evaluation import evaluate
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, sample_users
+from rvdlib.lab.experiment.hyperparameters import rival_defenses
+from rvdlib.lab.statistics import summarise
+from rvdlib.lab.study import tables
+from rvdlib.lab.study.effects import scenarios
+from rvdlib.threads import single_thread
+
+THIRDS = ("few", "some", "many")
+BY = {"activity": "the user's ratings", "popularity": "raters of the test item"}
+
+
+@single_thread()
+def hits_by_third(
+    dataset: str,
+    victim: str,
+    target_sets: Mapping[str, Sequence[str]],
+    defenses: Sequence[str],
+    seeds: Sequence[int],
+    n_users: int | None = None,
+) -> pd.DataFrame:
+    """HR@50 of each third of the users, undefended and under each of the ``defenses`` at inference.
+
+    Returns:
+        Columns regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio.
+    """
+    found = []
+    for regime, (target_set, *_) in target_sets.items():
+        forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
+        for scenario in scenarios(dataset, [victim], [regime], ["none"], [target_set], seeds):
+            trained = carry_out(scenario)
+            split = trained.split
+            users = sample_users(split.train.shape[0], n_users, scenario.seed)
+            for name in (UNDEFENDED, *defenses):
+                served = Cell(scenario=scenario, defense=name, **forms[name]).defended_by()
+                evaluation = evaluate(
+                    served.wrap(trained.victim), split, trained.targets, users=users
+                )
+                hits = metrics.hits(evaluation.test_ranks, evaluation.k)
+                for by, counts in _counts(split, users).items():
+                    for third, here in zip(THIRDS, thirds(counts), strict=True):
+                        found.append(
+                            (regime, by, third, name, scenario.seed, metrics.mean(hits[here]))
+                        )
+    columns = ["regime", "by", "third", "defense", "seed", "hit_ratio"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def thirds(counts: np.ndarray) -> list[np.ndarray]:
+    """Positions of the lowest, the middle and the highest third; equal counts in their order."""
+    return np.array_split(np.argsort(counts, kind="stable"), 3)
+
+
+def _counts(split, users: np.ndarray) -> dict[str, np.ndarray]:
+    """Training ratings of each of the users, and of their test items (0 without one)."""
+    item_of = np.full(split.train.shape[0], -1)
+    item_of[split.test.users] = split.test.items
+    raters = np.bincount(split.train.indices, minlength=split.train.shape[1])
+    items = item_of[users]
+    return {
+        "activity": np.diff(split.train.indptr)[users],
+        "popularity": np.where(items >= 0, raters[items], 0),
+    }
+
+
+def shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over seeds: columns regime, by, third, defense, metric, mean, low, high, n."""
+    return summarise(rows, ["regime", "by", "third", "defense"], ["hit_ratio"])
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`shares` as a reader sees it: a column a defence."""
+    named = table.assign(by=table["by"].map(BY))
+    return tables.wide(named, ["regime", "by", "third"], "defense").rename_axis(columns=None)

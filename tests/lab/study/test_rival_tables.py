@@ -1,0 +1,214 @@
+"""Rivals and their combinations: which cells there are, and what is read of rows whose answer is known."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
+from rvdlib.lab.experiment.hyperparameters import (
+    attacked_defenses,
+    combinations,
+    rival_defenses,
+)
+from rvdlib.lab.experiment.oracles import RETRAINED
+from rvdlib.lab.figures import rivals_plots
+from rvdlib.lab.study import adaptive, rivals, rivals_choice, who_pays
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.models import VICTIMS
+
+matplotlib.use("agg")
+HARDENED, VAT, CHAIN = rivals_choice.HARDENED, "VAT", f"VAT + {RVD}"
+KNOWING = f"{adaptive.AGAINST}{CLOSED_FORM}"
+
+
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_every_victim_meets_every_rival_and_every_combination(regime, victim):
+    forms = rival_defenses(regime, victim)
+    assert forms.keys() >= attacked_defenses(regime, victim).keys()
+    scenario = Scenario(dataset="ml-100k", victim=victim, regime=regime)
+    made = {name: Cell(scenario=scenario, **form) for name, form in forms.items()}
+    for name, parts in combinations(regime).items():
+        first, then = (made[part] for part in parts)
+        assert made[name].chain == (*first.chain, *then.chain)
+        assert first.training == first.chain  # before or in training
+        assert not then.training
+    assert made["RVD, random neighbours"].choices["neighbors"] == "random"
+    fewer = rival_defenses(regime, victim, trained=[VAT])
+    trained = {name for name, cell in made.items() if cell.training}
+    assert {name for name in fewer if name in trained} == {
+        VAT,
+        *(name for name, (first, _) in combinations(regime).items() if first == VAT),
+    }
+    assert set(forms) - trained == set(fewer) - trained
+
+
+def test_the_vicinity_attack_is_left_out_and_every_other_attacker_meets_everybody():
+    of = {"rating": ["unpopular"]}, ["none", "low_clone"], [CLOSED_FORM], [VAT], [0]
+    found = rivals.cells("ml-100k", {"rating": ["MF"]}, *of)
+    faced = {}
+    for cell, attacker in found:
+        faced.setdefault(attacker, set()).add(cell.defense)
+    assert faced.keys() == {"none", "low_clone", KNOWING}
+    everybody = {UNDEFENDED, *rival_defenses("rating", "MF", trained=[VAT])}
+    assert all(names == everybody for names in faced.values())
+
+
+# (THR not attacked, under low clones, under the searched attacker), NDCG@50, RMSE
+LEVELS = {
+    UNDEFENDED: ((0.1, 1.0, 0.8), 0.20, 0.90),
+    RVD: ((0.1, 0.6, 0.7), 0.20, 0.91),
+    CLOSED_FORM: ((0.1, 0.4, 0.8), 0.19, 0.92),
+    HARDENED: ((0.1, 0.3, 0.2), 0.15, 1.10),
+    VAT: ((0.1, 0.5, 0.5), 0.21, 0.93),
+    CHAIN: ((0.1, 0.2, 0.3), 0.20, 0.94),
+    "popularity": ((0.0, 0.0, 0.0), 0.05, np.nan),
+    "unobserved weight": ((0.0, 0.01, 0.02), 0.25, np.nan),
+    RETRAINED: ((0.1, 0.1, 0.1), 0.30, 0.80),
+}
+ATTACKERS = ("none", "low_clone", KNOWING)
+
+
+def rows(levels=LEVELS):
+    """Three seeds differ by a level of their own in THR alone, attacked or not."""
+    return pd.DataFrame(
+        {
+            "dataset": "ml-100k",
+            "regime": "rating",
+            "target_set": "unpopular",
+            "victim": "MF",
+            "defense": defense,
+            "attacker": attacker,
+            "attack": attacker,
+            "attack_size": 0.03 * (attacker != "none"),
+            "seed": seed,
+            "target_hit_ratio": thr + shift,
+            "target_hits": [round(1000 * (thr + shift))],
+            "target_users": [1000],
+            "hit_ratio": 2 * ndcg,
+            "ndcg": ndcg,
+            "rmse": rmse,
+            "list_length": 50.0,
+        }
+        for defense, (thrs, ndcg, rmse) in levels.items()
+        for attacker, thr in zip(ATTACKERS, thrs, strict=True)
+        for seed, shift in enumerate((0.0, 0.01, 0.02))
+    )
+
+
+@pytest.fixture
+def table():
+    return rivals.measured(rows())
+
+
+def test_each_kind_of_attacker_has_its_worst_and_accuracy_is_where_nobody_attacks(table):
+    by = table.set_index(["defense", "metric"])
+    mean = by["mean"]
+    assert mean[CLOSED_FORM, "oblivious"] == pytest.approx(0.41)
+    assert mean[CLOSED_FORM, "knowing"] == pytest.approx(0.81)
+    assert mean[CLOSED_FORM, "target_hit_ratio"] == pytest.approx(0.81)
+    assert by.loc[CLOSED_FORM, "worst"].unique().tolist() == [KNOWING]
+    assert by.loc[UNDEFENDED, "worst"].unique().tolist() == ["low_clone"]
+    assert mean[HARDENED, "lift_removed"] == pytest.approx(1 - 0.2 / 0.9)
+    assert mean[VAT, "rmse_change"] == pytest.approx(0.93 / 0.9 - 1)
+    assert mean[VAT, "ndcg_change"] == pytest.approx(0.05)
+    kinds = by["kind"].groupby(level="defense").first()
+    assert kinds[[VAT, CHAIN, RETRAINED]].tolist() == ["alone", "combination", "told who is fake"]
+    text = rivals.shown(table)
+    assert list(text) == list(rivals.SHOWN.values())
+    assert CHAIN not in text.index.get_level_values("defense")
+    assert len(text) == len(LEVELS) - 1
+
+
+def test_what_is_recommended_removes_enough_and_costs_nothing(table):
+    means = rivals_choice.levels(table, "rating")
+    assert rivals_choice.recommended(means) == "unobserved weight"
+    # No defence that predicts stars removes nine tenths: the one that removes most of the affordable.
+    assert rivals_choice.recommended(means, stars=True) == CHAIN
+    without = means.drop(index="unobserved weight")
+    assert rivals_choice.recommended(without) == CHAIN  # oracles and what ranks badly do not count
+    assert rivals_choice.recommended(means.loc[[UNDEFENDED, HARDENED, "popularity"]]) is None
+    better = rivals_choice.better_than(table)["lower, and ranks at least as well"]
+    assert better["rating", RVD] == "unobserved weight (0.030, 0.250); VAT (0.510, 0.210)"
+    assert better["rating", HARDENED] == "unobserved weight (0.030, 0.250)"
+
+
+def test_of_those_that_remove_enough_the_most_accurate_is_taken():
+    enough = {
+        "least support": ((0.0, 0.0, 0.0), 0.21, 0.9),
+        "unobserved weight": ((0.0, 0.05, 0.05), 0.25, np.nan),
+        VAT: ((0.1, 0.5, 0.5), 0.3, 0.9),
+    }
+    means = rivals_choice.levels(rivals.measured(rows(LEVELS | enough)), "rating")
+    assert rivals_choice.recommended(means) == "unobserved weight"
+    assert rivals_choice.recommended(means, stars=True) == "least support"
+
+
+def test_a_chain_is_held_against_the_better_of_its_parts():
+    ((parts, part),) = rivals.combined(rows())
+    assert parts == (VAT, RVD)
+    assert part.where == {
+        "regime": "rating",
+        "target_set": "unpopular",
+        "victim": "MF",
+        "defense": CHAIN,
+    }
+    # Lifts of both attackers: 1.6 undefended, 0.8 of VAT, 1.1 of RVD, 0.3 of the chain.
+    assert part.values[""].tolist() == pytest.approx([(0.8 - 0.3) / 1.6] * 3, abs=2e-3)
+    gains = rivals.gains([(parts, part)])
+    assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
+    assert "0.312" in rivals.gains_shown(gains).loc[("rating", "unpopular", "MF", VAT), RVD]
+    said = rivals_choice.answer(rivals.measured(rows()), gains)
+    assert "take *unobserved weight*, with THR@50 0.030" in said
+    assert "Of 1 chains" in said
+    assert (
+        f"1 are seen to remove more of the lift than the better of their parts by an interval above 0 (*{CHAIN}* most, by 0.31)"
+        in said
+    )
+
+
+def growth(removed):
+    """THR of the undefended victim 0.8 at both sizes, of RVD by what it removes."""
+    found = []
+    for name, share in {UNDEFENDED: (0, 0), RVD: removed}.items():
+        for size, gone in zip((0.01, 0.1), share, strict=True):
+            each = rows({name: ((0.0, 0.8 * (1 - gone), 0.0), 0.2, 0.9)})
+            each = each[each["attacker"] != KNOWING]
+            found.append(each.assign(attack_size=size * (each["attack"] != "none")))
+    return pd.concat(found).drop_duplicates(["defense", "attack", "attack_size", "seed"])
+
+
+def test_c5_is_judged_at_each_size_and_c11_of_what_ends_with_rvd():
+    found = rivals.combined(rows())
+    judged = rivals.judged(growth((0.5, 0.1)), found).set_index("id")
+    c5 = judged.loc["C5"]
+    assert c5["metric"].tolist() == ["lift removed at 1% fakes", "lift removed at 10% fakes"]
+    assert c5["value"].tolist() == pytest.approx([0.5, 0.1], abs=2e-3)
+    assert c5["verdict"].tolist() == ["reproduced", "not reproduced"]
+    assert judged.loc["C11", "verdict"] == "reproduced"
+    others = [(("VAT", CLOSED_FORM), part) for _, part in found]
+    assert rivals.judged(growth((0.5, 0.1)), others)["id"].unique().tolist() == ["C5"]
+    table = rivals.grown(growth((0.5, 0.1)))
+    assert rivals.growth_shown(table).loc[("rating", "unpopular", "10%"), RVD].startswith("0.1")
+    assert set(rivals.drawn(table)["label"]) == {"undefended", RVD}
+
+
+def test_the_front_is_what_no_other_beats_in_both_and_every_name_has_a_height_of_its_own(table):
+    means = rivals_choice.levels(table, "rating")
+    assert rivals_plots.front(means.drop(index=RETRAINED)) == ["popularity", "unobserved weight"]
+    figure = rivals_plots.pareto({"rating": means})
+    (axes,) = figure.axes
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert heights.keys() == {"undefended", *LEVELS} - {UNDEFENDED, CHAIN}
+    low, high = axes.get_ylim()
+    assert np.diff(sorted(heights.values())).min() > 0.04 * (high - low)
+    assert max(heights.values()) <= high + 1e-9
+    matplotlib.pyplot.close(figure)
+
+
+def test_thirds_are_of_equal_size_and_in_order():
+    counts = np.array([5, 1, 9, 3, 7, 2, 2])
+    low, middle, high = who_pays.thirds(counts)
+    assert [len(part) for part in (low, middle, high)] == [3, 2, 2]
+    assert counts[low].max() <= counts[middle].min() <= counts[middle].max() <= counts[high].min()

@@ -30,9 +30,11 @@ def study(profile: str, only: tuple[str, ...], force: bool, jobs: int | None) ->
     try:
         with writable_home():
             # Jupyter looks for a home when it is imported.
+            from rvdlib.lab.figures.claims_plots import save_verdicts
             from rvdlib.lab.runner.run import run_study
 
             run_study(profile, only, force)
+            save_verdicts(profile)
     except (StudyError, OSError) as error:  # such as a disk that is full
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

@@ -42,10 +42,12 @@ def study(
     try:
         with writable_home():
             # Jupyter looks for a home when it is imported.
+            from rvdlib.lab.figures.claims_plots import save_verdicts
             from rvdlib.lab.runner.run import run_study
             from rvdlib.lab.study.planned import batches
 
             run_study(profile, only, force or recompute, batches)
+            save_verdicts(profile)
     except (StudyError, OSError) as error:  # such as a disk that is full
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, REGIME_TITLES, shared_legend
+from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 LOOKS = {"the paper's": ("o", BLUE), "stronger": ("s", ORANGE), "knows the defence": ("^", PURPLE)}
@@ -26,7 +26,7 @@ def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
     regimes = list(dict.fromkeys(remains["regime"])) or ["rating"]
     defenses = list(dict.fromkeys(remains["defense"]))
     datasets = list(datasets)
-    height = 0.9 + len(datasets) * (0.5 + 0.2 * max(1, len(defenses)))
+    height = 0.9 + len(datasets) * (0.45 + 0.17 * max(1, len(defenses)))
     figure, panels = plt.subplots(
         len(datasets),
         len(regimes),
@@ -39,24 +39,25 @@ def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
         for axes, regime in zip(row, regimes, strict=True):
             here = remains[(remains["dataset"] == dataset) & (remains["regime"] == regime)]
             _panel(axes, here, defenses)
-            axes.set_title(f"{dataset}, {REGIME_TITLES[regime]}", fontsize="medium")
-    panels[0, 0].set(xlim=SHOWN, ylim=(len(defenses) - 0.5, -0.5))
+            axes.set_title(f"{dataset}, {regime}", fontsize="medium")
+    panels[0, 0].set(xlim=SHOWN, ylim=(max(1, len(defenses)) - 0.5, -0.5))
     panels[0, 0].set_yticks(range(len(defenses)), defenses)
     figure.supxlabel("share of the attacks' lift that is left", fontsize="medium")
     shared_legend(figure, panels[0, 0], columns=3)
     return figure
 
 
-def _panel(axes: Axes, here: pd.DataFrame, defenses: Sequence[str]) -> None:
+def _panel(axes: Axes, here: pd.DataFrame, defenses: list[str]) -> None:
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.grid(axis="y", visible=False)
     if here["value"].notna().sum() == 0:
         middle = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center"}
-        axes.text(s="not computed", transform=axes.transAxes, color=GREY, **middle)
+        box = {"facecolor": "white", "edgecolor": "none"}
+        axes.text(s="not computed", transform=axes.transAxes, color=GREY, bbox=box, **middle)
     for place, (kind, (marker, colour)) in enumerate(LOOKS.items()):
         rows = here[here["kind"] == kind].dropna(subset="value")
-        y = rows["defense"].map(list(defenses).index) + 0.25 * (place - 1)
+        y = np.array([defenses.index(name) for name in rows["defense"]]) + 0.25 * (place - 1)
         x, low, high = (rows[name].clip(*SHOWN) for name in ("value", "low", "high"))
         reach = np.nan_to_num(np.array([x - low, high - x]))
         axes.errorbar(

@@ -66,6 +66,7 @@ def seen(monkeypatch):
     monkeypatch.setattr(
         "rvdlib.lab.runner.run.run_study", lambda *_: found.append(os.environ[JOBS])
     )
+    monkeypatch.setattr("rvdlib.lab.figures.claims_plots.save_verdicts", lambda profile: None)
     return found
 
 

@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, bench, certify, data, doctor, study, verify
+from rvdlib.cli import attack, bench, certify, data, doctor, serve, study, verify
 from rvdlib.cli.errors import BadInput
 
 
@@ -24,3 +24,4 @@ main.add_command(attack.attack)
 main.add_command(bench.bench)
 main.add_command(certify.certify)
 main.add_command(doctor.doctor)
+main.add_command(serve.serve)

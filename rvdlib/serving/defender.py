@@ -182,12 +182,13 @@ class RealTimeDefender:
                     if fallback == "undefended"
                     else now.popular(n, row)
                 )
-        if evidence and row is not None:
+        if row is None:
+            found = Evidence((), ((),) * len(items), None, ()) if evidence else None
+        elif evidence or self.monitors.wants_comparison:
             undefended = self._list(now, "undefended", row, n)[0]
-            found = evidence_of(now.state, now.layers, row, items, undefended)
             self.monitors.compared(items, undefended)
-        elif evidence:
-            found = Evidence((), (0,) * len(items), None, ())
+            if evidence:
+                found = evidence_of(now.state, now.layers, row, items, undefended)
         names = now.state.base.items.ids
         self.monitors.served(time.perf_counter() - begun, len(items), flagged)
         return Answer(
@@ -229,12 +230,7 @@ class RealTimeDefender:
         """
         if not self.updatable:
             raise CannotFoldIn("a torch module holds its own data: make another defender of it")
-        changes: dict[Any, dict[int, float]] = {}
-        base = self._snapshot.state.base
-        for user, item, stars in ratings:
-            name, column, number = base.checked(user, item, stars)
-            changes.setdefault(name, {})[column] = number
-        remove = list(remove)
+        changes, remove = self._changes(ratings), list(remove)
         with self._updates:
             now = self._snapshot
             if not changes and not remove:
@@ -244,6 +240,21 @@ class RealTimeDefender:
             self._snapshot = self._made(state, now.version + 1)
             self.monitors.updated(sum(map(len, changes.values())), len(remove))
         return now.version + 1
+
+    def check(
+        self, ratings: Iterable[tuple[Any, Any, float]] = (), *, remove: Iterable = ()
+    ) -> None:
+        """Raise what :meth:`update` would, and change nothing."""
+        now = self._snapshot
+        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove)))
+
+    def _changes(self, ratings: Iterable[tuple[Any, Any, float]]) -> dict[Any, dict[int, float]]:
+        changes: dict[Any, dict[int, float]] = {}
+        base = self._snapshot.state.base
+        for user, item, stars in ratings:
+            name, column, number = base.checked(user, item, stars)
+            changes.setdefault(name, {})[column] = number
+        return changes
 
     def _note_clicks(self, now: snapshot.Snapshot, changes: Mapping[Any, Mapping]) -> None:
         """Were they in the list, before they were known? Of the first of a batch, with each list."""

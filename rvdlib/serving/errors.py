@@ -5,19 +5,27 @@ class ServingError(ValueError):
     """Something that was asked for, or given, cannot be used."""
 
 
+def shortened(value: object, most: int = 60) -> str:
+    """``repr``, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= most else text[:most] + "…"
+
+
 class UnknownUser(ServingError):
     """There is no user of this id."""
 
     def __init__(self, user: object, kind: str):
         self.user = user
-        super().__init__(f"there is no user {user!r}; ids are {kind}")
+        super().__init__(f"there is no user {shortened(user)}; ids are {kind}")
 
 
 class ListLength(ServingError):
     """``n`` is no number of items that a list can have."""
 
     def __init__(self, n: object, n_items: int):
-        super().__init__(f"n must be a whole number from 1 to {n_items} (the items), got {n!r}")
+        super().__init__(
+            f"n must be a whole number from 1 to {n_items} (the items), got {shortened(n)}"
+        )
 
 
 class TooFewUsers(ServingError):

@@ -17,14 +17,14 @@ class Evidence:
     Attributes:
         neighbors: ids of those whose ratings count, nearest first; of a chain, those of the last
             defence that listens to any. Empty without a defence that does.
-        raters: of each item of the list, how many of them rated it.
+        raters: of each item of the list, which of them rated it, nearest first.
         survives: how many of the neighbours may be taken away, whichever, and each item of the list
             still has its quorum. None where no quorum decides, and of an empty list.
         undefended: the list without a defence, as long.
     """
 
     neighbors: tuple
-    raters: tuple[int, ...]
+    raters: tuple[tuple, ...]
     survives: int | None
     undefended: tuple
 
@@ -60,9 +60,7 @@ class Answer:
             "version": self.version,
         }
         if self.evidence is not None:
-            found["evidence"] = {
-                name: _listed(value) for name, value in vars(self.evidence).items()
-            }
+            found["evidence"] = dict(vars(self.evidence))
         return found
 
 
@@ -77,17 +75,14 @@ def evidence_of(
     names = state.base.items.ids
     listed = tuple(names[item] for item in undefended)
     if not layers:
-        return Evidence((), (0,) * len(items), None, listed)
+        return Evidence((), ((),) * len(items), None, listed)
     outer = layers[0]
     rows = outer.vicinity(np.array([row]))[0]
     rows = rows[rows >= 0]
-    votes = np.bincount(state.arrays.train[rows].indices, minlength=len(names))[items]
+    rated = state.arrays.train[rows][:, items].toarray() > 0
     survives = None
     if isinstance(outer, Quorum) and outer.config.fill == "abstain" and len(items):
-        survives = int(votes.min()) - outer.config.quorum
+        survives = int(rated.sum(axis=0).min()) - outer.config.quorum
     ids = tuple(state.id_of(each) for each in rows.tolist())
-    return Evidence(ids, tuple(votes.tolist()), survives, listed)
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    raters = tuple(tuple(ids[n] for n in np.flatnonzero(column)) for column in rated.T)
+    return Evidence(ids, raters, survives, listed)

@@ -21,6 +21,7 @@ class Monitors:
     """
 
     list_length, most_clicks = 50, 20
+    compared_every = 20  # requests: how often the undefended list is looked at, too
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -39,10 +40,15 @@ class Monitors:
         with self._lock:
             self._seconds.append(seconds)
             self._lengths.append(length)
-            self._add("rvd_lists_total", 1)
-            self._add("rvd_list_duration_seconds_sum", seconds)
+            self._add("rvd_requests_total", 1)
+            self._add("rvd_request_duration_seconds_sum", seconds)
             if fallback:
                 self._add(f'rvd_fallbacks_total{{list="{fallback}"}}', 1)
+
+    @property
+    def wants_comparison(self) -> bool:
+        with self._lock:
+            return self._counts.get("rvd_requests_total", 0) % self.compared_every == 0
 
     def compared(self, items: np.ndarray, undefended: np.ndarray) -> None:
         """Of the undefended list, the share that the defended one does not have."""
@@ -78,9 +84,9 @@ class Monitors:
         with self._lock:
             found = dict(self._counts) | self._gauges
             for share in (0.5, 0.99):
-                name = f'rvd_list_duration_seconds{{quantile="{share}"}}'
+                name = f'rvd_request_duration_seconds{{quantile="{share}"}}'
                 found[name] = _quantile(self._seconds, share)
-            found["rvd_list_duration_seconds_count"] = found.get("rvd_lists_total", 0)
+            found["rvd_request_duration_seconds_count"] = found.get("rvd_requests_total", 0)
             found["rvd_list_length_mean"] = _mean(self._lengths)
             found["rvd_list_changed_share_mean"] = _mean(self._changed)
         return found | {

@@ -95,8 +95,8 @@ def make(
     except ValueError as error:
         raise UnusableForm(str(error)) from error
     layers = forms.layers(serving)
+    check(layers, state)
     for depth, layer in enumerate(layers):
-        _check(layer, state)
         search = _approximate(layer, state, graphs) if graphs is not None else None
         search = search or _exact(layer)
         if not isinstance(search, BalancedSearch):  # which holds everybody's neighbours already
@@ -109,10 +109,12 @@ def make(
     return snapshot
 
 
-def _check(layer: VicinalDefense, state: State) -> None:
+def check(layers: list, state: State) -> None:
+    """Raise TooFewUsers if a vicinity needs more users than have ratings."""
     heard = int((np.diff(state.arrays.train.indptr) > 0).sum())
-    if layer.config.neighbors != "none" and layer.config.k >= heard:
-        raise TooFewUsers(layer.config.k, heard)
+    for layer in layers:
+        if layer.config.neighbors != "none" and layer.config.k >= heard:
+            raise TooFewUsers(layer.config.k, heard)
 
 
 def _exact(layer: VicinalDefense) -> Search:

@@ -15,7 +15,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.serving.arrays import Arrays
-from rvdlib.serving.errors import CannotFoldIn, UnknownUser, UnusableModel, UnusableRating
+from rvdlib.serving.errors import (
+    CannotFoldIn,
+    UnknownUser,
+    UnusableModel,
+    UnusableRating,
+    shortened,
+)
 from rvdlib.serving.folding import Folding
 
 Changes = Mapping[Any, Mapping[int, float]]  # user id → column → stars
@@ -78,23 +84,23 @@ class Base:
         if not self.users.fits(user):
             kind = self.users.kind.__name__
             raise UnusableRating(
-                f"user {user!r} must be of the type {kind}, as ids are: {self.users.description}"
+                f"user {shortened(user)} must be of the type {kind}, as ids are: {self.users.description}"
             )
         column = self.items.place(item)
         if column < 0:
             raise UnusableRating(
-                f"there is no item {item!r}; ids are {self.items.description}: an item that the model "
+                f"there is no item {shortened(item)}; ids are {self.items.description}: an item that the model "
                 "was not trained with needs a new training"
             )
         number = _plain(stars)
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise UnusableRating(
-                f"the rating of {user!r} for {item!r} must be a number, got {stars!r}"
+                f"the rating of {shortened(user)} for {shortened(item)} must be a number, got {shortened(stars)}"
             )
         low, high = (0.0, np.inf) if self.levels is None else (self.levels[0], self.levels[-1])
         if not (low <= number <= high and 0 < number < np.inf):
             raise UnusableRating(
-                f"the rating of {user!r} for {item!r} must be from {low:g} to {high:g}, got {stars!r}"
+                f"the rating of {shortened(user)} for {shortened(item)} must be from {low:g} to {high:g}, got {shortened(stars)}"
             )
         return user, column, float(np.float32(number))
 

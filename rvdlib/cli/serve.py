@@ -1,0 +1,160 @@
+"""``rvd serve``. What it needs is imported when it runs: help is instant."""
+
+import os
+from pathlib import Path
+
+import click
+
+from rvdlib.cli.errors import BadInput
+from rvdlib.cli.layout_options import layout_options, read_dataset
+
+AT_LEAST_ONE = click.IntRange(min=1)
+ORIGIN = "origin.json"  # what a folder's model was made of
+
+
+@click.command()
+@click.option("--dataset", help="ml-100k, ml-1m, filmtrust or yelp.")
+@click.option(
+    "--ratings", metavar="FILE", help="A ratings file of your own, in place of a data set."
+)
+@click.option("--model", default="MF", show_default=True, help="MF, NSVD, AutoRec or CDAE.")
+@click.option(
+    "--regime",
+    type=click.Choice(["rating", "ranking"]),
+    default="ranking",
+    show_default=True,
+    help="Whether unobserved cells count in training (ranking) or not.",
+)
+@click.option(
+    "--defense",
+    metavar="FILE",
+    help="A YAML file with method and choices, or a chain of them; what held best in the study "
+    "unless said, none: no defence.",
+)
+@click.option("--approximate", is_flag=True, help="Look for neighbours by a graph, for millions.")
+@click.option(
+    "--folder",
+    default="rvd-serve",
+    show_default=True,
+    help="Where the trained model and the ratings that come are kept.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--workers", type=AT_LEAST_ONE, default=1, show_default=True, help="Processes.")
+@click.option(
+    "--cache-mib", type=click.IntRange(min=0), default=64, show_default=True, help="Of a worker."
+)
+@click.option(
+    "--body-kib", type=AT_LEAST_ONE, default=1024, show_default=True, help="Of a request, at most."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@layout_options
+def serve(
+    dataset: str | None,
+    ratings: str | None,
+    layout: dict,
+    folder: str,
+    host: str,
+    port: int,
+    workers: int,
+    cache_mib: int,
+    body_kib: int,
+    **made_of,
+) -> None:
+    """Serve lists, defended when they are asked for, over HTTP.
+
+    The first start trains the model and keeps it in --folder; later ones load it, and take up the
+    ratings that came since. GET / is a page, GET /recommend/USER?n=10 a list, POST /ratings takes
+    {"ratings": [{"user": ..., "item": ..., "rating": ...}], "remove": [USER, ...]}, GET /metrics is
+    for Prometheus, GET /v2/health/ready for whoever waits. Whoever can reach the port can use all of
+    it: it listens to this machine alone unless --host says otherwise.
+    """
+    if (dataset is None) == (ratings is None):
+        raise click.UsageError("give either --dataset or --ratings")
+    from rvdlib.serving import ServingError, service
+
+    place = Path(os.path.expanduser(folder))
+    settings = service.Settings(
+        str(place.absolute()),
+        cache_bytes=cache_mib * 2**20,
+        most_bytes=body_kib * 2**10,
+        hosts=tuple({*service.LOOPBACK, host}) if host in service.LOOPBACK else (),
+    )
+    try:
+        defender = _defender(dataset or ratings, layout, place, settings.cache_bytes, made_of)
+        # Found fit before anybody listens: a log of another model, a port in use.
+        from rvdlib.serving.log import RatingsLog
+        from rvdlib.serving.storing import read_about
+
+        RatingsLog(place / service.LOG, read_about(place / service.MODEL)[1]).close()
+        _check_port(host, port)
+    except (ServingError, OSError, ImportError) as error:
+        raise BadInput(str(error)) from None
+    state = defender.state
+    at = f"[{host}]" if ":" in host else host
+    click.echo(
+        f"{defender.defense}: {state.n_users:,} users, {len(state.base.items.ids):,} items, "
+        f"at http://{at}:{port}/ (Ctrl-C ends it)"
+    )
+    service.run(settings, defender, host, port, workers)
+
+
+def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of: dict):
+    """The folder's, or a new one, which is kept there."""
+    import json
+
+    from rvdlib.paths import check_writable, write_atomically
+    from rvdlib.serving import RealTimeDefender, UnusableModel, load, save
+    from rvdlib.serving.service import MODEL
+
+    data = read_dataset(source, layout)
+    form = made_of["defense"]
+    if form and form != "none":
+        made_of["defense"] = Path(form).read_text() if Path(form).is_file() else form
+    origin = {"ratings": data.sha256, "name": data.name, **made_of}
+    path, known = place / MODEL, place / ORIGIN
+    if path.is_file():
+        found = json.loads(known.read_text()) if known.is_file() else {}
+        if other := [name for name in origin if found.get(name) != origin[name]]:
+            raise UnusableModel(
+                f"{place} has a model of another {other[0]}: name another --folder, or remove this one"
+            )
+        return load(path, cache_bytes=cache_bytes)
+    check_writable(path)
+    click.echo(f"training {made_of['model']} on {data}", err=True)
+    form = {"chain": []} if form == "none" else form
+    chosen = {"form": form, "approximate": made_of["approximate"], "cache_bytes": cache_bytes}
+    victim = _trained(data, made_of["model"], made_of["regime"], made_of["seed"])
+    defender = RealTimeDefender(victim, data, **chosen)
+    place.mkdir(parents=True, exist_ok=True)
+    write_atomically(known, json.dumps(origin, indent=1))
+    save(defender, path)
+    return load(path, cache_bytes=cache_bytes)  # mapped, as every worker has it
+
+
+def _trained(data, model: str, regime: str, seed: int):
+    from rvdlib.arguments import check_one_of
+    from rvdlib.data import leave_one_out
+    from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
+    from rvdlib.models import VICTIMS
+    from rvdlib.seeding import stream
+
+    try:
+        check_one_of("--model", model, VICTIMS)
+        split = leave_one_out(data, stream(seed, "split"))
+        victim = VICTIMS[model](**victim_hyperparameters(data.name, regime, model))
+        return victim.fit(split.train, split.validation, data.levels, stream(seed, "model", model))
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def _check_port(host: str, port: int) -> None:
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise OSError(f"--host {host} --port {port}: {error.strerror}") from None

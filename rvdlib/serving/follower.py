@@ -1,0 +1,92 @@
+"""Keeps a defender at the end of the log, whoever writes to it."""
+
+import threading
+
+from rvdlib.seeding import stream
+from rvdlib.serving.alarm import Alarm
+from rvdlib.serving.defender import RealTimeDefender
+from rvdlib.serving.errors import ServingError, UnknownUser
+from rvdlib.serving.log import RatingsLog
+
+POLL_SECONDS = 0.25  # after which a worker has what another one has taken
+
+
+class Follower:
+    """One worker's defender and the log, from its beginning on.
+
+    Attributes:
+        problem: why it could not go on; None while it can.
+    """
+
+    def __init__(self, defender: RealTimeDefender, log: RatingsLog):
+        self.defender, self.log, self.problem = defender, log, None
+        self._position, self._mutex = log.begin, threading.Lock()
+        self._alarm, self._looked_at = None, -1
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        self.catch_up()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def catch_up(self) -> int:
+        """Apply what the log has more; all of it is one update. The version then."""
+        with self._mutex:
+            records, end = self.log.read(self._position)
+            if records:
+                self._apply(records)
+                self._position = end
+            return self.defender.version
+
+    def _apply(self, records: list[dict]) -> None:
+        ratings: dict[tuple, float] = {}
+        removed = set()
+        for record in records:
+            for user in record.get("remove", ()):
+                ratings = {key: stars for key, stars in ratings.items() if key[0] != user}
+                if self._is_there(user):
+                    removed.add(user)
+            ratings |= {(user, item): stars for user, item, stars in record.get("ratings", ())}
+        try:
+            self.defender.update(((*key, stars) for key, stars in ratings.items()), remove=removed)
+        except ServingError:
+            # Each was possible when it was taken; two at once may not be. What cannot be is left out.
+            self.defender.monitors.counted("rvd_skipped_records_total", len(records) == 1)
+            for record in records if len(records) > 1 else ():
+                self._apply([record])
+
+    def _is_there(self, user: object) -> bool:
+        try:
+            self.defender.state.row_of(user)
+        except UnknownUser:
+            return False
+        return True
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
+            try:
+                self.catch_up()
+                self._look_for_fakes()
+            except Exception as error:  # whatever it is: this worker must not pass for ready
+                self.problem = f"{type(error).__name__}: {error}"
+                return
+
+    def _look_for_fakes(self) -> None:
+        """What the ratings looked like when the model was made is taken to be without fakes."""
+        version, state = self.defender.version, self.defender.state
+        if self._alarm is None:
+            base = state.base.arrays
+            self._alarm = Alarm.calibrated(
+                base.factors, base.train, stream(0, "alarm", "reference")
+            )
+        if version != self._looked_at:
+            own = state.arrays
+            found = self._alarm.look(own.factors, own.train, stream(0, "alarm", version))
+            for name, value in found.numbers.items():
+                self.defender.monitors.gauge(f'rvd_fingerprint{{sign="{name}"}}', value)
+            self.defender.monitors.gauge("rvd_alarm", float(found.raised))
+            self._looked_at = version

@@ -1,0 +1,257 @@
+"""A defender over HTTP, thin: lists, ratings that are kept before they are acknowledged, health, metrics.
+
+Every answer is JSON but the page and the metrics; every refusal is ``{"error": one sentence}``. A worker
+has a defender of its own over the same mapped file, and follows the one log of ratings, so what one
+worker has taken the others have within a quarter of a second.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
+from rvdlib.serving.errors import (
+    CannotFoldIn,
+    ServingError,
+    TooFewUsers,
+    UnknownUser,
+    UnusableModel,
+    UnusableRating,
+    shortened,
+)
+from rvdlib.serving.extras import needed
+from rvdlib.serving.follower import Follower
+from rvdlib.serving.log import RatingsLog
+from rvdlib.serving.monitors import as_prometheus
+from rvdlib.serving.storing import load, read_about
+
+MODEL, LOG = "defender.safetensors", "ratings.log"  # in the folder of a service
+STATIC = Path(__file__).parent / "static"
+VARIABLE = "RVD_SERVE"  # by which workers are told the settings
+MOST_ITEMS, BODY_SECONDS, GRACE_SECONDS, START_SECONDS, AT_ONCE = 1000, 10, 10, 300, 256
+STATUS = {UnknownUser: 404, TooFewUsers: 409, CannotFoldIn: 422, UnusableModel: 503}
+HEADERS = {
+    # Scripts and styles of this service alone: an id that holds markup cannot run, whatever shows it.
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a service; ``hosts``: names that a request may be for, none: any."""
+
+    folder: str
+    cache_bytes: int = CACHE_BYTES
+    most_bytes: int = 2**20
+    hosts: tuple[str, ...] = ()
+
+
+class Refused(Exception):
+    """A request that is not as it should be: status and sentence."""
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status = status
+
+
+def application(settings: Settings, defender: RealTimeDefender | None = None) -> Any:
+    """The ASGI application of one worker; what is given need not be loaded again."""
+    fastapi, responses = needed("fastapi"), needed("fastapi.responses")
+    pool = needed("fastapi.concurrency").run_in_threadpool
+    disconnected = needed("starlette.requests").ClientDisconnect
+    folder, followers = Path(settings.folder), []
+
+    def begin() -> Follower:
+        own = defender or load(folder / MODEL, cache_bytes=settings.cache_bytes)
+        log = RatingsLog(folder / LOG, read_about(folder / MODEL)[1])
+        follower = Follower(own, log)
+        follower.start()
+        return follower
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        followers.append(await pool(begin))
+        yield
+        await pool(followers[0].stop)
+
+    app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    def follower() -> Follower:
+        if not followers or followers[0].problem:
+            reason = followers[0].problem if followers else "it is starting"
+            raise Refused(503, f"the service is not ready: {reason}")
+        return followers[0]
+
+    def answer(content: Any, status: int = 200) -> Any:
+        return responses.JSONResponse(content, status)
+
+    @app.middleware("http")
+    async def guard(request: Any, call_next: Any) -> Any:
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        if settings.hosts and name.strip("[]") not in settings.hosts:
+            response = answer({"error": f"this service is not called {shortened(host)}"}, 421)
+        else:
+            response = await call_next(request)
+        response.headers.update(HEADERS)
+        if followers:
+            name = f'rvd_http_responses_total{{status="{response.status_code}"}}'
+            followers[0].defender.monitors.counted(name)
+        return response
+
+    @app.exception_handler(Refused)
+    async def refused(request: Any, error: Refused) -> Any:
+        return answer({"error": str(error)}, error.status)
+
+    @app.exception_handler(ServingError)
+    async def unusable(request: Any, error: ServingError) -> Any:
+        return answer({"error": str(error)}, STATUS.get(type(error), 400))
+
+    @app.exception_handler(needed("starlette.exceptions").HTTPException)
+    async def of_http(request: Any, error: Any) -> Any:
+        what = {404: "there is no such address", 405: "this address takes another method"}
+        return answer({"error": what.get(error.status_code, error.detail)}, error.status_code)
+
+    @app.get("/recommend/{user:path}")
+    def recommend(user: str, n: str = "10", evidence: str = "0", fallback: str = "") -> Any:
+        own = follower().defender
+        most = min(MOST_ITEMS, len(own.state.base.items.ids))
+        if not (n.isascii() and n.isdecimal() and len(n) < 9 and 1 <= int(n) <= most):
+            raise Refused(400, f"n must be a whole number from 1 to {most}, got {shortened(n)}")
+        if evidence not in ("0", "1"):
+            raise Refused(400, f"evidence must be 0 or 1, got {shortened(evidence)}")
+        if fallback not in ("", "undefended", "popularity"):
+            raise Refused(
+                400, f"fallback must be undefended or popularity, got {shortened(fallback)}"
+            )
+        asked = own.state.base.users.parse(user)
+        found = own.recommend(asked, int(n), evidence=evidence == "1", fallback=fallback or None)
+        return answer(found.as_json())
+
+    def take(content: bytes) -> dict:
+        own = follower()
+        record = _record(content)
+        own.defender.check(record["ratings"], remove=record["remove"])
+        try:
+            own.log.append(record)
+        except OSError as error:
+            raise Refused(
+                503, f"the ratings could not be kept: {error.strerror or error}"
+            ) from None
+        version = own.catch_up()
+        return {
+            "ratings": len(record["ratings"]),
+            "removed": len(record["remove"]),
+            "version": version,
+        }
+
+    @app.post("/ratings")
+    async def ratings(request: fastapi.Request) -> Any:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":  # a form of somebody else's page cannot send this
+            raise Refused(415, "ratings must be sent with Content-Type: application/json")
+        content, said = b"", request.headers.get("content-length", "0")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    content += part
+                    if max(len(content), int(said)) > settings.most_bytes:
+                        raise Refused(413, f"a body may have {settings.most_bytes} bytes at most")
+        except TimeoutError:
+            raise Refused(408, f"the body did not come within {BODY_SECONDS} seconds") from None
+        except disconnected:
+            raise Refused(400, "the client went away") from None
+        return answer(await pool(take, content))
+
+    @app.get("/metrics")
+    def metrics() -> Any:
+        own = follower().defender
+        text = as_prometheus(own.monitors.numbers(own))
+        return responses.PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    @app.get("/v2/health/live")
+    def live() -> Any:
+        return answer({"live": True})
+
+    @app.get("/v2/health/ready")
+    def ready() -> Any:
+        follower()
+        return answer({"ready": True})
+
+    for address, name in {
+        "/": "index.html",
+        "/page.js": "page.js",
+        "/page.css": "page.css",
+    }.items():
+        app.get(address)(lambda name=STATIC / name: responses.FileResponse(name))
+    return app
+
+
+def of_environment() -> Any:
+    """The application of a worker that was started by another process."""
+    given = json.loads(os.environ[VARIABLE])
+    return application(Settings(**given | {"hosts": tuple(given["hosts"])}))
+
+
+def run(settings: Settings, defender: RealTimeDefender, host: str, port: int, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered first."""
+    uvicorn = needed("uvicorn")
+    app: Any = application(settings, defender)
+    if workers > 1:
+        os.environ[VARIABLE] = json.dumps(asdict(settings))
+        app = "rvdlib.serving.service:of_environment"
+    uvicorn.run(
+        app,
+        factory=workers > 1,
+        host=host,
+        port=port,
+        workers=workers,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=AT_ONCE,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
+        server_header=False,
+    )
+
+
+def _record(content: bytes) -> dict[str, list]:
+    """Ratings and removals of a body, as the log has them."""
+    try:
+        given = json.loads(content.decode(), parse_constant=_refuse, object_pairs_hook=_distinct)
+        json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is not valid JSON: {str(error)[:120]}") from None
+    if not isinstance(given, dict) or not given or set(given) - {"ratings", "remove"}:
+        raise Refused(
+            400, 'the body must be {"ratings": [...], "remove": [...]}, or one of the two'
+        )
+    ratings, remove = given.get("ratings", []), given.get("remove", [])
+    if not isinstance(ratings, list) or not isinstance(remove, list):
+        raise Refused(400, "ratings and remove must be lists")
+    found = []
+    for number, each in enumerate(ratings):
+        if not isinstance(each, dict) or set(each) != {"user", "item", "rating"}:
+            raise UnusableRating(f"ratings[{number}] must have user, item and rating, and no more")
+        found.append([each["user"], each["item"], each["rating"]])
+    return {"ratings": found, "remove": remove}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found

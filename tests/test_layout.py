@@ -18,6 +18,7 @@ FLOORS = (
     {"defenses"},
     {"attacks"},
     {"theory"},
+    {"audit"},
     {"lab.errors", "lab.statistics"},
     {"lab.experiment"},
     {"lab.benchmark", "lab.runner", "lab.tuning"},

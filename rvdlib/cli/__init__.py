@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, bench, certify, data, doctor, study
+from rvdlib.cli import attack, audit, bench, certify, data, doctor, study
 from rvdlib.cli.errors import BadInput
 
 
@@ -20,6 +20,7 @@ def main() -> None:
 main.add_command(data.data)
 main.add_command(study.study)
 main.add_command(attack.attack)
+main.add_command(audit.audit)
 main.add_command(bench.bench)
 main.add_command(certify.certify)
 main.add_command(doctor.doctor)

@@ -1,7 +1,7 @@
 """How easily is a recommender fooled, what helps, and what does it cost? On anybody's ratings.
 
-    report = document(audit(read_ratings("ratings.csv"), minutes=10))
-    write(report, Path("report"))
+report = document(audit(read_ratings("ratings.csv"), minutes=10))
+write(report, Path("report"))
 """
 
 from rvdlib.audit.defended import Defended

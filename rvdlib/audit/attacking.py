@@ -57,7 +57,9 @@ def draw(split: Split, yours: np.ndarray | None, rng: np.random.Generator) -> Ta
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
     rated = np.flatnonzero(counts)
     if not len(rated):
-        raise ValueError(f"{split.ratings.name}: no item has a training rating, so none can be promoted")
+        raise ValueError(
+            f"{split.ratings.name}: no item has a training rating, so none can be promoted"
+        )
     cold = rated[counts[rated] <= COLD]
     if len(cold) < most:
         by_count = rated[np.argsort(counts[rated], kind="stable")]
@@ -101,7 +103,9 @@ def fakes(
     )
     options = dict(read_yaml(paths.PARAMS / "attacks.yml")[regime].get(name, {}))
     if name == "vicinity":
-        options |= {each: known[each] for each in ("k", "distance", "hubness_reduction") if each in known}
+        options |= {
+            each: known[each] for each in ("k", "distance", "hubness_reduction") if each in known
+        }
         options |= {"copies": min(known["quorum"], threat.n_fakes)} if "quorum" in known else {}
     return attacks.craft(name, threat, stream(seed, "attack", name), **options)
 

@@ -24,7 +24,12 @@ class Clock:
         total = None if minutes is None else round(60 * minutes)
         form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s" if minutes else None
         self._bar = tqdm(
-            total=total, disable=not show, file=sys.stderr, bar_format=form, leave=False, mininterval=1
+            total=total,
+            disable=not show,
+            file=sys.stderr,
+            bar_format=form,
+            leave=False,
+            mininterval=1,
         )
 
     @property
@@ -49,7 +54,9 @@ class Clock:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Raise :class:`OutOfMinutes` well after the end, in whatever runs; in the main thread alone."""
-        watched = self._minutes is not None and threading.current_thread() is threading.main_thread()
+        watched = (
+            self._minutes is not None and threading.current_thread() is threading.main_thread()
+        )
         if not watched:
             yield
             return

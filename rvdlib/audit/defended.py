@@ -28,8 +28,14 @@ class Defended:
 
     def __init__(self, form: str | Path | dict, model: Any, ratings: sp.csr_matrix):
         said = dict(form) if isinstance(form, dict) else read_yaml(Path(form))
-        if not isinstance(said, dict) or "regime" not in said or not {"method", "chain"} & said.keys():
-            raise ValueError(f"{form} holds no form: it needs regime, and method with choices or a chain")
+        if (
+            not isinstance(said, dict)
+            or "regime" not in said
+            or not {"method", "chain"} & said.keys()
+        ):
+            raise ValueError(
+                f"{form} holds no form: it needs regime, and method with choices or a chain"
+            )
         chain = chain_of(said)
         if isinstance(model, Victim):
             trained: Any = model

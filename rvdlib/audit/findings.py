@@ -26,12 +26,8 @@ def findings(found: Audit) -> dict[str, Any]:
     refused = _refused(found)
     judged = [_with_refusal(each) if each.name in refused else each for each in judged]
     is_fooled, lift = fooled(cells)
-    bare = cells.mean("none", "coverage"), cells.mean("none", "list_length")
-    keeps = {
-        each.name: cells.mean(each.name, "coverage") >= bare[0] / 2
-        and cells.mean(each.name, "list_length") >= bare[1] / 2
-        for each in judged
-    }
+    half = cells.mean("none", "coverage") / 2
+    keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
     verdict, recommended = remedy_verdict(is_fooled, judged, keeps)
     ratings, bench = found.ratings, found.bench
     report = {
@@ -81,7 +77,10 @@ def _attack_rows(cells: Cells) -> list[dict]:
             found = cells.thr(name, target_set)
             if not found:
                 continue
-            thr, lift = t_interval(list(found.values())), t_interval([*cells.lift(name, target_set).values()])
+            thr, lift = (
+                t_interval(list(found.values())),
+                t_interval([*cells.lift(name, target_set).values()]),
+            )
             rows.append(
                 {
                     "name": name,
@@ -105,6 +104,7 @@ def _undefended(found: Audit, cells: Cells) -> dict:
         "ms_per_user": _milliseconds(found, "none"),
         "coverage": _number(cells.mean("none", "coverage")),
         "list_length": _number(cells.mean("none", "list_length")),
+        "thr_clean": _number(_clean(cells, worst[1], "none")) if worst else None,
         "attack": worst[0] if worst else None,
         "targets": worst[1] if worst else None,
         "verdict": None,
@@ -122,11 +122,16 @@ def _remedy_row(found: Audit, cells: Cells, judged: Judged) -> dict:
         "ms_per_user": _milliseconds(found, judged.name),
         "coverage": _number(cells.mean(judged.name, "coverage")),
         "list_length": _number(cells.mean(judged.name, "list_length")),
+        "thr_clean": _number(_clean(cells, judged.targets, judged.name)),
         "attack": judged.attack,
         "targets": judged.targets,
         "verdict": judged.verdict,
         "form": _form_of(found, judged.name),
     }
+
+
+def _clean(cells: Cells, target_set: str, remedy: str) -> float:
+    return t_interval([*cells.thr("none", target_set, remedy).values()]).mean
 
 
 def _refused(found: Audit) -> set[str]:
@@ -141,7 +146,9 @@ def _refused(found: Audit) -> set[str]:
 
 
 def _with_refusal(judged: Judged) -> Judged:
-    return Judged(*(getattr(judged, n) for n in ("name", "thr", "attack", "targets", "accuracy")), "refused")
+    return Judged(
+        *(getattr(judged, n) for n in ("name", "thr", "attack", "targets", "accuracy")), "refused"
+    )
 
 
 def _form_of(found: Audit, name: str) -> dict | None:
@@ -156,7 +163,10 @@ def _certificates(found: Audit) -> list[dict]:
         if name in ("quorum", "hardened") and chosen.get("max_in_degree"):
             limits = {"quorum": chosen["quorum"], "max_in_degree": chosen["max_in_degree"]}
             tolerated = 0
-            while tolerated < n_users and thr_bound(0, tolerated + 1, n_users=n_users, **limits) <= PROMISED:
+            while (
+                tolerated < n_users
+                and thr_bound(0, tolerated + 1, n_users=n_users, **limits) <= PROMISED
+            ):
                 tolerated += 1
             at_budget = float(thr_bound(0, found.bench.n_fakes, n_users=n_users, **limits))
         elif name == "least support":
@@ -178,7 +188,9 @@ def _certificates(found: Audit) -> list[dict]:
 
 def _not_tried(found: Audit, cells: Cells) -> dict[str, str]:
     others = [n for n in ATTACKS if n not in KNOWLEDGE and n != "from_file"]
-    stopped = [a for a in KNOWLEDGE if a not in cells.attacks and f"attack {a}" not in found.not_tried]
+    stopped = [
+        a for a in KNOWLEDGE if a not in cells.attacks and f"attack {a}" not in found.not_tried
+    ]
     reason = found.interrupted or "it ended before"
     return (
         found.not_tried

@@ -17,7 +17,8 @@ from rvdlib.defenses import Chain
 from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.seeding import stream
 
-MOST_USERS = 1000  # evaluated
+MOST_USERS = 1000  # whose accuracy is measured; ``FEW`` of them find targets or not
+FEW = 300
 LONGEST_LIST, LEAST_ITEMS_EACH = 50, 20
 _TIMED_USERS = 64
 
@@ -62,7 +63,9 @@ class Bench:
 
     def __post_init__(self):
         n_users, n_items = self.split.train.shape
-        self.list_length = self.list_length or max(1, min(LONGEST_LIST, n_items // LEAST_ITEMS_EACH))
+        self.list_length = self.list_length or max(
+            1, min(LONGEST_LIST, n_items // LEAST_ITEMS_EACH)
+        )
         users = np.arange(n_users)
         if n_users > MOST_USERS:
             users = np.sort(stream(self.seed, "users").choice(n_users, MOST_USERS, replace=False))
@@ -79,7 +82,9 @@ class Bench:
     def targets(self, repetition: int) -> Targets:
         return attacking.draw(self.split, self.yours, stream(self.seed_of(repetition), "targets"))
 
-    def poisoned(self, attack: str, targets: Targets, repetition: int, known: dict) -> sp.csr_matrix:
+    def poisoned(
+        self, attack: str, targets: Targets, repetition: int, known: dict
+    ) -> sp.csr_matrix:
         """Training rows with the fakes of an attack below; ``none``: without."""
         if attack == "none":
             return self.split.train
@@ -94,7 +99,9 @@ class Bench:
         )
         return attacks.poison(self.split, profiles)
 
-    def fit(self, train: sp.csr_matrix, repetition: int, name: str = "none", form: dict = {}) -> Any:
+    def fit(
+        self, train: sp.csr_matrix, repetition: int, name: str = "none", form: dict = {}
+    ) -> Any:
         """The model trained, by the remedy's form where that trains; its time is kept."""
         start = time.perf_counter()
         chain = chain_of(form) if name in TRAINS else Chain()
@@ -102,14 +109,25 @@ class Bench:
         self.fit_seconds[name] = time.perf_counter() - start
         return trained
 
-    def measure(self, recommender: Recommender, targets: Targets, validation: bool = False) -> Measured:
-        """On test items, or on ``validation`` items, to choose by."""
+    def measure(
+        self,
+        recommender: Recommender,
+        targets: Targets,
+        *,
+        few: bool = True,
+        validation: bool = False,
+    ) -> Measured:
+        """On ``few`` users or on many; on test items, or on ``validation`` items, to choose by."""
         split = replace(self.split, test=self.split.validation) if validation else self.split
-        found = evaluate(recommender, split, targets.items, k=self.list_length, users=self.users)
+        users = self.users[:: -(-len(self.users) // FEW)] if few else self.users
+        found = evaluate(recommender, split, targets.items, k=self.list_length, users=users)
         hits, served = (np.array(each) for each in found.target_counts.values())
         ratios = np.divide(hits, served, out=np.full(len(hits), np.nan), where=served > 0)
         return Measured(
-            {name: metrics.mean(ratios[those]) for name, those in targets.of(found.targets).items()},
+            {
+                name: metrics.mean(ratios[those])
+                for name, those in targets.of(found.targets).items()
+            },
             metrics.hits(found.test_ranks, self.list_length),
             metrics.gains(found.test_ranks, self.list_length),
             found.catalogue_share,

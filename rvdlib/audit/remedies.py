@@ -55,7 +55,12 @@ def why_not(name: str, subject: OurModel | OwnModel, trained: Any) -> str:
 
 
 def candidates(
-    name: str, n_users: int, n_fakes: int, latent: bool, chosen: Mapping[str, dict], omega: list[dict]
+    name: str,
+    n_users: int,
+    n_fakes: int,
+    latent: bool,
+    chosen: Mapping[str, dict],
+    omega: list[dict],
 ) -> list[dict]:
     """The forms to try; by neighbours, only k below ``n_users``.
 
@@ -92,7 +97,11 @@ def candidates(
             for q in sorted({max(1, round(share * k)) for share in (0.07, 0.13, 0.2, 0.3)})
         ]
     if name == "detection":
-        return [_form("profile_detection"), _form("pca_detection"), _form("remove_detected", share=0.1)]
+        return [
+            _form("profile_detection"),
+            _form("pca_detection"),
+            _form("remove_detected", share=0.1),
+        ]
     if name == "unobserved weight":
         return [
             _form(

@@ -82,7 +82,9 @@ def as_csv(report: dict[str, Any]) -> str:
     for kind in ("attacks", "remedies"):
         for row in report[kind]:
             named = {"low": row.get("thr_low"), "high": row.get("thr_high")} | row
-            writer.writerow({name: _inert(value) for name, value in (named | {"kind": kind}).items()})
+            writer.writerow(
+                {name: _inert(value) for name, value in (named | {"kind": kind}).items()}
+            )
     return text.getvalue()
 
 
@@ -96,9 +98,9 @@ def as_html(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": words.percent,
-        "span": words.with_interval,
-        "plain": plain,
+        "percent": lambda *given: _unbroken(words.percent(*given)),
+        "span": lambda *given: _unbroken(words.with_interval(*given)),
+        "plain": lambda text: _unbroken(plain(text)),
         "yaml": lambda form: yaml.safe_dump(form, sort_keys=False).strip(),
     }
     return environment.get_template("report.html.j2").render(
@@ -115,9 +117,11 @@ def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
         if row["targets"] != undefended["targets"]:
             continue
         label = "nobody attacks" if row["name"] == "none" else f"undefended, attack {row['name']}"
-        found.append({"label": label, **_bounds(row, "low", "high"), "kind": "attack"})
+        kind = "clean" if row["name"] == "none" else "attack"
+        found.append({"label": label, **_bounds(row, "low", "high"), "kind": kind})
     for row in report["remedies"][1:]:
-        label = f"{row['name']}, attack {row['attack']}"
+        other = "" if row["targets"] == undefended["targets"] else f", {row['targets']} items"
+        label = f"{row['name']}, attack {row['attack']}{other}"
         kind = "best" if row["name"] == report["recommended"] else "remedy"
         found.append({"label": label, **_bounds(row, "thr_low", "thr_high"), "kind": kind})
     most = max([0.01, *(row["high"] or row["thr"] for row in found)])
@@ -129,7 +133,11 @@ def code(report: dict[str, Any]) -> str:
     if not report["form"]:
         return ""
     own = ":" in report["model"]
-    model = "model = make_model(seed=0)  # yours" if own else f"model = {report['model']}(...)  # as audited"
+    model = (
+        "model = make_model(seed=0)  # yours"
+        if own
+        else f"model = {report['model']}(...)  # as audited"
+    )
     return (
         "from rvdlib.audit import Defended\n\n"
         f"{model}\n"
@@ -147,7 +155,11 @@ def _bounds(row: dict[str, Any], low: str, high: str) -> dict[str, Any]:
     return {"thr": row["thr"], "low": row[low], "high": row[high]}
 
 
+def _unbroken(text: str) -> str:
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def _inert(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return plain(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return f"'{plain(value)}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else plain(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rvdlib import paths
+from rvdlib import metrics, paths
 from rvdlib.audit.attacking import KNOWLEDGE, some_users
 from rvdlib.audit.clock import Clock, OutOfMinutes
 from rvdlib.audit.measuring import Bench, Measured
@@ -16,6 +16,7 @@ from rvdlib.audit.subject import ModelError, OurModel, OwnModel, load_own
 from rvdlib.audit.tuning import Tuned, tune
 from rvdlib.data import Ratings, leave_last_out, leave_one_out
 from rvdlib.defenses.quorum import Quorum
+from rvdlib.models.reference import Popularity
 from rvdlib.neighbors.agreement import Agreement, neighbor_agreement
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
@@ -101,9 +102,9 @@ def audit(
     A Ctrl-C, or minutes that are over, ends it early: ``interrupted`` says so, and what was measured
     until then is there.
     """
-    clock = Clock(minutes, show)
     yours = None if targets is None else np.unique(_places(ratings, targets))
     found = Audit(ratings, subject_of(model, regime, ratings), budget, seed, minutes, ratings)
+    clock = Clock(minutes, show)
     try:
         with clock.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -138,7 +139,9 @@ def prepare(found: Audit, clock: Clock, yours: np.ndarray | None, list_length: i
         while size > LEAST_USERS and per_user * size * _TRAININGS > clock.all:
             size = max(LEAST_USERS, size // 2)
     if size < n_users:
-        found.not_tried["all users"] = f"{size:,} of {n_users:,}, drawn at random, fit into the minutes"
+        found.not_tried["all users"] = (
+            f"{size:,} of {n_users:,}, drawn at random, fit into the minutes"
+        )
         found.ratings = some_users(found.whole, _sample(n_users, size, found.seed))
     bench = bench_of(found.ratings)
     if bench.n_fakes < 1:
@@ -152,51 +155,74 @@ def prepare(found: Audit, clock: Clock, yours: np.ndarray | None, list_length: i
 
 def _carry_out(found, clock, yours, list_length, repetitions, wanted) -> None:
     found.bench = bench = prepare(found, clock, yours, list_length)
-    unit = bench.fit_seconds["none"]
-    twice = repetitions is None and 12 * unit < 0.15 * clock.all
+    twice = repetitions is None and 12 * bench.fit_seconds["none"] < 0.15 * clock.all
     name = found.subject.name
     omega = hyperparameters(found.whole.name, name, "ranking") if found.subject.ours else []
     found.tuned = tune(bench, clock, wanted, 2 if twice else 1, omega)
     found.not_tried |= found.tuned.left_out
-    names, attacks = list(found.tuned.chosen), list(KNOWLEDGE)
-    needed = LEAST_REPETITIONS if repetitions is None else 0
-    while needed and _seconds_of_one(bench, names, attacks) * needed > clock.left:
-        slow = max((n for n in names if n in TRAINS), key=bench.cell_seconds.__getitem__, default="")
-        if slow:
-            names.remove(slow)
-            found.not_tried[slow] = "it trains too slowly for the minutes"
-        elif len(attacks) > 2:
-            found.not_tried[f"attack {attacks.pop(2)}"] = "no time: give more --minutes"
-        else:
-            break
-    longest = 0.0
+    plan, took, factor = Plan(list(found.tuned.chosen), list(KNOWLEDGE)), 0.0, 1.0
     for repetition in range(repetitions or MOST_REPETITIONS):
-        if repetitions is None and repetition and clock.left < 1.05 * longest:
-            break
+        if repetitions is None:
+            plan.cut(found, LEAST_REPETITIONS - repetition, factor, clock.left)
+            if repetition and clock.left < 1.05 * min(took, factor * plan.seconds(bench)):
+                break
         start = clock.seconds
-        _repeat(found, clock, repetition, names, attacks)
-        longest = max(longest, clock.seconds - start) if repetition != 1 else clock.seconds - start
+        _repeat(found, clock, repetition, plan)
+        took = clock.seconds - start
+        factor = took / plan.seconds(bench)
 
 
-def _repeat(found: Audit, clock: Clock, repetition: int, names: list[str], attacks: list[str]) -> None:
+@dataclass
+class Plan:
+    """Which remedies and attacks a repetition has."""
+
+    remedies: list[str]
+    attacks: list[str]
+
+    def seconds(self, bench: Bench) -> float:
+        """What a repetition takes, about: crafting comes besides."""
+        cells = 1.5 * bench.fit_seconds["none"] + sum(bench.cell_seconds[n] for n in self.remedies)
+        return (1 + len(self.attacks)) * cells
+
+    def cut(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
+        """Leave out what keeps so many repetitions from fitting: slow trainings, then attacks.
+
+        ``factor``: how much longer a repetition takes than :meth:`seconds` says.
+        """
+        cost = found.bench.cell_seconds
+        while repetitions * factor * self.seconds(found.bench) > left:
+            slow = max((n for n in self.remedies if n in TRAINS), key=cost.__getitem__, default="")
+            if slow:
+                self.remedies.remove(slow)
+                found.not_tried[slow] = "it trains too slowly for the minutes: give more"
+            elif len(self.attacks) > 2:
+                found.not_tried[f"attack {self.attacks.pop(2)}"] = "no time: give more --minutes"
+            else:
+                return
+
+
+def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:
     bench, tuned = found.bench, found.tuned.chosen
     targets, known = bench.targets(repetition), _known(found)
-    for attack in ["none", *attacks]:
+    for attack in ["none", *plan.attacks]:
         clock.says(f"repetition {repetition + 1}, attack {attack}")
         try:
             rows = bench.poisoned(attack, targets, repetition, known)
         except (ValueError, np.linalg.LinAlgError) as error:
-            if attack == attacks[0]:  # the simplest of all: the budget or the data are at fault
+            if (
+                attack == plan.attacks[0]
+            ):  # the simplest of all: the budget or the data are at fault
                 raise
             found.not_tried[f"attack {attack}"] = f"it cannot be made here: {error}"
             continue
         bare = bench.fit(rows, repetition)
-        found.cells[repetition, attack, "none"] = bench.measure(bare, targets)
-        for name in names:
+        few = attack != "none"  # accuracy is that of nobody attacking
+        found.cells[repetition, attack, "none"] = bench.measure(bare, targets, few=few)
+        for name in plan.remedies:
             form = tuned[name].form
             model = bench.fit(rows, repetition, name, form) if name in TRAINS else bare
             served = chain_of(form).wrap(model)
-            found.cells[repetition, attack, name] = bench.measure(served, targets)
+            found.cells[repetition, attack, name] = bench.measure(served, targets, few=few)
             if attack == "none":
                 _keep_fastest(found, name, bench.milliseconds(served))
         if attack == "none":
@@ -222,31 +248,28 @@ def _known(found: Audit) -> dict:
     return resolved(found.tuned.chosen[chosen[0]].form) if chosen else {}
 
 
-def _seconds_of_one(bench: Bench, names: list[str], attacks: list[str]) -> float:
-    """About; crafting and measuring the undefended model come besides."""
-    cells = 1.5 * bench.fit_seconds["none"] + sum(bench.cell_seconds[name] for name in names)
-    return 1.1 * (1 + len(attacks)) * cells
-
-
 def _keep_fastest(found: Audit, name: str, milliseconds: float) -> None:
     found.milliseconds[name] = min(milliseconds, found.milliseconds.get(name, np.inf))
 
 
 def _choose_hyperparameters(found: Audit, bench: Bench, clock: Clock) -> None:
-    """Of a model of ours: those of the tries that do best on validation; and does popularity beat it?"""
-    subject, train = bench.subject, bench.split.train
-    if not subject.ours:
-        bench.fit(train, -1)
-        return
-    tries, fitted = subject.tries, []
+    """Of a model of ours: those that do best on validation. Of any: does popularity rank better?"""
+    subject, train, targets = bench.subject, bench.split.train, bench.targets(-1)
+    tries, fitted = (subject.tries, []) if subject.ours else ([{}], [])
     for at, each in enumerate(tries):
         clock.says(f"hyper-parameters {at + 1} of {len(tries)}")
-        subject.tries = [each, *(t for t in tries if t is not each)]
-        fitted.append((bench.fit(train, -1), subject.tries))
+        if subject.ours:
+            subject.tries = [each, *(t for t in tries if t is not each)]
+        model = bench.fit(train, -1)
+        measured = bench.measure(model, targets, few=False, validation=True)
+        fitted.append((getattr(model, "validation_error", 0.0), at, measured))
         if bench.fit_seconds["none"] * _TRAININGS > clock.all:
             break
-    best, subject.tries = min(fitted, key=lambda pair: pair[0].validation_error)
-    found.beaten_by_popularity = best.compare(bench.split.validation).beaten
+    _, best, measured = min(fitted, key=lambda each: each[:2])
+    if subject.ours:
+        subject.tries = [tries[best], *(t for t in tries if t is not tries[best])]
+    popular = bench.measure(Popularity().fit(train), targets, few=False, validation=True)
+    found.beaten_by_popularity = bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))
 
 
 def _sample(n_users: int, size: int, seed: int) -> np.ndarray:
@@ -258,4 +281,6 @@ def _places(ratings: Ratings, targets: Sequence[Any]) -> np.ndarray:
     if not len(targets):
         raise ValueError("targets hold no item id: give one or more, or leave them out")
     places = {str(raw): place for place, raw in enumerate(ratings.item_ids.tolist())}
-    return np.array([places[str(t)] if str(t) in places else ratings.item_index(t) for t in targets])
+    return np.array(
+        [places[str(t)] if str(t) in places else ratings.item_index(t) for t in targets]
+    )

@@ -143,7 +143,9 @@ class Trained:
     def _array(self, name: str) -> np.ndarray | None:
         with _blame(self.name, name):
             given = getattr(self._model, name, None)
-            array = None if given is None or callable(given) else np.asarray(given, dtype=np.float32)
+            array = (
+                None if given is None or callable(given) else np.asarray(given, dtype=np.float32)
+            )
         if array is None:
             return None
         axis = {"user_factors": 0, "offsets": 0}.get(name, 1)
@@ -176,11 +178,17 @@ class Trained:
         found = self._offsets[sample.row] + bias[sample.col]
         found = found + (self._factors[sample.row] * item_factors[sample.col]).sum(axis=1)
         top = self.train.data.max(initial=1)
-        units = {"ones": np.ones_like(sample.data), "shares": sample.data / top, "stars": sample.data}
+        units = {
+            "ones": np.ones_like(sample.data),
+            "shares": sample.data / top,
+            "stars": sample.data,
+        }
         self.unit = min(units, key=lambda unit: ((units[unit] - found) ** 2).sum())
         self.train = self.train.copy()
         if self.unit != "stars":
-            self.train.data = self.train.data / top if self.unit == "shares" else np.ones_like(self.train.data)
+            self.train.data = (
+                self.train.data / top if self.unit == "shares" else np.ones_like(self.train.data)
+            )
 
 
 class _blame:

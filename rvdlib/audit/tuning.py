@@ -20,7 +20,6 @@ from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench, Measured
 
 BUDGET, EQUAL = 0.05, 0.01
-_SHARE = 0.35  # of the minutes that choosing may take
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,19 @@ class Tuned:
 
 
 def tune(
-    bench: Bench, clock: Clock, names: Sequence[str], repetitions: int, omega: list[dict]
+    bench: Bench,
+    clock: Clock,
+    names: Sequence[str],
+    repetitions: int,
+    omega: list[dict],
+    share: float = 0.35,
 ) -> Tuned:
     """Choose the form of each remedy in turn, as long as there is time for it.
 
     Args:
         repetitions: of the defender, each with targets and fakes of its own.
         omega: hyper-parameters of the ranking regime, the likeliest first.
+        share: of the minutes that choosing may take.
     """
     clock.says("choosing: training")
     own, chosen, left_out = _Simulated(bench, repetitions), {}, {}
@@ -67,7 +72,7 @@ def tune(
             name, n_users, bench.n_fakes, latent, {n: c.form for n, c in chosen.items()}, omega
         )
         slots = len(names) - list(names).index(name)
-        deadline = clock.seconds + max(0.0, _SHARE * clock.all - clock.seconds) / slots
+        deadline = clock.seconds + max(0.0, share * clock.all - clock.seconds) / slots
         found = []
         for form in tries:
             clock.says(f"choosing: {name}")
@@ -80,7 +85,9 @@ def tune(
         form, lift, loss = choose(found)
         chosen[name] = Choice(form, lift, loss, own.undefended, len(found))
         if len(found) < len(tries):
-            left_out[f"{len(tries) - len(found)} more choices of {name}"] = "no time: more --minutes"
+            left_out[f"{len(tries) - len(found)} more choices of {name}"] = (
+                "no time: more --minutes"
+            )
     return Tuned(chosen, left_out)
 
 
@@ -124,9 +131,11 @@ class _Simulated:
         return _kept(self._lift(found)), _kept(max(losses))
 
     def _lift(self, found: dict[str, list[Measured]]) -> float:
-        clean = self._bare["none"]
+        clean = found["none"]
         return max(
-            metrics.mean(np.array([f.thr[s] - c.thr[s] for f, c in zip(found[attack], clean, strict=True)]))
+            metrics.mean(
+                np.array([f.thr[s] - c.thr[s] for f, c in zip(found[attack], clean, strict=True)])
+            )
             for attack in DEFENDERS
             for s in clean[0].thr
         )
@@ -151,5 +160,3 @@ def _accuracy(found: list[Measured], of: str) -> float:
 
 def _kept(value: float) -> float:
     return float(f"{value:.5g}")
-
-

@@ -17,6 +17,7 @@ from rvdlib.audit.measuring import Measured
 
 FOOLED = 0.02  # one user in fifty who is served a target because of the fakes
 REMOVED = 0.5  # of the lift, for a remedy to help
+HARM = 0.01  # further users, for a remedy to harm
 DEAR = 0.05  # of NDCG, relative: what a remedy may cost
 CONFIDENCE = 0.95
 
@@ -70,19 +71,21 @@ class Cells:
         return {r: each.thr[target_set] for r, each in found.items() if target_set in each.thr}
 
     def lift(self, attack: str, target_set: str, remedy: str = "none") -> dict[int, float]:
-        """Repetition → THR less that of the undefended model whom nobody attacks."""
-        clean = self.thr("none", target_set)
+        """Repetition → THR less that of the same remedy while nobody attacks."""
+        clean = self.thr("none", target_set, remedy)
         thr = self.thr(attack, target_set, remedy)
         return {r: value - clean[r] for r, value in thr.items() if r in clean}
 
     def worst(self, remedy: str = "none") -> tuple[str, str] | None:
-        """The attack and the set of targets with the largest mean lift; None if nothing was measured."""
-        found = {
-            (a, s): float(np.mean(list(lifts.values())))
-            for a in self.attacks
-            for s in self.sets
-            if (lifts := self.lift(a, s, remedy))
+        """The attack and the set of targets with the largest mean lift; None if nothing was measured.
+
+        Of what was measured in half of the repetitions or more: of one draw, the largest is chance.
+        """
+        lifts = {
+            (a, s): [*self.lift(a, s, remedy).values()] for a in self.attacks for s in self.sets
         }
+        most = max(map(len, lifts.values()), default=0)
+        found = {pair: np.mean(of) for pair, of in lifts.items() if of and len(of) >= most / 2}
         return max(found, key=lambda pair: found[pair]) if found else None
 
     def accuracy_change(self, remedy: str) -> Interval:
@@ -101,7 +104,9 @@ class Cells:
         return Interval(*(float(value / base) for value in t_interval(changes)))
 
     def mean(self, remedy: str, of: str) -> float:
-        found = [getattr(self.cells[r, "none", remedy], of) for r in self.repetitions("none", remedy)]
+        found = [
+            getattr(self.cells[r, "none", remedy], of) for r in self.repetitions("none", remedy)
+        ]
         return float(np.mean(found)) if found else np.nan
 
 
@@ -140,7 +145,7 @@ def judge(cells: Cells, remedy: str) -> Judged | None:
     removed = t_interval([(1 - REMOVED) * before[r] - after[r] for r in both])
     worse = t_interval([after[r] - before[r] for r in both])
     accuracy = cells.accuracy_change(remedy)
-    if worse.low > 0:
+    if worse.low > HARM:
         verdict = "harms"
     elif removed.high < 0:
         verdict = "does not help"
@@ -159,7 +164,7 @@ def remedy_verdict(
 ) -> tuple[str, str]:
     """``not needed``, ``found``, ``none`` or ``undecided``; and the remedy to take.
 
-    That is the simplest that helps: of those that keep half of the catalogue and of the lists
+    That is the simplest that helps: of those that keep listing half of the catalogue that was listed
     (``keeps``), if there are any.
     """
     if is_fooled != "yes":

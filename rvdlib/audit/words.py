@@ -2,7 +2,11 @@
 
 from typing import Any
 
-ITEMS = {"cold": "an item that hardly anybody rated", "middling": "a middling item", "yours": "an item of yours"}
+ITEMS = {
+    "cold": "an item that hardly anybody rated",
+    "middling": "a middling item",
+    "yours": "an item of yours",
+}
 NAMED = {
     "least support": "never listing an item with few ratings",
     "unobserved weight": "training with a weight on what is not rated",
@@ -38,7 +42,8 @@ def recommendation(f: dict[str, Any]) -> str:
         row = rows[f["recommended"]]
         return (
             f"What helps: {NAMED[row['name']]} ({row['name']}) leaves "
-            f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it, "
+            f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it "
+            f"({percent(row['thr_clean'])} without attack), "
             f"and {_costs(f, row)}."
         )
     if verdict == "not needed":
@@ -50,7 +55,9 @@ def recommendation(f: dict[str, Any]) -> str:
             f"may cost; the table says what each reaches, and {_least(tried)}."
         )
     if f["verdicts"]["fooled"] == "undecided" or not tried:
-        return "No remedy is recommended before it is clear that one is needed: give more --minutes."
+        return (
+            "No remedy is recommended before it is clear that one is needed: give more --minutes."
+        )
     return f"Whether any of the {len(tried)} remedies helps is undecided, and {_least(tried)}: give more --minutes."
 
 
@@ -58,9 +65,6 @@ def _fooled(f: dict[str, Any]) -> str:
     worst = f["remedies"][0]
     if worst["thr"] is None:
         return "Nothing was measured: the audit ended before the first attack."
-    clean = next(
-        row["thr"] for row in f["attacks"] if row["name"] == "none" and row["targets"] == worst["targets"]
-    )
     knows = next(row["knowledge"] for row in f["attacks"] if row["name"] == worst["attack"])
     does = {
         "yes": "Yes, it is easily fooled:",
@@ -71,7 +75,7 @@ def _fooled(f: dict[str, Any]) -> str:
         f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
         f"knows {knows} brings {ITEMS[worst['targets']]} into the first {f['list_length']} of "
         f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users' lists, where it was in "
-        f"{percent(clean)} before."
+        f"{percent(worst['thr_clean'])} before."
     )
 
 
@@ -108,11 +112,13 @@ def sure(f: dict[str, Any]) -> list[str]:
     """How sure: what the numbers rest on, and what weakens them."""
     said = [_basis(f)]
     if f["audited_users"] < f["users"]:
-        said.append(f"{f['audited_users']:,} of {f['users']:,} users were audited, drawn at random.")
+        said.append(
+            f"{f['audited_users']:,} of {f['users']:,} users were audited, drawn at random."
+        )
     if f["beaten_by_popularity"]:
         said.append(
-            "On validation data the model ranks no better than the most popular items (or than biases, in "
-            "the rating regime): little that is measured on it means anything before it is trained better."
+            "On validation items the most popular items, the same for everybody, rank better than the model: "
+            "a remedy may gain accuracy merely by being nearer to them, and a better model is the first remedy."
         )
     if f["neighbor_agreement"] is None:
         said.append("Whether neighbours mean anything was not measured.")
@@ -127,7 +133,11 @@ def sure(f: dict[str, Any]) -> list[str]:
             "neighbours)."
         )
     for row in f["certificates"]:
-        reach = "at nobody" if not row["at_most"] else f"at no more than {percent(row['at_most'], 0)} of users"
+        reach = (
+            "at nobody"
+            if not row["at_most"]
+            else f"at no more than {percent(row['at_most'], 0)} of users"
+        )
         said.append(
             f"Proven, whatever the fakes look like: under {row['remedy']} up to {row['fakes']:,} fakes "
             f"({percent(row['share'])} of users) bring an item that no real user rated to "

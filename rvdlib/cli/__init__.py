@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, audit, bench, certify, data, doctor, study
+from rvdlib.cli import attack, audit, bench, certify, data, doctor, study, tune
 from rvdlib.cli.errors import BadInput
 
 
@@ -19,6 +19,7 @@ def main() -> None:
 
 main.add_command(data.data)
 main.add_command(study.study)
+main.add_command(tune.tune)
 main.add_command(attack.attack)
 main.add_command(audit.audit)
 main.add_command(bench.bench)

@@ -25,7 +25,9 @@ class Budget(click.ParamType):
         except ValueError:
             share = -1.0
         if not 0 < share <= 1:
-            self.fail(f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context)
+            self.fail(
+                f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
+            )
         return share
 
 

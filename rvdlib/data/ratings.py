@@ -103,7 +103,9 @@ class Ratings(WriteProtected):
         if matrix.nnz != len(values):
             raise ValueError(f"{name}: {len(values) - matrix.nnz} (user, item) pairs are repeated")
         matrix.sort_indices()
-        if times is not None:  # stored zeros stay, so that these are the same cells in the same order
+        if (
+            times is not None
+        ):  # stored zeros stay, so that these are the same cells in the same order
             when = np.asarray(times, dtype=np.float64)
             times = sp.csr_matrix((when, (rows, columns)), shape=matrix.shape).sorted_indices().data
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))

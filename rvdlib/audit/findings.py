@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rvdlib.attacks import ATTACKS
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.remedies import BY_NEIGHBORS, resolved
 from rvdlib.audit.run import Audit
 from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict, t_interval
-from rvdlib.attacks import ATTACKS
 from rvdlib.theory.certificate import thr_bound
 
 PROMISED = 0.1  # of users, whom a certificate keeps a new item from
@@ -30,7 +30,7 @@ def findings(found: Audit) -> dict[str, Any]:
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
     verdict, recommended = remedy_verdict(is_fooled, judged, keeps)
     ratings, bench = found.ratings, found.bench
-    report = {
+    return {
         "dataset": found.whole.name,
         "users": found.whole.n_users,
         "items": found.whole.n_items,
@@ -62,7 +62,6 @@ def findings(found: Audit) -> dict[str, Any]:
         "not_tried": [{"what": w, "why": y} for w, y in _not_tried(found, cells).items()],
         "seconds": round(found.seconds, 1),
     }
-    return report
 
 
 def form_file(regime: str, form: Mapping) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """One model on one split: trained, attacked, defended, and measured on real users."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from rvdlib.seeding import stream
 
 MOST_USERS = 1000  # whose accuracy is measured; ``FEW`` of them find targets or not
 FEW = 300
+NO_FORM: Mapping = MappingProxyType({})
 LONGEST_LIST, LEAST_ITEMS_EACH = 50, 20
 _TIMED_USERS = 64
 
@@ -100,7 +103,7 @@ class Bench:
         return attacks.poison(self.split, profiles)
 
     def fit(
-        self, train: sp.csr_matrix, repetition: int, name: str = "none", form: dict = {}
+        self, train: sp.csr_matrix, repetition: int, name: str = "none", form: Mapping = NO_FORM
     ) -> Any:
         """The model trained, by the remedy's form where that trains; its time is kept."""
         start = time.perf_counter()

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from rvdlib import metrics, paths
 from rvdlib.audit.attacking import KNOWLEDGE, some_users
 from rvdlib.audit.clock import Clock, OutOfMinutes
 from rvdlib.audit.measuring import Bench, Measured
-from rvdlib.audit.remedies import BY_NEIGHBORS, REMEDIES, TRAINS, chain_of, resolved
-from rvdlib.audit.subject import ModelError, OurModel, OwnModel, load_own
+from rvdlib.audit.remedies import REMEDIES, TRAINS, chain_of, resolved
+from rvdlib.audit.subject import OurModel, OwnModel, load_own
 from rvdlib.audit.tuning import Tuned, tune
 from rvdlib.data import Ratings, leave_last_out, leave_one_out
 from rvdlib.defenses.quorum import Quorum

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_models as models
 from click.testing import CliRunner
 
 from rvdlib.audit import ModelError, audit, document, write
@@ -15,7 +16,6 @@ from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
 from rvdlib.data import Ratings, read_ratings
-import small_models as models
 
 MODELS = Path(models.__file__)
 KEYS = {

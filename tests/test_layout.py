@@ -18,7 +18,7 @@ FLOORS = (
     {"defenses"},
     {"attacks"},
     {"theory"},
-    {"serving"},
+    {"audit", "serving"},
     {"lab.errors", "lab.statistics"},
     {"lab.experiment"},
     {"lab.benchmark", "lab.runner", "lab.tuning"},

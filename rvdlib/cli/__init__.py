@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, bench, certify, data, doctor, serve, study, verify
+from rvdlib.cli import attack, audit, bench, certify, data, doctor, serve, study, tune, verify
 from rvdlib.cli.errors import BadInput
 
 
@@ -20,7 +20,9 @@ def main() -> None:
 main.add_command(data.data)
 main.add_command(study.study)
 main.add_command(verify.verify)
+main.add_command(tune.tune)
 main.add_command(attack.attack)
+main.add_command(audit.audit)
 main.add_command(bench.bench)
 main.add_command(certify.certify)
 main.add_command(doctor.doctor)

@@ -17,6 +17,10 @@ OPTIONS = (
     click.option("--item-column", help="Name of the column of item ids, in a file."),
     click.option("--rating-column", help="Name of the column of ratings, in a file."),
     click.option(
+        "--time-column",
+        help="Name of the column of times, in a file; whoever splits by time finds the usual ones.",
+    ),
+    click.option(
         "--implicit", is_flag=True, default=None, help="A file has no ratings: a row counts as 1."
     ),
     click.option(
@@ -31,7 +35,7 @@ OPTIONS = (
     click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of ratings."),
 )
 NAMES = (
-    *("user_column", "item_column", "rating_column", "implicit"),
+    *("user_column", "item_column", "rating_column", "time_column", "implicit"),
     *("separator", "header", "quotes", "decimal"),
 )
 

@@ -14,7 +14,10 @@ TIME_NAMES = ("timestamp", "time", "ts", "date", "datetime", "unixtime")
 SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "space": " "}
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NUMBER = re.compile(NUMBER)
-Positions = tuple[int, int, int | None]
+# Of user, item, rating and time; None: there is none.
+Positions = tuple[int, int, int | None, int | None]
+KINDS = ("user", "item", "rating", "time")
+FOUND = "found"
 
 
 class DataError(ValueError):
@@ -27,6 +30,9 @@ class Layout:
 
     Attributes:
         user_column, item_column, rating_column: names; without a header line, numbers from 1.
+        time_column: likewise, of when a row was made: numbers, or dates as ISO 8601 has them. None:
+            times are not read; ``found``: they are, where one column has a usual name (without a
+            header line: where it is the fourth of four).
         implicit: whether there are no ratings: every row is an interaction, a rating of 1.
         separator: what stands between fields: ``,``, ``;``, ``::``, ``tab``, ``space`` (one or
             more) or any other character.
@@ -39,6 +45,7 @@ class Layout:
     user_column: str | int | None = None
     item_column: str | int | None = None
     rating_column: str | int | None = None
+    time_column: str | int | None = None
     implicit: bool | None = None
     separator: str | None = None
     header: bool | None = None
@@ -75,7 +82,7 @@ class Layout:
 
 
 def named_positions(where: str, header: Sequence[str], layout: Layout) -> Positions:
-    """Where user, item and rating stand under these column names; None: there are no ratings.
+    """Where user, item, rating and time stand under these column names; None: there is none.
 
     Raises:
         DataError: begins with ``where``; for a column that is not there, or there twice.
@@ -103,7 +110,26 @@ def named_positions(where: str, header: Sequence[str], layout: Layout) -> Positi
                 f"'{kind}' there, or {remedy}"
             )
         found += at
+    found.append(_time_position(where, header, plain, layout))
     return _distinct(where, found, [header[n] for n in found if n is not None])
+
+
+def _time_position(
+    where: str, header: Sequence[str], plain: Sequence[str], layout: Layout
+) -> int | None:
+    if layout.time_column is None:
+        return None
+    if layout.time_column == FOUND:
+        at = [n for n, column in enumerate(plain) if column in TIME_NAMES]
+        return at[0] if len(at) == 1 else None
+    wanted = str(layout.time_column).strip()
+    at = [n for n, column in enumerate(header) if column.strip() == wanted]
+    if len(at) != 1:
+        raise DataError(
+            f"{where}: the column {wanted!r} is not among {list(header[:20])}; say which one has the "
+            "times with time_column (--time-column)"
+        )
+    return at[0]
 
 
 def numbered_positions(where: str, n_fields: int, layout: Layout) -> Positions:
@@ -122,6 +148,15 @@ def numbered_positions(where: str, n_fields: int, layout: Layout) -> Positions:
                 f"from 1 to {n_fields}, got {text!r}"
             )
         found.append(int(text) - 1)
+    time = layout.time_column
+    if time == FOUND:
+        time = 4 if n_fields == 4 and 3 not in found else None
+    if time is not None and not (str(time).isdecimal() and 1 <= int(time) <= n_fields):
+        raise DataError(
+            f"{where}: there is no header line, so time_column (--time-column) is a number from 1 to "
+            f"{n_fields}, got {str(time)!r}"
+        )
+    found.append(None if time is None else int(time) - 1)
     return _distinct(where, found, [n + 1 for n in found if n is not None])
 
 
@@ -140,6 +175,7 @@ def _interactions(plain: Sequence[str], found: Sequence[int | None]) -> bool:
 
 
 def _distinct(where: str, found: list, names: list) -> Positions:
-    if len(set(found)) < len(found):
-        raise DataError(f"{where}: user, item and rating need a column each, got {names}")
+    there = [at for at in found if at is not None]
+    if len(set(there)) < len(there):
+        raise DataError(f"{where}: user, item, rating and time need a column each, got {names}")
     return tuple(found)

@@ -55,6 +55,7 @@ class Ratings(WriteProtected):
         levels: the rating scale, ascending: every value that a rating may take.
         sha256: hash of the canonical form (:func:`rvdlib.data.readers.canonical_bytes`).
         source: where it was read from, for people.
+        times: (ratings,) when each of ``matrix.data`` was made, in any one unit; None: not known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Ratings(WriteProtected):
     levels: np.ndarray
     sha256: str
     source: str = ""
+    times: np.ndarray | None = None
 
     @classmethod
     def from_triples(
@@ -76,6 +78,7 @@ class Ratings(WriteProtected):
         levels: Sequence[float] | np.ndarray | None = None,
         sha256: str = "",
         source: str = "",
+        times: np.ndarray | None = None,
     ) -> "Ratings":
         """Build from parallel columns; memory grows with the rows, never with the largest id.
 
@@ -100,10 +103,15 @@ class Ratings(WriteProtected):
         if matrix.nnz != len(values):
             raise ValueError(f"{name}: {len(values) - matrix.nnz} (user, item) pairs are repeated")
         matrix.sort_indices()
+        if (
+            times is not None
+        ):  # stored zeros stay, so that these are the same cells in the same order
+            when = np.asarray(times, dtype=np.float64)
+            times = sp.csr_matrix((when, (rows, columns)), shape=matrix.shape).sorted_indices().data
         levels = np.unique(values if levels is None else np.asarray(levels, dtype=np.float32))
         if not (len(levels) and 0 < levels[0] <= values.min() and values.max() <= levels[-1]):
             raise ValueError(f"{name}: levels must be above 0 and span the ratings, got {levels}")
-        return cls(name, matrix, user_ids, item_ids, levels, sha256, source)
+        return cls(name, matrix, user_ids, item_ids, levels, sha256, source, times)
 
     def user_index(self, raw: object) -> int | np.ndarray:
         """The row of a raw user id; of a list, tuple, array or Series of ids the rows (B,).

@@ -25,6 +25,7 @@ from rvdlib.data.files import unpacked
 from rvdlib.data.layout import NUMBER, DataError, Layout
 from rvdlib.data.ratings import Ratings
 from rvdlib.data.text_files import read_text
+from rvdlib.data.times import read_times
 from rvdlib.data.typed_tables import read_frame, read_parquet
 
 MOST_LEVELS = 100
@@ -48,8 +49,8 @@ def read_ratings(source: str | Path | pd.DataFrame, **layout) -> Ratings:
 
     Args:
         layout: what is not usual about the table, see :class:`rvdlib.data.layout.Layout`:
-            ``user_column``, ``item_column``, ``rating_column``, ``implicit``, ``separator``,
-            ``header``, ``quotes``, ``decimal``.
+            ``user_column``, ``item_column``, ``rating_column``, ``time_column``, ``implicit``,
+            ``separator``, ``header``, ``quotes``, ``decimal``.
 
     Raises:
         DataError: for whatever makes the table unusable.
@@ -93,15 +94,17 @@ def _checked(
 
     if not table.num_rows:
         raise DataError(f"{where} names its columns but holds no ratings")
-    columns = [pc.fill_null(column, "") for column in table.columns]
-    trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
-    for kind, texts in zip(("user", "item"), trimmed, strict=False):
-        there = pc.invert(pc.is_in(texts, value_set=pa.array(MISSING)))
-        check(there, texts, f"the {kind} is missing, got '{{}}': leave the row out or give an id")
-    users, items = (_ids(texts) for texts in (columns if exact else trimmed)[:2])
+    columns = {name: pc.fill_null(table[name], "") for name in table.column_names}
+    trimmed = {name: pc.utf8_trim_whitespace(column) for name, column in columns.items()}
+    for kind in ("user", "item"):
+        there = pc.invert(pc.is_in(trimmed[kind], value_set=pa.array(MISSING)))
+        problem = f"the {kind} is missing, got '{{}}': leave the row out or give an id"
+        check(there, trimmed[kind], problem)
+    users, items = (_ids((columns if exact else trimmed)[kind]) for kind in ("user", "item"))
+    times = read_times(trimmed["time"], check) if "time" in trimmed else None
     repeated = pd.DataFrame({"user": users, "item": items}).duplicated(keep="last").to_numpy()
-    if len(columns) == 3:
-        stars = _stars(where, trimmed[2], layout.decimal, check)
+    if "rating" in trimmed:
+        stars = _stars(where, trimmed["rating"], layout.decimal, check)
         if repeated.any():
             _warn(
                 f"{where}: {repeated.sum():,} ratings (the first in {place(repeated.argmax())}) "
@@ -116,9 +119,9 @@ def _checked(
                 "Victims learn from these in the ranking regime, with unobserved_weight above 0; "
                 "an RMSE says nothing. implicit=True (--implicit) if this is meant"
             )
-    ratings = Ratings.from_triples(
-        users[~repeated], items[~repeated], stars, name=name, levels=levels, source=where
-    )
+    kept = None if times is None else times[~repeated]
+    rows = users[~repeated], items[~repeated], stars
+    ratings = Ratings.from_triples(*rows, name=name, levels=levels, source=where, times=kept)
     return replace(ratings, sha256=hashlib.sha256(canonical_bytes(ratings)).hexdigest())
 
 

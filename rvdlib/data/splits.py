@@ -1,4 +1,4 @@
-"""Train, validation and test: leave-one-out for ranking, a random share for RMSE."""
+"""Train, validation and test: leave-one-out for ranking, random or by time; a random share for RMSE."""
 
 from dataclasses import dataclass
 
@@ -35,6 +35,35 @@ def leave_one_out(ratings: Ratings, rng: np.random.Generator, min_ratings: int =
         ValueError: if ``min_ratings`` is below 3 (a user would have nothing left to learn from),
             or no user has that many.
     """
+    _, starts, lengths = _with_enough(ratings, rng, min_ratings)
+    first = rng.integers(lengths)
+    second = (first + rng.integers(1, lengths)) % lengths
+    return _divide(ratings, test=starts + first, validation=starts + second)
+
+
+def leave_last_out(ratings: Ratings, rng: np.random.Generator, min_ratings: int = 5) -> Split:
+    """As :func:`leave_one_out`, by time: the last item of a user is the test, the last but one the
+    validation item. Of several at one time, ``rng`` draws.
+
+    Raises:
+        ValueError: as :func:`leave_one_out`, and for ratings without times.
+    """
+    if ratings.times is None:
+        raise ValueError(
+            f"{ratings.name} has no times: read it with time_column (--time-column), or take "
+            "leave_one_out"
+        )
+    _, starts, lengths = _with_enough(ratings, rng, min_ratings)
+    owners = np.repeat(np.arange(ratings.n_users), np.diff(ratings.matrix.indptr))
+    order = np.lexsort([rng.random(ratings.n_ratings), ratings.times, owners])
+    last = starts + lengths - 1
+    return _divide(ratings, test=order[last], validation=order[last - 1])
+
+
+def _with_enough(
+    ratings: Ratings, rng: np.random.Generator, min_ratings: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users with ``min_ratings`` or more, where their ratings start, and how many they are."""
     check_generator(rng)
     if min_ratings < 3:
         raise ValueError(
@@ -49,10 +78,7 @@ def leave_one_out(ratings: Ratings, rng: np.random.Generator, min_ratings: int =
             f"tested: bring more ratings of a user, the most are {(stop - start).max()} now "
             "(or, in Python, lower min_ratings of leave_one_out)"
         )
-    lengths = (stop - start)[users]
-    first = rng.integers(lengths)
-    second = (first + rng.integers(1, lengths)) % lengths
-    return _divide(ratings, test=start[users] + first, validation=start[users] + second)
+    return users, start[users], (stop - start)[users]
 
 
 def random_holdout(

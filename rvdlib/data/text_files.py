@@ -32,7 +32,7 @@ SAMPLE = 20  # rows that are looked at to find the separator of a file without a
 def read_text(
     path: str, content: bytes, suffix: str, layout: Layout
 ) -> tuple[pa.Table, Callable[[int], str]]:
-    """User, item and, if there is one, rating as text; and what messages call a row.
+    """User, item and, if there are any, rating and time as text; and what messages call a row.
 
     Raises:
         DataError: for a file that is no table, is faulty, or whose layout cannot be told.
@@ -140,7 +140,7 @@ def _check_sample(table: TextTable) -> None:
 def _check_header(table: TextTable, columns: pa.Table) -> None:
     """Refuse to lose a row whose values were taken for the names of columns."""
     _, names = next(table.records())
-    user, item, rating = table.positions
+    user, item, rating, _ = table.positions
     if rating is not None:
         like_a_row = is_number(names[rating])
     else:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from rvdlib.data.layout import DataError, Positions, is_number
+from rvdlib.data.layout import KINDS, DataError, Positions, is_number
 
 # Stands for a separator of several characters; no text has it.
 UNIT = "\x1f"
@@ -38,15 +38,15 @@ class TextTable:
     header: bool = True
     stands_for: str = ""
     n_fields: int = 0
-    positions: Positions = (0, 1, None)
+    positions: Positions = (0, 1, None, None)
 
     def columns(self) -> pa.Table:
-        """User, item and, if there is one, rating as text, a row each."""
+        """User, item and, if there is one, rating and time as text, a row each."""
         if self.separator != " " and (self.quotes is False or b'"' not in self.content):
             # Whatever pyarrow refuses, the csv module reads, or it names the line.
             with suppress(pa.ArrowInvalid):
-                return self._fast()
-        table = self._slow()
+                return self._fast().rename_columns(self._kinds())
+        table = self._slow().rename_columns(self._kinds())
         if not self.stands_for:
             return table
         texts = [pc.replace_substring(c, UNIT, self.stands_for) for c in table.columns]
@@ -167,6 +167,9 @@ class TextTable:
             parts[n].strip('" ') and parts[n].startswith(" ") == fields[n].startswith(" ")
             for n in self._wanted()
         ) and (rating is None or is_number(parts[rating].strip('" ')))
+
+    def _kinds(self) -> list[str]:
+        return [kind for kind, at in zip(KINDS, self.positions, strict=True) if at is not None]
 
     def _wanted(self) -> list[int]:
         return [position for position in self.positions if position is not None]

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rvdlib.data.layout import DataError, Layout, named_positions
+from rvdlib.data.layout import KINDS, DataError, Layout, Positions, named_positions
 
 Read = tuple[pa.Table, Callable[[int], str]]
 
 
 def read_parquet(path: Path, layout: Layout) -> Read:
-    """User, item and, if there is one, rating as text; and what messages call a row."""
+    """User, item and, if there are any, rating and time as text; and what messages call a row."""
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         positions = named_positions(str(path), names, layout)
         wanted = [names[n] for n in positions if n is not None]
         table = file.read(columns=wanted).select(wanted)
-    return _text(str(path), wanted, table.columns)
+    return _text(str(path), positions, wanted, table.columns)
 
 
 def read_frame(frame: pd.DataFrame, layout: Layout) -> Read:
@@ -29,10 +29,11 @@ def read_frame(frame: pd.DataFrame, layout: Layout) -> Read:
     names = [str(name) for name in frame.columns]
     positions = named_positions("the DataFrame", names, layout)
     wanted = [n for n in positions if n is not None]
-    return _text("the DataFrame", [names[n] for n in wanted], [frame.iloc[:, n] for n in wanted])
+    columns = [frame.iloc[:, n] for n in wanted]
+    return _text("the DataFrame", positions, [names[n] for n in wanted], columns)
 
 
-def _text(where: str, names: list[str], columns: list) -> Read:
+def _text(where: str, positions: Positions, names: list[str], columns: list) -> Read:
     texts: list[pa.Array] = []
     for name, column in zip(names, columns, strict=True):
         try:
@@ -44,7 +45,8 @@ def _text(where: str, names: list[str], columns: list) -> Read:
                 f"{where}: the column {name!r} cannot be read, its values are not all of one plain "
                 f"type: {error}"
             ) from error
-    return pa.table(texts, ["user", "item", "rating"][: len(texts)]), lambda row: f"row {row + 1}"
+    kinds = [kind for kind, at in zip(KINDS, positions, strict=True) if at is not None]
+    return pa.table(texts, kinds), lambda row: f"row {row + 1}"
 
 
 def _array(column: pd.Series | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

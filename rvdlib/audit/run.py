@@ -1,0 +1,286 @@
+"""The audit: how many repetitions fit into the minutes, and what is carried out in which order."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rvdlib import metrics, paths
+from rvdlib.audit.attacking import KNOWLEDGE, some_users
+from rvdlib.audit.clock import Clock, OutOfMinutes
+from rvdlib.audit.measuring import Bench, Measured
+from rvdlib.audit.remedies import REMEDIES, TRAINS, chain_of, resolved
+from rvdlib.audit.subject import OurModel, OwnModel, load_own
+from rvdlib.audit.tuning import Tuned, tune
+from rvdlib.data import Ratings, leave_last_out, leave_one_out
+from rvdlib.defenses.quorum import Quorum
+from rvdlib.models.reference import Popularity
+from rvdlib.neighbors.agreement import Agreement, neighbor_agreement
+from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
+
+MOST_REPETITIONS, LEAST_REPETITIONS = 12, 4
+LEAST_USERS, MOST_USERS = 400, 5000
+_TRAININGS = 60  # that the minutes should have room for
+
+
+@dataclass
+class Audit:
+    """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
+
+    Attributes:
+        ratings: those of the users whom it was carried out on; ``whole``: all that were given.
+        cells: see :class:`rvdlib.audit.verdicts.Cells`.
+        interrupted: why it ended early, or nothing.
+        not_tried: what → why.
+        vicinities: of the first training; ``agreement``: with the second, None where there are none.
+    """
+
+    whole: Ratings
+    subject: OurModel | OwnModel
+    budget: float
+    seed: int
+    minutes: float | None
+    ratings: Ratings
+    bench: Bench | None = None
+    tuned: Tuned = field(default_factory=lambda: Tuned({}, {}))
+    cells: dict[tuple[int, str, str], Measured] = field(default_factory=dict)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    not_tried: dict[str, str] = field(default_factory=dict)
+    vicinities: np.ndarray | None = None
+    agreement: Agreement | None = None
+    interrupted: str = ""
+    seconds: float = 0.0
+    beaten_by_popularity: bool = False
+
+
+def subject_of(model: str, regime: str, ratings: Ratings) -> OurModel | OwnModel:
+    """One of ours by its name, or your own by ``mine.py:make_model``, which is then executed."""
+    if ":" in model or model.endswith(".py"):
+        return OwnModel(model, regime, load_own(model))
+    return OurModel(model, regime, hyperparameters(ratings.name, model, regime))
+
+
+def hyperparameters(dataset: str, model: str, regime: str) -> list[dict]:
+    """Those of a published data set for itself; for other data those of all of them, to choose from."""
+    chosen = read_yaml(paths.PARAMS / "victims.yml")
+    names = [dataset] if dataset in chosen else ["ml-100k", "filmtrust", "ml-1m", "yelp"]
+    found = [chosen[name].get(regime, {}).get(model) for name in names]
+    return [each for each in found if each] or [chosen["ml-100k"][regime].get(model, {})]
+
+
+def audit(
+    ratings: Ratings,
+    model: str = "MF",
+    *,
+    regime: str = "ranking",
+    budget: float = 0.03,
+    targets: Sequence[Any] | None = None,
+    minutes: float | None = 10,
+    seed: int = 0,
+    list_length: int = 0,
+    repetitions: int | None = None,
+    remedies: Sequence[str] = REMEDIES,
+    show: bool = False,
+) -> Audit:
+    """Attack a recommender on these ratings, try remedies, and keep what was measured.
+
+    Args:
+        model: one of ``VICTIMS``, or ``mine.py:make_model`` (:mod:`rvdlib.audit.subject`).
+        regime: of training: ``ranking`` (unobserved cells count as weak zeros) or ``rating``.
+        budget: fakes per real user.
+        targets: raw ids to promote; by default cold and middling items of each repetition's own.
+        minutes: to be kept; None: as long as ``repetitions`` take.
+        repetitions: exactly so many, whatever the clock says; by default as many as fit, 12 at most.
+        show: a progress bar on stderr.
+
+    Raises:
+        ValueError: for arguments that fit nothing, ratings without a user of 5, a model that fails.
+
+    A Ctrl-C, or minutes that are over, ends it early: ``interrupted`` says so, and what was measured
+    until then is there.
+    """
+    yours = None if targets is None else np.unique(_places(ratings, targets))
+    found = Audit(ratings, subject_of(model, regime, ratings), budget, seed, minutes, ratings)
+    clock = Clock(minutes, show)
+    try:
+        with clock.running(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _carry_out(found, clock, yours, list_length, repetitions, remedies)
+    except OutOfMinutes:
+        found.interrupted = "the minutes were over"
+    except KeyboardInterrupt:
+        found.interrupted = "it was interrupted"
+    finally:
+        clock.close()
+    found.seconds = clock.seconds
+    return found
+
+
+def prepare(found: Audit, clock: Clock, yours: np.ndarray | None, list_length: int) -> Bench:
+    """Split (by time where there are times), and take as many users as the minutes have room for."""
+
+    def bench_of(ratings: Ratings) -> Bench:
+        split_by = leave_one_out if ratings.times is None else leave_last_out
+        split = split_by(ratings, stream(found.seed, "split"))
+        return Bench(split, found.subject, found.budget, yours, found.seed, list_length)
+
+    clock.says("training once")
+    n_users = found.whole.n_users
+    size = min(n_users, MOST_USERS)
+    if n_users > 2 * LEAST_USERS and found.minutes is not None:
+        probe = bench_of(some_users(found.whole, _sample(n_users, LEAST_USERS, found.seed)))
+        for _ in range(2):  # the first compiles
+            model = probe.fit(probe.split.train, 0)
+        probe.measure(model, probe.targets(0))
+        per_user = probe.fit_seconds["none"] / LEAST_USERS
+        while size > LEAST_USERS and per_user * size * _TRAININGS > clock.all:
+            size = max(LEAST_USERS, size // 2)
+    if size < n_users:
+        found.not_tried["all users"] = (
+            f"{size:,} of {n_users:,}, drawn at random, fit into the minutes"
+        )
+        found.ratings = some_users(found.whole, _sample(n_users, size, found.seed))
+    bench = bench_of(found.ratings)
+    if bench.n_fakes < 1:
+        raise ValueError(
+            f"budget {found.budget:g} of {found.ratings.n_users} users is less than one fake: give "
+            f"{1 / found.ratings.n_users:.2g} or more"
+        )
+    _choose_hyperparameters(found, bench, clock)
+    return bench
+
+
+def _carry_out(found, clock, yours, list_length, repetitions, wanted) -> None:
+    found.bench = bench = prepare(found, clock, yours, list_length)
+    twice = repetitions is None and 12 * bench.fit_seconds["none"] < 0.15 * clock.all
+    name = found.subject.name
+    omega = hyperparameters(found.whole.name, name, "ranking") if found.subject.ours else []
+    found.tuned = tune(bench, clock, wanted, 2 if twice else 1, omega)
+    found.not_tried |= found.tuned.left_out
+    plan, took, factor = Plan(list(found.tuned.chosen), list(KNOWLEDGE)), 0.0, 1.0
+    for repetition in range(repetitions or MOST_REPETITIONS):
+        if repetitions is None:
+            plan.cut(found, LEAST_REPETITIONS - repetition, factor, clock.left)
+            if repetition and clock.left < 1.05 * min(took, factor * plan.seconds(bench)):
+                break
+        start = clock.seconds
+        _repeat(found, clock, repetition, plan)
+        took = clock.seconds - start
+        factor = took / plan.seconds(bench)
+
+
+@dataclass
+class Plan:
+    """Which remedies and attacks a repetition has."""
+
+    remedies: list[str]
+    attacks: list[str]
+
+    def seconds(self, bench: Bench) -> float:
+        """What a repetition takes, about: crafting comes besides."""
+        cells = 1.5 * bench.fit_seconds["none"] + sum(bench.cell_seconds[n] for n in self.remedies)
+        return (1 + len(self.attacks)) * cells
+
+    def cut(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
+        """Leave out what keeps so many repetitions from fitting: slow trainings, then attacks.
+
+        ``factor``: how much longer a repetition takes than :meth:`seconds` says.
+        """
+        cost = found.bench.cell_seconds
+        while repetitions * factor * self.seconds(found.bench) > left:
+            slow = max((n for n in self.remedies if n in TRAINS), key=cost.__getitem__, default="")
+            if slow:
+                self.remedies.remove(slow)
+                found.not_tried[slow] = "it trains too slowly for the minutes: give more"
+            elif len(self.attacks) > 2:
+                found.not_tried[f"attack {self.attacks.pop(2)}"] = "no time: give more --minutes"
+            else:
+                return
+
+
+def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:
+    bench, tuned = found.bench, found.tuned.chosen
+    targets, known = bench.targets(repetition), _known(found)
+    for attack in ["none", *plan.attacks]:
+        clock.says(f"repetition {repetition + 1}, attack {attack}")
+        try:
+            rows = bench.poisoned(attack, targets, repetition, known)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            if (
+                attack == plan.attacks[0]
+            ):  # the simplest of all: the budget or the data are at fault
+                raise
+            found.not_tried[f"attack {attack}"] = f"it cannot be made here: {error}"
+            continue
+        bare = bench.fit(rows, repetition)
+        few = attack != "none"  # accuracy is that of nobody attacking
+        found.cells[repetition, attack, "none"] = bench.measure(bare, targets, few=few)
+        for name in plan.remedies:
+            form = tuned[name].form
+            model = bench.fit(rows, repetition, name, form) if name in TRAINS else bare
+            served = chain_of(form).wrap(model)
+            found.cells[repetition, attack, name] = bench.measure(served, targets, few=few)
+            if attack == "none":
+                _keep_fastest(found, name, bench.milliseconds(served))
+        if attack == "none":
+            _keep_fastest(found, "none", bench.milliseconds(bare))
+            _compare_neighbors(found, bare, repetition)
+
+
+def _compare_neighbors(found: Audit, model: Any, repetition: int) -> None:
+    """Of the first two clean trainings: the same rows, other first weights."""
+    if repetition > 1 or not getattr(model, "latent", True):
+        return
+    k = max(1, min(30, len(found.ratings.user_ids) - 1))
+    lists = Quorum(model, k=k, quorum=1, max_in_degree=None).vicinity(found.bench.users)
+    if repetition == 0:
+        found.vicinities = lists
+    elif found.vicinities is not None and len(lists) > 1:
+        found.agreement = neighbor_agreement(found.vicinities, lists)
+
+
+def _known(found: Audit) -> dict:
+    """The choices of the neighbours' defence that an attacker would rather know."""
+    chosen = [n for n in ("hardened", "quorum", "closed form", "count") if n in found.tuned.chosen]
+    return resolved(found.tuned.chosen[chosen[0]].form) if chosen else {}
+
+
+def _keep_fastest(found: Audit, name: str, milliseconds: float) -> None:
+    found.milliseconds[name] = min(milliseconds, found.milliseconds.get(name, np.inf))
+
+
+def _choose_hyperparameters(found: Audit, bench: Bench, clock: Clock) -> None:
+    """Of a model of ours: those that do best on validation. Of any: does popularity rank better?"""
+    subject, train, targets = bench.subject, bench.split.train, bench.targets(-1)
+    tries, fitted = (subject.tries, []) if subject.ours else ([{}], [])
+    for at, each in enumerate(tries):
+        clock.says(f"hyper-parameters {at + 1} of {len(tries)}")
+        if subject.ours:
+            subject.tries = [each, *(t for t in tries if t is not each)]
+        model = bench.fit(train, -1)
+        measured = bench.measure(model, targets, few=False, validation=True)
+        fitted.append((getattr(model, "validation_error", 0.0), at, measured))
+        if bench.fit_seconds["none"] * _TRAININGS > clock.all:
+            break
+    _, best, measured = min(fitted, key=lambda each: each[:2])
+    if subject.ours:
+        subject.tries = [tries[best], *(t for t in tries if t is not tries[best])]
+    popular = bench.measure(Popularity().fit(train), targets, few=False, validation=True)
+    found.beaten_by_popularity = bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))
+
+
+def _sample(n_users: int, size: int, seed: int) -> np.ndarray:
+    return np.sort(stream(seed, "sample").choice(n_users, min(size, n_users), replace=False))
+
+
+def _places(ratings: Ratings, targets: Sequence[Any]) -> np.ndarray:
+    """Columns of raw ids; what is text and stands for a number is found, too."""
+    if not len(targets):
+        raise ValueError("targets hold no item id: give one or more, or leave them out")
+    places = {str(raw): place for place, raw in enumerate(ratings.item_ids.tolist())}
+    return np.array(
+        [places[str(t)] if str(t) in places else ratings.item_index(t) for t in targets]
+    )

@@ -1,0 +1,238 @@
+"""Whose recommender is audited: one of ours, or anybody's that can be trained and asked for scores.
+
+Your own is an object with ``fit(ratings)`` and ``score(users)``:
+
+- ``ratings``: (users, items) CSR of stars, float32; fakes are further users, below the real ones.
+- ``users``: (B,) row numbers; scores are (B, items), the higher the better, no NaN.
+
+If it also has ``user_factors`` (users, d), vicinities are looked for there; if ``item_factors``
+(items, d) besides, and ``offsets`` (users,) and ``item_bias`` (items,) where there are any, with
+``offsets + user_factors @ item_factors.T + item_bias`` its scores, then the closed form is tried, too.
+All are read after ``fit``, as attributes.
+"""
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from rvdlib.arguments import as_indices, check_one_of, did_you_mean
+from rvdlib.data import Split
+from rvdlib.defenses.protocol import Chain
+from rvdlib.models import VICTIMS
+from rvdlib.seeding import stream
+
+_CHECKED_USERS = 20
+
+
+class ModelError(ValueError):
+    """Somebody's own model cannot be used: the message says what it did, and where."""
+
+
+class OurModel:
+    """One of ``VICTIMS``, trained anew for every poisoned set.
+
+    Attributes:
+        tries: hyper-parameters to choose from on validation data, the first until then.
+    """
+
+    ours = True
+
+    def __init__(self, name: str, regime: str, tries: list[dict]):
+        check_one_of("model", name, VICTIMS)
+        self.name, self.regime, self.tries = name, regime, tries
+
+    def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> Any:
+        """Trained on ``train`` (users, items) CSR stars as the defences in ``chain`` have it."""
+        levels = split.ratings.levels
+        train = chain.clean(train, levels, stream(seed, "clean"))
+        victim = VICTIMS[self.name](**self.tries[0])
+        return chain.fit(victim, train, split.validation, levels, stream(seed, "model", self.name))
+
+
+class OwnModel:
+    """Whatever ``make()`` or ``make(seed=…)`` gives, trained anew for every poisoned set."""
+
+    ours = False
+
+    def __init__(self, name: str, regime: str, make: Callable[..., Any]):
+        self.name, self.regime, self._make = name, regime, make
+        self._seeded = "seed" in inspect.signature(make).parameters
+
+    def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> "Trained":
+        """As :meth:`OurModel.fit`; a chain can only clean what it is trained on."""
+        train = chain.clean(train, split.ratings.levels, stream(seed, "clean"))
+        with _blame(self.name, "making it"):
+            model = self._make(**({"seed": seed} if self._seeded else {}))
+        for method in ("fit", "score"):
+            if not callable(getattr(model, method, None)):
+                raise ModelError(
+                    f"{self.name} made a {type(model).__name__} without {method}(): an audit needs "
+                    "fit(ratings) and score(users)"
+                )
+        with _blame(self.name, "fit(ratings)"):
+            model.fit(train.copy())
+        return Trained(self.name, model, train, self.regime)
+
+
+class Trained:
+    """Somebody's trained model as the defences know a victim, in the unit of its own scores.
+
+    Attributes:
+        train: (users, items) CSR that it was trained on, in the unit in which it predicts (``unit``).
+        linear: whether its arrays give its scores, so that the closed form can be had.
+    """
+
+    max_rating = 1.0
+    constants: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, model: Any, train: sp.csr_matrix, regime: str):
+        self.name, self._model, self._ranking = name, model, regime == "ranking"
+        self.train, self._shape = train, train.shape
+        arrays = {each: self._array(each) for each in ("user_factors", "item_factors")}
+        self.latent, self._factors = arrays["user_factors"] is not None, arrays["user_factors"]
+        self.linear = all(array is not None for array in arrays.values())
+        self.unit, self.why_not_linear = "", "it shows no user_factors and item_factors"
+        if self.linear:
+            self._take_decoder(arrays["item_factors"])
+
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items), checked.
+
+        Raises:
+            ModelError: if they are not finite numbers of that shape.
+        """
+        users = self.rows(users)
+        with _blame(self.name, "score(users)"):
+            scores = np.asarray(self._model.score(users))
+        expected = (len(users), self._shape[1])
+        if scores.shape != expected or scores.dtype.kind not in "fiu":
+            raise ModelError(
+                f"score(users) of {self.name} gave {scores.dtype} of the shape {scores.shape}, expected "
+                f"numbers of {expected} (users, items)"
+            )
+        if np.isnan(scores).any():
+            raise ModelError(
+                f"score(users) of {self.name} gave NaN for user {users[np.isnan(scores).any(1)][0]}"
+            )
+        return scores
+
+    def rows(self, users: np.ndarray) -> np.ndarray:
+        return as_indices("users", users, self._shape[0])
+
+    def user_factors(self) -> np.ndarray:
+        if self._factors is None:
+            raise ModelError(f"{self.name} shows no user_factors (users, d)")
+        return self._factors
+
+    def encode(self, parameters: dict, users: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.from_numpy(self._offsets[users]), torch.from_numpy(self._factors[users])
+
+    def unobserved_target(self, users: np.ndarray) -> torch.Tensor:
+        """y⁰ (B,): 0 in the ranking regime, else what the user's score is without an item."""
+        offsets = torch.from_numpy(self._offsets[users])
+        return torch.zeros_like(offsets) if self._ranking else offsets
+
+    def _array(self, name: str) -> np.ndarray | None:
+        with _blame(self.name, name):
+            given = getattr(self._model, name, None)
+            array = (
+                None if given is None or callable(given) else np.asarray(given, dtype=np.float32)
+            )
+        if array is None:
+            return None
+        axis = {"user_factors": 0, "offsets": 0}.get(name, 1)
+        if array.shape[:1] != (self._shape[axis],) or not np.isfinite(array).all():
+            raise ModelError(
+                f"{name} of {self.name} must be finite and have {self._shape[axis]} rows, got the "
+                f"shape {array.shape}"
+            )
+        return np.ascontiguousarray(array)
+
+    def _take_decoder(self, item_factors: np.ndarray) -> None:
+        """Believe the arrays only if they give the scores; find the unit of the ratings."""
+        bias, offsets = self._array("item_bias"), self._array("offsets")
+        bias = np.zeros(self._shape[1], np.float32) if bias is None else bias
+        self._offsets = np.zeros(self._shape[0], np.float32) if offsets is None else offsets
+        self.parameters = {
+            "item_factors": torch.from_numpy(item_factors),
+            "item_bias": torch.from_numpy(bias),
+        }
+        users = np.arange(min(_CHECKED_USERS, self._shape[0]))
+        if self._factors.shape[1:] != item_factors.shape[1:] or item_factors.ndim != 2:
+            self.linear, self.why_not_linear = False, "its factors are not of one length"
+            return
+        given = self.score(users)
+        linear = self._offsets[users, None] + self._factors[users] @ item_factors.T + bias
+        if np.abs(given - linear).max() > 1e-3 * max(np.ptp(given), 1e-9):
+            self.linear, self.why_not_linear = False, "its factors do not give its scores"
+            return
+        sample = self.train[:200].tocoo()
+        found = self._offsets[sample.row] + bias[sample.col]
+        found = found + (self._factors[sample.row] * item_factors[sample.col]).sum(axis=1)
+        top = self.train.data.max(initial=1)
+        units = {
+            "ones": np.ones_like(sample.data),
+            "shares": sample.data / top,
+            "stars": sample.data,
+        }
+        self.unit = min(units, key=lambda unit: ((units[unit] - found) ** 2).sum())
+        self.train = self.train.copy()
+        if self.unit != "stars":
+            self.train.data = (
+                self.train.data / top if self.unit == "shares" else np.ones_like(self.train.data)
+            )
+
+
+class _blame:
+    """Whatever somebody's code raises becomes a :class:`ModelError` that names the place."""
+
+    def __init__(self, name: str, what: str):
+        self._name, self._what = name, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, ModelError):
+            last = traceback.extract_tb(trace)[-1]
+            raise ModelError(
+                f"{self._what} of {self._name} raised {type(error).__name__}: {error} "
+                f"({Path(last.filename).name}, line {last.lineno})"
+            ) from error
+
+
+def load_own(name: str) -> Callable[..., Any]:
+    """The function that ``mine.py:make_model`` names; the file is executed.
+
+    Raises:
+        ModelError: if there is no such file or function, or the file cannot be executed.
+    """
+    file, _, function = name.rpartition(":")
+    path = Path(file)
+    if not file or not path.is_file():
+        names = ", ".join(VICTIMS)
+        raise ModelError(
+            f"the model {name!r} is neither one of {names} nor a function in a Python file, as "
+            f"mine.py:make_model{did_you_mean(name, VICTIMS)}"
+        )
+    spec = importlib.util.spec_from_file_location(f"audited_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{file} is no Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # what stands beside it can be imported
+    try:
+        with _blame(name, "running the file"):
+            spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    if not callable(getattr(module, function, None)):
+        raise ModelError(f"{file} has no function {function!r}: --model {file}:NAME names one")
+    return getattr(module, function)

@@ -1,0 +1,147 @@
+"""The findings in sentences: what a reader of the first screen is told."""
+
+from typing import Any
+
+ITEMS = {
+    "cold": "an item that hardly anybody rated",
+    "middling": "a middling item",
+    "yours": "an item of yours",
+}
+NAMED = {
+    "least support": "never listing an item with few ratings",
+    "unobserved weight": "training with a weight on what is not rated",
+    "count": "ordering by the votes of neighbours",
+    "quorum": "listing only what enough neighbours rated",
+    "closed form": "the closed form of the vicinal defence",
+    "hardened": "the closed form and a quorum of neighbours",
+    "detection": "removing users who look fake before training",
+    "adversarial training": "adversarial training",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "not known" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def with_interval(row: dict, value: str, low: str, high: str) -> str:
+    """``12.0 % [10.1 %, 13.9 %]``; without an interval the number alone."""
+    if row.get(low) is None:
+        return percent(row[value])
+    return f"{percent(row[value])} [{percent(row[low])}, {percent(row[high])}]"
+
+
+def answer(f: dict[str, Any]) -> list[str]:
+    """Three sentences: is it fooled, what helps and what does it cost, how sure."""
+    return [_fooled(f), recommendation(f), _basis(f)]
+
+
+def recommendation(f: dict[str, Any]) -> str:
+    """What to do, in a sentence."""
+    verdict, rows = f["verdicts"]["remedy"], {row["name"]: row for row in f["remedies"]}
+    if verdict == "found":
+        row = rows[f["recommended"]]
+        return (
+            f"What helps: {NAMED[row['name']]} ({row['name']}) leaves "
+            f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it "
+            f"({percent(row['thr_clean'])} without attack), "
+            f"and {_costs(f, row)}."
+        )
+    if verdict == "not needed":
+        return "Nothing needs to be done against these attacks at this budget; the table says what each remedy would cost."
+    tried = [row for row in f["remedies"] if row["name"] != "none"]
+    if verdict == "none":
+        return (
+            f"Of the {len(tried)} remedies that were tried, none removes half of the attack's effect at what it "
+            f"may cost; the table says what each reaches, and {_least(tried)}."
+        )
+    if f["verdicts"]["fooled"] == "undecided" or not tried:
+        return (
+            "No remedy is recommended before it is clear that one is needed: give more --minutes."
+        )
+    return f"Whether any of the {len(tried)} remedies helps is undecided, and {_least(tried)}: give more --minutes."
+
+
+def _fooled(f: dict[str, Any]) -> str:
+    worst = f["remedies"][0]
+    if worst["thr"] is None:
+        return "Nothing was measured: the audit ended before the first attack."
+    knows = next(row["knowledge"] for row in f["attacks"] if row["name"] == worst["attack"])
+    does = {
+        "yes": "Yes, it is easily fooled:",
+        "no": "No, these attacks hardly move it:",
+        "undecided": "It is undecided whether it is fooled:",
+    }[f["verdicts"]["fooled"]]
+    return (
+        f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
+        f"knows {knows} brings {ITEMS[worst['targets']]} into the first {f['list_length']} of "
+        f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users' lists, where it was in "
+        f"{percent(worst['thr_clean'])} before."
+    )
+
+
+def _costs(f: dict[str, Any], row: dict) -> str:
+    bare = f["remedies"][0]
+    if row["accuracy_change"] is None:
+        accuracy = "its cost in accuracy cannot be measured here"
+    else:
+        change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
+        accuracy = f"changes NDCG@{f['list_length']} by {change}"
+    return (
+        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list, lists "
+        f"{percent(row['coverage'])} of the catalogue ({percent(bare['coverage'])} before), and serves "
+        f"a user in {row['ms_per_user']:.2g} ms ({bare['ms_per_user']:.2g} ms before)"
+    )
+
+
+def _least(tried: list[dict]) -> str:
+    best = min(tried, key=lambda row: row["thr"])
+    return f"the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
+
+
+def _basis(f: dict[str, Any]) -> str:
+    many = f"{f['repetitions']} repetition{'s' * (f['repetitions'] != 1)}"
+    sentence = f"This rests on {many}, each with targets, fakes and a training of its own, on one split {f['split']}"
+    if f["repetitions"] < 2:
+        sentence += ", which is too few for an interval"
+    if f["interrupted"]:
+        sentence += f"; the audit ended early, because {f['interrupted']}"
+    return f"{sentence}."
+
+
+def sure(f: dict[str, Any]) -> list[str]:
+    """How sure: what the numbers rest on, and what weakens them."""
+    said = [_basis(f)]
+    if f["audited_users"] < f["users"]:
+        said.append(
+            f"{f['audited_users']:,} of {f['users']:,} users were audited, drawn at random."
+        )
+    if f["beaten_by_popularity"]:
+        said.append(
+            "On validation items the most popular items, the same for everybody, rank better than the model: "
+            "a remedy may gain accuracy merely by being nearer to them, and a better model is the first remedy."
+        )
+    if f["neighbor_agreement"] is None:
+        said.append("Whether neighbours mean anything was not measured.")
+    elif f["neighbors_by_chance"]:
+        said.append(
+            "Two trainings agree on who is near to whom no more than by chance: remedies by latent "
+            "neighbours are refused, whatever they reached."
+        )
+    else:
+        said.append(
+            f"Two trainings agree on neighbours by {f['neighbor_agreement']:.2f} (0 is chance, 1 the same "
+            "neighbours)."
+        )
+    for row in f["certificates"]:
+        reach = (
+            "at nobody"
+            if not row["at_most"]
+            else f"at no more than {percent(row['at_most'], 0)} of users"
+        )
+        said.append(
+            f"Proven, whatever the fakes look like: under {row['remedy']} up to {row['fakes']:,} fakes "
+            f"({percent(row['share'])} of users) bring an item that no real user rated to "
+            f"{reach.removeprefix('at ')}."
+        )
+    said.append("What stronger attackers reach, nobody knows: these are the least that one can.")
+    return said

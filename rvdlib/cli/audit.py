@@ -1,0 +1,145 @@
+"""``rvd audit``. What it needs is imported when it runs: help is instant."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from rvdlib.cli.errors import BadInput
+from rvdlib.cli.layout_options import layout_options, read_dataset
+
+
+class Budget(click.ParamType):
+    """A share of users: ``3%`` or ``0.03``."""
+
+    name = "share"
+
+    def convert(self, value, param, context):
+        if isinstance(value, float):
+            return value
+        text = value.strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share <= 1:
+            self.fail(
+                f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
+            )
+        return share
+
+
+def audited_options(command):
+    """What ``rvd audit`` and ``rvd tune`` have in common."""
+    options = (
+        click.argument("ratings", required=False),
+        click.option("--dataset", help="ml-100k, ml-1m, filmtrust or yelp, in place of RATINGS."),
+        click.option(
+            "--model",
+            default="MF",
+            show_default=True,
+            help="MF, NSVD, AutoRec, CDAE, or your own as mine.py:make_model. The file is then executed, "
+            "and nothing else is: make_model() gives an object with fit(ratings) and score(users).",
+        ),
+        click.option(
+            "--regime",
+            type=click.Choice(["ranking", "rating"]),
+            default="ranking",
+            show_default=True,
+            help="How the model is trained: unobserved cells count as weak zeros, or not at all.",
+        ),
+        click.option(
+            "--budget", type=Budget(), default="3%", show_default=True, help="Fakes per real user."
+        ),
+        click.option(
+            "--minutes", type=click.FloatRange(0, min_open=True), default=10, show_default=True
+        ),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return layout_options(command)
+
+
+@click.command()
+@audited_options
+@click.option(
+    "--targets",
+    metavar="FILE|IDS",
+    help="Items to promote: a file with an id a line, or ids with commas between; else cold and middling ones.",
+)
+@click.option(
+    "--list-length",
+    type=click.IntRange(min=1),
+    help="Items in a list; 50 unless said, or a twentieth of the catalogue where that is less.",
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(min=1),
+    help="Exactly so many, without a clock: --minutes is not heeded, and the numbers are always the same.",
+)
+@click.option("--out", default="report", show_default=True, metavar="FOLDER")
+def audit(
+    ratings, dataset, layout, model, targets, list_length, repetitions, minutes, out, **asked
+) -> None:
+    """Say how easily a recommender on RATINGS is fooled, what helps, and what it costs.
+
+    RATINGS is a file: csv, tsv and others as `rvd data show` reads them, implicit where there is no
+    rating column. Where there is a column of times, the split is by time. Fakes promote items, remedies
+    are chosen on validation items and on attacks of the defender's own, and FOLDER gets the answer:
+    index.html (opens offline), audit.json, audit.csv, and defense.yml if a remedy helps. Ctrl-C ends it
+    early; the report then has what was measured, and says so.
+    """
+    from rvdlib.audit import audit as carry_out
+    from rvdlib.audit.report import check_folder, document, plain, write
+
+    folder = Path(os.path.expanduser(out))
+    try:
+        check_folder(folder)
+        data = read_audited(ratings, dataset, layout)
+        found = carry_out(
+            data,
+            model,
+            targets=_ids(targets),
+            list_length=list_length or 0,
+            repetitions=repetitions,
+            minutes=None if repetitions else minutes,
+            show=True,
+            **asked,
+        )
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is written whole
+        report = document(found, ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else [])
+        written = write(report, folder)
+    except KeyboardInterrupt:
+        click.echo("Interrupted before anything was measured.", err=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError) as error:
+        raise BadInput(plain(str(error))) from None
+    for sentence in report["answer"]:
+        click.echo(plain(sentence))
+    click.echo(f"\n{plain(str(written[-1 if len(written) < 4 else 2]))}")
+    if found.interrupted == "it was interrupted":
+        raise SystemExit(130)
+
+
+def read_audited(ratings: str | None, dataset: str | None, layout: dict):
+    """The ratings: of a file, with its times where a column has them, or a published data set."""
+    from rvdlib.data.catalogue import CATALOGUE
+
+    if (ratings is None) == (dataset is None):
+        raise click.UsageError("Give a ratings file, or --dataset NAME: one of the two.")
+    name = ratings or dataset
+    if name.lower() not in CATALOGUE or os.path.exists(name):
+        layout = {"time_column": "found"} | layout
+    return read_dataset(name, layout)
+
+
+def _ids(targets: str | None) -> list[str] | None:
+    if targets is None:
+        return None
+    if os.path.isfile(targets):
+        lines = Path(targets).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    return [each.strip() for each in targets.split(",") if each.strip()]

@@ -1,0 +1,58 @@
+"""``rvd tune``. What it needs is imported when it runs: help is instant."""
+
+import os
+from pathlib import Path
+
+import click
+
+from rvdlib.cli.audit import audited_options, read_audited
+from rvdlib.cli.errors import BadInput
+
+REMEDIES = (
+    *("least_support", "unobserved_weight", "count", "quorum"),
+    *("closed_form", "hardened", "detection", "adversarial_training"),
+)
+
+
+@click.command()
+@audited_options
+@click.option(
+    "--remedy",
+    type=click.Choice(REMEDIES),
+    default="closed_form",
+    show_default=True,
+    help="What is tuned; hardened is the closed form and a quorum.",
+)
+@click.option("--out", default="defense.yml", show_default=True, metavar="FILE")
+def tune(ratings, dataset, layout, model, remedy, out, **asked) -> None:
+    """Choose k, q, ω and λ of a remedy for a model on RATINGS, by validation and attacks of one's own.
+
+    Of the choices that cost at most 5 % of HR and NDCG on validation items, the one that leaves least of
+    the attacks which the defender simulates, with targets, fakes and seeds of his own. It is printed and
+    saved as YAML: regime, and method with choices or a chain. What costs more, or makes an attack
+    stronger, is not saved.
+    """
+    from rvdlib.audit.choosing import choose_form
+    from rvdlib.audit.report import as_yaml, plain
+    from rvdlib.paths import check_writable, write_atomically
+
+    path = Path(os.path.expanduser(out))
+    try:
+        check_writable(path)
+        data = read_audited(ratings, dataset, layout)
+        chosen = choose_form(data, model, remedy.replace("_", " "), show=True, **asked)
+        text = as_yaml(chosen.form, f"rvd tune of {data.name}, model {model}")
+        if chosen.useful:
+            write_atomically(path, text)
+    except KeyboardInterrupt:
+        click.echo("Ended before anything was chosen; nothing is saved.", err=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError) as error:
+        raise BadInput(plain(str(error))) from None
+    click.echo(text, nl=False)
+    click.echo(f"Chosen {chosen}.", err=True)
+    if not chosen.useful:
+        raise click.ClickException(
+            f"no choice of {remedy} may be used here: the best one costs more than 5 % of accuracy or "
+            f"makes an attack stronger. {plain(str(path))} is not written"
+        )

@@ -1,0 +1,274 @@
+"""An audit on small data: what it reports, and how it ends whatever happens."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models as models
+from click.testing import CliRunner
+
+from rvdlib.audit import ModelError, audit, document, write
+from rvdlib.audit.remedies import chain_of
+from rvdlib.audit.report import FILES, as_html
+from rvdlib.cli import main
+from rvdlib.data import Ratings, read_ratings
+
+MODELS = Path(models.__file__)
+KEYS = {
+    *("dataset", "users", "items", "ratings", "regime", "model", "budget", "attacks", "remedies"),
+    *("recommendation", "sure", "not_tried", "seconds"),
+}
+ATTACK_KEYS = {"name", "knowledge", "thr", "low", "high"}
+REMEDY_KEYS = {
+    *("name", "thr", "thr_low", "thr_high", "accuracy_change", "ms_per_user", "coverage"),
+}
+
+
+def small(seed: int = 0, n_users: int = 80, n_items: int = 60, text: bool = False) -> Ratings:
+    """Four tastes; ids that no report may obey, where ``text``."""
+    rng = np.random.default_rng(seed)
+    tastes, kinds = rng.integers(4, size=n_users), rng.integers(4, size=n_items)
+    popular = rng.gamma(0.6, size=n_items) + 0.02
+    users, items, stars = [], [], []
+    for user, taste in enumerate(tastes):
+        weights = popular * np.where(kinds == taste, 8, 1)
+        chosen = rng.choice(n_items, 10, replace=False, p=weights / weights.sum())
+        users += [user] * 10
+        items += chosen.tolist()
+        stars += np.where(kinds[chosen] == taste, 5, 2).tolist()
+    hostile = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "\x1b[31mred", '"><img src=x>']
+    named = [hostile[i % 4] + str(i) for i in items] if text else items
+    return Ratings.from_triples(
+        users, named, stars, name="<b>\x1b]0;own\x07</b>=1+1.csv" if text else "small"
+    )
+
+
+def of(kind: str) -> str:
+    return f"{MODELS}:{kind}"
+
+
+def audited(kind: str = "SVD", **asked):
+    asked = {"budget": 0.1, "minutes": None, "repetitions": 3, "list_length": 5} | asked
+    return audit(asked.pop("ratings", None) or small(), of(kind), **asked)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return document(audited(ratings=small(text=True)), ["rvd", "audit", "a b.csv"])
+
+
+def test_the_report_has_the_keys_that_others_read(report):
+    assert report.keys() >= KEYS
+    assert all(row.keys() >= ATTACK_KEYS for row in report["attacks"])
+    assert all(row.keys() >= REMEDY_KEYS for row in report["remedies"])
+    assert len(report["answer"]) == 3
+    json.dumps(report, allow_nan=False)
+
+
+def test_fakes_fool_what_learns_from_whatever_is_repeated_and_the_report_says_so(report):
+    assert report["verdicts"]["fooled"] == "yes"
+    rows = {row["name"]: row for row in report["remedies"]}
+    assert rows["none"]["thr"] > rows["none"]["thr_clean"] + 0.02
+    assert report["answer"][0].startswith("Yes")
+
+
+def test_ratios_are_within_their_intervals_and_between_0_and_1(report):
+    for row in report["attacks"]:
+        assert 0 <= row["low"] <= row["thr"] <= row["high"] <= 1
+    for row in report["remedies"]:
+        assert 0 <= row["thr_low"] <= row["thr"] <= row["thr_high"] <= 1
+        assert 0 <= row["coverage"] <= 1
+
+
+def test_what_is_recommended_helps_and_is_a_form_that_can_be_built(report):
+    rows = {row["name"]: row for row in report["remedies"]}
+    if report["verdicts"]["remedy"] == "found":
+        assert rows[report["recommended"]]["verdict"] == "helps"
+        assert rows[report["recommended"]]["accuracy_change"] >= -0.05
+        assert chain_of(report["form"]).defenses
+    else:
+        assert report["form"] is report["recommended"] is None
+        assert "helps" not in {row["verdict"] for row in rows.values()}
+
+
+def test_the_same_seed_gives_the_same_report_but_for_its_timings():
+    one, other = (document(audited(repetitions=1)) for _ in range(2))
+    for each in (one, other):
+        each.pop("seconds")
+        for row in each["remedies"]:
+            row.pop("ms_per_user")
+    one.pop("answer"), other.pop("answer"), one.pop("recommendation"), other.pop("recommendation")
+    assert one == other
+
+
+class _Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.addresses = set(), []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.addresses += [
+            v for n, v in attributes if n in ("src", "href", "srcset", "data", "action")
+        ]
+        assert not [n for n, _ in attributes if n.startswith("on")]
+
+
+def test_the_page_loads_nothing_and_obeys_no_title(report):
+    html = as_html(report)
+    page = _Page()
+    page.feed(html)
+    assert page.addresses == []
+    assert not page.tags & {"script", "img", "link", "iframe", "object", "embed", "b", "base"}
+    assert not re.search(r"url\(|@import|https?:", html)
+    assert "\x1b" not in html
+    assert "\x07" not in html
+
+
+def test_the_table_holds_no_formula_and_the_files_no_control_character(report, tmp_path):
+    paths = write(report | {"attacks": [{**report["attacks"][0], "name": "=1+1\x1b"}]}, tmp_path)
+    assert {path.name for path in paths} <= set(FILES)
+    for path in paths:
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", path.read_text())
+    with (tmp_path / "audit.csv").open() as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert "'=1+1\\x1b" in cells
+    assert not [cell for cell in cells if cell[:1] in "=+@" and cell]
+
+
+def test_an_earlier_choice_does_not_stay_beside_a_report_that_recommends_none(report, tmp_path):
+    (tmp_path / "defense.yml").write_text("regime: ranking\n")
+    write(report | {"form": None}, tmp_path)
+    assert not (tmp_path / "defense.yml").exists()
+
+
+def test_scores_alone_get_the_remedies_that_need_no_arrays():
+    found = document(audited("ScoresAlone", repetitions=1))
+    names = {row["name"] for row in found["remedies"]}
+    assert {"least support", "count", "quorum", "detection"} <= names
+    assert not names & {"closed form", "hardened", "adversarial training", "unobserved weight"}
+    reasons = {each["what"]: each["why"] for each in found["not_tried"]}
+    assert "arrays" in reasons["closed form"]
+
+
+def test_arrays_that_do_not_give_the_scores_are_not_believed():
+    found = document(audited("WrongArrays", repetitions=1))
+    reasons = {each["what"]: each["why"] for each in found["not_tried"]}
+    assert "do not give its scores" in reasons["closed form"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("WrongShape", "score.* gave float64 of the shape .*expected"),
+        ("NaN", "NaN for user"),
+        ("Raises", r"fit\(ratings\) of .* raised RuntimeError.*small_models.py, line"),
+        ("Neither", "without fit"),
+        ("not_called", "making it"),
+        ("no_such", "no function 'no_such'"),
+    ],
+)
+def test_a_model_that_fails_is_named_with_what_it_did(kind, message):
+    with pytest.raises(ModelError, match=message):
+        audited(kind)
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 15])
+def test_an_interrupt_at_any_stage_leaves_a_report_of_what_there_was(after, monkeypatch, tmp_path):
+    monkeypatch.setattr(models.Interrupted, "left", after)
+    path = tmp_path / "interrupted.py"
+    path.write_text("from small_models import Interrupted\n")
+    found = audit(
+        small(), f"{path}:Interrupted", budget=0.1, minutes=None, repetitions=2, list_length=5
+    )
+    report = document(found)
+    assert found.interrupted
+    assert report["interrupted"]
+    assert "Not complete." in as_html(report)
+    assert any(row["thr"] is not None for row in report["attacks"]) is (after > 5)
+
+
+def test_minutes_that_are_over_leave_a_report_too():
+    report = document(audited(minutes=0.003, repetitions=None))
+    assert report["interrupted"] == "the minutes were over" or report["repetitions"] <= 2
+    assert report["seconds"] < 15
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", (), "is empty"),
+        ("user,item,rating\n", (), "holds no ratings"),
+        ("user,item,rating\na,b,nan\n", (), "line 2: the rating 'nan'"),
+        ("user,item,rating\na,b,5\n", (), "no user has 5 ratings"),
+        ("user,item,rating,time\na,b,5,soon\n", (), "line 2: the time 'soon'"),
+        (
+            "user,item,rating\n" + "".join(f"{u},{i},3\n" for u in range(9) for i in range(3)),
+            (),
+            "no user has 5",
+        ),
+        (
+            "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6)),
+            ("--budget", "1%"),
+            "less than one fake",
+        ),
+        (
+            "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6)),
+            ("--targets", "77"),
+            "no item",
+        ),
+        (
+            "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6)),
+            ("--targets", ","),
+            "no item id",
+        ),
+        (
+            "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6)),
+            ("--model", "MFF"),
+            "did you mean 'MF'",
+        ),
+        (
+            "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6)),
+            ("--budget", "x"),
+            "no share",
+        ),
+    ],
+)
+def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
+    (tmp_path / "r.csv").write_text(text)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(
+        main, ["audit", str(tmp_path / "r.csv"), "--out", str(out), *options]
+    )
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "\x1b" not in result.output
+    assert not out.exists()
+
+
+def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path):
+    (tmp_path / "report").write_text("mine")
+    result = CliRunner().invoke(main, ["audit", "none.csv", "--out", str(tmp_path / "report")])
+    assert result.exit_code == 2
+    assert "is a file: name a folder" in result.output
+    assert (tmp_path / "report").read_text() == "mine"
+
+
+def test_times_decide_what_is_tested(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = "".join(
+        f"{u},{i},{rng.integers(10**6)}\n" for u in range(50) for i in rng.choice(40, 8, False)
+    )
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,timestamp\n" + rows)
+    ratings = read_ratings(path, time_column="found", implicit=True)
+    found = audited(ratings=ratings, repetitions=1)
+    train, test = found.bench.split.train, found.bench.split.test
+    times = dict(zip(zip(*ratings.matrix.nonzero(), strict=True), ratings.times, strict=True))
+    assert document(found)["split"] == "by time"
+    for user, item in zip(test.users[:20], test.items[:20], strict=True):
+        assert times[user, item] >= max(times[user, other] for other in train[user].indices)

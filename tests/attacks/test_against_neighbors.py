@@ -14,7 +14,7 @@ from rvdlib.attacks.profiles import item_moments
 from rvdlib.attacks.sources import cover, hubs
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.vicinity import neighbors_in
-from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
+from rvdlib.data import round_to_levels
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model
 
@@ -24,10 +24,9 @@ LEVELS = np.arange(1, 6, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
-def threat():
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
+def threat(split):
     return build_threat_model(
-        leave_one_out(ratings, stream(0, "split")),
+        split,
         TARGETS,
         stream(0, "threat"),
         attack_size=N_FAKES / 150,

@@ -8,9 +8,8 @@ import torch
 from rvdlib.attacks import craft
 from rvdlib.attacks.aush import GAN, keep, select_items
 from rvdlib.attacks.history import History
-from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.seeding import stream
-from rvdlib.threat_model import ThreatModel, build_threat_model
+from rvdlib.threat_model import ThreatModel
 
 LEVELS = np.arange(1, 6, dtype=np.float32)
 S = np.array([2, 5, 6])
@@ -19,15 +18,6 @@ S = np.array([2, 5, 6])
 def threat_of(dense, *, targets=(0,), n_fakes=20, filler_size=4, levels=LEVELS):
     visible = sp.csr_matrix(np.array(dense, dtype=np.float32))
     return ThreatModel(visible, np.array(targets), n_fakes, filler_size, levels)
-
-
-@pytest.fixture(scope="module")
-def threat():
-    """90 visible users; some of them have rated targets."""
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
-    split = leave_one_out(ratings, stream(0, "split"))
-    targets = np.array([3, 40])
-    return build_threat_model(split, targets, stream(0, "threat"), attack_size=0.1)
 
 
 def batch(rng, n_items=12, size=8):

@@ -11,7 +11,6 @@ from rvdlib.attacks.history import History
 from rvdlib.attacks.mixinf import objective
 from rvdlib.attacks.profiles import assemble, item_moments
 from rvdlib.attacks.surrogate import Surrogate
-from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.seeding import stream
 from rvdlib.threat_model import build_threat_model
 
@@ -21,10 +20,9 @@ REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1], ids=["rating", "ranking"]
 
 
 @pytest.fixture(scope="module")
-def threat():
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
+def threat(split):
     return build_threat_model(
-        leave_one_out(ratings, stream(0, "split")),
+        split,
         TARGETS,
         stream(0, "threat"),
         attack_size=N_FAKES / 150,

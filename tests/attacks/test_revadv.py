@@ -13,21 +13,13 @@ from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.attacks.revadv import Objective, exchange
 from rvdlib.attacks.surrogate import Surrogate
-from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.metrics import ranks, target_hit_ratio
 from rvdlib.seeding import stream
-from rvdlib.threat_model import ThreatModel, build_threat_model
+from rvdlib.threat_model import ThreatModel
 
 TARGETS = np.array([3, 40])
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
 SMALL = {"embedding_size": 4, "reg": 0.05, "list_length": 10}
-
-
-@pytest.fixture(scope="module")
-def threat():
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
-    split = leave_one_out(ratings, stream(0, "split"))
-    return build_threat_model(split, TARGETS, stream(0, "threat"), attack_size=0.1)
 
 
 def surrogate_of(threat, omega, fakes, sweeps=200):

@@ -10,21 +10,13 @@ from rvdlib.attacks.history import History
 from rvdlib.attacks.profiles import item_moments
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.tna import Answer, Lists, descend, influential_users
-from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.seeding import stream
-from rvdlib.threat_model import ThreatModel, build_threat_model
+from rvdlib.threat_model import ThreatModel
 
 TARGETS = np.array([3, 40])
 REG = 0.05
 BOTH = pytest.mark.parametrize("name", ["u_tna", "s_tna"])
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
-
-
-@pytest.fixture(scope="module")
-def threat():
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
-    split = leave_one_out(ratings, stream(0, "split"))
-    return build_threat_model(split, TARGETS, stream(0, "threat"), attack_size=0.1)
 
 
 def surrogate_of(threat, omega=0.0, size=3, sweeps=200):

@@ -12,19 +12,13 @@ from rvdlib.attacks import craft
 from rvdlib.attacks.sources import allotted, beside, cover, hubs
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.vicinity import nearest, neighbors_in
-from rvdlib.data import leave_one_out, round_to_levels, synthetic_ratings
+from rvdlib.data import round_to_levels
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model
 
 TARGETS = np.array([3, 40])
 N_VISIBLE, N_FAKES, N_FILLERS = 90, 15, 12
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1], ids=["rating", "ranking"])
-
-
-@pytest.fixture(scope="module")
-def split():
-    ratings = synthetic_ratings(150, 60, 3000, rng=stream(0, "ratings"))
-    return leave_one_out(ratings, stream(0, "split"))
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,27 @@ def reordered(victim: Victim, order: np.ndarray) -> Victim:
     return other
 
 
+def in_double(victim: Victim) -> Victim:
+    """The same victim in float64, for comparisons that rounding must not blur."""
+    victim = copy.copy(victim)
+    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
+    return victim
+
+
+# Choices of RVD, in whatever form: as the paper has it, and with whatever else there is.
+PAPERS = {"k": 8, "steps": 4}
+WIDER = {
+    "k": 7,
+    "steps": 5,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "include_user": True,
+    "unobserved_weight": 0.1,
+    "proximal_weight": 0.5,
+    "distance": "cosine",
+}
+
+
 def served(recommender, users: np.ndarray) -> np.ndarray:
     """Its scores, −inf for what it may not serve."""
     return only_eligible(recommender, users, recommender.score(users))

@@ -6,7 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conformance import EACH_VICTIM, KINDS, N_USERS, USERS, DefenseConformance, trained
+from conformance import (
+    EACH_VICTIM,
+    KINDS,
+    N_USERS,
+    USERS,
+    DefenseConformance,
+    in_double,
+    trained,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -310,12 +318,6 @@ def test_silence_is_fitted_by_neighbours_or_by_factors_to_the_same_end(k, omega,
         found.append(written)
     for one, other in zip(*found, strict=True):
         assert one == pytest.approx(other, rel=0, abs=1e-10)
-
-
-def in_double(victim):
-    victim = copy.copy(victim)
-    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
-    return victim
 
 
 @pytest.mark.parametrize("omega", [0.0, 0.1])

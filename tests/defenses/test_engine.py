@@ -1,7 +1,5 @@
 """The engine against the plain form: the same scores, from fewer numbers."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,11 @@ from conformance import (
     KINDS,
     LONELY_USER,
     N_USERS,
+    PAPERS,
     USERS,
+    WIDER,
     DefenseConformance,
+    in_double,
     trained,
     unchanged,
 )
@@ -41,7 +42,7 @@ class TestThePapersForm(DefenseConformance):
     tolerance = 1e-5
 
     def defend(self, victim):
-        return FastRVD(victim, k=8, steps=4)
+        return FastRVD(victim, **PAPERS)
 
 
 class TestAWiderVicinity(DefenseConformance):
@@ -51,29 +52,12 @@ class TestAWiderVicinity(DefenseConformance):
     tolerance = 1e-5
 
     def defend(self, victim):
-        return FastRVD(
-            victim,
-            k=7,
-            steps=5,
-            optimizer="sgd",
-            learning_rate=0.1,
-            include_user=True,
-            unobserved_weight=0.1,
-            proximal_weight=0.5,
-            distance="cosine",
-        )
+        return FastRVD(victim, **WIDER)
 
 
 @pytest.fixture(params=EACH_VICTIM, ids="-".join)
 def victim(request):
     return trained(*request.param)
-
-
-def in_double(victim):
-    """The same victim in float64, for comparisons that rounding must not blur."""
-    victim = copy.copy(victim)
-    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
-    return victim
 
 
 def difference(victim, users=AWKWARD_USERS, **choices):

@@ -13,6 +13,7 @@ from conformance import (
     LONELY_USER,
     N_USERS,
     DefenseConformance,
+    in_double,
     trained,
     unchanged,
 )
@@ -158,12 +159,6 @@ def test_by_default_it_does_what_rvd_does():
     for name in shared - {"optimizer"}:
         assert ours[name].default == plain[name].default, name
         assert ours[name].metadata == plain[name].metadata, name
-
-
-def in_double(victim):
-    victim = copy.copy(victim)
-    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
-    return victim
 
 
 @pytest.mark.parametrize("kind", EACH_VICTIM, ids="-".join)
@@ -524,10 +519,3 @@ def test_a_model_without_a_gradient_is_refused_unless_told_what_moves():
 def test_impossible_choices_are_refused_by_name(choice, value):
     with pytest.raises(ValidationError, match=choice):
         FunctionalRVD(Net(), N_ROWS, **{choice: value})
-
-
-def test_rows_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="k must be between 1 and 23"):
-        FunctionalRVD(Net(), N_ROWS, k=N_ROWS)
-    with pytest.raises(ValueError, match="users must be row numbers from 0 to 23, got 24"):
-        FunctionalRVD(Net(), N_ROWS).score(np.array([N_ROWS]))

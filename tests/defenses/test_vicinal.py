@@ -1,6 +1,5 @@
 """The plain form of RVD: the conformance of any defence, and step by step what the method says."""
 
-import copy
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,8 +14,11 @@ from conformance import (
     LONELY_USER,
     N_ITEMS,
     N_USERS,
+    PAPERS,
     USERS,
+    WIDER,
     DefenseConformance,
+    in_double,
     trained,
     unchanged,
 )
@@ -45,7 +47,7 @@ def victim(request):
 
 class TestThePapersForm(DefenseConformance):
     def defend(self, victim):
-        return RVD(victim, k=8, steps=4)
+        return RVD(victim, **PAPERS)
 
 
 class TestAWiderVicinity(DefenseConformance):
@@ -54,24 +56,7 @@ class TestAWiderVicinity(DefenseConformance):
     )
 
     def defend(self, victim):
-        return RVD(
-            victim,
-            k=7,
-            steps=5,
-            optimizer="sgd",
-            learning_rate=0.1,
-            include_user=True,
-            unobserved_weight=0.1,
-            proximal_weight=0.5,
-            distance="cosine",
-        )
-
-
-def in_double(victim):
-    """The same victim in float64, for comparisons that rounding must not blur."""
-    victim = copy.copy(victim)
-    victim.parameters = {name: value.double() for name, value in victim.parameters.items()}
-    return victim
+        return RVD(victim, **WIDER)
 
 
 LOSSES = [

@@ -15,7 +15,6 @@ import torch
 from rvdlib.attacks import ATTACKS
 from rvdlib.attacks.base import attack as an_attack
 from rvdlib.attacks.profiles import assemble, filler_candidates
-from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import DEFENSES
 from rvdlib.defenses.protocol import Defense, Served
 from rvdlib.lab.experiment import cells
@@ -26,7 +25,6 @@ from rvdlib.lab.figures import attack_plots, effect_plots
 from rvdlib.lab.study import claims, effects
 from rvdlib.lab.study.headline import headline
 from rvdlib.models import VICTIMS, Victim
-from rvdlib.seeding import stream
 
 matplotlib.use("agg")
 
@@ -95,15 +93,6 @@ CHAINS = {
         {"method": "hesitant"},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    matrix = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings")).matrix.tocoo()
-    frame = pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": matrix.data})
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from rvdlib.cli import main
 from rvdlib.data import Ratings, synthetic_ratings
 from rvdlib.defenses import ClosedFormRVD
-from rvdlib.lab.benchmark import agreement, bench, memory, serving
-from rvdlib.lab.benchmark.agreement import closed_form_error, ridge_scores
+from rvdlib.lab.benchmark import bench, memory, serving
+from rvdlib.lab.benchmark.agreement import closed_form_error
 from rvdlib.lab.benchmark.bench import as_text, benchmark
 from rvdlib.lab.experiment import cells, machine, trained
 from rvdlib.lab.experiment.cells import Scenario, carry_out
@@ -462,34 +462,6 @@ def test_a_quorum_of_a_fifth_of_the_neighbours_serves_in_the_order_of_the_victim
     users = np.array([3, 89, 0])
     assert np.array_equal(served.score(users), serving.Undefended(victim).score(users))
     assert np.array_equal(served.eligible(users), served.votes(users) >= quorum)
-
-
-def test_the_solve_item_by_item_is_the_minimum_of_the_vicinal_loss(victim):
-    defended = ClosedFormRVD(victim, k=4, unobserved_weight=0.2, proximal_weight=0.7)
-    rows, target = defended.vicinity(np.array([7]))[0], 11
-    double = agreement.in_double(victim)
-    offsets, factors = (part.numpy() for part in double.encode(double.parameters, rows))
-    biased = "item_bias" not in victim.constants
-    latent = np.column_stack([factors, np.ones(4)][: 1 + biased])
-    decoder = double.parameters["item_factors"][target].numpy()
-    if biased:
-        decoder = np.append(decoder, double.parameters["item_bias"][target])
-    observed = victim.train[rows][:, [target]].toarray().ravel()
-    weight = np.where(observed > 0, 1, 0.2)
-    goal = np.where(observed > 0, observed, double.unobserved_target(rows).numpy()) - offsets
-
-    def gradient(row):
-        return latent.T @ (weight * (latent @ row - goal)) + 0.7 * (row - decoder)
-
-    own_offset, own = (part.numpy() for part in double.encode(double.parameters, np.array([7])))
-    solved = np.linalg.solve(
-        latent.T @ (weight[:, None] * latent) + 0.7 * np.eye(len(decoder)),
-        latent.T @ (weight * goal) + 0.7 * decoder,
-    )
-    assert np.abs(gradient(solved)).max() < 1e-12
-    own = np.append(own[0], [1] * biased)
-    expected = (own_offset[0] + own @ solved) * victim.max_rating
-    assert ridge_scores(defended, 7, rows)[target] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_closed_form_is_near_the_solve_item_by_item_and_not_by_being_undefended(victim):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy.spatial.distance import cdist
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.data import HeldOut, leave_one_out, load_dataset, synthetic_ratings
+from rvdlib.data import HeldOut, leave_one_out, load_dataset
 from rvdlib.lab.experiment import cells, poison, splits
 from rvdlib.lab.experiment.cells import (
     Cell,
@@ -42,17 +42,6 @@ DEMANDED = [
 QUICK = {"embedding_size": 4, "epochs": 2}
 ATTACKED = {"attack": "average", "attack_size": 0.1}
 RVD = {"defense": "RVD", "method": "rvd", "choices": {"k": 3, "steps": 2}}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """A ratings file of somebody's own: 120 users, 150 items. Worker processes can read it too."""
-    ratings = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings"))
-    matrix = ratings.matrix.tocoo()
-    frame = pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": matrix.data})
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
 
 
 @pytest.fixture

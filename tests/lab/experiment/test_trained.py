@@ -2,17 +2,14 @@
 
 from itertools import cycle
 
-import pandas as pd
 import pytest
 import yaml
 
-from rvdlib.data import synthetic_ratings
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment import cells, hyperparameters, quality
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, run_cells
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models import VICTIMS
-from rvdlib.seeding import stream
 
 UNTRAINED = {"epochs": 1, "learning_rate": 1e-9, "initial_std": 1, "reg": 1e6}
 REFERENCE = {"rating": "biases: RMSE", "ranking": "popularity: NDCG@50"}
@@ -67,11 +64,8 @@ def test_an_attacked_victim_may_be_beaten_and_its_rows_say_so(untrained, tmp_pat
 
 
 @pytest.mark.filterwarnings("error")
-def test_of_somebody_s_own_ratings_nothing_is_promised(untrained, tmp_path):
-    matrix = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings")).matrix.tocoo()
-    frame = pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": matrix.data})
-    frame.to_csv(tmp_path / "own.csv", index=False)
-    own = Scenario(dataset=str(tmp_path / "own.csv"), victim="MF", regime="rating")
+def test_of_somebody_s_own_ratings_nothing_is_promised(untrained, dataset):
+    own = Scenario(dataset=dataset, victim="MF", regime="rating")
     assert carry_out(own).beaten_by == "biases"
 
 

@@ -1,24 +1,12 @@
 """What the figures of 06 and 07 draw; how they look is for eyes."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from rvdlib.lab.figures import attack_plots
-from rvdlib.lab.figures import style as plots
 
-matplotlib.use("agg")
 ATTACKS = ["none", "random", "clone"]
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        plots.set_style()
-        yield
-    plt.close("all")
 
 
 def labels(axes):

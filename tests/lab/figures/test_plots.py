@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,16 +12,7 @@ from rvdlib import paths
 from rvdlib.lab.figures import data_plots, effect_plots
 from rvdlib.lab.figures import style as plots
 
-matplotlib.use("agg")
 DATASETS = ["ml-100k", "filmtrust", "yelp", "ml-1m"]
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        plots.set_style()
-        yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,24 +1,12 @@
 """What the figures of 05 draw; how they look is for eyes."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from rvdlib.lab.figures import real_time_plots
-from rvdlib.lab.figures import style as plots
 
-matplotlib.use("agg")
 FORMS = ("undefended", "closed_form", "engine", "functional", "plain_loop")
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        plots.set_style()
-        yield
-    plt.close("all")
 
 
 def texts(figure):
@@ -144,27 +132,6 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
             reach = accuracy - 0.01, accuracy + 0.02
             assert across.get_segments()[0][:, 0] == pytest.approx(reach)
             assert along.get_segments()[0][:, 1] == pytest.approx((thr - 0.01, thr + 0.02))
-
-
-def test_intervals_vanish_where_there_is_one_seed():
-    frame = pd.DataFrame(
-        {
-            "regime": "rating",
-            "victim": "MF",
-            "metric": "rmse",
-            "form": ["none"],
-            "thr": [0.5],
-            "accuracy": [0.9],
-            "front": [False],
-            "chosen": [False],
-        }
-    )
-    for name in ("thr_low", "thr_high", "accuracy_low", "accuracy_high"):
-        frame[name] = np.nan
-    (axes,) = real_time_plots.trade_off(frame).axes
-    drawn = {c.get_label(): c for c in axes.containers}["undefended"]
-    across, along = drawn.lines[2]
-    assert across.get_segments()[0].tolist() == along.get_segments()[0].tolist() == [[0.9, 0.5]] * 2
 
 
 def test_descent_and_closed_form_come_apart_along_the_steps():

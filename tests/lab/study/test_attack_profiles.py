@@ -4,22 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rvdlib.data import leave_one_out, load_dataset, synthetic_ratings
+from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.lab.experiment.cells import Scenario
 from rvdlib.lab.experiment.poison import freeze
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.study import attack_profiles
 from rvdlib.lab.study.attack_profiles import profile_rows
 from rvdlib.seeding import stream
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    matrix = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings")).matrix.tocoo()
-    frame = pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": matrix.data})
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ import pandas as pd
 import pytest
 
 from rvdlib import paths
-from rvdlib.data import synthetic_ratings
 from rvdlib.evaluation import Evaluation
 from rvdlib.lab.experiment.cells import Cell, Scenario, run_cells
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE
 from rvdlib.lab.tuning.swap_check import nearness, refine
-from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 
 
@@ -30,12 +28,9 @@ def test_nearness_rises_with_every_rank_and_an_item_that_is_not_eligible_adds_no
     assert values[-1] == 0
 
 
-def test_the_check_begins_where_the_cell_is_and_its_row_says_what_it_gained(tmp_path):
-    matrix = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings")).matrix.tocoo()
-    own = pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": matrix.data})
-    own.to_csv(tmp_path / "own.csv", index=False)
+def test_the_check_begins_where_the_cell_is_and_its_row_says_what_it_gained(dataset, tmp_path):
     attacked = {"attack": "average", "attack_size": 0.05, "target_set": "random"}
-    scenario = Scenario(dataset=str(tmp_path / "own.csv"), victim="MF", regime="rating", **attacked)
+    scenario = Scenario(dataset=dataset, victim="MF", regime="rating", **attacked)
     cell = Cell(scenario=scenario, method="closed_form", choices={"k": 10}, n_users=50)
     row = refine(cell, steps=2, share=0.5)
     measured = run_cells([cell], store=CellStore(tmp_path), jobs=1)["target_hit_ratio"].iloc[0]

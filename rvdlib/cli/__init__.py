@@ -3,7 +3,7 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, bench, certify, data, doctor, study, verify
+from rvdlib.cli import attack, bench, certify, data, doctor, plan, study, verify
 from rvdlib.cli.errors import BadInput
 
 
@@ -18,6 +18,7 @@ def main() -> None:
 
 
 main.add_command(data.data)
+main.add_command(plan.plan)
 main.add_command(study.study)
 main.add_command(verify.verify)
 main.add_command(attack.attack)

@@ -3,7 +3,19 @@
 import click
 
 import rvdlib
-from rvdlib.cli import attack, audit, bench, certify, data, doctor, serve, study, tune, verify
+from rvdlib.cli import (
+    attack,
+    audit,
+    bench,
+    certify,
+    data,
+    doctor,
+    plan,
+    serve,
+    study,
+    tune,
+    verify,
+)
 from rvdlib.cli.errors import BadInput
 
 
@@ -18,6 +30,7 @@ def main() -> None:
 
 
 main.add_command(data.data)
+main.add_command(plan.plan)
 main.add_command(study.study)
 main.add_command(verify.verify)
 main.add_command(tune.tune)

@@ -1,5 +1,6 @@
 """``rvd study``. What it needs is imported when it runs: help is instant."""
 
+import math
 import os
 
 import click
@@ -21,13 +22,36 @@ import click
     is_flag=True,
     help="Take no rows from results/PROFILE/cells: compute here what .cache/cells does not have.",
 )
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Compute rows for so long, 3 seeds of everything before 5 of anything, then stop.",
+)
+@click.option("--dataset", multiple=True, help="Compute rows of these data sets alone; repeatable.")
+@click.option(
+    "--scheduler",
+    default="",
+    metavar="ADDRESS",
+    help="Compute rows on a dask cluster: tcp://HOST:8786; local, to start one on this machine.",
+)
 def study(
-    profile: str, only: tuple[str, ...], force: bool, jobs: int | None, recompute: bool
+    profile: str,
+    only: tuple[str, ...],
+    force: bool,
+    jobs: int | None,
+    recompute: bool,
+    hours: float | None,
+    dataset: tuple[str, ...],
+    scheduler: str,
 ) -> None:
     """Run the study's notebooks; those that nothing has changed for are left as they are.
 
     Rows are taken from .cache/cells and from results/PROFILE/cells, which comes with the project, and
     computed where neither has them. What was computed is put into results/PROFILE/cells.
+
+    With --hours, --dataset or --scheduler, rows are computed first, across notebooks, the most valuable
+    ones first; then the notebooks are executed whose rows are all there. `rvd plan` says what is
+    missing and what it costs.
 
     Ctrl-C (SIGINT) interrupts it and loses only what is being computed. A study that was started
     with SIGINT ignored, as by a shell's `nohup rvd study &`, keeps ignoring it.
@@ -43,10 +67,13 @@ def study(
         with writable_home():
             # Jupyter looks for a home when it is imported.
             from rvdlib.lab.figures.claims_plots import save_verdicts
-            from rvdlib.lab.runner.run import run_study
-            from rvdlib.lab.study.planned import batches
+            from rvdlib.lab.runner.run import Ahead, run_study
+            from rvdlib.lab.study.planned import wanted
 
-            run_study(profile, only, force or recompute, batches)
+            ahead = None
+            if hours or dataset or scheduler:
+                ahead = Ahead(hours or math.inf, dataset, scheduler)
+            run_study(profile, only, force or recompute, wanted, ahead)
             save_verdicts(profile)
     except (StudyError, OSError) as error:  # such as a disk that is full
         raise click.ClickException(str(error)) from None

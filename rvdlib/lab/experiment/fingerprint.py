@@ -41,6 +41,7 @@ MACHINERY = frozenset(
         "lab/benchmark/agreement.py",
         "lab/benchmark/bench.py",
         "lab/errors.py",
+        "lab/experiment/cluster.py",
         "lab/experiment/committed.py",
         "lab/experiment/fingerprint.py",
         "lab/experiment/lines.py",

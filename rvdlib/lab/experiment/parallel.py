@@ -1,11 +1,12 @@
 """Many independent computations: what is on record is taken, the rest runs in parallel, one thread
 each, and is put on record as soon as it is there."""
 
+import math
 import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import joblib
@@ -36,6 +37,10 @@ class Task(NamedTuple):
     spec: dict
     fingerprint: Fingerprint
     group: Hashable
+
+
+Group = dict[str, Task]  # by the keys of their store
+Cost = dict[str, float]  # ``seconds`` of wall time and ``peak_mib`` of the process
 
 
 class Shared(NamedTuple):
@@ -73,32 +78,64 @@ def rows_of(
         StudyError: if ``RVD_JOBS`` is no whole number of at least 1; if a row of the repository's
             stores is damaged.
     """
-    jobs = _jobs_asked_for() if jobs == -1 else jobs
+    jobs = jobs_asked_for() if jobs == -1 else jobs
     store = store or CellStore()
     rows: dict[str, Row] = {}
-    missing: dict[Hashable, dict[str, Task]] = {}
+    missing: list[Task] = []
     reasons: Counter[str] = Counter()
     keys = [store.path(task.spec).stem for task in tasks]
     for key, task in dict(zip(keys, tasks, strict=True)).items():
         found = store.lookup(task.spec, task.fingerprint)
         if found.rows is None:
-            missing.setdefault(task.group, {})[key] = task
+            missing.append(task)
             reasons[found.reason] += 1
         else:
             rows[key] = found.rows[0]
-    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(missing)))
-    calls = (joblib.delayed(_run_group)(group, compute, store) for group in missing.values())
-    finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+    groups = in_groups(missing, store)
+    finished = run_groups(groups, compute, store, jobs=jobs)
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    with warnings.catch_warnings():
-        # A worker that has grown large is replaced, and nothing is lost.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        for computed in progress(finished, total=len(missing), description=f"{unit} (rows: {why})"):
-            rows |= computed
+    for done in progress(finished, total=len(groups), description=f"{unit} (rows: {why})"):
+        rows |= done
     return [rows[key] for key in keys]
 
 
-def _jobs_asked_for() -> int:
+def in_groups(tasks: Iterable[Task], store: CellStore) -> list[Group]:
+    """Tasks by their group, each once."""
+    groups: dict[Hashable, Group] = {}
+    for task in tasks:
+        groups.setdefault(task.group, {})[store.path(task.spec).stem] = task
+    return [*groups.values()]
+
+
+def run_groups(
+    groups: Sequence[Group],
+    compute: Compute,
+    store: CellStore,
+    *,
+    jobs: int,
+    deadline: float = math.inf,
+    fits: Callable[[Group], bool] = lambda group: True,
+) -> Iterator[dict[str, Row]]:
+    """Key → row of each group, as soon as it is through; each row is kept when it is computed.
+
+    Args:
+        deadline: in seconds of ``time.time()``: no row is begun after it.
+        fits: whether a group is begun at all, asked when its turn has come.
+    """
+    jobs = min(joblib.effective_n_jobs(jobs), max(1, len(groups)))
+    calls = (
+        joblib.delayed(_run_group)(group, compute, store, deadline)
+        for group in groups
+        if time.time() < deadline and fits(group)
+    )
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
+    with warnings.catch_warnings():
+        # A worker that has grown large is replaced, and nothing is lost.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        yield from parallel(calls)
+
+
+def jobs_asked_for() -> int:
     asked = os.environ.get(JOBS)
     if not asked:
         return -1
@@ -107,15 +144,24 @@ def _jobs_asked_for() -> int:
     return int(asked)
 
 
-def _run_group(group: dict[str, Task], compute: Compute, store: CellStore) -> dict[str, Row]:
+def _run_group(group: Group, compute: Compute, store: CellStore, deadline: float) -> dict[str, Row]:
     done: dict[str, Row] = {}
-    with single_thread():
-        rows = _timed(compute([task.item for task in group.values()]))
-        for (key, task), (row, seconds) in zip(group.items(), rows, strict=True):
-            cost = {"seconds": round(seconds, 3), "peak_mib": round(peak_mib())}
-            store.save(task.spec, task.fingerprint, [row], cost)
-            done[key] = row
+    if time.time() >= deadline:
+        return done
+    rows = computed([task.item for task in group.values()], compute)
+    for (key, task), (row, cost) in zip(group.items(), rows, strict=True):
+        store.save(task.spec, task.fingerprint, [row], cost)
+        done[key] = row
+        if time.time() >= deadline:
+            break
     return done
+
+
+def computed(items: list[Any], compute: Compute) -> Iterator[tuple[Row, Cost]]:
+    """Each row of a group and what it cost, on one thread."""
+    with single_thread():
+        for row, seconds in _timed(compute(items)):
+            yield row, {"seconds": round(seconds, 3), "peak_mib": round(peak_mib())}
 
 
 def _timed(computed: Iterator[Row | Shared]) -> Iterator[tuple[Row, float]]:

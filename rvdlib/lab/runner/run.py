@@ -1,7 +1,10 @@
 """The study: a profile's notebooks in order, those that need it, then page, claims and headline."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -9,22 +12,36 @@ from tqdm import tqdm
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.committed import PROFILES as COMMITTED
-from rvdlib.lab.experiment.parallel import Batch
+from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import ledger, readme
+from rvdlib.lab.runner.costs import known_costs
 from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.notebook_runner import run_notebook
 from rvdlib.lab.runner.plan import Plan, choose, load_profile
 from rvdlib.lab.runner.records import StudyRecords
 from rvdlib.lab.runner.report import write_page
+from rvdlib.lab.runner.schedule import Make, survey, work
 from rvdlib.writable import writing_problem
 
 GLOSSARY = "GLOSSARY.md"
-# A notebook's name and parameters → the rows that it asks for.
-Planned = Callable[[str, Mapping[str, Any]], list[Batch]]
+# A notebook's name and parameters → what it asks for, as rvdlib.lab.study.planned has it.
+Asks = Callable[[str, Mapping[str, Any]], Sequence[tuple[Make, list[Any]]]]
+
+
+class Ahead(NamedTuple):
+    """Rows to compute before notebooks are executed; see :func:`rvdlib.lab.runner.schedule.work`."""
+
+    hours: float = math.inf
+    datasets: Sequence[str] = ()
+    scheduler: str = ""
 
 
 def run_study(
-    profile: str, only: Iterable[str] = (), force: bool = False, planned: Planned | None = None
+    profile: str,
+    only: Iterable[str] = (),
+    force: bool = False,
+    asks: Asks | None = None,
+    ahead: Ahead | None = None,
 ) -> None:
     """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
 
@@ -36,8 +53,10 @@ def run_study(
         profile: one of :data:`rvdlib.lab.runner.plan.PROFILES`.
         only: notebooks to look at, by name or number (``"03"``); all of the profile by default.
         force: run them even if nothing has changed.
-        planned: given, finished rows are gathered into ``results/<profile>/cells`` after each
-            notebook that ran, interrupted ones too; of a profile that commits its rows.
+        asks: given, finished rows are gathered into ``results/<profile>/cells`` after each notebook
+            that ran, interrupted ones too; of a profile that commits its rows.
+        ahead: given, the rows that notebooks ask for are computed first, and notebooks whose rows are
+            not all there when the time is over are not executed, which is said.
 
     Raises:
         StudyError: for a profile or parameters that do not fit, before anything runs; for a
@@ -54,7 +73,9 @@ def run_study(
     paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
-            _run_notebooks(profile, plan, chosen, force, planned)
+            if asks and ahead:
+                chosen = _ready(profile, {name: plan[name] for name in chosen}, asks, ahead)
+            _run_notebooks(profile, plan, chosen, force, asks)
             page = write_page(profile, list(plan))
             glossary = (paths.NOTEBOOKS / GLOSSARY).read_text()
             paths.write_atomically(page.with_name(GLOSSARY), glossary)  # executed copies link it
@@ -69,8 +90,33 @@ def run_study(
         print(f"\n{shown.to_string(index=False)}")
 
 
+def _ready(profile: str, plan: Plan, asks: Asks, ahead: Ahead) -> list[str]:
+    """The notebooks that can be executed once rows have been computed."""
+    begun, store = time.time(), CellStore()
+    rows = survey({name: asks(name, given) for name, given in plan.items()}, store)
+    try:
+        done = work(rows, store, known_costs(), **ahead._asdict())
+    finally:
+        _gather(profile, plan, asks)
+    left = Counter(
+        name
+        for row in rows
+        if not row.finished and store.lookup(row.task.spec, row.task.fingerprint).rows is None
+        for name in row.notebooks
+    )
+    asked = Counter(name for row in rows for name in row.notebooks)
+    print(f"{done} rows were computed, {sum(row.finished for row in rows)} were there")
+    for name, count in left.items():
+        print(f"{name}: not executed, {count} of its {asked[name]} rows are missing")
+    ready = [name for name in plan if name not in left]
+    if time.time() - begun < 3600 * ahead.hours:
+        return ready
+    print(f"The time is over. Complete, and not executed: {', '.join(ready) or 'none'}")
+    return []
+
+
 def _run_notebooks(
-    profile: str, plan: Plan, chosen: list[str], force: bool, planned: Planned | None
+    profile: str, plan: Plan, chosen: list[str], force: bool, asks: Asks | None
 ) -> None:
     records = StudyRecords(profile)
     for folder in records.folders:
@@ -90,13 +136,13 @@ def _run_notebooks(
             try:
                 run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
             finally:
-                _gather(profile, {name: plan[name]}, planned)
+                _gather(profile, {name: plan[name]}, asks)
             records.remember(begun)
     if ran and len(chosen) == len(plan):
-        _gather(profile, plan, planned, complete=True)
+        _gather(profile, plan, asks, complete=True)
 
 
-def _gather(profile: str, plan: Plan, planned: Planned | None, complete: bool = False) -> None:
-    if planned and profile in COMMITTED:
-        batches = [batch for name, given in plan.items() for batch in planned(name, given)]
-        gather(profile, [task for batch in batches for task in batch.tasks], complete)
+def _gather(profile: str, plan: Plan, asks: Asks | None, complete: bool = False) -> None:
+    if asks and profile in COMMITTED:
+        parts = [part for name, given in plan.items() for part in asks(name, given)]
+        gather(profile, [task for make, items in parts for task in make(items).tasks], complete)

@@ -4,7 +4,7 @@
 calls, with the notebook's parameters. A notebook that computes rows of its own alone is not in it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,8 +25,11 @@ from rvdlib.lab.study import (
     trade_off,
 )
 
+# How a batch is made, and of what.
+Wanted = tuple[Callable[[Sequence[Any]], Batch], list[Any]]
 
-def batches(name: str, parameters: Mapping[str, Any]) -> list[Batch]:
+
+def wanted(name: str, parameters: Mapping[str, Any]) -> list[Wanted]:
     """What a notebook asks for; of one that keeps no rows, nothing.
 
     Args:
@@ -40,61 +43,76 @@ def batches(name: str, parameters: Mapping[str, Any]) -> list[Batch]:
     return PLANNED[name](SimpleNamespace(**own | parameters))
 
 
-def _sweeps(p: SimpleNamespace) -> list[Batch]:
+def batches(name: str, parameters: Mapping[str, Any]) -> list[Batch]:
+    """The same as what computes it."""
+    return [make(items) for make, items in wanted(name, parameters)]
+
+
+def _quality(p: SimpleNamespace) -> list[Wanted]:
+    return [(quality.batch, quality.trials(p.datasets, p.victims, p.seeds))]
+
+
+def _effects(p: SimpleNamespace) -> list[Wanted]:
+    of = p.dataset, p.victims, p.target_sets, p.attacks, p.seeds, p.n_users, p.plain
+    return [(cells.batch, effects.effect_cells(*of))]
+
+
+def _sweeps(p: SimpleNamespace) -> list[Wanted]:
     dials = {"k": p.k, "steps": p.steps, "unobserved_weight": p.unobserved_weight}
-    swept = sweeps.sweep_cells(p.dataset, p.victims, p.settings, p.seeds, p.n_users, dials, p.plain)
+    of = p.dataset, p.victims, p.settings, p.seeds, p.n_users, dials, p.plain
     taken = ("victims", "settings", "choices", "unobserved_weight", "n_users")
-    shared = {name: p.parts[name] for name in taken}
-    lost = forgetting.cells(p.dataset, seeds=p.seeds, **shared)
-    return [cells.batch([cell for cell, *_ in swept]), cells.batch(lost)]
+    lost = forgetting.cells(p.dataset, seeds=p.seeds, **{name: p.parts[name] for name in taken})
+    return [(cells.batch, [cell for cell, *_ in sweeps.sweep_cells(*of)]), (cells.batch, lost)]
 
 
-def _attacks(p: SimpleNamespace) -> list[Batch]:
+def _trade_off(p: SimpleNamespace) -> list[Wanted]:
+    choices = {trade_off.CLOSED_FORM: p.closed_form, trade_off.RVD: p.paper}
+    of = p.dataset, p.victims, p.settings, p.seeds, p.n_users, choices
+    return [(cells.batch, trade_off.cells(*of))]
+
+
+def _attacks(p: SimpleNamespace) -> list[Wanted]:
     of = p.dataset, p.victims, p.regimes, p.target_sets, p.attack_size, p.seeds
     own = attack_effects.scenarios(*of)
-    wanted = [attack_effects.cells(each) for each in (own, controls.scenarios(own))]
-    return [*map(cells.batch, wanted), attack_profiles.batch(own)]
+    under = [attack_effects.cells(each) for each in (own, controls.scenarios(own))]
+    return [*((cells.batch, each) for each in under), (attack_profiles.batch, own)]
 
 
-def _adaptive(p: SimpleNamespace) -> list[Batch]:
-    known = p.attacks, p.against, p.seeds, p.n_users
-    wanted = adaptive.cells(p.dataset, p.victims, p.target_sets, *known)
-    return [cells.batch([cell for cell, _ in wanted])]
+def _adaptive(p: SimpleNamespace) -> list[Wanted]:
+    of = p.dataset, p.victims, p.target_sets, p.attacks, p.against, p.seeds, p.n_users
+    return [(cells.batch, [cell for cell, _ in adaptive.cells(*of)])]
 
 
-def _breakdown(p: SimpleNamespace) -> list[Batch]:
+def _breakdown(p: SimpleNamespace) -> list[Wanted]:
     of = p.victim, p.target_sets, p.seeds
-    wanted = breakdown.clean_cells(p.datasets, *of, p.k, p.quorum_shares, p.n_users)
     grown = p.attacks, p.attack_sizes, p.quorums, p.n_users
-    wanted += breakdown.attacked_cells(p.attacked, *of, *grown)
+    asked = breakdown.clean_cells(p.datasets, *of, p.k, p.quorum_shares, p.n_users)
+    asked += breakdown.attacked_cells(p.attacked, *of, *grown)
     twice = breakdown.retrainings(p.datasets, p.victim, [*p.target_sets], p.seeds, p.k[0])
-    return [cells.batch(breakdown.once(wanted)), retraining.batch(twice)]
+    return [(cells.batch, breakdown.once(asked)), (retraining.batch, twice)]
 
 
-def _timings(p: SimpleNamespace) -> list[Batch]:
+def _main_results(p: SimpleNamespace) -> list[Wanted]:
+    from rvdlib.lab.study import main_results
+
+    tables = [cell for cell, _ in main_results.cells(p.datasets, p.target_sets)]
+    turned = [cell for cell, *_ in main_results.turned_cells(p.turned)]
+    return [(cells.batch, tables), (cells.batch, turned)]
+
+
+def _timings(p: SimpleNamespace) -> list[Wanted]:
     of = p.attacked, p.victims[:1], p.regimes, p.target_sets, p.attack_size, p.seeds
-    crafted = attack_profiles.batch(attack_effects.scenarios(*of))
-    return [quality.batch(quality.trials(p.datasets, p.victims, p.seeds)), crafted]
+    return [*_quality(p), (attack_profiles.batch, attack_effects.scenarios(*of))]
 
 
-def _effects(p: SimpleNamespace) -> list[Batch]:
-    of = p.dataset, p.victims, p.target_sets, p.attacks, p.seeds, p.n_users, p.plain
-    return [cells.batch(effects.effect_cells(*of))]
-
-
-def _trade_off(p: SimpleNamespace) -> list[Batch]:
-    choices = {trade_off.CLOSED_FORM: p.closed_form, trade_off.RVD: p.paper}
-    of = p.dataset, p.victims, p.settings, p.seeds, p.n_users
-    return [cells.batch(trade_off.cells(*of, choices))]
-
-
-PLANNED: dict[str, Callable[[SimpleNamespace], list[Batch]]] = {
-    "02_victims": lambda p: [quality.batch(quality.trials(p.datasets, p.victims, p.seeds))],
+PLANNED: dict[str, Callable[[SimpleNamespace], list[Wanted]]] = {
+    "02_victims": _quality,
     "03_rvd_in_five_minutes": _effects,
     "04_neighbours_and_depth": _sweeps,
     "05_real_time": _trade_off,
     "06_attacks": _attacks,
     "07_adaptive_attack": _adaptive,
     "09_breakdown": _breakdown,
+    "11_main_results": _main_results,
     "14_timings": _timings,
 }

@@ -1,0 +1,72 @@
+"""``rvd plan``. What it needs is imported when it runs: help is instant."""
+
+import click
+
+
+@click.command()
+@click.option("--profile", default="paper", show_default=True, help="tiny, quick or paper.")
+@click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
+@click.option("--dataset", multiple=True, help="Only rows of these; repeatable.")
+def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
+    """What rows of a profile are missing, by notebook and data set, and what they would cost.
+
+    Hours are of one core, for three seeds of everything, for up to five, and for all; from what
+    finished rows have cost. "as seen" is the share of missing rows of whose kind (victim, data set,
+    regime, attack, defence) some are finished; the others are estimated by the nearest kind. A row
+    that two notebooks ask for counts for the first.
+    """
+    from rvdlib.lab.errors import StudyError
+    from rvdlib.lab.experiment.store import CellStore
+    from rvdlib.lab.runner.costs import known_costs
+    from rvdlib.lab.runner.plan import choose, load_profile
+    from rvdlib.lab.runner.schedule import missing_by, survey
+    from rvdlib.lab.study.planned import wanted
+
+    try:
+        whole = load_profile(profile)
+        asked = {name: wanted(name, whole[name]) for name in choose([*whole], only)}
+        rows = survey(asked, CellStore())
+        if unknown := {*dataset} - {row.dataset for row in rows}:
+            raise StudyError(f"these notebooks have no rows of {', '.join(sorted(unknown))}")
+        rows = [row for row in rows if not dataset or row.dataset in dataset]
+        table = missing_by(rows, known_costs())
+    except (StudyError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if table.empty:
+        click.echo("These notebooks ask for no rows.")
+        return
+    click.echo(_shown(table))
+    missing, hours = int(table["missing"].sum()), table["hours"].sum(skipna=False)
+    cost = (
+        "no finished row tells what they cost"
+        if hours != hours
+        else f"{hours:.1f} hours of one core"
+    )
+    click.echo(
+        f"\n{missing} of {len(rows)} rows are missing: {cost if missing else 'none to compute'}."
+    )
+    click.echo("rvd study --hours H computes the most valuable of them first, and stops in time.")
+
+
+def _shown(table) -> str:
+    """The table with a line of sums, as text."""
+    formats = {
+        "hours_3_seeds": "{:.2f}".format,
+        "hours_5_seeds": "{:.2f}".format,
+        "hours": "{:.2f}".format,
+        "peak_mib": "{:.0f}".format,
+        "own": "{:.0%}".format,
+    }
+    names = {
+        "hours_3_seeds": "h, 3 seeds",
+        "hours_5_seeds": "h, 5 seeds",
+        "hours": "h, all",
+        "peak_mib": "MiB",
+        "own": "as seen",
+    }
+    return table.to_string(
+        index=False,
+        formatters=formats,
+        header=[names.get(name, name) for name in table],
+        na_rep="?",
+    )

@@ -1,0 +1,143 @@
+"""Groups of rows on the workers of a dask cluster; what comes back is kept here.
+
+A worker needs the same code, parameters and package versions, which every group checks, and the data
+sets. It computes as a process here does, one group at a time on one thread, and shares splits, fakes
+and victims among the rows of a group. A group whose worker is lost goes to another one.
+"""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rvdlib import paths
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import Row
+from rvdlib.lab.experiment.fingerprint import (
+    MACHINERY,
+    Fingerprint,
+    code_digests,
+    difference,
+    file_digest,
+    library_versions,
+    processor_kernels,
+)
+from rvdlib.lab.experiment.parallel import Compute, Cost, Group, computed
+from rvdlib.lab.experiment.store import CellStore
+
+LOCAL, TIMEOUT = "local", "10s"
+REMEDY = "the extra `cluster` is needed: pip install 'rvdlib[cluster]', or leave --scheduler out"
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def connected(address: str, jobs: int) -> Iterator[Any]:
+    """A client of the scheduler at ``address``; of a cluster of this machine's own for ``local``.
+
+    Args:
+        jobs: processes of a local cluster; -1: as many as there are cores.
+
+    Raises:
+        StudyError: if dask.distributed is not installed, or nobody answers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise StudyError(REMEDY) from None
+    try:
+        if address != LOCAL:
+            with Client(address, timeout=TIMEOUT) as client:
+                yield client
+            return
+        workers = None if jobs == -1 else jobs
+        own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(**own) as cluster, Client(cluster) as client:
+            yield client
+    except (OSError, ValueError) as error:
+        if isinstance(error, StudyError):
+            raise
+        raise StudyError(
+            f"no scheduler answers at {address} ({error}): start one by `dask scheduler` and give its "
+            "address, as tcp://HOST:8786"
+        ) from None
+
+
+def run_on_cluster(
+    client: Any,
+    groups: Sequence[Group],
+    compute: Compute,
+    store: CellStore,
+    *,
+    deadline: float = math.inf,
+    fits: Callable[[Group], bool] = lambda group: True,
+) -> Iterator[dict[str, Row]]:
+    """As :func:`rvdlib.lab.experiment.parallel.run_groups`; a group is kept when it is through.
+
+    Raises:
+        StudyError: if a worker has other code, parameters or versions, or several were lost one after
+            another at the same group.
+    """
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    ours, waiting, running = state(), iter(groups), {}
+
+    def begin() -> list:
+        for group in waiting:
+            if time.time() < deadline and fits(group):
+                items = [task.item for task in group.values()]
+                key = "rvd-" + hashlib.sha256("".join(group).encode()).hexdigest()
+                future = client.submit(run_group, items, compute, ours, key=key)
+                running[key] = group
+                return [future]
+        return []
+
+    at_once = 2 * max(1, sum(client.nthreads().values()))
+    finished = as_completed([each for _ in range(at_once) for each in begin()])
+    for future in finished:
+        group = running.pop(future.key)
+        try:
+            rows, versions = future.result()
+        except KilledWorker as error:
+            raise StudyError(
+                f"workers were lost, one after another, while they computed {_named(group)}: does "
+                f"their memory suffice? ({error})"
+            ) from None
+        done = {}
+        for (key, task), (row, cost) in zip(group.items(), rows, strict=True):
+            made = task.fingerprint | {"versions": versions}
+            store.save(task.spec, made, [row], cost)
+            done[key] = row
+        yield done
+        for each in begin():
+            finished.add(each)
+
+
+def run_group(
+    items: list, compute: Compute, theirs: Fingerprint
+) -> tuple[list[tuple[Row, Cost]], dict[str, str]]:
+    """On a worker: the rows of a group, and the versions that they were computed with."""
+    if differs := difference(theirs, state()):
+        raise StudyError(
+            f"a worker differs from here: {differs}; install the same commit and requirements.lock "
+            "there, and start its workers anew"
+        )
+    with _one_at_a_time:
+        return [*computed(items, compute)], library_versions()
+
+
+def state() -> Fingerprint:
+    """What a worker must have as we have it; kernels of the processor may differ."""
+    packages = library_versions()
+    return {
+        "code": code_digests(without=MACHINERY),
+        "parameters": {path.name: file_digest(path) for path in paths.PARAMS.glob("*.yml")},
+        "versions": {name: packages[name] for name in packages.keys() - processor_kernels().keys()},
+    }
+
+
+def _named(group: Group) -> str:
+    return repr(next(iter(group.values())).item)

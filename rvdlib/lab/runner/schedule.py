@@ -1,0 +1,157 @@
+"""The rows of a profile that are missing: what they cost, and computing the most valuable first."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rvdlib.lab.experiment.cluster import connected, run_on_cluster
+from rvdlib.lab.experiment.lines import flat
+from rvdlib.lab.experiment.parallel import (
+    Batch,
+    Group,
+    Task,
+    in_groups,
+    jobs_asked_for,
+    run_groups,
+)
+from rvdlib.lab.experiment.plain_values import encode
+from rvdlib.lab.experiment.progress import progress
+from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.runner.costs import Costs
+
+SEEDS = (3, 5, math.inf)  # of everything, before more seeds of anything
+
+Make = Callable[[Sequence[Any]], Batch]
+# Notebook → how a batch is made, and of what, as rvdlib.lab.study.planned has it.
+Wanted = Mapping[str, Sequence[tuple[Make, Sequence[Any]]]]
+
+
+class Row(NamedTuple):
+    """One row that notebooks ask for.
+
+    Attributes:
+        notebooks: that ask for it, in order.
+        tier: place in :data:`SEEDS` of the first number that its seed is within.
+    """
+
+    task: Task
+    make: Make
+    dataset: str
+    notebooks: list[str]
+    tier: int
+    finished: bool
+
+
+def survey(wanted: Wanted, store: CellStore) -> list[Row]:
+    """All rows, each once, in the order of the notebooks."""
+    asked: dict[str, Row] = {}
+    for notebook, parts in wanted.items():
+        tasks = [(make, task) for make, items in parts for task in make(items).tasks]
+        seeds = sorted({_columns(task).get("seed", 0) for _, task in tasks})
+        for make, task in tasks:
+            columns, key = _columns(task), store.path(task.spec).stem
+            place = seeds.index(columns.get("seed", 0))
+            tier = next(n for n, most in enumerate(SEEDS) if place < most)
+            known = asked.get(key)
+            if known is None:
+                asked[key] = Row(task, make, str(columns["dataset"]), [notebook], tier, False)
+            elif notebook not in known.notebooks:
+                names = [*known.notebooks, notebook]
+                asked[key] = known._replace(notebooks=names, tier=min(tier, known.tier))
+    looked_up = progress(asked.values(), total=len(asked), description="looking for finished rows")
+    return [
+        row._replace(finished=store.lookup(row.task.spec, row.task.fingerprint).rows is not None)
+        for row in looked_up
+    ]
+
+
+def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
+    """What is missing, by notebook and data set; a row of two notebooks counts for the first.
+
+    Columns: ``rows`` and ``missing``; ``hours`` of one core for 3 seeds, for up to 5, and for all
+    (NaN where no finished row tells); ``peak_mib`` of a process; ``own``, the share of the missing
+    rows whose own kind is finished, the others being estimated by the nearest one.
+    """
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.notebooks[0], row.dataset), []).append(row)
+    table = []
+    for (notebook, dataset), own in found.items():
+        missing = [row for row in own if not row.finished]
+        guesses = [(row.tier, costs.estimate(encode(row.task.spec))) for row in missing]
+        known = [(tier, guess) for tier, guess in guesses if guess]
+        hours = [
+            sum(guess.seconds for tier, guess in known if tier <= most) / 3600
+            if len(known) == len(guesses)
+            else math.nan
+            for most in range(len(SEEDS))
+        ]
+        table.append(
+            {
+                "notebook": notebook,
+                "dataset": dataset,
+                "rows": len(own),
+                "missing": len(missing),
+                **dict(zip(("hours_3_seeds", "hours_5_seeds", "hours"), hours, strict=True)),
+                "peak_mib": max((guess.peak_mib for _, guess in known), default=math.nan),
+                "own": sum(guess.own for _, guess in known) / len(missing) if missing else math.nan,
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def work(
+    rows: Sequence[Row],
+    store: CellStore,
+    costs: Costs,
+    *,
+    hours: float = math.inf,
+    datasets: Sequence[str] = (),
+    scheduler: str = "",
+) -> int:
+    """Compute what is missing, three seeds of everything first, and stop in time.
+
+    A group of rows is not begun if finished ones tell that it would take longer than is left. Every
+    row is kept when it is computed, on a cluster every group.
+
+    Args:
+        hours: of wall time.
+        datasets: only rows of these; all if it names none.
+        scheduler: address of a dask scheduler, or ``local``; processes of this machine if empty.
+
+    Returns:
+        How many rows were computed.
+    """
+    deadline = time.time() + 3600 * hours
+    left = [row for row in rows if not row.finished]
+    left = [row for row in left if not datasets or row.dataset in datasets]
+
+    def fits(group: Group) -> bool:
+        known = [costs.estimate(encode(task.spec)) for task in group.values()]
+        return time.time() + sum(cost.seconds for cost in known if cost) <= deadline
+
+    jobs, done = jobs_asked_for(), 0
+    with connected(scheduler, jobs) if scheduler and left else nullcontext() as client:
+        run = partial(run_on_cluster, client) if client else partial(run_groups, jobs=jobs)
+        for batch in _batches(left):
+            groups = in_groups(batch.tasks, store)
+            finished = run(groups, batch.compute, store, deadline=deadline, fits=fits)
+            for computed in progress(finished, total=len(groups), description=batch.unit):
+                done += len(computed)
+    return done
+
+
+def _batches(left: Sequence[Row]) -> Iterator[Batch]:
+    for tier in range(len(SEEDS)):
+        here = [row for row in left if row.tier == tier]
+        for make in dict.fromkeys(row.make for row in here):
+            yield make([row.task.item for row in here if row.make is make])
+
+
+def _columns(task: Task) -> dict[str, Any]:
+    return dict(flat(task.spec))

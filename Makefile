@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help study test lint format peers lock clean
+.PHONY: help study test lint format site peers lock clean
 
 PROFILE = quick
 PYTHONS = 3.13 3.12 3.11
@@ -56,6 +56,12 @@ lint: $(READY) ## Check style and format, notebooks included, and the library's 
 format: $(READY) ## Bring style and format in order
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
+
+# Offline, and nothing is executed: the pages are the executed notebooks of the results.
+site: $(READY) ## Build the searchable report, build/site/index.html, from the executed notebooks
+	$(VENV_PYTHON) -m rvdlib.lab.runner.site build/site-source
+	$(VENV_PYTHON) -m sphinx -b html -E -W --keep-going -q -c site build/site-source build/site
+	@echo "Read it: $(CURDIR)/build/site/index.html"
 
 peers: $(READY) ## Measure other people's recommenders, the peers of the victims
 	$(VENV_PYTHON) -m pip install --constraint requirements.lock --no-build-isolation -e ".[peers]"

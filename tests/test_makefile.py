@@ -261,6 +261,15 @@ def test_both_suites_run_and_either_failure_counts(checkout, failing):
     assert make(checkout, "test").ok
 
 
+def test_the_site_is_built_of_its_sources_and_a_warning_fails_it(checkout):
+    make(checkout, "lint")
+    sources = "-m rvdlib.lab.runner.site build/site-source"
+    build = "-m sphinx -b html -E -W --keep-going -q -c site build/site-source build/site"
+    assert make(checkout, "site").calls == [sources, build]
+    (checkout / "broken").write_text("sphinx")
+    assert not make(checkout, "site").ok
+
+
 def test_help_is_the_default_and_lists_every_target(checkout):
     done = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True)
     makefile = (PROJECT / "Makefile").read_text()

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import rvdlib
+from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.lab.runner import doctor
 from rvdlib.paths import NOTEBOOKS, PROJECT
 
@@ -202,6 +204,25 @@ def test_version_is_the_same_everywhere():
 def test_citation_names_the_paper():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
     assert citation.keys() >= {"cff-version", "message", "title", "authors"}
-    (paper,) = citation["references"]
+    paper, *sources = citation["references"]
     assert [author["family-names"] for author in paper["authors"]] == ["Xu", "Wu", "Lian"]
     assert paper["identifiers"][0]["value"] == "arXiv:2309.17278"
+    assert all(each.keys() >= {"type", "title", "authors", "year", "notes"} for each in sources)
+    noted = " ".join(each["notes"] for each in sources)
+    assert all(name.lower() in noted.lower() for name in CATALOGUE)
+
+
+def test_whoever_checks_the_code_finds_every_file_of_the_manifest():
+    """Only such as stay the same from run to run: of the quick study, and no timings."""
+    check = yaml.safe_load((PROJECT / "codecheck.yml").read_text())
+    assert check["version"].startswith("https://codecheck.org.uk/spec/config/")
+    assert check["paper"].keys() == {"title", "authors", "reference"}
+    files = [Path(entry["file"]) for entry in check["manifest"]]
+    assert len(set(files)) == len(files)
+    assert [str(file) for file in files if not (PROJECT / file).is_file()] == []
+    assert all(entry["comment"] for entry in check["manifest"])
+    assert {file.parts[:2] for file in files} == {("results", "quick"), ("figures", "quick")}
+    numbers = {file.name[:2] for file in files if file.name[0].isdigit()}
+    profile = yaml.safe_load((PROJECT / "params" / "quick.yml").read_text())
+    steady = {name[:2] for name in profile if not name.endswith("_timings")}
+    assert numbers <= steady

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED
 from rvdlib.lab.runner import ledger
-from rvdlib.lab.runner.ledger import NOT_MEASURED
+from rvdlib.lab.runner.ledger import NOT_MEASURED, SIGNS, range_of
 
 COLOURS = {"reproduced": BLUE, "partly": ORANGE, "not reproduced": RED}
-SIGNS = {"above": ">", "at least": "≥", "below": "<", "at most": "≤"}
 REACH = 0.9  # of half the strip, to the value that is furthest from the threshold
 
 
@@ -41,8 +40,7 @@ def verdicts(found: pd.DataFrame) -> Figure:
             axes.errorbar(
                 values, y, xerr=reach, fmt="o", color=colour, markersize=2, elinewidth=0.8
             )
-            span = dict.fromkeys(f"{here['value'].agg(end):.3f}" for end in ("min", "max"))
-            measured = f"{' to '.join(span)}  ({SIGNS[claim.sense]} {claim.threshold:g})"
+            measured = f"{range_of(here['value'])}  ({SIGNS[claim.sense]} {claim.threshold:g})"
         right = {"x": 1.06, "ha": "left", "clip_on": False}
         up = 0.16 if measured else 0
         axes.text(y=place - up, s=verdict, color=colour, weight="bold", va="center", **right)

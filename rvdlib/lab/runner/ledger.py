@@ -18,6 +18,7 @@ from rvdlib.strict_yaml import read_yaml
 
 CLAIMS_FILE = paths.PARAMS / "claims.yml"
 NOT_MEASURED = "not measured"
+SIGNS = {"above": ">", "at least": "≥", "below": "<", "at most": "≤"}
 # What a part of a claim is about: columns that are empty where a claim has one part alone.
 SETTINGS = ["dataset", "regime", "target_set", "victim", "attack", "defense"]
 MEASURED = ["metric", "value", "low", "high", "n_seeds", "verdict", "overall"]
@@ -70,6 +71,11 @@ def read(profile: str) -> pd.DataFrame:
     """``claims.csv`` of a profile; of one without, a frame of no rows."""
     path = paths.RESULTS / profile / "claims.csv"
     return read_table(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+
+
+def range_of(values: pd.Series) -> str:
+    """``0.092 to 0.757``; one number where both ends are shown alike."""
+    return " to ".join(dict.fromkeys(f"{values.agg(end):.3f}" for end in ("min", "max")))
 
 
 def read_table(path) -> pd.DataFrame:

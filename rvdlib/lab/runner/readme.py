@@ -7,12 +7,13 @@ quick one.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from rvdlib import paths
-from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, read, read_table
+from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, range_of, read, read_table
 
 README = paths.PROJECT / "README.md"
 PROFILES = ("paper", "quick")
@@ -41,11 +42,11 @@ def claims_table() -> str:
     ledgers = {profile: read(profile) for profile in PROFILES}
     lines = ["| | the paper says | measured here | verdict |", "|---|---|---|---|"]
     for name, claim in claims().items():
-        profile, rows = _measured(ledgers, name)
+        profile, rows = measured(ledgers, name)
         says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
         shown, verdict = claim.metric, NOT_MEASURED
         if profile:
-            shown = f"{claim.metric}: {_range(rows)}"
+            shown = f"{claim.metric}: {span_of(rows)}"
             counts = rows["verdict"].value_counts(sort=False)
             verdict = rows["overall"].iloc[0]
             if len(counts) > 1:
@@ -76,9 +77,9 @@ def headline_table(headline: pd.DataFrame) -> str:
     return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
 
 
-def answer(number: str) -> str:
+def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
     """What the executed notebook of this number opens with; – where none was executed."""
-    for profile in PROFILES:
+    for profile in profiles:
         for path in (paths.RESULTS / profile).glob(f"{number}_*.ipynb"):
             cells = json.loads(path.read_text())["cells"]
             outputs = [output for cell in cells for output in cell.get("outputs", [])]
@@ -118,7 +119,8 @@ def _pattern(marker: str) -> str:
     return rf"(<!-- {marker}: [^\n]*-->\n)(.*?)(\n<!-- end of {marker} -->)"
 
 
-def _measured(ledgers: dict[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
+def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
+    """The first profile that has measured a claim, and its rows; nothing where none has."""
     for profile, ledger in ledgers.items():
         rows = ledger[(ledger["id"] == name) & (ledger["verdict"] != NOT_MEASURED)]
         if len(rows):
@@ -126,12 +128,13 @@ def _measured(ledgers: dict[str, pd.DataFrame], name: str) -> tuple[str, pd.Data
     return "", pd.DataFrame()
 
 
-def _range(rows: pd.DataFrame) -> str:
+def span_of(rows: pd.DataFrame) -> str:
+    """What was measured, with its interval; of several parts, the least and the greatest."""
     if len(rows) == 1:
         row = rows.iloc[0]
         around = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"
         return f"{row['value']:.3f}{around}"
-    return f"{rows['value'].min():.3f} to {rows['value'].max():.3f}"
+    return range_of(rows["value"])
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def write_page(profile: str, names: Iterable[str]) -> Path:
     timings = {name for name in notebooks if name.endswith(TIMINGS)}
     contents = "\n".join(
         f'<li><a href="{f"{name}.html" if name in timings else f"#{name}"}">'
-        f"{html.escape(_title(notebook, name))}</a></li>"
+        f"{html.escape(title(notebook, name))}</a></li>"
         for name, notebook in notebooks.items()
     )
     for name in timings:
@@ -93,7 +93,7 @@ def _write(path: Path, profile: str, nav: str, notebooks: dict[str, NotebookNode
     paths.write_atomically(path, page)
 
 
-def _title(notebook: NotebookNode, name: str) -> str:
+def title(notebook: NotebookNode, name: str) -> str:
     """The notebook's first heading."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^#\s+(.+)$", text, flags=re.MULTILINE)

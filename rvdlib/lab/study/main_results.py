@@ -133,19 +133,21 @@ def coverage(planned: Sequence[tuple[Cell, str]], found: Sequence[int]) -> pd.Da
         found: places, in ``planned``, of the cells that are.
 
     Returns:
-        A row for each data set, regime, seed and kind of attack: ``planned``, ``computed``.
+        A row for each data set, regime, number of users evaluated, seed and kind of attack:
+        ``planned``, ``computed``.
     """
     there = set(found)
     rows = [
         {
             **cell.scenario.model_dump(include={"dataset", "regime", "seed"}),
+            "users": cell.n_users or "all",
             "kind": kind(label) or "not attacked",
             "planned": 1,
             "computed": int(place in there),
         }
         for place, (cell, label) in enumerate(planned)
     ]
-    by = ["dataset", "regime", "seed", "kind"]
+    by = ["dataset", "regime", "users", "seed", "kind"]
     return pd.DataFrame(rows).groupby(by, sort=False).sum().reset_index()
 
 
@@ -165,11 +167,7 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
         & _among(rows, clean[clean["defense"] == UNDEFENDED], where)
     )
     rows = rows[kept].reset_index(drop=True)
-    if rows.empty:
-        return rows.assign(**{name: [] for name in ("lift", "target_hit_ratio_unattacked")})
-    unattacked = rows.loc[rows["attack"] == "none", [*where, "defense", "target_hit_ratio"]]
-    rows = effects.with_lift(rows)
-    return rows.merge(unattacked, on=[*where, "defense"], suffixes=("", "_unattacked"))
+    return effects.with_lift(rows) if len(rows) else rows.assign(lift=[])
 
 
 def _among(rows: pd.DataFrame, others: pd.DataFrame, by: list[str]) -> np.ndarray:

@@ -1,7 +1,10 @@
 """What is read of the main results: tables, the share of the lift that is left, claims, the answer."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
@@ -12,26 +15,27 @@ from rvdlib.lab.study.effects import RVD
 from rvdlib.lab.study.main_results import DEFENSES, KNOWING, PAPERS, SETTING
 
 MEASURED = {
-    "target_hit_ratio_unattacked": "THR@50, not attacked",
-    "target_hit_ratio": "THR@50, attacked",
+    "target_hit_ratio": "THR@50",
     "lift_removed": "lift removed",
     "plain_reduction": "plain reduction",
     "hit_ratio": "HR@50",
     "ndcg": "NDCG@50",
     "rmse": "RMSE",
 }  # metrics of :func:`table`, as shown
+ACCURACY = ["hit_ratio", "ndcg", "rmse"]
+KEPT = ["metric", "value", *Interval._fields[1:]]
 
 
 def shown_coverage(covered: pd.DataFrame) -> pd.DataFrame:
     """:func:`coverage` as a reader sees it: finished of planned cells, and seeds that are whole."""
-    by, rows = ["dataset", "regime"], []
+    by, rows = ["dataset", "regime", "users"], []
     for key, here in covered.groupby(by, sort=False):
         done, asked = here["computed"].sum(), here["planned"].sum()
         seeds = here.groupby("seed")[["planned", "computed"]].sum()
         whole = int((seeds["planned"] == seeds["computed"]).sum())
         state = "complete" if done == asked else "not computed" if not done else "in part"
         rows.append((*key, f"{done:,} of {asked:,}", f"{whole} of {len(seeds)}", state))
-    columns = ["data set", "regime", "cells", "whole seeds", ""]
+    columns = ["data set", "regime", "users a seed", "cells", "whole seeds", ""]
     return pd.DataFrame(rows, columns=columns).set_index("data set")
 
 
@@ -47,14 +51,14 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     defence another one, so that undefended victims have none.
 
     Returns:
-        Columns dataset, regime, target_set, attack, victim, defense, metric, value, low, high, n.
+        Columns dataset, regime, target_set, attack, victim, defense, metric, value, low, high, n;
+        no row where a metric is not defined, as a lift removed where there is none.
     """
-    rows = rows[(rows["attack"] == "none") | ~_other_than_its_own(rows)]
+    rows = rows[(rows["kind"] != KNOWING) | (rows["defense"] != UNDEFENDED)]
     by, found = [*SETTING, "attack", "victim", "defense"], []
     rows = rows.assign(attack=rows["attack"].mask(rows["kind"] == KNOWING, "knows it"))
     for key, here in rows.groupby(by, sort=False):
-        attacked = key[3] != "none"
-        shares = here if attacked and key[5] != UNDEFENDED else here.iloc[:0]
+        shares = here if key[3] != "none" and key[5] != UNDEFENDED else here.iloc[:0]
         measured = {
             "lift_removed": t_interval(effects.removed(shares)),
             "plain_reduction": t_interval(effects.plain_reduction(shares)),
@@ -62,30 +66,49 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
         for metric in MEASURED:
             interval = measured.get(metric) or t_interval(here[metric])
             found.append((*key, metric, *interval))
-    return pd.DataFrame(found, columns=[*by, "metric", "value", *Interval._fields[1:]])
+    return pd.DataFrame(found, columns=[*by, *KEPT]).dropna(subset="value", ignore_index=True)
 
 
-def _other_than_its_own(rows: pd.DataFrame) -> pd.Series:
-    """Undefended victims under the attacker who was searched against a defence."""
-    return (rows["kind"] == KNOWING) & (rows["defense"] == UNDEFENDED)
+def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy under the paper's attacks, means over them: data set × victim × defence; tidy.
 
-
-def shown(found: pd.DataFrame, dataset: str, regime: str, metric: str) -> pd.DataFrame:
-    """Of :func:`table`, one metric of one data set and regime: attack × victim, a column a defence.
-
-    Mean ± the reach of the interval; – where nothing was computed.
+    ``rows`` as from :func:`whole`.
     """
-    here = found[(found["dataset"] == dataset) & (found["regime"] == regime)]
-    here = here[here["metric"] == metric]
+    by = [*SETTING, "victim", "defense"]
+    attacked = rows[rows["kind"] == PAPERS]
+    means = attacked.groupby([*by, "seed"], sort=False)[ACCURACY].mean().reset_index()
+    found = summarise(means, by, ACCURACY).rename(columns={"mean": "value"})
+    return found.dropna(subset="value", ignore_index=True)
+
+
+def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str) -> list:
+    """For each data set and regime of the plan a title, and a table or *not computed*.
+
+    Rows ``across`` × victim, a column a defence: mean ± the reach of the interval.
+
+    Args:
+        found: as from :func:`table`, of one metric, or from :func:`accuracy`.
+        across: ``attack`` or ``metric``.
+    """
+    shown = []
+    for dataset, part in datasets.items():
+        for regime in part["victims"]:
+            here = found[(found["dataset"] == dataset) & (found["regime"] == regime)]
+            shown.append(Markdown(f"**{dataset}, {regime} regime**"))
+            shown.append(_wide(here, across) if len(here) else Markdown("Not computed."))
+    return shown
+
+
+def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
     reach = (here["high"] - here["low"]) / 2
     text = [
-        "–" if np.isnan(value) else f"{value:.3f}" + ("" if np.isnan(r) else f" ± {r:.3f}")
-        for value, r in zip(here["value"], reach, strict=True)
+        f"{value:.3f}" + ("" if np.isnan(about) else f" ± {about:.3f}")
+        for value, about in zip(here["value"], reach, strict=True)
     ]
-    labels = {name: ATTACKS[name].label for name in ATTACKS} | {"none": "not attacked"}
-    here = here.assign(text=text, attack=here["attack"].replace(labels))
-    wide = here.pivot(index=["attack", "victim"], columns="defense", values="text").fillna("–")
-    order = here[["attack", "victim"]].drop_duplicates().itertuples(index=False, name=None)
+    labels = {name: each.label for name, each in ATTACKS.items()} | {"none": "not attacked"}
+    here = here.assign(text=text, **{across: here[across].replace(labels | MEASURED)})
+    wide = here.pivot(index=[across, "victim"], columns="defense", values="text").fillna("–")
+    order = here[[across, "victim"]].drop_duplicates().itertuples(index=False, name=None)
     columns = [name for name in (UNDEFENDED, *DEFENSES) if name in wide]
     wide = wide.loc[list(order), columns].rename(columns={UNDEFENDED: "undefended"})
     return wide.rename_axis(columns=None)
@@ -102,7 +125,7 @@ def left(rows: pd.DataFrame) -> pd.DataFrame:
         (*key, "lift left", *t_interval(1 - effects.removed(here)))
         for key, here in shares.groupby(by, sort=False)
     ]
-    return pd.DataFrame(found, columns=[*by, "metric", "value", *Interval._fields[1:]])
+    return pd.DataFrame(found, columns=[*by, *KEPT])
 
 
 def along(rows: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +160,7 @@ def answer(covered: pd.DataFrame, remains: pd.DataFrame) -> str:
     for regime in dict.fromkeys(covered["regime"]):
         here = remains[(remains["regime"] == regime) & (remains["kind"] == PAPERS)]
         said = [
-            f"{name} leaves {_by_dataset(here[here['defense'] == name])}"
+            f"*{name}* leaves {_by_dataset(here[here['defense'] == name])}"
             for name in (RVD, BOTH)
             if name in set(here["defense"])
         ]

@@ -34,7 +34,7 @@ from rvdlib.models.base import DECODER, Parameters
 MODULE = "lab/experiment/oracles.py"
 RETRAINED, UNLEARNED = "oracle: retrained without fakes", "oracle: influence unlearning"
 ORACLES = (RETRAINED, UNLEARNED)
-DAMPING, STEPS = 1e-3, 100  # δ as a share of the mean curvature, and conjugate gradients at most
+DAMPING, STEPS = 1e-3, 50  # δ as a share of the mean curvature, and conjugate gradients at most
 
 
 class Told(BaseModel):

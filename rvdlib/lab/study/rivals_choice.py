@@ -6,8 +6,6 @@ that removes most. For lists accuracy is HR@50 and NDCG@50, at most 2 % below th
 and those of the most popular items; where predicted stars are shown it is RMSE, at most 5 % above.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
@@ -137,19 +135,10 @@ def _of_regime(table: pd.DataFrame, regime: str) -> str:
 def _combining(gained: pd.DataFrame) -> str:
     if gained.empty:
         return ""
-    more = _named(gained[gained["low"] > 0])
-    less = (gained["high"] < 0).sum()
+    more = gained[gained["low"] > 0].sort_values("mean", ascending=False, kind="stable")
+    most = "".join(f" (*{row.defense}* most, by {row.mean:.2f})" for row in more[:1].itertuples())
     return (
-        f"Of {len(gained)} chains of a defence before or in training with a form of RVD, {len(more)} "
-        "are seen to remove more of the lift than the better of their parts by an interval above 0"
-        + (
-            f" (*{more[0]}* most, by {gained.loc[gained['mean'].idxmax(), 'mean']:.2f})"
-            if more
-            else ""
-        )
-        + f", and {less} less."
+        f"Of {len(gained)} comparisons of a chain, a defence before or in training and then a form of "
+        f"RVD, with the better of its two parts, {len(more)} show by an interval above 0 that the chain "
+        f"removes more of the lift{most}, and {(gained['high'] < 0).sum()} that it removes less."
     )
-
-
-def _named(rows: pd.DataFrame) -> Sequence[str]:
-    return rows.sort_values("mean", ascending=False, kind="stable")["defense"].tolist()

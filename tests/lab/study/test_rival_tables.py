@@ -161,11 +161,12 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     assert "0.312" in rivals.gains_shown(gains).loc[("rating", "unpopular", "MF", VAT), RVD]
     said = rivals_choice.answer(rivals.measured(rows()), gains)
     assert "take *unobserved weight*, with THR@50 0.030" in said
-    assert "Of 1 chains" in said
+    assert "Of 1 comparisons of a chain" in said
     assert (
-        f"1 are seen to remove more of the lift than the better of their parts by an interval above 0 (*{CHAIN}* most, by 0.31)"
+        f"1 show by an interval above 0 that the chain removes more of the lift (*{CHAIN}* most, by 0.31)"
         in said
     )
+    assert "and 0 that it removes less" in said
 
 
 def growth(removed):

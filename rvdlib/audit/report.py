@@ -118,13 +118,17 @@ def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         label = "nobody attacks" if row["name"] == "none" else f"undefended, attack {row['name']}"
         kind = "clean" if row["name"] == "none" else "attack"
-        found.append({"label": label, **_bounds(row, "low", "high"), "kind": kind})
+        found.append(
+            {"label": label, **_bounds(row, "low", "high", undefended["thr_clean"]), "kind": kind}
+        )
     for row in report["remedies"][1:]:
         other = "" if row["targets"] == undefended["targets"] else f", {row['targets']} items"
         label = f"{row['name']}, attack {row['attack']}{other}"
         kind = "best" if row["name"] == report["recommended"] else "remedy"
-        found.append({"label": label, **_bounds(row, "thr_low", "thr_high"), "kind": kind})
-    most = max([0.01, *(row["high"] or row["thr"] for row in found)])
+        found.append(
+            {"label": label, **_bounds(row, "thr_low", "thr_high", row["thr_clean"]), "kind": kind}
+        )
+    most = max([0.01, *(row[of] or 0.0 for row in found for of in ("high", "thr", "clean"))])
     return [row | {"most": most} for row in found]
 
 
@@ -151,8 +155,8 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
-def _bounds(row: dict[str, Any], low: str, high: str) -> dict[str, Any]:
-    return {"thr": row["thr"], "low": row[low], "high": row[high]}
+def _bounds(row: dict[str, Any], low: str, high: str, clean: float) -> dict[str, Any]:
+    return {"thr": row["thr"], "low": row[low], "high": row[high], "clean": clean}
 
 
 def _unbroken(text: str) -> str:

@@ -82,6 +82,7 @@ def audit(
     seed: int = 0,
     list_length: int = 0,
     repetitions: int | None = None,
+    attacks: Sequence[str] = tuple(KNOWLEDGE),
     remedies: Sequence[str] = REMEDIES,
     show: bool = False,
 ) -> Audit:
@@ -94,6 +95,7 @@ def audit(
         targets: raw ids to promote; by default cold and middling items of each repetition's own.
         minutes: to be kept; None: as long as ``repetitions`` take.
         repetitions: exactly so many, whatever the clock says; by default as many as fit, 12 at most.
+        attacks, remedies: those to try, of all that there are.
         show: a progress bar on stderr.
 
     Raises:
@@ -108,7 +110,7 @@ def audit(
     try:
         with clock.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            _carry_out(found, clock, yours, list_length, repetitions, remedies)
+            _carry_out(found, clock, yours, list_length, repetitions, attacks, remedies)
     except OutOfMinutes:
         found.interrupted = "the minutes were over"
     except KeyboardInterrupt:
@@ -153,14 +155,16 @@ def prepare(found: Audit, clock: Clock, yours: np.ndarray | None, list_length: i
     return bench
 
 
-def _carry_out(found, clock, yours, list_length, repetitions, wanted) -> None:
+def _carry_out(found, clock, yours, list_length, repetitions, attacks, wanted) -> None:
     found.bench = bench = prepare(found, clock, yours, list_length)
     twice = repetitions is None and 12 * bench.fit_seconds["none"] < 0.15 * clock.all
     name = found.subject.name
     omega = hyperparameters(found.whole.name, name, "ranking") if found.subject.ours else []
     found.tuned = tune(bench, clock, wanted, 2 if twice else 1, omega)
     found.not_tried |= found.tuned.left_out
-    plan, took, factor = Plan(list(found.tuned.chosen), list(KNOWLEDGE)), 0.0, 1.0
+    left = {f"attack {name}": "not asked for" for name in KNOWLEDGE if name not in attacks}
+    found.not_tried |= left | {name: "not asked for" for name in REMEDIES if name not in wanted}
+    plan, took, factor = Plan(list(found.tuned.chosen), list(attacks)), 0.0, 1.0
     for repetition in range(repetitions or MOST_REPETITIONS):
         if repetitions is None:
             plan.cut(found, LEAST_REPETITIONS - repetition, factor, clock.left)

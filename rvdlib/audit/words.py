@@ -67,15 +67,15 @@ def _fooled(f: dict[str, Any]) -> str:
         return "Nothing was measured: the audit ended before the first attack."
     knows = next(row["knowledge"] for row in f["attacks"] if row["name"] == worst["attack"])
     does = {
-        "yes": "Yes, it is easily fooled:",
+        "yes": "Yes, it is fooled:",
         "no": "No, these attacks hardly move it:",
         "undecided": "It is undecided whether it is fooled:",
     }[f["verdicts"]["fooled"]]
     return (
         f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
-        f"knows {knows} brings {ITEMS[worst['targets']]} into the first {f['list_length']} of "
-        f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users' lists, where it was in "
-        f"{percent(worst['thr_clean'])} before."
+        f"knows {knows} has {ITEMS[worst['targets']]} listed to "
+        f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
+        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}."
     )
 
 
@@ -86,10 +86,14 @@ def _costs(f: dict[str, Any], row: dict) -> str:
     else:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
+    said = (
+        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list and lists "
+        f"{percent(row['coverage'])} of the catalogue (without it {percent(bare['coverage'])})"
+    )
+    if row["ms_per_user"] is None:
+        return said
     return (
-        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list, lists "
-        f"{percent(row['coverage'])} of the catalogue ({percent(bare['coverage'])} before), and serves "
-        f"a user in {row['ms_per_user']:.2g} ms ({bare['ms_per_user']:.2g} ms before)"
+        f"{said}, at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rvdlib import paths
+from rvdlib.audit.attacking import KNOWLEDGE
+from rvdlib.audit.remedies import REMEDIES
 from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.lab.experiment.cells import craftable
 from rvdlib.lab.experiment.hyperparameters import combinations, searched_attackers
@@ -47,6 +49,8 @@ Victim = Literal[*VICTIMS]
 Attack = Literal[*craftable()]
 Fakes = Literal[*(name for name in craftable() if name != "none")]
 Regime = Literal["rating", "ranking"]
+Remedy = Literal[*REMEDIES]
+Auditor = Literal[*KNOWLEDGE]
 Searched = Literal[*dict.fromkeys([*searched_attackers("rating"), *searched_attackers("ranking")])]
 Trained = Literal[
     *dict.fromkeys(each for r in ("rating", "ranking") for each, _ in combinations(r).values())

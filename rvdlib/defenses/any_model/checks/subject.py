@@ -30,7 +30,7 @@ def named(error: Exception) -> str:
 class Subject:
     """A model under examination: its functions of users, by name, as arrays in and arrays out."""
 
-    def __init__(self, model: torch.nn.Module, n_users: int | None, config: FunctionalRVDConfig):
+    def __init__(self, model: Any, n_users: int | None, config: FunctionalRVDConfig):
         self.model, self.n_users, self.config = model, n_users, config
         self.users = np.arange(min(n_users or N_ASKED, N_ASKED))[::-1].copy()
         self.untouched = dict(state_of(model))

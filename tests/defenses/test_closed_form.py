@@ -27,7 +27,6 @@ from rvdlib.defenses import regression as vicinal_regression
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 
-ONE_REGIME_EACH = list(zip(VICTIMS, ("rating", "ranking", "ranking", "rating"), strict=False))
 OMEGAS = (0.0, 1e-3, 0.1, 1.0)
 
 
@@ -362,7 +361,7 @@ def test_with_the_victims_regulariser_too(kind, omega):
     assert np.abs(exact - without).max() > 0.001
 
 
-@pytest.mark.parametrize("kind", ONE_REGIME_EACH, ids="-".join)
+@pytest.mark.parametrize("kind", [("MF", "rating"), ("AutoRec", "ranking")], ids="-".join)
 def test_real_users_get_what_brute_force_gives(kind, ml100k):
     name, regime = kind
     split = leave_one_out(ml100k, stream(0, "split"))

@@ -171,7 +171,7 @@ def test_it_is_what_is_registered_and_every_victim_is_known(victim):
     assert set(engine.ENCODERS) == set(VICTIMS.values())
 
 
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize("name", ["MF", "CDAE"])
 def test_at_real_size_lists_are_the_same(name, ml100k):
     split = leave_one_out(ml100k, stream(0, "split"))
     victim = VICTIMS[name](epochs=2).fit(

@@ -1,7 +1,6 @@
 """The plain form of RVD: the conformance of any defence, and step by step what the method says."""
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -24,12 +23,9 @@ from conformance import (
 )
 from pydantic import ValidationError
 
-from rvdlib.data import leave_one_out
 from rvdlib.defenses.vicinal import RVD
-from rvdlib.models import AutoRec
 from rvdlib.models.base import DECODER
 from rvdlib.neighbors import DISTANCES, HUBNESS_REDUCTIONS, NeighborSearch
-from rvdlib.seeding import stream
 
 OPTIMIZERS = [
     {"optimizer": "sgd", "learning_rate": 0.05},
@@ -384,17 +380,3 @@ def test_impossible_choices_are_refused_by_name(choice, value):
 def test_more_neighbours_than_users_are_refused():
     with pytest.raises(ValueError, match="k must be between 1 and 63"):
         RVD(trained("MF", "rating"), k=64).score(np.array([0]))
-
-
-def test_at_real_size_threads_and_company_change_no_bit(ml100k):
-    split = leave_one_out(ml100k, stream(0, "split"))
-    victim = AutoRec(unobserved_weight=0.3, epochs=2).fit(
-        split.train, split.validation, ml100k.levels, stream(0, "model")
-    )
-    defense = RVD(victim, k=20, steps=5, unobserved_weight=0.1)
-    users = np.arange(0, 943, 60)
-    with unchanged(victim), ThreadPoolExecutor(8) as pool:
-        together = defense.score(users)
-        alone = list(pool.map(lambda user: defense.score(np.array([user]))[0], users))
-    assert np.array(alone).tobytes() == together.tobytes()
-    assert np.abs(together - victim.score(users)).max() > 0.01

@@ -1,4 +1,4 @@
-"""Checks of what a model is made of, and of what a model or recommender answers."""
+"""Checks of what a model is made of, and of what it answers."""
 
 import numpy as np
 import torch
@@ -45,30 +45,26 @@ def can_be_copied(subject: Subject):
 
 
 def runs(subject: Subject):
-    """Row numbers in, tensors (of a recommender: arrays) out."""
-    for name in subject.names:
+    """Row numbers in, tensors out."""
+    for name in METHODS:
         try:
             found = subject.ask(name, subject.users)
         except Exception as error:
             last = len(subject.users) - 1
-            kind = "an int64 array" if name == "score" else "a LongTensor"
             raise Problem(
-                f"{name} fails for the users 0 to {last}, given as {kind} (without n_users, {N_ASKED} are "
-                f"asked for): {named(error)}"
+                f"{name} fails for the users 0 to {last}, given as a LongTensor (without n_users, "
+                f"{N_ASKED} are asked for): {named(error)}"
             ) from error
-        expected = np.ndarray if name == "score" else torch.Tensor
-        if not isinstance(found, expected):
-            kind = f"{expected.__module__}.{expected.__name__}"
-            raise Problem(f"{name} must return a {kind}, got {type(found).__name__}")
+        if not isinstance(found, torch.Tensor):
+            raise Problem(f"{name} must return a torch.Tensor, got {type(found).__name__}")
 
 
 def shapes_fit(subject: Subject):
     """(B, d) latent vectors, (B,) losses, (B, items) scores, floating, whatever B."""
-    for name in subject.names:
+    for name, wanted in METHODS.items():
         widths = set()
         for size in (len(subject.users), 2, 1):
-            found = torch.as_tensor(subject.ask(name, subject.users[:size]))
-            wanted = METHODS.get(name, "(B, items)")
+            found = subject.ask(name, subject.users[:size])
             if not found.is_floating_point():
                 raise Problem(f"{name} must be floating, got {found.dtype}")
             if found.ndim != 1 + (name != "row_loss") or len(found) != size:
@@ -84,7 +80,7 @@ def shapes_fit(subject: Subject):
 
 def values_are_finite(subject: Subject):
     """No NaN, no infinity."""
-    for name in subject.names:
+    for name in METHODS:
         found = subject.values(name, subject.users)
         if not np.isfinite(found).all():
             row = subject.users[np.nonzero(~np.isfinite(found))[0][0]]
@@ -95,17 +91,14 @@ def values_are_finite(subject: Subject):
 
 
 def nothing_is_written(subject: Subject):
-    """Calls leave parameters, buffers, arrays and modes as they were, by the bit.
-
-    A recommender may keep more after a call than before. A module may not: what it keeps of its
-    parameters is stale as soon as they move.
+    """Calls leave parameters, buffers, arrays and modes as they were, by the bit, and keep nothing:
+    what is kept of parameters is stale as soon as they move.
     """
     before = subject.untouched
-    for name in subject.names:
+    for name in METHODS:
         subject.ask(name, subject.users)
     after = dict(state_of(subject.model))
-    paths = before if subject.names == ("score",) else {**before, **after}
-    changed = sorted(path for path in paths if after.get(path) != before.get(path))
+    changed = sorted(path for path in {**before, **after} if after.get(path) != before.get(path))
     if changed:
         raise Problem(
             f"calls write to {', '.join(changed[:5])}: work on copies, nothing in place, and keep "
@@ -115,7 +108,7 @@ def nothing_is_written(subject: Subject):
 
 def answers_repeat(subject: Subject):
     """The same users get the same bits again."""
-    for name in subject.names:
+    for name in METHODS:
         first, again = (subject.values(name, subject.users) for _ in range(2))
         if not np.array_equal(first, again):
             raise Problem(
@@ -127,7 +120,7 @@ def answers_repeat(subject: Subject):
 def rows_stand_alone(subject: Subject):
     """Neither the order of a batch nor who else is in it changes a user's answer."""
     backwards = list(range(len(subject.users)))[::-1]
-    for name in subject.names:
+    for name in METHODS:
         answers = subject.values(name, subject.users)
         for batch in (backwards, [0], [2, 0], [1, 0, 2]):
             if not alike(answers[batch], subject.values(name, subject.users[batch])):
@@ -144,7 +137,7 @@ def last_user_is_known(subject: Subject):
     if subject.n_users is None or next(subject.model.parameters()).device.type != "cpu":
         return  # elsewhere a row out of range may end the process
     last = subject.n_users - 1
-    for name in subject.names:
+    for name in METHODS:
         try:
             subject.ask(name, np.array([last]))
         except Exception as error:

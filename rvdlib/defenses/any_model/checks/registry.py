@@ -1,14 +1,13 @@
 """Does a model keep what RVD relies on? Named checks that say what is wrong and how to mend it.
 
-In the manner of scikit-learn's ``check_estimator``. A torch model is held to the contract of
-:mod:`rvdlib.defenses.any_model.functional`, any other recommender, defended or not, to that of
-:class:`rvdlib.evaluation.Recommender`. Each check is a function of this folder whose docstring says
-what must hold; one that needs what an earlier one found missing is skipped.
+In the manner of scikit-learn's ``check_estimator``: a torch model is held to the contract of
+:mod:`rvdlib.defenses.any_model.functional`. Each check is a function of this folder whose docstring
+says what must hold; one that needs what an earlier one found missing is skipped.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -50,16 +49,12 @@ class CheckResult:
 
 
 def check_defender(
-    model: Any, n_users: int | None = None, *, raise_on_failure: bool = True, **choices
+    model: torch.nn.Module, n_users: int | None = None, *, raise_on_failure: bool = True, **choices
 ) -> list[CheckResult]:
-    """Check a torch model for :class:`FunctionalRVD`, or anything with ``score(users)``.
-
-    The model is never changed: checks work on a copy in evaluation mode. What can only be scored,
-    such as a finished defence, is asked as it is.
+    """Check a torch model for :class:`FunctionalRVD`; it is never changed, but a copy looked at.
 
     Args:
-        model: a ``torch.nn.Module`` with ``latent``, ``row_loss`` and ``forward``, and perhaps
-            ``touched``; or a recommender whose ``score`` takes (B,) row numbers and gives (B, items).
+        model: with ``latent``, ``row_loss`` and ``forward``, and perhaps ``touched``.
         n_users: number of training users, at least 3; None: 8 are asked for, and nothing is said
             of the others, nor of a k that is too large.
         choices: of :class:`FunctionalRVD`, as the model will be served; with ``chunk_size=1`` it
@@ -74,19 +69,15 @@ def check_defender(
     """
     if n_users is not None and n_users < 3:
         raise ValueError(f"n_users must be at least 3, got {n_users}")
-    is_module = isinstance(model, torch.nn.Module) and (
-        not hasattr(model, "score") or any(hasattr(model, name) for name in ("latent", "row_loss"))
-    )
-    if not is_module and not callable(getattr(model, "score", None)):
+    if not isinstance(model, torch.nn.Module):
         raise ValueError(
-            "model must be a torch.nn.Module with latent, row_loss and forward, or have a method "
-            f"score(users), got {type(model).__name__}"
+            "model must be a torch.nn.Module with latent, row_loss and forward, got "
+            f"{type(model).__name__}"
         )
     subject = Subject(model, n_users, FunctionalRVDConfig(**choices))
-    checks = MODULE_CHECKS if is_module else RECOMMENDER_CHECKS
     results: dict[str, CheckResult] = {}
     with torch.random.fork_rng(devices=[]):
-        for check, needs in checks.items():
+        for check, needs in CHECKS.items():
             blocked = [n.__name__ for n in needs if results[n.__name__].status != "passed"]
             results[check.__name__] = _result(check, subject, blocked)
     failed = [result for result in results.values() if result.status == "failed"]
@@ -109,20 +100,16 @@ def _result(check: Callable, subject: "Subject", blocked: list[str]) -> CheckRes
 
 
 # Each with those that it needs.
-RECOMMENDER_CHECKS = {
-    runs: [],
+CHECKS = {
+    has_the_methods: [],
+    has_parameters_to_move: [],
+    can_be_copied: [has_the_methods, has_parameters_to_move],
+    runs: [can_be_copied],
     shapes_fit: [runs],
     values_are_finite: [shapes_fit],
     nothing_is_written: [shapes_fit],
     answers_repeat: [values_are_finite, nothing_is_written],
     rows_stand_alone: [answers_repeat],
-}
-MODULE_CHECKS = {
-    has_the_methods: [],
-    has_parameters_to_move: [],
-    can_be_copied: [has_the_methods, has_parameters_to_move],
-    **RECOMMENDER_CHECKS,
-    runs: [can_be_copied],
     last_user_is_known: [runs],
     gradient_reaches_what_moves: [values_are_finite],
     can_be_fine_tuned: [rows_stand_alone, gradient_reaches_what_moves],

@@ -33,24 +33,20 @@ class Subject:
     def __init__(self, model: Any, n_users: int | None, config: FunctionalRVDConfig):
         self.model, self.n_users, self.config = model, n_users, config
         self.users = np.arange(min(n_users or N_ASKED, N_ASKED))[::-1].copy()
-        self.names: tuple[str, ...] = ("score",)
         self.untouched = dict(state_of(model))
 
     def take_copy(self):
         self.model = copy.deepcopy(self.model).eval()
-        self.names = tuple(METHODS)
         self.untouched = dict(state_of(self.model))
 
-    def ask(self, name: str, users: np.ndarray) -> torch.Tensor | np.ndarray:
+    def ask(self, name: str, users: np.ndarray) -> torch.Tensor:
         """As it comes."""
-        if name == "score":
-            return self.model.score(users)
         rows = torch.from_numpy(users).to(next(self.model.parameters()).device)
         with torch.no_grad():
             return self.model(rows) if name == "forward" else getattr(self.model, name)(rows)
 
     def values(self, name: str, users: np.ndarray) -> np.ndarray:
-        return np.asarray(torch.as_tensor(self.ask(name, users)).cpu())
+        return self.ask(name, users).cpu().numpy()
 
     def defended(self, **choices) -> FunctionalRVD:
         """A small defence over the users that are asked for."""

@@ -12,10 +12,14 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
 
     Hours are of one core, for three seeds of everything, for up to five, and for all; from what
     finished rows have cost. "as seen" is the share of missing rows of whose kind (victim, data set,
-    regime, attack, defence) some are finished; the others are estimated by the nearest kind. A row
-    that two notebooks ask for counts for the first.
+    regime, attack, defence) some are finished; the others are estimated by the nearest kind, from
+    another data set by the number of its ratings. "unknown" rows are in no estimate: no finished row is
+    anything like them. A row that two notebooks ask for counts for the first.
     """
+    import joblib
+
     from rvdlib.lab.errors import StudyError
+    from rvdlib.lab.experiment.parallel import jobs_asked_for
     from rvdlib.lab.experiment.store import CellStore
     from rvdlib.lab.runner.costs import known_costs
     from rvdlib.lab.runner.plan import choose, load_profile
@@ -36,15 +40,19 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
         click.echo("These notebooks ask for no rows.")
         return
     click.echo(_shown(table))
-    missing, hours = int(table["missing"].sum()), table["hours"].sum(skipna=False)
-    cost = (
-        "no finished row tells what they cost"
-        if hours != hours
-        else f"{hours:.1f} hours of one core"
-    )
+    missing, unknown, hours = (table[name].sum() for name in ("missing", "unknown", "hours"))
+    jobs = joblib.effective_n_jobs(jobs_asked_for())
     click.echo(
-        f"\n{missing} of {len(rows)} rows are missing: {cost if missing else 'none to compute'}."
+        f"\n{missing} of {len(rows)} rows are missing: {hours:.1f} hours of one core, "
+        f"about {hours / jobs:.1f} on {jobs} (RVD_JOBS)."
     )
+    if unknown:
+        click.echo(f"What {unknown} of them cost is unknown: compute a few of each kind first.")
+    beside = [name for name in asked if name not in {row.notebooks[0] for row in rows}]
+    if beside and not dataset:
+        click.echo(
+            f"{', '.join(beside)} ask for no further rows; what they compute is not in this."
+        )
     click.echo("rvd study --hours H computes the most valuable of them first, and stops in time.")
 
 

@@ -91,10 +91,7 @@ class References:
         return found
 
 
-RESTORE = (
-    "take the folder from git again (git checkout), or remove it and compute its rows anew by "
-    "rvd study --recompute"
-)
+RESTORE = "take the folder from git again (git checkout), or remove the file, and its rows are computed anew"
 
 
 def _digits(value: Any) -> str:

@@ -1,7 +1,8 @@
 """What each notebook depended on and wrote when it last ran *here*, and so whether it must again.
 
-Kept under ``.cache``, never in ``results``, so that a clean clone computes everything anew. No
-notebook reads or writes a file that another one writes.
+Kept under ``.cache``, never in ``results``, so that a clean clone executes every notebook; rows of
+cells it takes from ``results`` (:mod:`rvdlib.lab.experiment.committed`). No notebook reads or writes a
+file that another one writes.
 """
 
 import json

@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -135,8 +136,11 @@ def _run_notebooks(
             ran = True
             try:
                 run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
-            finally:
-                _gather(profile, {name: plan[name]}, asks)
+            except BaseException:
+                with suppress(StudyError, OSError):  # why the notebook failed is what counts
+                    _gather(profile, {name: plan[name]}, asks)
+                raise
+            _gather(profile, {name: plan[name]}, asks)
             records.remember(begun)
     if ran and len(chosen) == len(plan):
         _gather(profile, plan, asks, complete=True)

@@ -73,9 +73,10 @@ def survey(wanted: Wanted, store: CellStore) -> list[Row]:
 def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
     """What is missing, by notebook and data set; a row of two notebooks counts for the first.
 
-    Columns: ``rows`` and ``missing``; ``hours`` of one core for 3 seeds, for up to 5, and for all
-    (NaN where no finished row tells); ``peak_mib`` of a process; ``own``, the share of the missing
-    rows whose own kind is finished, the others being estimated by the nearest one.
+    Columns: ``rows`` and ``missing``; hours of one core for 3 seeds, for up to 5, and for all;
+    ``peak_mib`` of a process, as large as one of its kind has been; of the missing rows, ``own``, the
+    share whose own kind is finished, and ``unknown``, how many are in no estimate, as no finished row
+    is anything like them. The others are estimated by the nearest kind.
     """
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -87,8 +88,6 @@ def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
         known = [(tier, guess) for tier, guess in guesses if guess]
         hours = [
             sum(guess.seconds for tier, guess in known if tier <= most) / 3600
-            if len(known) == len(guesses)
-            else math.nan
             for most in range(len(SEEDS))
         ]
         table.append(
@@ -100,6 +99,7 @@ def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
                 **dict(zip(("hours_3_seeds", "hours_5_seeds", "hours"), hours, strict=True)),
                 "peak_mib": max((guess.peak_mib for _, guess in known), default=math.nan),
                 "own": sum(guess.own for _, guess in known) / len(missing) if missing else math.nan,
+                "unknown": len(guesses) - len(known),
             }
         )
     return pd.DataFrame(table)

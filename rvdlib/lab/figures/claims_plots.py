@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED
 from rvdlib.lab.runner import ledger
-from rvdlib.lab.runner.ledger import NOT_MEASURED, SIGNS, range_of
+from rvdlib.lab.runner.ledger import COLUMNS, NOT_MEASURED, SIGNS, range_of
+from rvdlib.lab.runner.readme import PROFILES, measured
 
 COLOURS = {"reproduced": BLUE, "partly": ORANGE, "not reproduced": RED}
 REACH = 0.9  # of half the strip, to the value that is furthest from the threshold
@@ -56,9 +57,15 @@ def verdicts(found: pd.DataFrame) -> Figure:
 
 
 def save_verdicts(profile: str) -> None:
-    """``claims.png`` and ``claims.pdf`` among the figures of a profile."""
+    """``claims.png`` and ``claims.pdf`` among the figures of a profile.
+
+    What the paper profile has not measured it takes from the quick one, as README's table does.
+    """
+    others = PROFILES[PROFILES.index(profile) :] if profile in PROFILES else (profile,)
+    ledgers = {name: ledger.read(name) for name in others}
+    found = pd.concat([measured(ledgers, claim)[1] for claim in ledger.claims()])
     style.set_style()
-    style.save(verdicts(ledger.read(profile)), profile, "claims")
+    style.save(verdicts(found.reindex(columns=COLUMNS)), profile, "claims")
 
 
 def _towards_the_claim(here: pd.DataFrame, claim: ledger.Claim) -> list[np.ndarray]:

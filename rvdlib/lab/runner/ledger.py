@@ -56,6 +56,7 @@ def assemble(profile: str) -> pd.DataFrame:
         StudyError: if a notebook's table has other columns, as an older version wrote them.
     """
     folder, found = paths.RESULTS / profile, []
+    _check_columns(folder)
     for name, claim in claims().items():
         rows = _measured(folder, name, claim)
         found.append(rows.assign(**claim.model_dump(include={"claim", "reported"})))
@@ -97,10 +98,16 @@ def _table(folder: Path, notebook: str) -> pd.DataFrame:
     path = folder / f"{notebook[:2]}_claims.csv"
     if not path.is_file():
         return pd.DataFrame(columns=PART)
-    table = read_table(path)
-    if list(table.columns) != PART:
+    return read_table(path)
+
+
+def _check_columns(folder: Path) -> None:
+    named = {name for claim in claims().values() for name in (claim.all_datasets, claim.notebook)}
+    tables = [folder / f"{name[:2]}_claims.csv" for name in sorted(named - {None})]
+    old = [path for path in tables if path.is_file() and [*read_table(path)] != PART]
+    if old:
+        only = " ".join(f"--only {path.name[:2]}" for path in old)
         raise StudyError(
-            f"{path} has other columns than a table of claims, an older version wrote it: bring it "
-            f"up to date by rvd study --profile {folder.name} --only {path.name[:2]}"
+            f"{' and '.join(map(str, old))} has other columns than a table of claims, an older version "
+            f"wrote it: bring it up to date by rvd study --profile {folder.name} {only}"
         )
-    return table

@@ -114,7 +114,7 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
     said = [claims()[name].claim for name in judged["id"]]
     table = judged.assign(claim=said, measured=with_interval(judged, "value"))
     columns = ["id", "claim", *SETTINGS, "measured", "verdict", "overall"]
-    return table[columns].dropna(axis=1, how="all").set_index("id")
+    return table[columns].dropna(axis=1, how="all").fillna("–").set_index("id")
 
 
 def overall(verdicts: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rvdlib import paths
 from rvdlib.lab.figures import claims_plots, main_plots
 from rvdlib.lab.runner.ledger import COLUMNS, claims
 
@@ -54,6 +55,24 @@ def test_each_part_of_a_claim_has_a_mark_and_one_without_an_interval_too():
     assert len(drawn) == 3
     assert len(set(drawn[:, 1])) == 3
     assert "0.100 to 0.600  (≥ 0.2)" in [text.get_text() for text in axes.texts]
+
+
+def test_what_the_paper_profile_has_not_measured_is_taken_from_the_quick_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    drawn = []
+    monkeypatch.setattr(claims_plots.style, "save", lambda figure, *name: drawn.append(figure))
+    for profile, names in {"paper": ["C1"], "quick": ["C1", "C2"]}.items():
+        (tmp_path / profile).mkdir()
+        value = 0.5 if profile == "paper" else 0.4
+        parts = [part(name, value, np.nan, np.nan, "undecided") for name in names]
+        ledger(*parts).to_csv(tmp_path / profile / "claims.csv", index=False)
+    for profile in ("paper", "quick", "tiny"):
+        claims_plots.save_verdicts(profile)
+    texts = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
+    assert [each.count("not measured") for each in texts] == [15, 15, 17]
+    assert "0.500  (≥ 0.2)" in texts[0]
+    assert "0.400  (≥ -0.05)" in texts[0]
+    assert "0.400  (≥ 0.2)" in texts[1]
 
 
 def test_a_data_set_without_a_complete_seed_is_said_to_be_not_computed():

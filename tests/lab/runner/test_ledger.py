@@ -73,6 +73,26 @@ def test_the_same_tables_make_the_same_bytes(folder):
     assert written[0] == written[1]
 
 
+def test_what_was_measured_on_all_data_sets_has_the_say(folder):
+    write(folder / "03_claims.csv", part("C1", dataset="ml-100k"), part("C2", dataset="ml-100k"))
+    nothing = {"verdict": NOT_MEASURED, "overall": NOT_MEASURED}
+    write(folder / "11_claims.csv", part("C1", dataset="yelp"), part("C2", **nothing))
+    found = ledger.assemble("tiny").set_index("id")
+    assert found.loc["C1", ["dataset", "notebook"]].tolist() == ["yelp", "11_main_results"]
+    assert found.loc["C2", ["dataset", "notebook"]].tolist() == [
+        "ml-100k",
+        "03_rvd_in_five_minutes",
+    ]
+
+
+def test_tables_of_an_older_version_are_named_together(folder):
+    for number in ("03", "08"):
+        (folder / f"{number}_claims.csv").write_text("claim,measured\n")
+    with pytest.raises(StudyError, match=r"03_claims.* and .*08_claims.*--only 03 --only 08"):
+        ledger.assemble("tiny")
+    assert not (folder / "claims.csv").exists()
+
+
 def test_a_table_of_an_older_version_is_an_error_that_names_the_remedy(folder):
     (folder / "04_claims.csv").write_text("claim,measured\nC12,0.1 [0.0, 0.2]\n")
     with pytest.raises(

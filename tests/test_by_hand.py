@@ -20,6 +20,7 @@ from rvdlib.lab.runner.plan import load_profile
 # Of what no store keeps, less than the tiny profile has.
 LESS = {
     "06_attacks": {"mapped": ["random"]},
+    "12_serving_timings": {"scale": [200], "n_requests": 20, "batches": [1]},
     "14_timings": {
         "dials": {"k": [5], "steps": [2]},
         "timed_users": {"many": 8, "few": 1},

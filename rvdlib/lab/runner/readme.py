@@ -127,6 +127,8 @@ def _measured(ledgers: dict[str, pd.DataFrame], name: str) -> tuple[str, pd.Data
 
 
 def _range(rows: pd.DataFrame) -> str:
+    if rows["value"].isna().all():  # timings, which stand apart
+        return "in its tables"
     if len(rows) == 1:
         row = rows.iloc[0]
         around = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"

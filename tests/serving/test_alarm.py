@@ -1,7 +1,6 @@
 """The alarm: silent where nothing has changed, raised where fakes have come."""
 
 import numpy as np
-import pytest
 import scipy.sparse as sp
 
 from rvdlib.neighbors import NeighborSearch

@@ -295,28 +295,5 @@ def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataF
     return judge("C15", parts)
 
 
-# Notebook 12: a defender in service.
-
-
-def of_serving(caching: pd.DataFrame, lost: Mapping[tuple[str, str], pd.Series]) -> pd.DataFrame:
-    """C6 by regime and victim, from rounds of a trace; C17 from shares of the lift, by seed.
-
-    What is timed differs from run to run: of C6 the verdict alone is kept, and its numbers stand with
-    the timings.
-
-    Args:
-        caching: rows of regime, victim, round, ratio.
-        lost: regime and victim → share of the lift removed, approximate less exact.
-    """
-    where = ["regime", "victim"]
-    timed = [
-        Part(_named(where, key), {"": here["ratio"]})
-        for key, here in caching.groupby(where, sort=False)
-    ]
-    caches = judge("C6", timed).assign(value=np.nan, low=np.nan, high=np.nan, n_seeds=0)
-    approximate = [Part(_named(where, key), {"": values}) for key, values in lost.items()]
-    return pd.concat([caches, judge("C17", approximate)], ignore_index=True)
-
-
 def _named(names: Sequence[str], key: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, key, strict=True))

@@ -14,7 +14,8 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Scenario, carry_out, sample_
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.statistics import summarise
-from rvdlib.lab.study import claims, tables
+from rvdlib.lab.study import tables
+from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, removed, with_lift
 from rvdlib.models import Victim
 from rvdlib.seeding import stream
@@ -159,9 +160,22 @@ def cached(trained: Mapping[str, Victim], n_requests: int) -> pd.DataFrame:
 
 
 def judged(caching: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """C6 and C17."""
+    """C6 from rounds of a trace, as :func:`cached` has them; C17 as :func:`approximation` has it.
+
+    What is timed differs from run to run: of C6 the verdict alone is kept, and its numbers stand with
+    the timings.
+    """
+    timed = [
+        Part({"regime": regime, "victim": victim}, {"": here["ratio"]})
+        for (regime, victim), here in caching.groupby(["regime", "victim"], sort=False)
+    ]
+    caches = judge("C6", timed).assign(value=np.nan, low=np.nan, high=np.nan, n_seeds=0)
     victim = rows["victim"].iloc[0]
-    return claims.of_serving(caching, {(r, victim): lost for r, lost in lift_lost(rows).items()})
+    lost = [
+        Part({"regime": regime, "victim": victim}, {"": values})
+        for regime, values in lift_lost(rows).items()
+    ]
+    return pd.concat([caches, judge("C17", lost)], ignore_index=True)
 
 
 @single_thread()

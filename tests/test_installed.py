@@ -59,6 +59,13 @@ def test_what_was_chosen_comes_with_the_package(site):
     assert not [path for path in site.iterdir() if not path.name.startswith("rvdlib")]
 
 
+def test_the_page_of_the_service_comes_with_it(site):
+    static = "rvdlib/serving/static"
+    assert {p.name for p in (site / static).iterdir()} == {
+        p.name for p in (PROJECT / static).iterdir()
+    }
+
+
 def test_every_package_comes_with_it(site):
     ours = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "rvdlib").rglob("*.py")}
     assert {path.relative_to(site).as_posix() for path in site.rglob("*.py")} == ours

@@ -105,6 +105,7 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
 
     from rvdlib.paths import check_writable, write_atomically
     from rvdlib.serving import RealTimeDefender, UnusableModel, load, save
+    from rvdlib.serving.forms import read_form
     from rvdlib.serving.service import MODEL
 
     data = read_dataset(source, layout)
@@ -121,6 +122,8 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
             )
         return load(path, cache_bytes=cache_bytes)
     check_writable(path)
+    if form and form != "none":
+        read_form(form)  # before anything is trained
     click.echo(f"training {made_of['model']} on {data}", err=True)
     form = {"chain": []} if form == "none" else form
     chosen = {"form": form, "approximate": made_of["approximate"], "cache_bytes": cache_bytes}

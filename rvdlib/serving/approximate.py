@@ -20,7 +20,7 @@ from rvdlib.serving.errors import TooFewUsers, UnusableForm
 from rvdlib.serving.extras import needed
 
 METRICS = {"euclidean": "l2sq", "cosine": "cos", "inner_product": "ip"}
-CONNECTIVITY, EXPANSION = 16, 128  # of HNSW; the more, the better and the slower
+CONNECTIVITY, EXPANSION = 16, 64  # of HNSW; the more, the better and the slower
 _CANDIDATES = 2  # times k
 
 
@@ -29,10 +29,18 @@ class Graph:
 
     Args:
         vectors: (users, d).
+        expansion: of HNSW; less is sooner, and misses more.
         threads: that build it; with several, which neighbours are found depends on the run.
     """
 
-    def __init__(self, vectors: np.ndarray, distance: str, *, threads: int = 1):
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        distance: str,
+        *,
+        expansion: int = EXPANSION,
+        threads: int = 1,
+    ):
         usearch = needed("usearch.index")
         self.distance = distance
         self._index = usearch.Index(
@@ -40,8 +48,8 @@ class Graph:
             metric=METRICS[distance],
             dtype="f32",
             connectivity=CONNECTIVITY,
-            expansion_add=EXPANSION,
-            expansion_search=EXPANSION,
+            expansion_add=expansion,
+            expansion_search=expansion,
         )
         # It has room for as many searches at once as there are cores, and refuses others.
         self._one_at_a_time = threading.Lock()

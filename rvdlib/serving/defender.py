@@ -127,6 +127,11 @@ class RealTimeDefender:
         return not isinstance(self._snapshot.undefended, Module)
 
     @property
+    def graph_bytes(self) -> int:
+        """Of the graphs that neighbours are looked for by."""
+        return sum(graph.n_bytes for graph in (self._graphs or {}).values())
+
+    @property
     def state(self) -> State:
         """Who is served now, and on which ratings."""
         return self._snapshot.state
@@ -163,13 +168,13 @@ class RealTimeDefender:
             raise ListLength(n, n_items)
         if fallback not in (None, "undefended", "popularity"):
             raise ValueError(f"fallback must be undefended, popularity or None, got {fallback!r}")
-        n, flagged, found = int(n), None, None
+        n, flagged, found, row = int(n), None, None, None
         try:
             row = now.state.row_of(user)
         except UnknownUser:
             if fallback is None:
                 raise
-            items, scores, row, flagged = *now.popular(n), None, "popularity"
+            flagged, (items, scores) = "popularity", now.popular(n)
         else:
             try:
                 items, scores = self._list(now, "defended", row, n)

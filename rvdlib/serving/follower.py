@@ -19,9 +19,11 @@ class Follower:
     """
 
     def __init__(self, defender: RealTimeDefender, log: RatingsLog):
-        self.defender, self.log, self.problem = defender, log, None
+        self.defender, self.log = defender, log
+        self.problem: str | None = None
         self._position, self._mutex = log.begin, threading.Lock()
-        self._alarm, self._looked_at = None, -1
+        self._alarm: Alarm | None = None
+        self._looked_at = -1
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 

@@ -110,7 +110,7 @@ def name_of(form: Form) -> str:
 
 def layers(recommender: Recommender) -> list[VicinalDefense]:
     """Those of what serves that look for neighbours, the outermost first."""
-    found = []
+    found: list[VicinalDefense] = []
     while isinstance(recommender, Served):
         if isinstance(recommender, VicinalDefense):
             found.append(recommender)

@@ -134,7 +134,8 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
                 400, f"fallback must be undefended or popularity, got {shortened(fallback)}"
             )
         asked = own.state.base.users.parse(user)
-        found = own.recommend(asked, int(n), evidence=evidence == "1", fallback=fallback or None)
+        instead: Any = fallback or None
+        found: Any = own.recommend(asked, int(n), evidence=evidence == "1", fallback=instead)
         return answer(found.as_json())
 
     def take(content: bytes) -> dict:
@@ -155,7 +156,7 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
         }
 
     @app.post("/ratings")
-    async def ratings(request: fastapi.Request) -> Any:
+    async def ratings(request: fastapi.Request) -> Any:  # type: ignore[name-defined]
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # a form of somebody else's page cannot send this
             raise Refused(415, "ratings must be sent with Content-Type: application/json")

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from rvdlib import metrics
 from rvdlib.defenses import FineTuning
@@ -51,7 +53,7 @@ class Snapshot:
         try:
             scores = np.asarray(recommender.score(users))
             eligible = eligible_items(recommender, users, scores.shape)
-            items = metrics.top_k(scores, self.state.arrays.train[users], n, eligible)[0]
+            items = metrics.top_k(scores, _seen(self.state.arrays.train, row), n, eligible)[0]
         except ValueError as error:
             raise UnusableModel(f"{type(recommender).__name__} cannot serve: {error}") from error
         items = items[items >= 0]
@@ -65,6 +67,20 @@ class Snapshot:
         items = np.argsort(-counts, kind="stable")[:n]
         items = items[counts[items] >= 0]
         return items, counts[items]
+
+
+class _Row(NamedTuple):
+    """One row of a CSR matrix, as far as lists ask; to slice a matrix takes as long as to score."""
+
+    format: str
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    indices: np.ndarray
+
+
+def _seen(train: sp.csr_matrix, row: int) -> Any:
+    indices = train.indices[train.indptr[row] : train.indptr[row + 1]]
+    return _Row("csr", (1, train.shape[1]), np.array([0, len(indices)], np.int32), indices)
 
 
 def make(

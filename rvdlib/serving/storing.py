@@ -132,7 +132,7 @@ def _base(about: dict, arrays: dict[str, np.ndarray]) -> Base:
     if not train.has_canonical_format:
         raise UnusableModel("the ratings must be sorted, no cell twice")
     own = Arrays(
-        *(arrays[name] for name in ("factors", "offsets", "silence", "decoder")),
+        **{name: arrays[name] for name in ("factors", "offsets", "silence", "decoder")},
         train=train,
         biased=about["biased"],
         loss=Loss(**about["loss"]),
@@ -188,14 +188,14 @@ def _read(path: Path, check: bool = True) -> tuple[dict, dict[str, np.ndarray]]:
         )
     length = int.from_bytes(mapped[:8], "little")
     header = json.loads(mapped[8 : 8 + length])
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, tensor in header.items():
         if name != "__metadata__":
             first, last = (8 + length + at for at in tensor["data_offsets"])
             dtype = np.dtype(_TYPES[tensor["dtype"]])
             count = (last - first) // dtype.itemsize
-            array = np.frombuffer(mapped, dtype, count=count, offset=first) if count else []
-            arrays[name] = np.asarray(array, dtype=dtype).reshape(tensor["shape"])
+            array = np.frombuffer(mapped, dtype, count, first) if count else np.empty(0, dtype)
+            arrays[name] = array.reshape(tensor["shape"])
     if check and about.get("sha256") != _seal(about, arrays):
         raise UnusableModel("was changed after it was written: its SHA-256 does not fit")
     return about, arrays

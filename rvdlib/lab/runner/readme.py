@@ -130,6 +130,8 @@ def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.Da
 
 def span_of(rows: pd.DataFrame) -> str:
     """What was measured, with its interval; of several parts, the least and the greatest."""
+    if rows["value"].isna().all():  # timings, which stand apart
+        return "in its tables"
     if len(rows) == 1:
         row = rows.iloc[0]
         around = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"

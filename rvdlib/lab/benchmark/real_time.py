@@ -1,0 +1,232 @@
+"""A defender as users meet it: one request after the other, from one thread or several."""
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from rvdlib.lab.experiment.machine import peak_mib
+from rvdlib.lab.experiment.progress import progress
+from rvdlib.models import Victim
+from rvdlib.neighbors import NeighborSearch
+from rvdlib.seeding import stream
+from rvdlib.serving import UNDEFENDED, Arrays, RealTimeDefender
+from rvdlib.serving.approximate import ApproximateSearch, Graph
+from rvdlib.threads import single_thread
+
+LIST_LENGTH = 50
+ZIPF = 1.0  # exponent of how often users come
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+SIZE, RATED = 32, 20  # of made-up users: length of a vector, ratings
+CACHE = {"cold": 0, "warm": 64 * 2**20}
+
+
+def closed_form(k: int) -> dict:
+    return {"method": "closed_form", "choices": {"k": k}}
+
+
+def hardened(k: int) -> dict:
+    """The closed form, of which a quorum serves what a seventh of as many neighbours rated."""
+    quorum = {"method": "quorum", "choices": {"k": k, "quorum": max(1, k // 7)}}
+    return {"chain": [closed_form(k), quorum]}
+
+
+def forms(k: Sequence[int]) -> dict[str, dict]:
+    """What is timed, by name; the defences at each k."""
+    found: dict[str, dict] = {"undefended": dict(UNDEFENDED)}
+    for each in k:
+        found |= {f"closed form, k = {each}": closed_form(each)}
+        found |= {f"hardened, k = {each}": hardened(each)}
+    return found
+
+
+def trace(n_users: int, n_requests: int, rng: np.random.Generator) -> np.ndarray:
+    """(n_requests,) rows of users, who come by Zipf's law, in an order of their own."""
+    often = 1 / np.arange(1, n_users + 1) ** ZIPF
+    return rng.permutation(n_users)[rng.choice(n_users, n_requests, p=often / often.sum())]
+
+
+@single_thread()
+def in_turn(
+    defenders: Mapping[str, RealTimeDefender], users: Sequence, n: int = LIST_LENGTH
+) -> pd.DataFrame:
+    """Seconds of each request, columns name, request, seconds, cpu_seconds (of the thread).
+
+    Each user is served by all, one after the other: what slows the machine down slows down all.
+    """
+    rows = []
+    for number, user in progress(enumerate(users), total=len(users), description="requests"):
+        for name, defender in defenders.items():
+            begun, cpu = time.perf_counter(), time.thread_time()
+            defender.recommend(user, n)
+            cpu, seconds = time.thread_time() - cpu, time.perf_counter() - begun
+            rows.append((name, number, seconds, cpu))
+    return pd.DataFrame(rows, columns=["name", "request", "seconds", "cpu_seconds"])
+
+
+def quantiles(times: pd.DataFrame, by: Sequence[str] = ("name",)) -> pd.DataFrame:
+    """Milliseconds at each of ``QUANTILES``, of the clock and of the processor."""
+    found = []
+    for key, here in times.groupby(list(by), sort=False):
+        row = dict(zip(by, key, strict=True))
+        for label, share in QUANTILES.items():
+            row[f"{label}_ms"] = 1000 * here["seconds"].quantile(share)
+            row[f"{label}_cpu_ms"] = 1000 * here["cpu_seconds"].quantile(share)
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def latencies(victim: Victim, k: Sequence[int], n_requests: int, seed: int = 0) -> pd.DataFrame:
+    """Quantiles of every form, cold (nothing kept) and warm, under one trace.
+
+    Columns name, cache (cold, warm), p50_ms, …, hits (share of requests that the cache answered).
+    """
+    users = trace(victim.train.shape[0], n_requests, stream(seed, "trace")).tolist()
+    found = []
+    for cache, n_bytes in CACHE.items():
+        defenders = {
+            name: RealTimeDefender(victim, form=form, cache_bytes=n_bytes)
+            for name, form in forms(k).items()
+        }
+        measured = quantiles(in_turn(defenders, users))
+        repeated = len(users) - len(set(users))
+        found.append(measured.assign(cache=cache, hits=repeated / len(users) * (n_bytes > 0)))
+    return pd.concat(found, ignore_index=True)
+
+
+def throughput(
+    victim: Victim, k: int, n_requests: int, threads: Sequence[int], seed: int = 0
+) -> pd.DataFrame:
+    """Requests a second by form and threads, nothing kept: columns name, threads, per_second."""
+    users = trace(victim.train.shape[0], n_requests, stream(seed, "trace")).tolist()
+    rows = []
+    for name, form in forms([k]).items():
+        defender = RealTimeDefender(victim, form=form, cache_bytes=0)
+        for number in threads:
+            begun = time.perf_counter()
+            with ThreadPoolExecutor(number) as pool:
+                for _ in pool.map(partial(defender.recommend, n=LIST_LENGTH), users):
+                    pass
+            rows.append((name, number, len(users) / (time.perf_counter() - begun)))
+    return pd.DataFrame(rows, columns=["name", "threads", "per_second"])
+
+
+def updates(victim: Victim, k: int, sizes: Sequence[int], rounds: int = 3) -> pd.DataFrame:
+    """Ratings a second that are taken in, by form and by how many come at once.
+
+    Columns name, ratings, seconds (of one update, the median), per_second.
+    """
+    n_users, n_items = victim.train.shape
+    rows = []
+    for name, form in forms([k]).items():
+        defender = RealTimeDefender(victim, form=form)
+        for size in sizes:
+            taken = []
+            for number in range(rounds):
+                rng = stream(number, "updates")
+                came = zip(
+                    rng.integers(n_users, size=size).tolist(),
+                    rng.integers(n_items, size=size).tolist(),
+                    [float(victim.levels[-1])] * size,
+                    strict=True,
+                )
+                begun = time.perf_counter()
+                defender.update(came)
+                taken.append(time.perf_counter() - begun)
+            seconds = float(np.median(taken))
+            rows.append((name, size, seconds, size / seconds))
+    return pd.DataFrame(rows, columns=["name", "ratings", "seconds", "per_second"])
+
+
+def made_up(n_users: int, n_items: int, rng: np.random.Generator) -> Arrays:
+    """Arrays of any size, for their cost: vectors of 8 dimensions with noise in all, 20 ratings each."""
+    of_users, of_items = (
+        (
+            rng.standard_normal((n, 8), dtype=np.float32)
+            @ rng.standard_normal((8, SIZE), dtype=np.float32)
+            + np.float32(0.5) * rng.standard_normal((n, SIZE), dtype=np.float32)
+        )
+        / np.float32(SIZE)
+        for n in (n_users, n_items)
+    )
+    items = np.sort(rng.integers(n_items - RATED, size=(n_users, RATED)), axis=1) + np.arange(RATED)
+    train = sp.csr_matrix(
+        (
+            np.full(items.size, 4, dtype=np.float32),
+            items.ravel().astype(np.int32),
+            np.arange(0, items.size + 1, RATED),
+        ),
+        shape=(n_users, n_items),
+    )
+    return Arrays.from_parts(of_users, np.zeros(n_users), of_items, np.zeros(n_items), train)
+
+
+def at_scale(
+    sizes: Sequence[int], n_items: int, k: int, n_requests: int, *, build_threads: int = 1
+) -> pd.DataFrame:
+    """Exact against approximate neighbours, of more and more users: the closed form, nothing kept.
+
+    Columns users, search (exact, graph), build_seconds (of what serves; of the graph, it too),
+    held_mib (that the process held more than before), graph_mib, p50_ms, …, recall (of the k nearest).
+    """
+    rows = []
+    for n_users in sizes:
+        arrays = made_up(n_users, n_items, stream(0, "made up", n_users))
+        users = stream(0, "asked").choice(n_users, n_requests, replace=False)
+        asked, exact = users.tolist(), None
+        for search in ("exact", "graph"):
+            before, begun = _held_mib(), time.perf_counter()
+            defender = RealTimeDefender(
+                arrays, form=closed_form(k), approximate=search == "graph", cache_bytes=0
+            )
+            built = time.perf_counter() - begun
+            times = quantiles(in_turn({search: defender}, asked))
+            found = np.array([_neighbors(defender, user) for user in asked[:100]])
+            exact = found if exact is None else exact
+            same = [len(set(a) & set(b)) / k for a, b in zip(found, exact, strict=True)]
+            rows.append(
+                times.drop(columns="name").assign(
+                    users=n_users,
+                    search=search,
+                    build_seconds=built,
+                    held_mib=_held_mib() - before,
+                    graph_mib=defender.graph_bytes / 2**20,
+                    recall=np.mean(same),
+                )
+            )
+            del defender
+    return pd.concat(rows, ignore_index=True)
+
+
+def recalls(
+    victim: Victim, k: int, expansions: Sequence[int], distance: str = "euclidean"
+) -> dict[int, float]:
+    """Expansion of the graph → share of the exact k nearest that it finds, over all users."""
+    factors, everyone = victim.user_factors(), np.arange(victim.train.shape[0])
+    exact = NeighborSearch(factors, k, distance, ratings=victim.train)(everyone)
+    heard = np.diff(victim.train.indptr) > 0
+    found = {}
+    for expansion in expansions:
+        graph = Graph(factors, distance, expansion=expansion)
+        lists = ApproximateSearch(graph, k, factors, everyone, factors, heard)(everyone)
+        same = [len(set(a) & set(b)) / k for a, b in zip(lists, exact, strict=True)]
+        found[expansion] = float(np.mean(same))
+    return found
+
+
+def _neighbors(defender: RealTimeDefender, user: int) -> list[int]:
+    return list(defender.recommend(user, 1, evidence=True).evidence.neighbors)
+
+
+def _held_mib() -> float:
+    """What the process holds now; its peak where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        return peak_mib()

@@ -1,0 +1,96 @@
+"""``rvd serve`` before it serves: what its help shows, and what it refuses in one sentence."""
+
+import re
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from rvdlib.cli import main
+from rvdlib.data import synthetic_ratings
+from rvdlib.lab.experiment import hyperparameters
+from rvdlib.seeding import stream
+from rvdlib.serving import service
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs it on a small file; instead of serving, it says with what it would."""
+    served = []
+    monkeypatch.setattr(service, "run", lambda *given: served.append(given))
+    monkeypatch.setitem(
+        hyperparameters._read(hyperparameters.VICTIMS_FILE)["ml-100k"]["ranking"],
+        "MF",
+        {"embedding_size": 4, "epochs": 1, "unobserved_weight": 0.2},
+    )
+    coo = synthetic_ratings(40, 30, 320, rng=stream(0, "ratings")).matrix.tocoo()
+    lines = [f"{u},{i},{s:g}" for u, i, s in zip(coo.row, coo.col, coo.data, strict=True)]
+    (tmp_path / "own.csv").write_text("\n".join(["user,item,rating", *lines]))
+    (tmp_path / "form.yml").write_text("regime: ranking\nmethod: closed_form\nchoices: {k: 5}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def run(*options):
+        usual = {
+            "--ratings": str(tmp_path / "own.csv"),
+            "--folder": str(tmp_path / "kept"),
+            "--defense": str(tmp_path / "form.yml"),
+            "--port": str(port),
+        }
+        usual |= dict(zip(options[::2], options[1::2], strict=True))
+        pairs = [each for pair in usual.items() if pair[1] is not None for each in pair]
+        return CliRunner().invoke(main, ["serve", *pairs]), served
+
+    return run
+
+
+def test_help_shows_each_default():
+    shown = CliRunner().invoke(main, ["serve", "--help"]).output
+    defaults = re.findall(r"\[default:\s+([^\];]+)", shown)
+    assert defaults == ["MF", "ranking", "rvd-serve", "127.0.0.1", "8000", "1", "64", "1024", "0"]
+
+
+@pytest.mark.filterwarnings("ignore:MF is beaten")
+def test_the_first_start_trains_and_the_next_one_loads(command, tmp_path):
+    first, served = command()
+    assert first.exit_code == 0, first.output
+    assert "training MF" in first.output
+    kept = (tmp_path / "kept" / service.MODEL).read_bytes()
+    again, _ = command("--cache-mib", "1")
+    assert "training" not in again.output
+    assert "closed_form: 40 users, 30 items, at http://127.0.0.1:" in again.output
+    assert (tmp_path / "kept" / service.MODEL).read_bytes() == kept
+    assert served[0][1].recommend(3, 5).items == served[1][1].recommend(3, 5).items
+    assert served[1][0].cache_bytes == 2**20
+    for options, problem in (
+        (("--seed", "1"), "has a model of another seed: name another --folder"),
+        (("--defense", "none"), "has a model of another defense"),
+    ):
+        refused, _ = command(*options)
+        assert refused.exit_code == 2
+        assert problem in refused.output
+    (tmp_path / "kept" / service.MODEL).write_bytes(kept[:-9])
+    refused, _ = command()
+    assert refused.exit_code == 2
+    assert "defender.safetensors: " in refused.output
+    assert len(served) == 2
+
+
+@pytest.mark.filterwarnings("ignore:MF is beaten")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--dataset", "ml-100k"), "give either --dataset or --ratings"),
+        (("--ratings", "absent.csv"), "neither a file nor a data set"),
+        (("--model", "mf"), "did you mean 'MF'?"),
+        (("--defense", "absent.yml"), "absent.yml cannot be read"),
+        (("--port", "0"), "not in the range"),
+        (("--host", "192.0.2.1"), "--host 192.0.2.1 --port"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_a_sentence(command, options, problem):
+    refused, served = command(*options)
+    assert refused.exit_code == 2
+    assert problem in refused.output
+    assert not served

@@ -1,0 +1,118 @@
+"""What 12 says of a defender in service, from rows that are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rvdlib.lab.benchmark import real_time
+from rvdlib.lab.study import serving
+from rvdlib.lab.study.serving import EXACT, EXPANSION, graph_name
+from rvdlib.seeding import stream
+
+GRAPH = graph_name(EXPANSION)
+
+
+def rows(lost=0.0):
+    """Undefended THR rises by 0.4, of which the exact form removes three quarters."""
+    found = []
+    for seed in range(3):
+        for attack, thr in (("none", 0.0), ("random", 0.4)):
+            removed = {"none": 0.0, EXACT: 0.75, GRAPH: 0.75 - lost}
+            for name, share in removed.items():
+                hits = int(1000 * (0.1 + thr * (1 - share)))
+                found.append(
+                    {
+                        "dataset": "ml-100k",
+                        "victim": "MF",
+                        "regime": "rating",
+                        "target_set": "unpopular",
+                        "attack": attack,
+                        "attack_size": 0.03,
+                        "seed": seed,
+                        "defense": name,
+                        "recall": np.nan if name == "none" else 1 - lost,
+                        "target_hit_ratio": hits / 1000,
+                        "hit_ratio": 0.5,
+                        "ndcg": 0.2,
+                        "target_hits": [hits],
+                        "target_users": [1000],
+                    }
+                )
+    return pd.DataFrame(found)
+
+
+def caching(ratio):
+    ratios = [ratio, 1.01 * ratio, 0.99 * ratio]
+    return pd.DataFrame({"regime": "rating", "victim": "MF", "round": range(3), "ratio": ratios})
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "verdicts"),
+    [
+        (2.0, 0.0, ["reproduced", "reproduced"]),
+        (9.0, 0.3, ["not reproduced", "not reproduced"]),
+    ],
+)
+def test_claims_are_judged_and_what_was_timed_leaves_no_number(ratio, lost, verdicts):
+    judged = serving.judged(caching(ratio), rows(lost))
+    assert judged["id"].tolist() == ["C6", "C17"]
+    assert judged["verdict"].tolist() == verdicts
+    assert judged.loc[0, ["value", "low", "high"]].isna().all()
+    assert judged.loc[1, "value"] == pytest.approx(-lost, abs=1e-9)
+    again = serving.judged(caching(1.1 * ratio), rows(lost))
+    pd.testing.assert_frame_equal(judged, again)
+
+
+def test_the_summary_is_of_the_attacked_and_by_search():
+    found = serving.summary(rows(0.1)).set_index(["defense", "metric"])["mean"]
+    assert found[GRAPH, "recall"] == pytest.approx(0.9)
+    assert found[EXACT, "target_hit_ratio"] == pytest.approx(0.2)
+    assert "none" not in found.index
+
+
+def test_the_answer_quotes_the_slowest_form_the_largest_scale_and_the_alarms_errors():
+    latency = pd.DataFrame(
+        {
+            "cache": ["cold", "cold", "cold", "warm"],
+            "name": ["undefended", "closed form, k = 30", "hardened, k = 30", "undefended"],
+            "p99_cpu_ms": [0.2, 1.5, 1.7, 0.1],
+        }
+    )
+    scale = pd.DataFrame(
+        {
+            "users": [1000, 1000, 10**6, 10**6],
+            "search": ["exact", "graph"] * 2,
+            "p50_cpu_ms": [1, 2, 12.4, 1.6],
+            "build_seconds": [0, 1, 29, 240],
+        }
+    )
+    alarms = pd.DataFrame(
+        {
+            "regime": "rating",
+            "arrivals": ["users", "users and fakes"] * 4,
+            "raised": [False, True, True, True, False, False, False, True],
+        }
+    )
+    said = serving.answer(latency, scale, alarms, serving.judged(caching(2), rows())).splitlines()
+    assert said[2] == (
+        "- 99 of 100 cold requests take at most 0.20 ms of the processor undefended and 1.70 ms in "
+        "the slowest form (hardened, k = 30); C6: reproduced."
+    )
+    assert "1,000,000 users, exact neighbours take 12.4 ms a request" in said[3]
+    assert "in 25% of looks where real users came, and in 75% where fakes came" in said[4]
+
+
+def test_a_trace_has_few_users_who_come_often():
+    users = real_time.trace(200, 4000, stream(0, "trace"))
+    counts = np.sort(np.bincount(users, minlength=200))[::-1]
+    expected = 4000 / np.arange(1, 201) / np.sum(1 / np.arange(1, 201))
+    assert counts[0] == pytest.approx(expected[0], rel=0.15)
+    assert counts[:20].sum() == pytest.approx(expected[:20].sum(), rel=0.1)
+
+
+def test_at_scale_both_searches_serve_the_same_users():
+    found = real_time.at_scale([300], 60, 5, 20).set_index("search")
+    assert found.loc["exact", "recall"] == 1
+    assert 0.9 < found.loc["graph", "recall"] <= 1
+    assert (found[["p50_ms", "p99_cpu_ms", "build_seconds"]] > 0).all(axis=None)
+    assert found.loc["graph", "graph_mib"] > 0 == found.loc["exact", "graph_mib"]

@@ -46,6 +46,7 @@ def findings(found: Audit) -> dict[str, Any]:
         "audited_users": ratings.n_users,
         "regime": found.subject.regime,
         "model": found.subject.name,
+        "hyperparameters": found.subject.tries[0] if found.subject.ours else None,
         "budget": found.budget,
         "fakes": bench.n_fakes if bench else None,
         "list_length": bench.list_length if bench else None,

@@ -7,8 +7,8 @@ from typing import Any
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.audit.attacking import KNOWLEDGE
+from rvdlib.audit.preparing import Audit
 from rvdlib.audit.remedies import BY_NEIGHBORS, resolved
-from rvdlib.audit.run import Audit
 from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict, t_interval
 from rvdlib.theory.certificate import thr_bound
 
@@ -35,7 +35,7 @@ def findings(found: Audit) -> dict[str, Any]:
     half = cells.mean("none", "coverage") / 2
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
     verdict, recommended = remedy_verdict(is_fooled, judged, keeps)
-    ratings, bench = found.ratings, found.bench
+    ratings, bench = found.ratings, found.prepared
     return {
         "dataset": found.whole.name,
         "users": found.whole.n_users,

@@ -17,7 +17,7 @@ import yaml
 
 from rvdlib.audit import words
 from rvdlib.audit.findings import findings
-from rvdlib.audit.run import Audit
+from rvdlib.audit.preparing import Audit
 from rvdlib.paths import check_writable, write_atomically
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")

@@ -5,8 +5,9 @@ write(report, Path("report"))
 """
 
 from rvdlib.audit.defended import Defended
+from rvdlib.audit.preparing import Audit
 from rvdlib.audit.report import document, write
-from rvdlib.audit.run import Audit, audit
+from rvdlib.audit.run import audit
 from rvdlib.audit.subject import ModelError
 
 __all__ = ["Audit", "Defended", "ModelError", "audit", "document", "write"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rvdlib.arguments import check_one_of
 from rvdlib.audit.clock import Clock
 from rvdlib.audit.findings import form_file
+from rvdlib.audit.preparing import Audit, hyperparameters, prepare, subject_of
 from rvdlib.audit.remedies import REMEDIES
-from rvdlib.audit.run import Audit, hyperparameters, prepare, subject_of
 from rvdlib.audit.tuning import BUDGET, EQUAL, Choice, tune
 from rvdlib.data import Ratings
 

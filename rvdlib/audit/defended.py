@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.subject import Trained
 from rvdlib.eligibility import eligible_items
-from rvdlib.models import Victim
+from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 
 
@@ -19,11 +19,12 @@ class Defended:
     Args:
         form: a file as ``defense.yml`` of an audit or ``rvd tune`` writes it, or such a mapping.
         model: an object with ``fit(ratings)`` and ``score(users)`` (:mod:`rvdlib.audit.subject`), which
-            is trained here; or a trained victim of ours, which is served as it is.
+            is trained here.
         ratings: (users, items) CSR of stars.
 
     Raises:
-        ValueError: for a file that holds no form, or one that trains a victim.
+        ValueError: for a file that holds no form, a form that needs what the model does not show, and
+            whatever is wrong with the model.
     """
 
     def __init__(self, form: str | Path | dict, model: Any, ratings: sp.csr_matrix):
@@ -37,13 +38,13 @@ class Defended:
                 f"{form} holds no form: it needs regime, and method with choices or a chain"
             )
         chain = chain_of(said)
-        if isinstance(model, Victim):
-            trained: Any = model
-        else:
-            levels = np.unique(ratings.data)
-            rows = chain.clean(ratings, levels, np.random.default_rng(0))
-            model.fit(rows.copy())
-            trained = Trained(type(model).__name__, model, rows, said["regime"])
+        rows = chain.clean(ratings, np.unique(ratings.data), stream(0, "clean"))
+        model.fit(rows.copy())
+        trained = Trained(type(model).__name__, model, rows, said["regime"])
+        if not trained.linear and "closed_form" in str(said):
+            raise ValueError(
+                f"the closed form needs the model's arrays, and {trained.why_not_linear}"
+            )
         self._served, self._n_items = chain.wrap(trained), ratings.shape[1]
 
     def score(self, users: np.ndarray) -> np.ndarray:

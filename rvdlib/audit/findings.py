@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.audit.attacking import KNOWLEDGE
+from rvdlib.audit.preparing import Audit
 from rvdlib.audit.remedies import BY_NEIGHBORS, resolved
-from rvdlib.audit.run import Audit
 from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict, t_interval
 from rvdlib.theory.certificate import thr_bound
 
@@ -24,12 +25,17 @@ def findings(found: Audit) -> dict[str, Any]:
     cells = Cells(found.cells)
     judged = [each for name in found.tuned.chosen if (each := judge(cells, name))]
     refused = _refused(found)
-    judged = [_with_refusal(each) if each.name in refused else each for each in judged]
     is_fooled, lift = fooled(cells)
+    if is_fooled == "no":  # of next to nothing, no share is worth a verdict
+        judged = [
+            each if each.verdict == "harms" else replace(each, verdict="not needed")
+            for each in judged
+        ]
+    judged = [replace(each, verdict="refused") if each.name in refused else each for each in judged]
     half = cells.mean("none", "coverage") / 2
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
     verdict, recommended = remedy_verdict(is_fooled, judged, keeps)
-    ratings, bench = found.ratings, found.bench
+    ratings, bench = found.ratings, found.prepared
     return {
         "dataset": found.whole.name,
         "users": found.whole.n_users,
@@ -40,6 +46,7 @@ def findings(found: Audit) -> dict[str, Any]:
         "audited_users": ratings.n_users,
         "regime": found.subject.regime,
         "model": found.subject.name,
+        "hyperparameters": found.subject.tries[0] if found.subject.ours else None,
         "budget": found.budget,
         "fakes": bench.n_fakes if bench else None,
         "list_length": bench.list_length if bench else None,
@@ -142,12 +149,6 @@ def _refused(found: Audit) -> set[str]:
         for name, choice in found.tuned.chosen.items()
         if name in BY_NEIGHBORS and resolved(choice.form).get("distance") != "profile_overlap"
     }
-
-
-def _with_refusal(judged: Judged) -> Judged:
-    return Judged(
-        *(getattr(judged, n) for n in ("name", "thr", "attack", "targets", "accuracy")), "refused"
-    )
 
 
 def _form_of(found: Audit, name: str) -> dict | None:

@@ -17,7 +17,7 @@ import yaml
 
 from rvdlib.audit import words
 from rvdlib.audit.findings import findings
-from rvdlib.audit.run import Audit
+from rvdlib.audit.preparing import Audit
 from rvdlib.paths import check_writable, write_atomically
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")
@@ -136,17 +136,25 @@ def code(report: dict[str, Any]) -> str:
     """How to serve by what is recommended, to be copied."""
     if not report["form"]:
         return ""
-    own = ":" in report["model"]
-    model = (
-        "model = make_model(seed=0)  # yours"
-        if own
-        else f"model = {report['model']}(...)  # as audited"
-    )
+    name, chosen = report["model"], report["hyperparameters"]
+    if chosen is None:
+        return (
+            "from rvdlib.audit import Defended\n\n"
+            f"model = {plain(name.rpartition(':')[2])}()  # yours\n"
+            'served = Defended("defense.yml", model, ratings)  # trains it on (users, items) CSR\n'
+            "scores, listed = served.score(users), served.eligible(users)"
+        )
     return (
-        "from rvdlib.audit import Defended\n\n"
-        f"{model}\n"
-        'served = Defended("defense.yml", model, ratings)  # (users, items) CSR; trains it as the form says\n'
-        "scores, listed = served.score(users), served.eligible(users)"
+        "from pathlib import Path\n\n"
+        "from rvdlib.audit.remedies import chain_of\n"
+        f"from rvdlib.models import {name}\n"
+        "from rvdlib.seeding import stream\n"
+        "from rvdlib.strict_yaml import read_yaml\n\n"
+        'chain, levels = chain_of(read_yaml(Path("defense.yml"))), split.ratings.levels\n'
+        'rows = chain.clean(split.train, levels, stream(0, "clean"))\n'
+        f"victim = {name}(**{chosen!r})\n"
+        'victim = chain.fit(victim, rows, split.validation, levels, stream(0, "model"))\n'
+        "served = chain.wrap(victim)"
     )
 
 

@@ -2,73 +2,24 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rvdlib import metrics, paths
-from rvdlib.audit.attacking import KNOWLEDGE, some_users
+from rvdlib.arguments import check_one_of
+from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.clock import Clock, OutOfMinutes
-from rvdlib.audit.measuring import Bench, Measured
+from rvdlib.audit.measuring import Bench
+from rvdlib.audit.preparing import Audit, hyperparameters, prepare, subject_of
 from rvdlib.audit.remedies import REMEDIES, TRAINS, chain_of, resolved
-from rvdlib.audit.subject import OurModel, OwnModel, load_own
-from rvdlib.audit.tuning import Tuned, tune
-from rvdlib.data import Ratings, leave_last_out, leave_one_out
+from rvdlib.audit.subject import ModelError
+from rvdlib.audit.tuning import UNFIT, tune
+from rvdlib.data import Ratings
 from rvdlib.defenses.quorum import Quorum
-from rvdlib.models.reference import Popularity
-from rvdlib.neighbors.agreement import Agreement, neighbor_agreement
-from rvdlib.seeding import stream
-from rvdlib.strict_yaml import read_yaml
+from rvdlib.neighbors.agreement import neighbor_agreement
 
 MOST_REPETITIONS, LEAST_REPETITIONS = 12, 4
-LEAST_USERS, MOST_USERS = 400, 5000
-_TRAININGS = 60  # that the minutes should have room for
-
-
-@dataclass
-class Audit:
-    """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
-
-    Attributes:
-        ratings: those of the users whom it was carried out on; ``whole``: all that were given.
-        cells: see :class:`rvdlib.audit.verdicts.Cells`.
-        interrupted: why it ended early, or nothing.
-        not_tried: what → why.
-        vicinities: of the first training; ``agreement``: with the second, None where there are none.
-    """
-
-    whole: Ratings
-    subject: OurModel | OwnModel
-    budget: float
-    seed: int
-    minutes: float | None
-    ratings: Ratings
-    bench: Bench | None = None
-    tuned: Tuned = field(default_factory=lambda: Tuned({}, {}))
-    cells: dict[tuple[int, str, str], Measured] = field(default_factory=dict)
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    not_tried: dict[str, str] = field(default_factory=dict)
-    vicinities: np.ndarray | None = None
-    agreement: Agreement | None = None
-    interrupted: str = ""
-    seconds: float = 0.0
-    beaten_by_popularity: bool = False
-
-
-def subject_of(model: str, regime: str, ratings: Ratings) -> OurModel | OwnModel:
-    """One of ours by its name, or your own by ``mine.py:make_model``, which is then executed."""
-    if ":" in model or model.endswith(".py"):
-        return OwnModel(model, regime, load_own(model))
-    return OurModel(model, regime, hyperparameters(ratings.name, model, regime))
-
-
-def hyperparameters(dataset: str, model: str, regime: str) -> list[dict]:
-    """Those of a published data set for itself; for other data those of all of them, to choose from."""
-    chosen = read_yaml(paths.PARAMS / "victims.yml")
-    names = [dataset] if dataset in chosen else ["ml-100k", "filmtrust", "ml-1m", "yelp"]
-    found = [chosen[name].get(regime, {}).get(model) for name in names]
-    return [each for each in found if each] or [chosen["ml-100k"][regime].get(model, {})]
 
 
 def audit(
@@ -104,6 +55,10 @@ def audit(
     A Ctrl-C, or minutes that are over, ends it early: ``interrupted`` says so, and what was measured
     until then is there.
     """
+    for name in attacks:
+        check_one_of("attacks", name, KNOWLEDGE)
+    for name in remedies:
+        check_one_of("remedies", name, REMEDIES)
     yours = None if targets is None else np.unique(_places(ratings, targets))
     found = Audit(ratings, subject_of(model, regime, ratings), budget, seed, minutes, ratings)
     clock = Clock(minutes, show)
@@ -121,42 +76,8 @@ def audit(
     return found
 
 
-def prepare(found: Audit, clock: Clock, yours: np.ndarray | None, list_length: int) -> Bench:
-    """Split (by time where there are times), and take as many users as the minutes have room for."""
-
-    def bench_of(ratings: Ratings) -> Bench:
-        split_by = leave_one_out if ratings.times is None else leave_last_out
-        split = split_by(ratings, stream(found.seed, "split"))
-        return Bench(split, found.subject, found.budget, yours, found.seed, list_length)
-
-    clock.says("training once")
-    n_users = found.whole.n_users
-    size = min(n_users, MOST_USERS)
-    if n_users > 2 * LEAST_USERS and found.minutes is not None:
-        probe = bench_of(some_users(found.whole, _sample(n_users, LEAST_USERS, found.seed)))
-        for _ in range(2):  # the first compiles
-            model = probe.fit(probe.split.train, 0)
-        probe.measure(model, probe.targets(0))
-        per_user = probe.fit_seconds["none"] / LEAST_USERS
-        while size > LEAST_USERS and per_user * size * _TRAININGS > clock.all:
-            size = max(LEAST_USERS, size // 2)
-    if size < n_users:
-        found.not_tried["all users"] = (
-            f"{size:,} of {n_users:,}, drawn at random, fit into the minutes"
-        )
-        found.ratings = some_users(found.whole, _sample(n_users, size, found.seed))
-    bench = bench_of(found.ratings)
-    if bench.n_fakes < 1:
-        raise ValueError(
-            f"budget {found.budget:g} of {found.ratings.n_users} users is less than one fake: give "
-            f"{1 / found.ratings.n_users:.2g} or more"
-        )
-    _choose_hyperparameters(found, bench, clock)
-    return bench
-
-
 def _carry_out(found, clock, yours, list_length, repetitions, attacks, wanted) -> None:
-    found.bench = bench = prepare(found, clock, yours, list_length)
+    found.prepared = bench = prepare(found, clock, yours, list_length)
     twice = repetitions is None and 12 * bench.fit_seconds["none"] < 0.15 * clock.all
     name = found.subject.name
     omega = hyperparameters(found.whole.name, name, "ranking") if found.subject.ours else []
@@ -194,7 +115,7 @@ class Plan:
         ``factor``: how much longer a repetition takes than :meth:`seconds` says.
         """
         cost = found.bench.cell_seconds
-        while repetitions * factor * self.seconds(found.bench) > left:
+        while repetitions > 0 and repetitions * factor * self.seconds(found.bench) > left:
             slow = max((n for n in self.remedies if n in TRAINS), key=cost.__getitem__, default="")
             if slow:
                 self.remedies.remove(slow)
@@ -212,7 +133,7 @@ def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:
         clock.says(f"repetition {repetition + 1}, attack {attack}")
         try:
             rows = bench.poisoned(attack, targets, repetition, known)
-        except (ValueError, np.linalg.LinAlgError) as error:
+        except UNFIT as error:
             if (
                 attack == plan.attacks[0]
             ):  # the simplest of all: the budget or the data are at fault
@@ -222,11 +143,18 @@ def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:
         bare = bench.fit(rows, repetition)
         few = attack != "none"  # accuracy is that of nobody attacking
         found.cells[repetition, attack, "none"] = bench.measure(bare, targets, few=few)
-        for name in plan.remedies:
+        for name in [*plan.remedies]:
             form = tuned[name].form
-            model = bench.fit(rows, repetition, name, form) if name in TRAINS else bare
-            served = chain_of(form).wrap(model)
-            found.cells[repetition, attack, name] = bench.measure(served, targets, few=few)
+            try:
+                model = bench.fit(rows, repetition, name, form) if name in TRAINS else bare
+                served = chain_of(form).wrap(model)
+                found.cells[repetition, attack, name] = bench.measure(served, targets, few=few)
+            except UNFIT as error:
+                if isinstance(error, ModelError):
+                    raise
+                plan.remedies.remove(name)
+                found.not_tried[name] = f"it failed under the attack {attack}: {error}"
+                continue
             if attack == "none":
                 _keep_fastest(found, name, bench.milliseconds(served))
         if attack == "none":
@@ -254,30 +182,6 @@ def _known(found: Audit) -> dict:
 
 def _keep_fastest(found: Audit, name: str, milliseconds: float) -> None:
     found.milliseconds[name] = min(milliseconds, found.milliseconds.get(name, np.inf))
-
-
-def _choose_hyperparameters(found: Audit, bench: Bench, clock: Clock) -> None:
-    """Of a model of ours: those that do best on validation. Of any: does popularity rank better?"""
-    subject, train, targets = bench.subject, bench.split.train, bench.targets(-1)
-    tries, fitted = (subject.tries, []) if subject.ours else ([{}], [])
-    for at, each in enumerate(tries):
-        clock.says(f"hyper-parameters {at + 1} of {len(tries)}")
-        if subject.ours:
-            subject.tries = [each, *(t for t in tries if t is not each)]
-        model = bench.fit(train, -1)
-        measured = bench.measure(model, targets, few=False, validation=True)
-        fitted.append((getattr(model, "validation_error", 0.0), at, measured))
-        if bench.fit_seconds["none"] * _TRAININGS > clock.all:
-            break
-    _, best, measured = min(fitted, key=lambda each: each[:2])
-    if subject.ours:
-        subject.tries = [tries[best], *(t for t in tries if t is not tries[best])]
-    popular = bench.measure(Popularity().fit(train), targets, few=False, validation=True)
-    found.beaten_by_popularity = bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))
-
-
-def _sample(n_users: int, size: int, seed: int) -> np.ndarray:
-    return np.sort(stream(seed, "sample").choice(n_users, min(size, n_users), replace=False))
 
 
 def _places(ratings: Ratings, targets: Sequence[Any]) -> np.ndarray:

@@ -64,6 +64,7 @@ class OwnModel:
 
     def __init__(self, name: str, regime: str, make: Callable[..., Any]):
         self.name, self.regime, self._make = name, regime, make
+        self.tries: list[dict] = [{}]
         self._seeded = "seed" in inspect.signature(make).parameters
 
     def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> "Trained":
@@ -96,12 +97,13 @@ class Trained:
     def __init__(self, name: str, model: Any, train: sp.csr_matrix, regime: str):
         self.name, self._model, self._ranking = name, model, regime == "ranking"
         self.train, self._shape = train, train.shape
-        arrays = {each: self._array(each) for each in ("user_factors", "item_factors")}
-        self.latent, self._factors = arrays["user_factors"] is not None, arrays["user_factors"]
-        self.linear = all(array is not None for array in arrays.values())
+        users, items = (self._array(each) for each in ("user_factors", "item_factors"))
+        self.latent = users is not None
+        self._factors = np.empty((0, 0), np.float32) if users is None else users
+        self.linear = users is not None and items is not None
         self.unit, self.why_not_linear = "", "it shows no user_factors and item_factors"
-        if self.linear:
-            self._take_decoder(arrays["item_factors"])
+        if users is not None and items is not None:
+            self._take_decoder(items)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items), checked.
@@ -128,7 +130,7 @@ class Trained:
         return as_indices("users", users, self._shape[0])
 
     def user_factors(self) -> np.ndarray:
-        if self._factors is None:
+        if not self.latent:
             raise ModelError(f"{self.name} shows no user_factors (users, d)")
         return self._factors
 

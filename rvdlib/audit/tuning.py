@@ -18,8 +18,11 @@ from rvdlib.audit import remedies
 from rvdlib.audit.attacking import DEFENDERS
 from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench, Measured
+from rvdlib.audit.subject import ModelError
 
 BUDGET, EQUAL = 0.05, 0.01
+# What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
+UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def tune(
         share: of the minutes that choosing may take.
     """
     clock.says("choosing: training")
-    own, chosen, left_out = _Simulated(bench, repetitions), {}, {}
+    own = _Simulated(bench, repetitions)
+    chosen: dict[str, Choice] = {}
+    left_out: dict[str, str] = {}
     n_users, model = bench.split.train.shape[0], own.trained["none"][0]
     latent = getattr(model, "latent", True)
     for name in names:
@@ -77,11 +82,19 @@ def tune(
         for form in tries:
             clock.says(f"choosing: {name}")
             start = clock.seconds
-            found.append((form, *own.judge(name, form)))
+            try:
+                found.append((form, *own.judge(name, form)))
+            except UNFIT as error:
+                if isinstance(error, ModelError):
+                    raise
+                left_out[name] = f"it cannot be had here: {error}"
+                continue
             cost = (clock.seconds - start) / own.n_cells
             bench.cell_seconds[name] = min(cost, bench.cell_seconds.get(name, cost))
             if clock.seconds > deadline:
                 break
+        if not found:
+            continue
         form, lift, loss = choose(found)
         chosen[name] = Choice(form, lift, loss, own.undefended, len(found))
         if len(found) < len(tries):

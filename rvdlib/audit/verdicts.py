@@ -117,7 +117,8 @@ class Judged:
     Attributes:
         thr: under the worst attack on the worst targets for this remedy, ``attack`` and ``targets``.
         verdict: ``helps`` (removes half of the lift or more, at what it may cost), ``too dear``,
-            ``harms`` (the attack gains by it), ``does not help``, or ``undecided``.
+            ``harms`` (the attack gains by it), ``does not help``, or ``undecided``; a report also has
+            ``not needed`` where the model is not fooled, and ``refused`` where neighbours mean nothing.
     """
 
     name: str

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -54,7 +56,11 @@ def audited_options(command):
             "--budget", type=Budget(), default="3%", show_default=True, help="Fakes per real user."
         ),
         click.option(
-            "--minutes", type=click.FloatRange(0, min_open=True), default=10, show_default=True
+            "--minutes",
+            type=click.FloatRange(0, min_open=True),
+            default=10,
+            show_default=True,
+            help="To be kept; where all that is of use fits into less, it ends earlier.",
         ),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
     )
@@ -109,9 +115,9 @@ def audit(
             show=True,
             **asked,
         )
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is written whole
-        report = document(found, ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else [])
-        written = write(report, folder)
+        with uninterrupted():
+            report = document(found, ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else [])
+            write(report, folder)
     except KeyboardInterrupt:
         click.echo("Interrupted before anything was measured.", err=True)
         raise SystemExit(130) from None
@@ -119,9 +125,19 @@ def audit(
         raise BadInput(plain(str(error))) from None
     for sentence in report["answer"]:
         click.echo(plain(sentence))
-    click.echo(f"\n{plain(str(written[-1 if len(written) < 4 else 2]))}")
+    click.echo(f"\n{plain(str(folder / 'index.html'))}")
     if found.interrupted == "it was interrupted":
         raise SystemExit(130)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Another Ctrl-C does not cut the report short."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_audited(ratings: str | None, dataset: str | None, layout: dict):

@@ -1,0 +1,87 @@
+"""Verdicts on made-up measurements whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from rvdlib.audit.measuring import Measured
+from rvdlib.audit.verdicts import (
+    Cells,
+    Interval,
+    against,
+    fooled,
+    judge,
+    remedy_verdict,
+    t_interval,
+)
+
+USERS = 200
+
+
+def cells(thr: dict, gain: float = 1.0, repetitions: int = 4, noise: float = 0.005) -> Cells:
+    """(attack, remedy) → THR of cold targets; ``gain``: the remedy's NDCG, relative."""
+    rng, found = np.random.default_rng(0), {}
+    gains = rng.random(USERS)
+    for repetition in range(repetitions):
+        for (attack, remedy), value in thr.items():
+            own = gains * (gain if remedy != "none" else 1)
+            measured = {"cold": value + noise * rng.standard_normal()}
+            found[repetition, attack, remedy] = Measured(measured, own, own, 0.5, 10)
+    return Cells(found)
+
+
+def two(undefended: float, remedied: float, **how) -> Cells:
+    clean = {("none", "none"): 0.01, ("none", "r"): 0.01}
+    return cells({**clean, ("a", "none"): undefended, ("a", "r"): remedied}, **how)
+
+
+def test_the_interval_is_students():
+    values = np.random.default_rng(0).random(7)
+    low, high = scipy.stats.t.interval(0.95, 6, values.mean(), scipy.stats.sem(values))
+    assert t_interval([*values, np.nan]) == pytest.approx((values.mean(), low, high))
+    assert np.isnan(t_interval([0.3])[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.1, 0.2, "yes"), (0.0, 0.01, "no"), (0.0, 0.1, "undecided"), (np.nan, np.nan, "undecided")],
+)
+def test_what_an_interval_does_not_show_is_undecided(low, high, verdict):
+    assert against(Interval(0.1, low, high), 0.05) == verdict
+
+
+@pytest.mark.parametrize(
+    ("undefended", "remedied", "how", "verdict"),
+    [
+        (0.5, 0.02, {}, "helps"),
+        (0.5, 0.45, {}, "does not help"),
+        (0.2, 0.5, {}, "harms"),
+        (0.5, 0.02, {"gain": 0.7}, "too dear"),
+        (0.5, 0.25, {"noise": 0.05}, "undecided"),
+        (0.5, 0.02, {"repetitions": 1}, "undecided"),
+    ],
+)
+def test_a_remedy_is_judged_by_what_it_removes_and_costs(undefended, remedied, how, verdict):
+    assert judge(two(undefended, remedied, **how), "r").verdict == verdict
+
+
+def test_a_remedy_that_an_attack_gains_by_is_never_recommended():
+    found = two(0.2, 0.5)
+    assert fooled(found)[0] == "yes"
+    assert remedy_verdict("yes", [judge(found, "r")], {"r": True}) == ("none", "")
+
+
+def test_of_those_that_help_the_simplest_that_keeps_the_catalogue_is_taken():
+    good = judge(two(0.5, 0.02), "r")
+    others = [replace(good, name=name) for name in ("first", "second")]
+    assert remedy_verdict("yes", others, {"first": False, "second": True}) == ("found", "second")
+    assert remedy_verdict("yes", others, {"first": False, "second": False}) == ("found", "first")
+    assert remedy_verdict("no", others, {}) == ("not needed", "")
+
+
+def test_an_attack_that_was_measured_once_is_not_the_worst_of_four():
+    found = dict(two(0.5, 0.02).cells)
+    found[0, "once", "none"] = Measured({"cold": 0.9}, np.ones(USERS), np.ones(USERS), 0.5, 10)
+    assert Cells(found).worst() == ("a", "cold")

@@ -138,7 +138,7 @@ def shown(table: pd.DataFrame, kinds: Sequence[str] = (ALONE, BOUND)) -> pd.Data
     order = {name: place for place, name in enumerate(SHOWN)}
     here = here.sort_values("metric", key=lambda names: names.map(order), kind="stable")
     wide = tables.wide(here, [*SETTING, "defense", "worst"], "metric")
-    return wide.rename(columns=SHOWN).fillna("–").sort_index(level=SETTING, sort_remaining=False)
+    return wide.rename(columns=SHOWN).fillna("–")
 
 
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:

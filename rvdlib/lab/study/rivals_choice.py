@@ -1,8 +1,8 @@
 """Which rival a reader should take in each regime, and what beats the forms of RVD, computed from tables.
 
 Of the defences that cost no accuracy worth the name, those count that remove nine tenths of the lift
-of the strongest attack, and of these the most accurate is taken; where none removes as much, the one
-that removes most. For lists accuracy is HR@50 and NDCG@50, at most 2 % below the undefended victim's
+of the strongest attack, and of these the most accurate is taken, a combination only where no defence
+alone removes as much; where none does, the one that removes most. For lists accuracy is HR@50 and NDCG@50, at most 2 % below the undefended victim's
 and those of the most popular items; where predicted stars are shown it is RMSE, at most 5 % above.
 """
 
@@ -46,7 +46,9 @@ def recommended(means: pd.DataFrame, stars: bool = False) -> str | None:
     enough = able[able["lift_removed"] >= ENOUGH]
     if enough.empty:
         return able["lift_removed"].idxmax()
-    return (BETTER[metric] * enough[metric]).idxmax()
+    alone = enough[enough["kind"] == ALONE]
+    taken = enough if alone.empty else alone
+    return (BETTER[metric] * taken[metric]).idxmax()
 
 
 def recommendations(table: pd.DataFrame) -> pd.DataFrame:

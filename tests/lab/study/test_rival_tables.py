@@ -139,10 +139,13 @@ def test_of_those_that_remove_enough_the_most_accurate_is_taken():
         "least support": ((0.0, 0.0, 0.0), 0.21, 0.9),
         "unobserved weight": ((0.0, 0.05, 0.05), 0.25, np.nan),
         VAT: ((0.1, 0.5, 0.5), 0.3, 0.9),
+        CHAIN: ((0.0, 0.0, 0.0), 0.29, 0.89),  # more accurate still, but a combination
     }
     means = rivals_choice.levels(rivals.measured(rows(LEVELS | enough)), "rating")
     assert rivals_choice.recommended(means) == "unobserved weight"
     assert rivals_choice.recommended(means, stars=True) == "least support"
+    alone = means.drop(index=["least support", "unobserved weight"])
+    assert rivals_choice.recommended(alone) == CHAIN
 
 
 def test_a_chain_is_held_against_the_better_of_its_parts():

@@ -8,7 +8,7 @@ worker has taken the others have within a quarter of a second.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,6 +63,32 @@ class Refused(Exception):
         self.status = status
 
 
+class Guard:
+    """Around all answers: their headers, their number, and whom they may be for."""
+
+    def __init__(self, app: Any, hosts: tuple[str, ...], count: Callable[[int], None]):
+        self.app, self.hosts, self.count = app, hosts, count
+        self.headers = [(n.lower().encode(), value.encode()) for n, value in HEADERS.items()]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self.headers]
+                self.count(message["status"])
+            await send(message)
+
+        app, host = self.app, dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        if self.hosts and name.strip("[]") not in self.hosts:
+            error = {"error": f"this service is not called {shortened(host)}"}
+            app = needed("fastapi.responses").JSONResponse(error, 421)
+        await app(scope, receive, sending)
+
+
 def application(settings: Settings, defender: RealTimeDefender | None = None) -> Any:
     """The ASGI application of one worker; what is given need not be loaded again."""
     fastapi, responses = needed("fastapi"), needed("fastapi.responses")
@@ -93,20 +119,6 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
 
     def answer(content: Any, status: int = 200) -> Any:
         return responses.JSONResponse(content, status)
-
-    @app.middleware("http")
-    async def guard(request: Any, call_next: Any) -> Any:
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if settings.hosts and name.strip("[]") not in settings.hosts:
-            response = answer({"error": f"this service is not called {shortened(host)}"}, 421)
-        else:
-            response = await call_next(request)
-        response.headers.update(HEADERS)
-        if followers:
-            name = f'rvd_http_responses_total{{status="{response.status_code}"}}'
-            followers[0].defender.monitors.counted(name)
-        return response
 
     @app.exception_handler(Refused)
     async def refused(request: Any, error: Refused) -> Any:
@@ -188,12 +200,16 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
         follower()
         return answer({"ready": True})
 
-    for address, name in {
-        "/": "index.html",
-        "/page.js": "page.js",
-        "/page.css": "page.css",
-    }.items():
-        app.get(address)(lambda name=STATIC / name: responses.FileResponse(name))
+    def count(status: int) -> None:
+        if followers:
+            name = f'rvd_http_responses_total{{status="{status}"}}'
+            followers[0].defender.monitors.counted(name)
+
+    app.add_middleware(Guard, hosts=settings.hosts, count=count)
+    # Without an argument, which a request could give: the only files that are ever sent.
+    app.get("/")(lambda: responses.FileResponse(STATIC / "index.html"))
+    app.get("/page.js")(lambda: responses.FileResponse(STATIC / "page.js"))
+    app.get("/page.css")(lambda: responses.FileResponse(STATIC / "page.css"))
     return app
 
 

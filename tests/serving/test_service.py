@@ -161,6 +161,15 @@ def test_somebody_elses_page_can_neither_write_nor_read(client):
     assert not re.findall(r"https?://|\son\w+=|<script>", page.text)
 
 
+def test_no_request_names_a_file(client):
+    page = client.get("/").text
+    names = ("name", "path", "file", "filename", "user")
+    asked = dict.fromkeys(names, __file__)
+    assert client.get("/", params=asked).text == page
+    assert "use strict" in client.get("/page.js", params=asked).text
+    assert client.get("/../tests/conftest.py").status_code == 404
+
+
 def test_ratings_are_seen_at_once_by_who_sent_them_and_soon_by_other_workers(folder):
     settings = Settings(str(folder))
     with TestClient(application(settings)) as one, TestClient(application(settings)) as other:

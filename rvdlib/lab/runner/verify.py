@@ -106,10 +106,9 @@ def verify(
 
 def _kind(kept: Kept) -> Kind:
     columns = dict(flat(kept.spec))
-    steps = [step["method"] for step in columns.get("chain", [])]
-    what = (
-        " + ".join(steps) if "chain" in columns else kept.spec.get("what") or next(iter(kept.spec))
-    )
+    what = columns.get("oracle") or kept.spec.get("what") or next(iter(kept.spec))
+    if "chain" in columns:
+        what = " + ".join(step["method"] for step in columns["chain"])
     return Kind(columns["dataset"], what or "no defence", optimises(kept.spec), False)
 
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, evaluate_cell
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
-from rvdlib.lab.experiment.parallel import Task, rows_of
+from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models import MF, VICTIMS, Victim
 from rvdlib.models.base import DECODER, Parameters
@@ -51,8 +51,14 @@ def run_oracles(
     wanted: Sequence[Told], *, store: CellStore | None = None, jobs: int = -1
 ) -> pd.DataFrame:
     """One row for each, as :func:`rvdlib.lab.experiment.cells.run_cells` has them; ``method`` is oracle."""
+    tasks, compute, unit = batch(wanted)
+    return pd.DataFrame(rows_of(tasks, compute, store, jobs, unit))
+
+
+def batch(wanted: Sequence[Told]) -> Batch:
+    """What :func:`run_oracles` computes."""
     tasks = [Task(each, _spec(each), _fingerprint(each), str(each.scenario)) for each in wanted]
-    return pd.DataFrame(rows_of(tasks, _rows, store, jobs, "oracles"))
+    return Batch(tasks, _rows, "oracles")
 
 
 def _rows(wanted: list[Told]) -> Iterator[dict]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rvdlib import paths
-from rvdlib.lab.experiment import cells, quality, retraining
+from rvdlib.lab.experiment import cells, oracles, quality, retraining
 from rvdlib.lab.experiment.parallel import Batch
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import default_parameters
@@ -21,6 +21,8 @@ from rvdlib.lab.study import (
     controls,
     effects,
     forgetting,
+    main_results,
+    rivals,
     sweeps,
     trade_off,
 )
@@ -92,9 +94,16 @@ def _breakdown(p: SimpleNamespace) -> list[Wanted]:
     return [(cells.batch, breakdown.once(asked)), (retraining.batch, twice)]
 
 
-def _main_results(p: SimpleNamespace) -> list[Wanted]:
-    from rvdlib.lab.study import main_results
+def _rivals(p: SimpleNamespace) -> list[Wanted]:
+    faced = p.target_sets, p.attacks, p.against, p.trained, p.seeds, p.n_users
+    own = rivals.cells(p.dataset, p.victims, *faced)
+    sizes = p.growing_attacks, p.attack_sizes, p.seeds, p.n_users
+    grown = rivals.growing_cells(p.dataset, p.growing, p.target_sets, *sizes)
+    told = [each for each, _ in rivals.told(own)]
+    return [(cells.batch, [cell for cell, _ in own]), (oracles.batch, told), (cells.batch, grown)]
 
+
+def _main_results(p: SimpleNamespace) -> list[Wanted]:
     tables = [cell for cell, _ in main_results.cells(p.datasets, p.target_sets)]
     turned = [cell for cell, *_ in main_results.turned_cells(p.turned)]
     return [(cells.batch, tables), (cells.batch, turned)]
@@ -113,6 +122,7 @@ PLANNED: dict[str, Callable[[SimpleNamespace], list[Wanted]]] = {
     "06_attacks": _attacks,
     "07_adaptive_attack": _adaptive,
     "09_breakdown": _breakdown,
+    "10_rivals": _rivals,
     "11_main_results": _main_results,
     "14_timings": _timings,
 }

@@ -70,17 +70,21 @@ def cells(
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
 
 
-def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
-    """Rows of these cells, and of the oracles of the same scenarios, with the ``attacker`` of each."""
-    told = [
+def told(cells: Sequence[tuple[Cell, str]]) -> list[tuple[Told, str]]:
+    """The oracles of the same scenarios, each with what its attacker is called."""
+    return [
         (Told(scenario=cell.scenario, oracle=oracle, n_users=cell.n_users), attacker)
         for cell, attacker in cells
         if not cell.chain
         for oracle in ORACLES
     ]
+
+
+def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
+    """Rows of these cells, and of the oracles of the same scenarios, with the ``attacker`` of each."""
     computed = [
         compute([item for item, _ in each]).assign(attacker=[name for _, name in each])
-        for compute, each in ((run_cells, cells), (run_oracles, told))
+        for compute, each in ((run_cells, cells), (run_oracles, told(cells)))
     ]
     return pd.concat(computed, ignore_index=True)
 

@@ -21,6 +21,8 @@ from rvdlib.audit.measuring import Bench, Measured
 from rvdlib.audit.subject import ModelError
 
 BUDGET, EQUAL = 0.05, 0.01
+# What a remedy that trains takes, in trainings of the undefended model, about.
+TRAININGS = {"unobserved weight": 2, "detection": 2, "adversarial training": 20}
 # What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
 UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
 
@@ -78,6 +80,10 @@ def tune(
         )
         slots = len(names) - list(names).index(name)
         deadline = clock.seconds + max(0.0, share * clock.all - clock.seconds) / slots
+        expected = own.n_cells * TRAININGS.get(name, 0) * bench.fit_seconds["none"]
+        if expected > 2 * (deadline - clock.seconds):
+            left_out[name] = "it trains too slowly for the minutes: give more"
+            continue
         found = []
         for form in tries:
             clock.says(f"choosing: {name}")
@@ -95,6 +101,7 @@ def tune(
                 break
         if not found:
             continue
+        left_out.pop(name, None)
         form, lift, loss = choose(found)
         chosen[name] = Choice(form, lift, loss, own.undefended, len(found))
         if len(found) < len(tries):

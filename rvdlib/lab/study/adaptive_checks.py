@@ -100,8 +100,8 @@ def _gain(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
 
 
 def _late(log: pd.DataFrame) -> pd.Series:
-    """Defence → what the best of its search gained in the last quarter."""
-    late = log["round"].max() * 3 / 4
+    """Defence → what the best of its search gained in the last quarter of its rounds."""
+    late = log.groupby("defense")["round"].transform("max") * 3 / 4
     best = log.groupby("defense")["target_hit_ratio"].max()
     return best - log[log["round"] <= late].groupby("defense")["target_hit_ratio"].max()
 

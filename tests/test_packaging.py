@@ -179,7 +179,8 @@ def test_everything_imported_by_the_package_and_the_notebooks_is_a_runtime_depen
         cells = json.loads(path.read_text())["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         sources[str(path)] = "\n".join(code)
-    assert undeclared(sources, names(RUNTIME) | names(PEERS) | {"rvdlib"}) == set()
+    optional = PEERS + EXTRAS["cluster"] + EXTRAS["serving"]  # imported when they are asked for
+    assert undeclared(sources, names(RUNTIME + optional) | {"rvdlib"}) == set()
 
 
 def test_everything_imported_by_the_tests_is_a_declared_dependency():

@@ -91,7 +91,7 @@ def test_32_threads_that_ask_for_one_cold_user_cause_one_computation():
     assert len(calls) == 1
     assert len(answers) == 32
     assert all(a == answers[0] for a in answers)
-    assert defender.cache.hits_and_misses[0] == 31
+    assert defender.cache.hits_and_misses[0] >= 31
 
 
 def test_a_request_that_has_begun_ends_with_the_version_that_it_began_with():

@@ -25,7 +25,7 @@ def test_what_it_shows_of_the_results_is_what_they_say(marker):
 
 
 def test_its_prose_types_no_measured_figure():
-    prose = re.sub(r"<!-- (\w+): .*?<!-- end of \1 -->|```.*?```", "", README, flags=re.DOTALL)
+    prose = re.sub(r"<!-- (\w+): .*?<!-- end of \1 -->|```.*?```|http://[0-9.:]+", "", README, flags=re.DOTALL)
     typed = re.findall(r"\b[01]\.\d+|\bseven|\b(?:\w+) times\b|\b\d+ % of", prose)
     assert set(typed) == {"0.001", "0.005"}  # tolerances, and a weight in an example
 
@@ -112,5 +112,16 @@ def test_its_model_of_ones_own_is_defended(run, capsys):
     assert np.isnan(evaluate(defended, names["split"], []).rmse)
 
 
+def test_its_ratings_are_served_and_change(run, capsys):
+    names = run("Serve your own ratings")
+    assert "evidence" in capsys.readouterr().out
+    defender, catalogue = names["defender"], set(names["ratings"].item_ids)
+    first, of_a_new_user = (defender.recommend(user, 3).items for user in (196, 5000))
+    assert set(first) <= catalogue
+    assert set(of_a_new_user) <= catalogue - {50}
+    with pytest.raises(ValueError, match="13"):
+        defender.recommend(13, 3)
+
+
 def test_every_block_of_python_is_run():
-    assert README.count("```python") == 3 + 2  # two of them by tests/audit/test_from_readme.py
+    assert README.count("```python") == 4 + 2  # two of them by tests/audit/test_from_readme.py

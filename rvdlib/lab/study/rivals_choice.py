@@ -116,7 +116,7 @@ def _of_regime(table: pd.DataFrame, regime: str) -> str:
     if taken:
         share = means.at[taken, "lift_removed"]
         advice = (
-            f"for lists take *{taken}*, with THR@50 {thr[taken]:.3f} under its worst attacker at NDCG@50 "
+            f"for lists *{taken}* does best in hindsight, with THR@50 {thr[taken]:.3f} under its worst attacker here at NDCG@50 "
             f"{ndcg[taken]:.3f} ({share:.0%} of the lift removed)"
         )
     stars = ""
@@ -125,7 +125,7 @@ def _of_regime(table: pd.DataFrame, regime: str) -> str:
         stars = "; where predicted stars are shown, every defence costs more than 5 % of RMSE"
         if best:
             stars = (
-                f"; where predicted stars are shown take *{best}*, with THR@50 {thr[best]:.3f} at RMSE "
+                f"; where predicted stars are shown *{best}* does, with THR@50 {thr[best]:.3f} at RMSE "
                 f"{means.at[best, 'rmse']:.3f} (undefended {means.at[UNDEFENDED, 'rmse']:.3f})"
             )
     return (

@@ -163,7 +163,7 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
     assert "0.312" in rivals.gains_shown(gains).loc[("rating", "unpopular", "MF", VAT), RVD]
     said = rivals_choice.answer(rivals.measured(rows()), gains)
-    assert "take *unobserved weight*, with THR@50 0.030" in said
+    assert "for lists *unobserved weight* does best in hindsight, with THR@50 0.030" in said
     assert "Of 1 comparisons of a chain" in said
     assert (
         f"1 show by an interval above 0 that the chain removes more of the lift (*{CHAIN}* most, by 0.31)"

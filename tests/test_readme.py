@@ -25,7 +25,9 @@ def test_what_it_shows_of_the_results_is_what_they_say(marker):
 
 
 def test_its_prose_types_no_measured_figure():
-    prose = re.sub(r"<!-- (\w+): .*?<!-- end of \1 -->|```.*?```|http://[0-9.:]+", "", README, flags=re.DOTALL)
+    prose = re.sub(
+        r"<!-- (\w+): .*?<!-- end of \1 -->|```.*?```|http://[0-9.:]+", "", README, flags=re.DOTALL
+    )
     typed = re.findall(r"\b[01]\.\d+|\bseven|\b(?:\w+) times\b|\b\d+ % of", prose)
     assert set(typed) == {"0.001", "0.005"}  # tolerances, and a weight in an example
 

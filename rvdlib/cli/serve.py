@@ -1,6 +1,7 @@
 """``rvd serve``. What it needs is imported when it runs: help is instant."""
 
 import os
+import warnings
 from pathlib import Path
 
 import click
@@ -68,6 +69,10 @@ def serve(
     {"ratings": [{"user": ..., "item": ..., "rating": ...}], "remove": [USER, ...]}, GET /metrics is
     for Prometheus, GET /v2/health/ready for whoever waits. Whoever can reach the port can use all of
     it: it listens to this machine alone unless --host says otherwise.
+
+    A defence may allow fewer items than were asked for, or none: "short" in an answer says how many
+    are missing, and ?fallback=undefended or ?fallback=popularity adds as many, undefended, at the
+    end. Where more than 5 % of users would get an empty list, a warning says so at the start.
     """
     if (dataset is None) == (ratings is None):
         raise click.UsageError("give either --dataset or --ratings")
@@ -81,7 +86,11 @@ def serve(
         hosts=tuple({*service.LOOPBACK, host}) if host in service.LOOPBACK else (),
     )
     try:
-        defender = _defender(dataset or ratings, layout, place, settings.cache_bytes, made_of)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            defender = _defender(dataset or ratings, layout, place, settings.cache_bytes, made_of)
+        for sentence in dict.fromkeys(str(each.message) for each in caught):
+            click.echo(f"Warning: {sentence}", err=True)
         # Found fit before anybody listens: a log of another model, a port in use.
         from rvdlib.serving.log import RatingsLog
         from rvdlib.serving.storing import read_about

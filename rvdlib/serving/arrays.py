@@ -117,6 +117,34 @@ class Arrays:
         if not np.isfinite(self.train.data).all():
             raise UnusableModel("the ratings hold a NaN or an infinity")
 
+    def levels_beside(self, ratings: sp.csr_matrix) -> np.ndarray | None:
+        """None where ``ratings`` are those of ``train``; else the least and the greatest value here.
+
+        Raises:
+            UnusableModel: unless both are of the same users, items and cells; it names the difference.
+        """
+        own, given = (sp.csr_matrix(each, copy=True) for each in (self.train, ratings))
+        if own.shape != given.shape:
+            raise UnusableModel(
+                f"the arrays are of {own.shape} users and items, the ratings of {given.shape}"
+            )
+        own.sort_indices()
+        given.sort_indices()
+        for row in range(own.shape[0]):
+            mine, theirs = (
+                each.indices[each.indptr[row] : each.indptr[row + 1]] for each in (own, given)
+            )
+            if not np.array_equal(mine, theirs):
+                column = np.setxor1d(mine, theirs)[0]
+                has, lacks = ("arrays", "ratings") if column in mine else ("ratings", "arrays")
+                raise UnusableModel(
+                    f"the {has} have a rating of user {row} (by row) for item {column} (by column), the "
+                    f"{lacks} have none: give the ratings that the arrays are of"
+                )
+        if not own.nnz or np.array_equal(own.data, given.data.astype(own.dtype)):
+            return None
+        return np.array([own.data.min(), own.data.max()], dtype=np.float32)
+
     def with_rows(self, **changed) -> Self:
         """The same decoder, and other users; what is derived of the decoder is kept."""
         other = replace(self, **changed)

@@ -25,6 +25,7 @@ from rvdlib.serving.cache import Cache
 from rvdlib.serving.errors import CannotFoldIn, ListLength, UnknownUser, UnusableModel
 from rvdlib.serving.evidence import Answer, Evidence, evidence_of
 from rvdlib.serving.folding import Folding
+from rvdlib.serving.lengths import warn_of_empty_lists
 from rvdlib.serving.modules import Module, arrays_of
 from rvdlib.serving.monitors import Monitors
 from rvdlib.serving.state import Base, Names, State
@@ -42,7 +43,10 @@ class RealTimeDefender:
             or a torch module as :class:`rvdlib.defenses.FunctionalRVD` takes it.
         ratings: whose ids these are, and what everybody has rated by now: neighbours are heard with
             it, and it is filtered from lists. Without: what the model was trained on, and row and
-            column numbers are the ids.
+            column numbers are the ids. ``Arrays`` have ratings of their own, whose values stay: these
+            must be of the same cells, and give the ids. Where their values are other ones (stars
+            beside 0 and 1), updates are in the unit of the arrays, and what is off its range is
+            refused: nothing is converted.
         form: which defence, see :mod:`rvdlib.serving.forms`; or a YAML file of one. By default what
             held best in the study, in the victim's regime. ``UNDEFENDED`` serves the model. For a
             module the choices of ``FunctionalRVD``.
@@ -63,14 +67,15 @@ class RealTimeDefender:
         cache_bytes: int = CACHE_BYTES,
     ):
         module = source if isinstance(source, torch.nn.Module) else None
-        given, folding, levels = ratings.matrix if ratings is not None else None, None, None
+        given, folding = ratings.matrix if ratings is not None else None, None
+        levels, own_levels = None, None
         if isinstance(source, Victim):
             levels, folding = source.levels, Folding(source)
             regime = "ranking" if source.ranking else "rating"
             form = forms.default_form(regime, source.name) if form is None else form
             arrays = Arrays.of(source, given)
         elif isinstance(source, Arrays):
-            arrays = source if given is None else source.with_rows(train=given)
+            arrays, own_levels = source, None if given is None else source.levels_beside(given)
         elif module is not None and ratings is not None:
             arrays = arrays_of(module, ratings.matrix)
         else:
@@ -79,7 +84,8 @@ class RealTimeDefender:
             )
         arrays.check_finite()
         if ratings is not None:
-            levels, ids = ratings.levels, (ratings.user_ids, ratings.item_ids)
+            levels = ratings.levels if own_levels is None else own_levels
+            ids = (ratings.user_ids, ratings.item_ids)
         else:
             ids = tuple(map(np.arange, arrays.train.shape))
         base = Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)
@@ -112,6 +118,8 @@ class RealTimeDefender:
         self._graphs: snapshot.Graphs | None = {} if approximate else None
         self._updates = threading.Lock()
         self._snapshot = self._made(State.first(base), 0)
+        warn_of_empty_lists(self._snapshot)
+        self.cache.clear()  # nothing is kept of whom nobody asked for
 
     def _made(self, state: State, version: int) -> snapshot.Snapshot:
         return snapshot.make(state, self.form, version, self.cache, self._graphs)
@@ -147,11 +155,12 @@ class RealTimeDefender:
         """The answer for a user's id; of a list, tuple or array of ids a list of answers.
 
         Args:
-            n: items, at most; a list is shorter where a defence allows less or less is left.
+            n: items, at most; a list is shorter where a defence allows less or less is left, and
+                ``short`` says by how many.
             evidence: whether to say what the list rests on; it costs about a second list.
-            fallback: what to serve, flagged, where the form cannot: to whom nobody knows the most
-                popular items, to others the ``undefended`` list or the most popular items. None:
-                an error.
+            fallback: what to serve, flagged, where the form cannot, and to fill a short list with:
+                to whom nobody knows the most popular items, to others the ``undefended`` list or
+                the most popular items. None: an error, and the list as short as it is.
 
         Raises:
             UnknownUser, ListLength: naming the value.
@@ -171,37 +180,37 @@ class RealTimeDefender:
         n, flagged, found, row = int(n), None, None, None
         try:
             row = now.state.row_of(user)
-        except UnknownUser:
+            items, scores = self._list(now, "defended", row, n)
+        except (UnknownUser, UnusableModel):
             if fallback is None:
                 raise
-            flagged, (items, scores) = "popularity", now.popular(n)
-        else:
-            try:
-                items, scores = self._list(now, "defended", row, n)
-            except UnusableModel:
-                if fallback is None:
-                    raise
-                flagged = fallback
-                items, scores = (
-                    self._list(now, "undefended", row, n)
-                    if fallback == "undefended"
-                    else now.popular(n, row)
-                )
+            items, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        n_defended = len(items)
+        if fallback is not None and n_defended < n:
+            of_model = row is not None and fallback == "undefended"
+            others = self._list(now, "undefended", row, n) if of_model else now.popular(n, row)
+            added = np.flatnonzero(~np.isin(others[0], items))[: n - n_defended]
+            items = np.concatenate([items, others[0][added]])
+            scores = np.concatenate([scores, others[1][added]])
+            if len(added):
+                flagged = "undefended" if of_model else "popularity"
         if row is None:
             found = Evidence((), ((),) * len(items), None, ()) if evidence else None
         elif evidence or self.monitors.wants_comparison:
             undefended = self._list(now, "undefended", row, n)[0]
             self.monitors.compared(items, undefended)
             if evidence:
-                found = evidence_of(now.state, now.layers, row, items, undefended)
+                found = evidence_of(now.state, now.layers, row, items, undefended, n_defended)
         names = now.state.base.items.ids
-        self.monitors.served(time.perf_counter() - begun, len(items), flagged)
+        seconds = time.perf_counter() - begun
+        self.monitors.served(seconds, len(items), n_defended, n, flagged)
         return Answer(
             user.item() if isinstance(user, np.generic) else user,
             tuple(names[item] for item in items.tolist()),
             tuple(scores.tolist()),
-            "none" if flagged else self.defense,
+            "none" if flagged and not n_defended else self.defense,
             flagged,
+            n - n_defended,
             now.version,
             found,
         )

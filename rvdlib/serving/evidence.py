@@ -19,7 +19,8 @@ class Evidence:
             defence that listens to any. Empty without a defence that does.
         raters: of each item of the list, which of them rated it, nearest first.
         survives: how many of the neighbours may be taken away, whichever, and each item of the list
-            still has its quorum. None where no quorum decides, and of an empty list.
+            still has its quorum; what a fallback added is not counted. None where no quorum decides,
+            and of an empty list.
         undefended: the list without a defence, as long.
     """
 
@@ -34,11 +35,12 @@ class Answer:
     """A user's list.
 
     Attributes:
-        items: ids, best first; fewer than asked for where a defence allows no more.
+        items: ids, best first; fewer than asked for where a defence allows no more or less is left.
         scores: of the items, in stars where the form predicts stars: their order counts.
         defense: what served, ``none`` without a defence.
-        fallback: None, or what stands in the place of what was asked for: ``undefended``,
-            ``popularity``.
+        fallback: None, or whose the last ``short`` items and scores are, which no defence stands
+            behind: ``undefended``, ``popularity``.
+        short: of the items that were asked for, how many the defence did not list; 0: none.
         version: of the model; it grows with every update.
     """
 
@@ -47,6 +49,7 @@ class Answer:
     scores: tuple[float, ...]
     defense: str
     fallback: str | None
+    short: int
     version: int
     evidence: Evidence | None = None
 
@@ -57,6 +60,7 @@ class Answer:
             "items": [{"item": item, "score": score} for item, score in pairs],
             "defense": self.defense,
             "fallback": self.fallback,
+            "short": self.short,
             "version": self.version,
         }
         if self.evidence is not None:
@@ -70,8 +74,9 @@ def evidence_of(
     row: int,
     items: np.ndarray,
     undefended: np.ndarray,
+    n_defended: int,
 ) -> Evidence:
-    """Of a row's list ``items`` (columns), and of the undefended one."""
+    """Of a row's list ``items`` (columns; the first so many are defended), and of the undefended one."""
     names = state.base.items.ids
     listed = tuple(names[item] for item in undefended)
     if not layers:
@@ -81,8 +86,8 @@ def evidence_of(
     rows = rows[rows >= 0]
     rated = state.arrays.train[rows][:, items].toarray() > 0
     survives = None
-    if isinstance(outer, Quorum) and outer.config.fill == "abstain" and len(items):
-        survives = int(rated.sum(axis=0).min()) - outer.config.quorum
+    if isinstance(outer, Quorum) and outer.config.fill == "abstain" and n_defended:
+        survives = int(rated[:, :n_defended].sum(axis=0).min()) - outer.config.quorum
     ids = tuple(state.id_of(each) for each in rows.tolist())
     raters = tuple(tuple(ids[n] for n in np.flatnonzero(column)) for column in rated.T)
     return Evidence(ids, raters, survives, listed)

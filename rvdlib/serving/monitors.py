@@ -32,12 +32,19 @@ class Monitors:
         self._gauges: Numbers = {}
         for kind in ("undefended", "popularity"):
             self._add(f'rvd_fallbacks_total{{list="{kind}"}}', 0)
+        self._add("rvd_short_lists_total", 0)
+        self._add("rvd_empty_lists_total", 0)
 
     def _add(self, name: str, by: float) -> None:
         self._counts[name] = self._counts.get(name, 0) + by
 
-    def served(self, seconds: float, length: int, fallback: str | None) -> None:
+    def served(
+        self, seconds: float, length: int, n_defended: int, n: int, fallback: str | None
+    ) -> None:
+        """``length`` items of ``n``, of which the defence listed ``n_defended``."""
         with self._lock:
+            self._add("rvd_short_lists_total", n_defended < n)
+            self._add("rvd_empty_lists_total", not n_defended)
             self._seconds.append(seconds)
             self._lengths.append(length)
             self._add("rvd_requests_total", 1)

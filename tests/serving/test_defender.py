@@ -118,6 +118,31 @@ def test_an_unknown_user_is_named_or_served_what_is_popular(ratings, user):
     assert answer.items == tuple(np.argsort(-counts, kind="stable")[:4])
 
 
+def test_a_short_list_says_so_and_a_fallback_fills_it(ratings):
+    strict = {"method": "quorum", "choices": {"k": 5, "quorum": 5}}
+    with pytest.warns(UserWarning, match=r"about \d+% of users get an empty list.*`rvd tune`"):
+        defender = RealTimeDefender(victim(), ratings, form=strict)
+    bare = RealTimeDefender(victim(), ratings, form=UNDEFENDED)
+    lengths = set()
+    for row in range(40):
+        own = defender.recommend(row, 6)
+        assert (own.short, own.fallback, own.defense) == (6 - len(own.items), None, "quorum")
+        for fallback in ("undefended", "popularity"):
+            answer = defender.recommend(row, 6, fallback=fallback, evidence=True)
+            assert answer.short == own.short
+            assert answer.items[: len(own.items)] == own.items
+            assert len(set(answer.items)) == 6
+            assert answer.fallback == (fallback if own.short else None)
+            assert answer.defense == ("quorum" if own.items else "none")
+            assert answer.evidence.survives == (0 if own.items else None)
+            if fallback == "undefended":
+                rest = [i for i in bare.recommend(row, 6).items if i not in own.items]
+                assert list(answer.items[len(own.items) :]) == rest[: own.short]
+        lengths.add(len(own.items))
+    assert {0} < lengths  # some are empty, others not
+    assert defender.monitors.numbers(defender)["rvd_empty_lists_total"] > 0
+
+
 @pytest.mark.parametrize("n", [0, -3, 31, 2.0, True, "5", None])
 def test_a_length_that_no_list_has_is_named(n):
     with pytest.raises(ListLength, match=r"from 1 to 30 \(the items\), got "):
@@ -185,6 +210,40 @@ def test_cdae_says_why_it_takes_no_new_user_and_arrays_why_none_changes():
         defender.update([(100, 1, 4.0)])
     with pytest.raises(CannotFoldIn, match="no model says how to make one"):
         RealTimeDefender(Arrays.of(victim()), form=FORM).update([(0, 1, 4.0)])
+
+
+def test_arrays_keep_their_values_and_ratings_of_the_same_cells_give_the_ids(ratings):
+    binary = ratings.matrix.copy()
+    binary.data = np.ones_like(binary.data)
+    own = Arrays.of(victim(), binary)
+    form = FORMS["closed form"]
+    expected, found = (RealTimeDefender(own, given, form=form) for given in (None, ratings))
+    ids = ratings.item_ids
+    for row in range(40):
+        plain, named = expected.recommend(row), found.recommend(ratings.user_ids[row].item())
+        assert named.scores == plain.scores
+        assert named.items == tuple(ids[list(plain.items)].tolist())
+    with pytest.raises(UnusableRating, match="must be from 1 to 1, got 5"):
+        found.update([(0, 1, 5)])
+    stars = RealTimeDefender(Arrays.of(victim(), ratings.matrix), ratings, form=form)
+    assert stars.state.base.levels is ratings.levels
+
+    fewer = binary.copy()
+    fewer.data[3] = 0
+    fewer.eliminate_zeros()
+    for other, problem in [
+        (
+            fewer,
+            rf"ratings have a rating of user 0 .* item {binary.indices[3]} .* arrays have none",
+        ),
+        (binary[:, :29], r"\(40, 29\) users and items, the ratings of \(40, 30\)"),
+    ]:
+        arrays = Arrays.from_parts(
+            own.factors, own.offsets, own.decoder[: other.shape[1], :-2],
+            own.decoder[: other.shape[1], -2], other,
+        )  # fmt: skip
+        with pytest.raises(UnusableModel, match=problem):
+            RealTimeDefender(arrays, ratings, form=form)
 
 
 def test_too_few_users_may_not_be_left():

@@ -79,6 +79,7 @@ def test_a_list_is_as_documented_and_its_evidence_is_asked_for(client, folder):
         ],
         "defense": "closed_form + quorum",
         "fallback": None,
+        "short": 4 - len(expected.items),
         "version": 0,
     }
     evidence = client.get("/recommend/3?n=4&evidence=1").json()["evidence"]

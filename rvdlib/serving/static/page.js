@@ -44,7 +44,9 @@ function show(found) {
   at("neighbors").textContent = neighbors.length ? neighbors.join(", ") : "none";
   at("lists").hidden = at("why").hidden = false;
   at("said").className = "";
-  at("said").textContent = found.fallback ? `Not defended: ${found.fallback}.` : "";
+  at("said").textContent = found.short
+    ? `${items.length} of ${items.length + found.short} items: the defence allows no more.`
+    : "";
 }
 
 async function ask(user, n) {

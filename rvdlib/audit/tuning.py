@@ -23,6 +23,8 @@ from rvdlib.audit.subject import ModelError
 BUDGET, EQUAL = 0.05, 0.01
 # What a remedy that trains takes, in trainings of the undefended model, about.
 TRAININGS = {"unobserved weight": 2, "detection": 2, "adversarial training": 20}
+TOO_SLOW = "it trains too slowly for the minutes: give more"
+NO_TIME = "no time was left to choose for it: give more --minutes"
 # What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
 UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
 
@@ -80,9 +82,12 @@ def tune(
         )
         slots = len(names) - list(names).index(name)
         deadline = clock.seconds + max(0.0, share * clock.all - clock.seconds) / slots
+        if clock.seconds >= deadline:
+            left_out[name] = NO_TIME
+            continue
         expected = own.n_cells * TRAININGS.get(name, 0) * bench.fit_seconds["none"]
         if expected > 2 * (deadline - clock.seconds):
-            left_out[name] = "it trains too slowly for the minutes: give more"
+            left_out[name] = TOO_SLOW
             continue
         found = []
         for form in tries:

@@ -13,10 +13,8 @@ from click.testing import CliRunner
 
 from rvdlib.audit import ModelError, audit, document, write
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.clock import Clock
 from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.report import FILES, as_html
-from rvdlib.audit.tuning import tune
 from rvdlib.cli import main
 from rvdlib.data import Ratings, read_ratings
 
@@ -207,13 +205,6 @@ def test_without_a_strong_attacker_no_model_is_cleared_and_the_first_sentence_na
     assert ("Nothing needs to be done" in report["recommendation"]) is strong
     lacks = [name for name in KNOWLEDGE if name not in attacks]
     assert f"not tried: the attacks {', '.join(lacks)}." in report["answer"][0]
-
-
-def test_what_no_time_was_left_for_is_not_called_slow():
-    found = audited(repetitions=1)
-    left_out = tune(found.bench, Clock(1e-6), ["quorum", "closed form"], 1, []).left_out
-    assert set(left_out) == {"quorum", "closed form"}
-    assert all(reason.startswith("no time was left") for reason in left_out.values())
 
 
 def test_minutes_that_are_over_leave_a_report_too():

@@ -12,7 +12,7 @@ from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threat_model import build_threat_model
 
-# Attack → what its attacker knows, growing; if time is short, the last but two go first.
+# Attack → what its attacker knows, growing.
 KNOWLEDGE = {
     "random": "public averages",
     "low_clone": "40 % of the profiles",
@@ -20,6 +20,7 @@ KNOWLEDGE = {
     "centroid": "40 % of the profiles, and that neighbours count",
     "vicinity": "40 % of the profiles, and the defence with its choices",
 }
+STRONG = ("pga", "centroid", "vicinity")  # who optimise, or know that or how neighbours count
 DEFENDERS = ("low_clone", "vicinity")  # whom the defender simulates, with seeds of his own
 N_TARGETS = 5
 COLD = 5  # ratings of a cold item, at most

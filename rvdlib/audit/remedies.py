@@ -35,6 +35,11 @@ def chain_of(form: Mapping) -> Chain:
     return Chain(*(defense(DEFENSES[step["method"]], **step.get("choices", {})) for step in steps))
 
 
+def trains(form: Mapping) -> bool:
+    """Whether a form acts before or in training: it cannot be put before a model that is trained."""
+    return any(each.trains for each in chain_of(form).defenses)
+
+
 def resolved(form: Mapping) -> dict[str, Any]:
     """All choices of a form, its defaults among them; of a chain, the later step has the say."""
     found: dict[str, Any] = {}

@@ -18,18 +18,28 @@ import yaml
 from rvdlib.audit import words
 from rvdlib.audit.findings import findings
 from rvdlib.audit.preparing import Audit
+from rvdlib.audit.remedies import trains
 from rvdlib.paths import check_writable, write_atomically
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")
+_SPLITS = {"by time": "leave_last_out", "at random": "leave_one_out"}
 _COLUMNS = (
     *("kind", "name", "knowledge", "targets", "attack", "thr", "low", "high", "accuracy_change"),
     *("ms_per_user", "coverage", "list_length", "verdict"),
 )
 
 
-def document(found: Audit, command: Sequence[str] = ()) -> dict[str, Any]:
-    """The findings, and what they mean in words; ``command`` is how the audit was called."""
+def document(
+    found: Audit, command: Sequence[str] = (), source: tuple[str, dict] | None = None
+) -> dict[str, Any]:
+    """The findings, and what they mean in words.
+
+    Args:
+        command: how the audit was called.
+        source: the name or file that ``load_dataset`` read, and its layout, for the code in the report.
+    """
     report = findings(found)
+    report["source"] = list(source) if source else None
     report["answer"] = words.answer(report)
     report["recommendation"] = words.recommendation(report)
     report["sure"] = words.sure(report)
@@ -57,7 +67,7 @@ def write(report: dict[str, Any], folder: Path) -> list[Path]:
     contents = {
         "audit.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
         "audit.csv": as_csv(report),
-        "index.html": as_html(report),
+        "index.html": as_html(report, folder),
     }
     if report["form"]:
         contents["defense.yml"] = as_yaml(report["form"], f"rvd audit of {report['dataset']}")
@@ -71,6 +81,7 @@ def write(report: dict[str, Any], folder: Path) -> list[Path]:
 def as_yaml(form: dict[str, Any], made_by: str) -> str:
     """A form as a file of choices: ``regime``, and ``method`` with ``choices`` or a ``chain``."""
     head = f"# Written by {plain(made_by)}; chosen on validation items and the defender's own attacks.\n"
+    head += f"# It {words.TRAINS}.\n" if trains(form) else ""
     return head + yaml.safe_dump(form, sort_keys=False)
 
 
@@ -88,8 +99,8 @@ def as_csv(report: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def as_html(report: dict[str, Any]) -> str:
-    """The page: no script, no address that a browser would ask."""
+def as_html(report: dict[str, Any], folder: Path = Path()) -> str:
+    """The page: no script, no address that a browser would ask; ``folder``: where it will be."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -104,7 +115,7 @@ def as_html(report: dict[str, Any]) -> str:
         "yaml": lambda form: yaml.safe_dump(form, sort_keys=False).strip(),
     }
     return environment.get_template("report.html.j2").render(
-        r=report, named=words.NAMED, bars=bars(report), code=code(report)
+        r=report, named=words.NAMED, bars=bars(report), code=code(report, folder)
     )
 
 
@@ -132,29 +143,47 @@ def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [row | {"most": most} for row in found]
 
 
-def code(report: dict[str, Any]) -> str:
-    """How to serve by what is recommended, to be copied."""
+def code(report: dict[str, Any], folder: Path = Path()) -> str:
+    """How to train and serve by what is recommended, to be run where the audit was."""
     if not report["form"]:
         return ""
-    name, chosen = report["model"], report["hyperparameters"]
+    name, chosen, seed = report["model"], report["hyperparameters"], report["seed"]
+    form, split = str(folder / "defense.yml"), _SPLITS[report["split"]]
+    ratings = "# ratings: those that were given to audit()"
+    if report["source"]:
+        where, layout = report["source"]
+        said = "".join(f", {option}={value!r}" for option, value in layout.items())
+        ratings = f"ratings = load_dataset({where!r}{said})"
     if chosen is None:
         return (
-            "from rvdlib.audit import Defended\n\n"
-            f"model = {plain(name.rpartition(':')[2])}()  # yours\n"
-            'served = Defended("defense.yml", model, ratings)  # trains it on (users, items) CSR\n'
+            "import numpy as np\n\n"
+            "from rvdlib.audit import Defended\n"
+            "from rvdlib.audit.subject import OwnModel, load_own\n"
+            "from rvdlib.data import load_dataset\n\n"
+            f"{ratings}\n"
+            f"yours = OwnModel({name!r}, {report['regime']!r}, load_own({name!r}))\n"
+            "# Trains it on all ratings, (users, items) CSR.\n"
+            f"served = Defended({form!r}, yours.make({seed}), ratings.matrix)\n"
+            "users = np.arange(3)\n"
             "scores, listed = served.score(users), served.eligible(users)"
         )
     return (
         "from pathlib import Path\n\n"
+        "import numpy as np\n\n"
         "from rvdlib.audit.remedies import chain_of\n"
+        f"from rvdlib.data import {split}, load_dataset\n"
+        "from rvdlib.eligibility import only_eligible\n"
         f"from rvdlib.models import {name}\n"
         "from rvdlib.seeding import stream\n"
         "from rvdlib.strict_yaml import read_yaml\n\n"
-        'chain, levels = chain_of(read_yaml(Path("defense.yml"))), split.ratings.levels\n'
-        'rows = chain.clean(split.train, levels, stream(0, "clean"))\n'
+        f"{ratings}\n"
+        f'split = {split}(ratings, stream({seed}, "split"))\n'
+        f"chain, levels = chain_of(read_yaml(Path({form!r}))), ratings.levels\n"
+        f'rows = chain.clean(split.train, levels, stream({seed}, "clean"))\n'
         f"victim = {name}(**{chosen!r})\n"
-        'victim = chain.fit(victim, rows, split.validation, levels, stream(0, "model"))\n'
-        "served = chain.wrap(victim)"
+        f'victim = chain.fit(victim, rows, split.validation, levels, stream({seed}, "model"))\n'
+        "served, users = chain.wrap(victim), np.arange(3)\n"
+        "scores = only_eligible(served, users, served.score(users))  # -inf: not to be listed"
     )
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from rvdlib.audit.measuring import Bench
 from rvdlib.audit.preparing import Audit, hyperparameters, prepare, subject_of
 from rvdlib.audit.remedies import REMEDIES, TRAINS, chain_of, resolved
 from rvdlib.audit.subject import ModelError
-from rvdlib.audit.tuning import UNFIT, tune
+from rvdlib.audit.tuning import TOO_SLOW, UNFIT, tune
 from rvdlib.data import Ratings
 from rvdlib.defenses.quorum import Quorum
 from rvdlib.neighbors.agreement import neighbor_agreement
@@ -85,16 +85,17 @@ def _carry_out(found, clock, yours, list_length, repetitions, attacks, wanted) -
     found.not_tried |= found.tuned.left_out
     left = {f"attack {name}": "not asked for" for name in KNOWLEDGE if name not in attacks}
     found.not_tried |= left | {name: "not asked for" for name in REMEDIES if name not in wanted}
-    plan, took, factor = Plan(list(found.tuned.chosen), list(attacks)), 0.0, 1.0
+    plan, factor = Plan(list(found.tuned.chosen), list(attacks)), 1.0
     for repetition in range(repetitions or MOST_REPETITIONS):
         if repetitions is None:
-            plan.cut(found, LEAST_REPETITIONS - repetition, factor, clock.left)
-            if repetition and clock.left < 1.05 * min(took, factor * plan.seconds(bench)):
+            planned = LEAST_REPETITIONS - repetition, factor, clock.left
+            plan.cut(found, *planned)
+            plan.restore(found, *planned)
+            if repetition and clock.left < 1.05 * factor * plan.seconds(bench):
                 break
         start = clock.seconds
         _repeat(found, clock, repetition, plan)
-        took = clock.seconds - start
-        factor = took / plan.seconds(bench)
+        factor = (clock.seconds - start) / plan.seconds(bench)
 
 
 @dataclass
@@ -103,6 +104,7 @@ class Plan:
 
     remedies: list[str]
     attacks: list[str]
+    dropped: list[tuple[list[str], str]] = field(default_factory=list)
 
     def seconds(self, bench: Bench) -> float:
         """What a repetition takes, about: crafting comes besides."""
@@ -112,18 +114,35 @@ class Plan:
     def cut(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
         """Leave out what keeps so many repetitions from fitting: slow trainings, then attacks.
 
-        ``factor``: how much longer a repetition takes than :meth:`seconds` says.
+        The simplest attack and the one that knows most stay.
+
+        Args:
+            factor: how much longer a repetition takes than :meth:`seconds` says.
+            left: seconds.
         """
         cost = found.bench.cell_seconds
         while repetitions > 0 and repetitions * factor * self.seconds(found.bench) > left:
             slow = max((n for n in self.remedies if n in TRAINS), key=cost.__getitem__, default="")
             if slow:
                 self.remedies.remove(slow)
-                found.not_tried[slow] = "it trains too slowly for the minutes: give more"
+                self.dropped.append((self.remedies, slow))
+                found.not_tried[slow] = TOO_SLOW
             elif len(self.attacks) > 2:
-                found.not_tried[f"attack {self.attacks.pop(2)}"] = "no time: give more --minutes"
+                name = self.attacks.pop(min(2, len(self.attacks) - 2))
+                self.dropped.append((self.attacks, name))
+                found.not_tried[f"attack {name}"] = "no time in each repetition: give more minutes"
             else:
                 return
+
+    def restore(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
+        """Take back what was left out, the last first, where so many repetitions fit with it."""
+        for where, name in reversed(self.dropped.copy()):
+            where.append(name)
+            if max(1, repetitions) * 1.05 * factor * self.seconds(found.bench) > left:
+                where.pop()
+                continue
+            self.dropped.remove((where, name))
+            found.not_tried.pop(name if where is self.remedies else f"attack {name}", None)
 
 
 def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:

@@ -70,6 +70,17 @@ class OwnModel:
     def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> "Trained":
         """As :meth:`OurModel.fit`; a chain can only clean what it is trained on."""
         train = chain.clean(train, split.ratings.levels, stream(seed, "clean"))
+        model = self.make(seed)
+        with _blame(self.name, "fit(ratings)"):
+            model.fit(train.copy())
+        return Trained(self.name, model, train, self.regime)
+
+    def make(self, seed: int) -> Any:
+        """A new model, not trained.
+
+        Raises:
+            ModelError: if making it fails, or gives something without ``fit`` and ``score``.
+        """
         with _blame(self.name, "making it"):
             model = self._make(**({"seed": seed} if self._seeded else {}))
         for method in ("fit", "score"):
@@ -78,9 +89,7 @@ class OwnModel:
                     f"{self.name} made a {type(model).__name__} without {method}(): an audit needs "
                     "fit(ratings) and score(users)"
                 )
-        with _blame(self.name, "fit(ratings)"):
-            model.fit(train.copy())
-        return Trained(self.name, model, train, self.regime)
+        return model
 
 
 class Trained:
@@ -203,7 +212,8 @@ class _blame:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, ModelError):
+        own = isinstance(error, Exception | SystemExit)  # sys.exit() there ends no audit
+        if own and not isinstance(error, ModelError):
             last = traceback.extract_tb(trace)[-1]
             raise ModelError(
                 f"{self._what} of {self._name} raised {type(error).__name__}: {error} "

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
+from rvdlib.audit.attacking import STRONG
 from rvdlib.audit.measuring import Measured
 
 FOOLED = 0.02  # one user in fifty who is served a target because of the fakes
@@ -76,6 +77,11 @@ class Cells:
         thr = self.thr(attack, target_set, remedy)
         return {r: value - clean[r] for r, value in thr.items() if r in clean}
 
+    def often(self, attack: str, remedy: str = "none") -> bool:
+        """Whether an attack was measured in half of the repetitions of the most frequent one, or more."""
+        many = {a: len(self.repetitions(a, remedy)) for a in self.attacks}
+        return many.get(attack, 0) >= max(1, max(many.values(), default=0) / 2)
+
     def worst(self, remedy: str = "none") -> tuple[str, str] | None:
         """The attack and the set of targets with the largest mean lift; None if nothing was measured.
 
@@ -116,7 +122,7 @@ class Judged:
 
     Attributes:
         thr: under the worst attack on the worst targets for this remedy, ``attack`` and ``targets``.
-        verdict: ``helps`` (removes half of the lift or more, at what it may cost), ``too dear``,
+        verdict: ``helps`` (removes half of the lift or more, at what it may cost, both by their intervals), ``too dear``,
             ``harms`` (the attack gains by it), ``does not help``, or ``undecided``; a report also has
             ``not needed`` where the model is not fooled, and ``refused`` where neighbours mean nothing.
     """
@@ -130,10 +136,16 @@ class Judged:
 
 
 def fooled(cells: Cells) -> tuple[str, Interval]:
-    """Whether the worst attack lifts a target for more than one user in fifty, and by how much."""
+    """Whether the worst attack lifts a target for more than one user in fifty, and by how much.
+
+    ``no`` needs one of the strong attackers: that the weak ones fail shows nothing.
+    """
     worst = cells.worst()
     lift = t_interval(list(cells.lift(*worst).values()) if worst else [])
-    return against(lift, FOOLED), lift
+    verdict = against(lift, FOOLED)
+    if verdict == "no" and not any(map(cells.often, STRONG)):
+        verdict = "undecided"
+    return verdict, lift
 
 
 def judge(cells: Cells, remedy: str) -> Judged | None:
@@ -152,7 +164,7 @@ def judge(cells: Cells, remedy: str) -> Judged | None:
         verdict = "does not help"
     elif accuracy.high < -DEAR:
         verdict = "too dear"
-    elif removed.low > 0 and accuracy.mean >= -DEAR:
+    elif removed.low > 0 and accuracy.low >= -DEAR:
         verdict = "helps"
     else:
         verdict = "undecided"

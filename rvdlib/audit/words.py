@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from rvdlib.audit.attacking import KNOWLEDGE
+from rvdlib.audit.remedies import trains
+
 ITEMS = {
     "cold": "an item that hardly anybody rated",
     "middling": "a middling item",
@@ -17,6 +20,11 @@ NAMED = {
     "detection": "removing users who look fake before training",
     "adversarial training": "adversarial training",
 }
+# Said of a form that acts before or in training.
+TRAINS = (
+    "acts before or in training and cannot be served before a model that is trained already: train the "
+    "model under it, then serve that model as it is"
+)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -44,7 +52,7 @@ def recommendation(f: dict[str, Any]) -> str:
             f"What helps: {NAMED[row['name']]} ({row['name']}) leaves "
             f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it "
             f"({percent(row['thr_clean'])} without attack), "
-            f"and {_costs(f, row)}."
+            f"and {_costs(f, row)}{f'; it {TRAINS}' if trains(f['form']) else ''}."
         )
     if verdict == "not needed":
         return "Nothing needs to be done against these attacks at this budget; the table says what each remedy would cost."
@@ -75,8 +83,18 @@ def _fooled(f: dict[str, Any]) -> str:
         f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
         f"knows {knows} has {ITEMS[worst['targets']]} listed to "
         f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
-        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}."
+        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{_missing(f)}."
     )
+
+
+def _missing(f: dict[str, Any]) -> str:
+    """Which attackers the verdict does not rest on."""
+    many = dict.fromkeys(KNOWLEDGE, 0) | {row["name"]: row["repetitions"] for row in f["attacks"]}
+    most = max(many[name] for name in KNOWLEDGE)
+    untried = [name for name in KNOWLEDGE if not many[name]]
+    seldom = [name for name in KNOWLEDGE if 0 < many[name] < most / 2]
+    said = f"; not tried: the attacks {', '.join(untried)}" if untried else ""
+    return said + (f"; tried too seldom to count: {', '.join(seldom)}" if seldom else "")
 
 
 def _costs(f: dict[str, Any], row: dict) -> str:

@@ -116,7 +116,8 @@ def audit(
             **asked,
         )
         with uninterrupted():
-            report = document(found, ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else [])
+            command = ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else []
+            report = document(found, command, _source(ratings, dataset, layout))
             write(report, folder)
     except KeyboardInterrupt:
         click.echo("Interrupted before anything was measured.", err=True)
@@ -142,14 +143,19 @@ def uninterrupted() -> Iterator[None]:
 
 def read_audited(ratings: str | None, dataset: str | None, layout: dict):
     """The ratings: of a file, with its times where a column has them, or a published data set."""
-    from rvdlib.data.catalogue import CATALOGUE
-
     if (ratings is None) == (dataset is None):
         raise click.UsageError("Give a ratings file, or --dataset NAME: one of the two.")
-    name = ratings or dataset
+    return read_dataset(*_source(ratings, dataset, layout))
+
+
+def _source(ratings: str | None, dataset: str | None, layout: dict) -> tuple[str, dict]:
+    """What to load, and how it is laid out."""
+    from rvdlib.data.catalogue import CATALOGUE
+
+    name = ratings or dataset or ""
     if name.lower() not in CATALOGUE or os.path.exists(name):
         layout = {"time_column": "found"} | layout
-    return read_dataset(name, layout)
+    return name, layout
 
 
 def _ids(targets: str | None) -> list[str] | None:

@@ -1,5 +1,7 @@
 """Recommenders of somebody else's, as small as they can be."""
 
+import sys
+
 import numpy as np
 from scipy.sparse.linalg import svds
 
@@ -47,6 +49,11 @@ class NaN(SVD):
 class Raises(SVD):
     def fit(self, ratings):
         raise RuntimeError("no \x1b[31mred\x1b[0m today")
+
+
+class Exits(SVD):
+    def fit(self, ratings):
+        sys.exit("bye")
 
 
 class Interrupted(SVD):

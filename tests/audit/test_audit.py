@@ -12,6 +12,7 @@ import small_models as models
 from click.testing import CliRunner
 
 from rvdlib.audit import ModelError, audit, document, write
+from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
@@ -167,6 +168,7 @@ def test_arrays_that_do_not_give_the_scores_are_not_believed():
         ("WrongShape", "score.* gave float64 of the shape .*expected"),
         ("NaN", "NaN for user"),
         ("Raises", r"fit\(ratings\) of .* raised RuntimeError.*small_models.py, line"),
+        ("Exits", r"fit\(ratings\) of .* raised SystemExit: bye .*small_models.py, line"),
         ("Neither", "without fit"),
         ("not_called", "making it"),
         ("no_such", "no function 'no_such'"),
@@ -190,6 +192,19 @@ def test_an_interrupt_at_any_stage_leaves_a_report_of_what_there_was(after, monk
     assert report["interrupted"]
     assert "Not complete." in as_html(report)
     assert any(row["thr"] is not None for row in report["attacks"]) is (after > 5)
+
+
+@pytest.mark.parametrize("attacks", [("random", "low_clone"), ("random", "vicinity")])
+def test_without_a_strong_attacker_no_model_is_cleared_and_the_first_sentence_names_who_lacks(
+    attacks, monkeypatch
+):
+    monkeypatch.setattr("rvdlib.audit.verdicts.FOOLED", 2.0)  # nothing lifts a ratio so far
+    report = document(audited(attacks=attacks, remedies=[], repetitions=2))
+    strong = "vicinity" in attacks
+    assert report["verdicts"]["fooled"] == ("no" if strong else "undecided")
+    assert ("Nothing needs to be done" in report["recommendation"]) is strong
+    lacks = [name for name in KNOWLEDGE if name not in attacks]
+    assert f"not tried: the attacks {', '.join(lacks)}." in report["answer"][0]
 
 
 def test_minutes_that_are_over_leave_a_report_too():

@@ -1,8 +1,10 @@
 """From a csv to a report with a recommender of another library, by README's own words."""
 
+import html
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,12 @@ from click.testing import CliRunner
 from test_audit import small
 
 from rvdlib import paths
-from rvdlib.audit import Defended
+from rvdlib.audit import Defended, audit, document, write
+from rvdlib.audit.words import recommendation
 from rvdlib.cli import main
+from rvdlib.data import load_dataset
+from rvdlib.serving.errors import UnusableForm
+from rvdlib.serving.forms import read_form
 from rvdlib.strict_yaml import read_yaml
 
 README = (paths.PROJECT / "README.md").read_text()
@@ -56,6 +62,43 @@ def test_readme_leads_from_a_csv_to_a_report(name, folder):
     assert report["model"] == name
     assert (folder / "report/index.html").is_file()
     assert result.stdout.startswith(report["answer"][0])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"method": "least_support", "choices": {"min_ratings": 3}},
+        {"method": "remove_detected", "choices": {"share": 0.1}},
+    ],
+)
+@pytest.mark.parametrize("model", ["MF", "als.py:ALS"])
+def test_the_code_of_a_report_runs_as_printed_and_it_is_said_what_cannot_be_served(
+    model, form, folder
+):
+    if model.startswith("als"):
+        pytest.importorskip("implicit", reason="it has wheels for x86_64 alone")
+    source = ("ratings.csv", {"time_column": "found", "separator": ","})
+    how = {"budget": 0.1, "minutes": None, "repetitions": 1, "attacks": ["random"]}
+    ratings = load_dataset(source[0], **source[1])
+    found = audit(ratings, model, remedies=["least support"], **how)
+    report = document(found, source=source)
+    report |= {"form": {"regime": "ranking", **form}, "recommended": "least support"}
+    sentence = recommendation(report | {"verdicts": {"remedy": "found"}})
+    write(report, Path("a report"))
+    page = Path("a report/index.html").read_text()
+    printed = html.unescape(re.findall("<pre>(.*?)</pre>", page, re.DOTALL)[-1])
+    names = {}
+    exec(compile(printed, "printed", "exec"), names)
+    assert names["scores"].shape == (3, ratings.n_items)
+    training = form["method"] == "remove_detected"
+    for text in (sentence, Path("a report/defense.yml").read_text()):
+        assert ("acts before or in training" in text) is training
+    if training:
+        with pytest.raises(UnusableForm, match="acts before or in training"):
+            read_form("a report/defense.yml")
+    else:
+        assert read_form("a report/defense.yml") == form
 
 
 def test_what_tune_writes_is_a_form_that_serves(folder):

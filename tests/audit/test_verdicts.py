@@ -67,6 +67,28 @@ def test_a_remedy_is_judged_by_what_it_removes_and_costs(undefended, remedied, h
     assert judge(two(undefended, remedied, **how), "r").verdict == verdict
 
 
+def test_what_a_remedy_costs_counts_by_the_end_of_its_interval():
+    found = dict(two(0.5, 0.02).cells)
+    rng = np.random.default_rng(1)
+    for (repetition, attack, remedy), each in found.items():
+        if remedy == "r":
+            gains = each.gains + 0.5 * rng.standard_normal(USERS)
+            gains += np.mean(found[repetition, attack, "none"].gains) - np.mean(gains)
+            found[repetition, attack, remedy] = replace(each, gains=gains)
+    judged = judge(Cells(found), "r")
+    assert judged.accuracy.low < -0.05 < judged.accuracy.mean
+    assert judged.verdict == "undecided"
+
+
+def test_that_weak_attackers_fail_clears_no_model():
+    clean = {("none", "none"): 0.01, ("random", "none"): 0.01}
+    assert fooled(cells(clean, noise=1e-4))[0] == "undecided"
+    assert fooled(cells({**clean, ("pga", "none"): 0.01}, noise=1e-4))[0] == "no"
+    seldom = dict(cells(clean, noise=1e-4).cells)
+    seldom[0, "pga", "none"] = seldom[0, "random", "none"]
+    assert fooled(Cells(seldom))[0] == "undecided"
+
+
 def test_a_remedy_that_an_attack_gains_by_is_never_recommended():
     found = two(0.2, 0.5)
     assert fooled(found)[0] == "yes"

@@ -15,9 +15,15 @@ import click
     help="Rows that are computed again, spread over the kinds of rows.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the sample."
+    "--seed",
+    type=click.IntRange(min=0),
+    show_default="from the rows' checksums",
+    help="Of the sample.",
 )
 @click.option("--dataset", multiple=True, help="Only its rows; repeatable.")
+@click.option(
+    "--allow-unasked", is_flag=True, help="Pass over rows that no notebook of the profile asks for."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -26,14 +32,20 @@ import click
     help="As of rvd study.",
 )
 def verify(
-    profile: str, sample: int, seed: int, dataset: tuple[str, ...], jobs: int | None
+    profile: str,
+    sample: int,
+    seed: int | None,
+    dataset: tuple[str, ...],
+    allow_unasked: bool,
+    jobs: int | None,
 ) -> None:
     """Hold the rows in results/PROFILE/cells against rows computed now.
 
-    Every line is checked against its checksum, and a random sample of each kind of rows (data set,
-    defence, whether the attack optimises) is computed again. Where the code has changed and the
-    sample agrees, the other rows of the kind are carried over: they count as finished under the code
-    of today. Where a row disagrees, it is named, and nothing is changed.
+    Every line is checked against its checksum, and a random sample of the kinds of rows (data set,
+    victim, regime, defence, whether the attack optimises) is computed again. Where the code has
+    changed and three rows of a kind agree, or all that it has, its others are carried over: they
+    count as finished under the code of today. Where a row disagrees, or no notebook asks for it, it
+    is named, and nothing is changed. To check nothing is an error.
     """
     from filelock import FileLock, Timeout
 
@@ -53,18 +65,21 @@ def verify(
         asked = [batch for name, given in plan.items() for batch in batches(name, given)]
         paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
         with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
-            found = run(store_of(profile), asked, sample, seed, datasets=dataset)
+            store = store_of(profile)
+            found = run(store, asked, sample, seed, datasets=dataset, allow_unasked=allow_unasked)
     except Timeout:
         raise click.ClickException(f"another process runs the {profile} study") from None
     except (StudyError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     for kind, count in sorted(found.checked.items()):
-        click.echo(f"{count:4} agree    {kind}")
+        carried = f", {found.carried[kind]} carried over" if kind in found.carried else ""
+        click.echo(f"{count:4} agree    {kind}{carried}")
     for kind, count in sorted(found.left.items()):
-        click.echo(f"{count:4} left     {kind}: the code changed and the sample has none of them")
+        click.echo(f"{count:4} left     {kind}: the code changed, the sample has too few of them")
     if found.left:
-        click.echo(f"A sample of {len(found.checked) + len(found.left)} has one of every kind.")
+        click.echo(f"--sample {found.enough} has enough of every kind.")
     click.echo(
-        f"{sum(found.checked.values())} rows agree within the tolerance, {found.carried} were carried "
-        f"over to the code of today, {found.unknown} are not asked for or are of other data."
+        f"{sum(found.checked.values())} rows agree within the tolerance (seed {found.seed}), "
+        f"{sum(found.carried.values())} were carried over to the code of today, {found.unasked} are "
+        f"not asked for, {found.other_data} are of other data."
     )

@@ -14,6 +14,7 @@ fingerprint under which the row counts now, and ``verified_by``, the sample that
 
 import csv
 import functools
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -82,6 +83,12 @@ class CommittedStore:
         for path in self._files():
             for line in self._lines(path).values():
                 yield restored(line, references)
+
+    def seed(self) -> int:
+        """One that follows from the checksums of all lines: another store has another one."""
+        lines = (line for path in self._files() for line in self._lines(path).values())
+        checksums = sorted(line[LAST[-1]] for line in lines)
+        return int(hashlib.sha256("".join(checksums).encode()).hexdigest()[:8], 16)
 
     def write(self, rows: Iterable[Kept] = (), without: Iterable[str] = ()) -> None:
         """Put ``rows`` in, in place of those of the same specification; drop the keys ``without``.

@@ -1,7 +1,7 @@
 """Committed rows held against rows computed now: a random sample of every kind.
 
-Where the code has changed since, and the sample agrees, the other rows of the same kind are carried
-over to the code of today.
+Where the code has changed since, and enough rows of a kind agree, its other rows are carried over to
+the code of today.
 """
 
 import tempfile
@@ -20,18 +20,28 @@ from rvdlib.lab.runner.gather import disagreement, optimises
 from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE
 from rvdlib.seeding import stream
 
+ENOUGH = 3  # rows of a kind that agree, or all that it has, before its others are carried over
+LISTED = 20  # rows that an error names
+
 
 class Kind(NamedTuple):
-    """Rows of which one stands for the others."""
+    """Rows of which a few stand for the others."""
 
     dataset: str
+    victim: str  # or another recommender
+    regime: str
     what: str  # a defence or chain of them, or a kind of rows without any
     optimises: bool  # the attack
     changed: bool  # the code, since they were computed or verified
 
     def __str__(self) -> str:
         attack = ", an attack that optimises" if self.optimises else ""
-        return f"{self.dataset}, {self.what}{attack}"
+        known = [self.dataset, self.victim, self.regime, self.what]
+        return ", ".join(filter(None, known)) + attack
+
+    def enough(self, rows: int) -> int:
+        """How many of its rows must agree: for the others to be carried over, if code changed."""
+        return min(ENOUGH if self.changed else 1, rows)
 
 
 class Verified(NamedTuple):
@@ -39,24 +49,31 @@ class Verified(NamedTuple):
 
     Attributes:
         checked: kind → how many of its rows were computed again, all of them in agreement.
-        carried: how many rows were carried over to the code of today.
-        left: kind → how many rows of changed code nobody computed again, and so were not carried.
-        unknown: rows that no notebook of the profile asks for, or of other data.
+        carried: kind → how many of its rows were carried over to the code of today.
+        left: kind → how many rows of changed code were not carried, as too few were computed again.
+        unasked: how many rows no notebook of the profile asks for.
+        other_data: how many rows are of other data than those of today, and count for nothing.
+        enough: the smallest sample that leaves no kind.
+        seed: of the sample.
     """
 
     checked: dict[Kind, int]
-    carried: int
+    carried: dict[Kind, int]
     left: dict[Kind, int]
-    unknown: int
+    unasked: int
+    other_data: int
+    enough: int
+    seed: int
 
 
 def verify(
     store: CommittedStore,
     batches: Sequence[Batch],
     sample: int,
-    seed: int = 0,
+    seed: int | None = None,
     jobs: int = -1,
     datasets: Iterable[str] = (),
+    allow_unasked: bool = False,
 ) -> Verified:
     """Compute a sample of committed rows again, compare, and carry the others over.
 
@@ -65,43 +82,79 @@ def verify(
 
     Args:
         batches: what computes the rows, as :mod:`rvdlib.lab.study.planned` has it.
-        sample: rows in all, spread evenly over the kinds: each has one before any has two.
-        seed: of the sample.
+        sample: rows in all, spread evenly over the kinds: each has as many as it needs
+            (:meth:`Kind.enough`) before any has more.
+        seed: of the sample; it follows from the store's checksums if it is None.
         datasets: only rows of these; all if it names none.
+        allow_unasked: rows that no notebook asks for are counted, and are no error.
 
     Raises:
-        StudyError: names the rows that disagree, and in what; a row that is damaged. Nothing is
-            carried over then.
+        StudyError: names the rows that disagree, and in what; rows that no notebook asks for; a row
+            that is damaged; a data set of which there are none; if there is nothing to check.
+            Nothing is carried over then.
     """
-    only, by_kind, rows, unknown = {*datasets}, defaultdict(list), {}, 0
+    only, by_kind, rows, unasked, other_data = {*datasets}, defaultdict(list), {}, [], 0
+    seed, present = store.seed() if seed is None else seed, set()
     tasks = {key_of(encode(task.spec)): task for batch in batches for task in batch.tasks}
     for kept in store.all():
         key, kind = key_of(kept.spec), _kind(kept)
+        present.add(kind.dataset)
         if only and kind.dataset not in only:
             continue
-        why = changes(kept.fingerprint, tasks[key].fingerprint) if key in tasks else "data"
+        if key not in tasks:
+            unasked.append(f"{store.path(kept.spec)}, key {key}, {kind}")
+            continue
+        why = changes(kept.fingerprint, tasks[key].fingerprint)
         if why.startswith("data") or "; data" in why:
-            unknown += 1
+            other_data += 1
             continue
         rows[key] = kept
         by_kind[kind._replace(changed=bool(why))].append(key)
+    if missing := only - present:
+        raise StudyError(
+            f"{store.folder} has no rows of {', '.join(sorted(missing))}; it has rows of "
+            f"{', '.join(sorted(present)) or 'nothing'}"
+        )
+    if unasked and not allow_unasked:
+        raise StudyError(_refusal(unasked))
+    if not rows:
+        raise StudyError(
+            f"nothing was checked: {store.folder} has no row that can be computed again "
+            f"({len(unasked)} are not asked for, {other_data} are of other data)"
+        )
     drawn = _drawn(by_kind, sample, seed)
     chosen = {key for keys in drawn.values() for key in keys}
     for batch in batches:
         picked = {key_of(encode(task.spec)): task for task in batch.tasks}
         _compare(store, rows, {k: picked[k] for k in picked if k in chosen}, batch, jobs)
         chosen -= picked.keys()
-    carried = [
-        _carried(rows[key], tasks[key], drawn[kind], seed)
-        for kind, keys in by_kind.items()
-        if kind.changed and drawn[kind]
-        for key in keys
-    ]
-    if carried:
-        store.write(carried)
-    left = {kind: len(keys) for kind, keys in by_kind.items() if kind.changed and not drawn[kind]}
     checked = {kind: len(keys) for kind, keys in drawn.items() if keys}
-    return Verified(checked, len(carried), left, unknown)
+    changed = {kind: len(keys) for kind, keys in by_kind.items() if kind.changed}
+    carried = {
+        kind: count for kind, count in changed.items() if checked.get(kind, 0) >= kind.enough(count)
+    }
+    if carried:
+        store.write(
+            _carried(rows[key], tasks[key], drawn[kind], seed)
+            for kind in carried
+            for key in by_kind[kind]
+        )
+    left = {kind: count for kind, count in changed.items() if kind not in carried}
+    enough = sum(kind.enough(len(keys)) for kind, keys in by_kind.items())
+    return Verified(checked, carried, left, len(unasked), other_data, enough, seed)
+
+
+def _refusal(unasked: list[str]) -> str:
+    more = [f"and {len(unasked) - LISTED} more"] if len(unasked) > LISTED else []
+    return "\n".join(
+        [
+            "no notebook of the profile asks for these rows:",
+            *unasked[:LISTED],
+            *more,
+            "Either they were altered: then take them from git again (git checkout); or the parameters "
+            "have changed: then rvd study drops them, and --allow-unasked passes over them",
+        ]
+    )
 
 
 def _kind(kept: Kept) -> Kind:
@@ -109,7 +162,9 @@ def _kind(kept: Kept) -> Kind:
     what = columns.get("oracle") or kept.spec.get("what") or next(iter(kept.spec))
     if "chain" in columns:
         what = " + ".join(step["method"] for step in columns["chain"])
-    return Kind(columns["dataset"], what or "no defence", optimises(kept.spec), False)
+    recommender = columns.get("victim") or columns.get("system") or ""
+    known = columns["dataset"], recommender, columns.get("regime") or ""
+    return Kind(*known, what or "no defence", optimises(kept.spec), False)
 
 
 def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind, list[str]]:
@@ -120,7 +175,8 @@ def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind,
     drawn: dict[Kind, list[str]] = {kind: [] for kind in order}
     for _ in range(max(map(len, waiting.values()), default=0)):
         for kind in order:
-            if sample and waiting[kind]:
+            needs = 1 if drawn[kind] else kind.enough(len(by_kind[kind]))
+            for _ in range(min(needs, sample, len(waiting[kind]))):
                 drawn[kind].append(str(waiting[kind].pop()))
                 sample -= 1
     return drawn

@@ -27,8 +27,8 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CELL_STORE", tmp_path / "cells")
 
 
-def task(seed, attack="random", code=CODE, data="d1", versions="1", method="rvd"):
-    scenario = {"dataset": "ml-100k", "attack": attack, "regime": "rating", "seed": seed}
+def task(seed, attack="random", code=CODE, data="d1", versions="1", method="rvd", **of):
+    scenario = {"dataset": "ml-100k", "attack": attack, "regime": "rating", "seed": seed} | of
     spec = {"scenario": scenario, "chain": [{"method": method}], "n_users": None}
     made_with = {"data": {"ml-100k": data}, "code": code, "versions": {"numpy": versions}}
     return Task((seed, attack), spec, made_with, seed)
@@ -110,33 +110,68 @@ def test_a_sample_agrees_and_nothing_changes():
     gather("paper", tasks)
     found = in_agreement(tasks, sample=5)
     assert {str(kind): count for kind, count in found.checked.items()}.keys() == {
-        "ml-100k, rvd",
-        "ml-100k, rvd, an attack that optimises",
+        "ml-100k, rating, rvd",
+        "ml-100k, rating, rvd, an attack that optimises",
     }
     assert sorted(found.checked.values()) == [2, 3]
-    assert (found.carried, found.left, found.unknown) == (0, {}, 0)
-    assert in_agreement(tasks[:1]).unknown == 7
-    assert in_agreement(tasks, datasets=["yelp"]).checked == {}
+    assert (found.carried, found.left, found.unasked, found.other_data) == ({}, {}, 0, 0)
+
+
+def test_rows_that_no_notebook_asks_for_are_named_unless_they_are_allowed():
+    tasks = computed([task(seed) for seed in range(3)])
+    gather("paper", tasks)
+    key = key_of(encode(tasks[2].spec))
+    with pytest.raises(
+        StudyError, match=rf"no notebook.*\n.*cells-rating-2.csv, key {key}, ml-100k"
+    ):
+        in_agreement(tasks[:2])
+    assert in_agreement(tasks[:2], allow_unasked=True).unasked == 1
+
+
+def test_to_check_nothing_is_an_error():
+    tasks = computed([task(0)])
+    with pytest.raises(StudyError, match="nothing was checked"):
+        in_agreement(tasks)
+    gather("paper", tasks)
+    with pytest.raises(StudyError, match="no rows of yelpp; it has rows of ml-100k"):
+        in_agreement(tasks, datasets=["ml-100k", "yelpp"])
+    with pytest.raises(StudyError, match=r"nothing was checked: .*\(1 are not asked for"):
+        in_agreement([], allow_unasked=True)
 
 
 def test_rows_of_changed_code_are_carried_over_where_a_sample_of_their_kind_agrees():
-    old = [task(seed, method=name) for seed in range(3) for name in ("rvd", "quorum")]
+    kinds = [{"method": "rvd"}, {"method": "quorum"}]
+    old = [task(seed, **kind) for seed in range(5) for kind in kinds]
     gather("paper", computed(old))
     new = [
         each._replace(fingerprint=task(0, code={"rvdlib/x.py": "c2"}).fingerprint) for each in old
     ]
-    found = in_agreement(new, sample=1, how=shifted(1e-9))
-    assert (sum(found.checked.values()), found.carried, [*found.left.values()]) == (1, 3, [3])
+    few = in_agreement(new, sample=2)
+    assert ([*few.checked.values()], few.carried, few.enough) == ([2], {}, 6)
+    assert [*few.left.values()] == [5, 5]
+    found = in_agreement(new, sample=4, how=shifted(1e-9))
+    assert sorted(found.checked.values()) == [1, 3]
+    assert [[*each.values()] for each in (found.carried, found.left)] == [[5], [5]]
     carried = [kept for kept in store_of("paper").all() if kept.carried_to]
-    assert len(carried) == 3
+    assert len(carried) == 5
     for kept in carried:
         assert (kept.computed_with, kept.carried_to) == (old[0].fingerprint, new[0].fingerprint)
-        assert kept.verified_by["seed"] == 0
+        assert kept.verified_by["seed"] == found.seed
+        assert len(kept.verified_by["sample"]) == 3
         assert set(kept.verified_by["sample"]) < {key_of(encode(each.spec)) for each in new}
     asked = [store_of("paper").lookup(each.spec, each.fingerprint).rows for each in new]
-    assert sum(rows is not None for rows in asked) == 3
-    assert in_agreement(new, sample=2).left == {}
+    assert sum(rows is not None for rows in asked) == 5
+    assert in_agreement(new, sample=4).left == {}
     assert all(kept.carried_to for kept in store_of("paper").all())
+
+
+def test_rows_of_another_victim_regime_or_defence_stand_for_none_of_these():
+    differing = [{}, {"victim": "MF"}, {"regime": "ranking"}, {"method": "quorum"}]
+    old = [task(seed, **of) for seed, of in enumerate(differing)]
+    gather("paper", computed(old))
+    newer = task(0, code={"rvdlib/x.py": "c2"}).fingerprint
+    found = in_agreement([each._replace(fingerprint=newer) for each in old], sample=1)
+    assert ([*found.carried.values()], [*found.left.values()]) == ([1], [1, 1, 1])
 
 
 def test_where_one_disagrees_it_is_named_and_nothing_is_carried_over():
@@ -159,8 +194,9 @@ def test_an_attack_that_optimises_may_end_a_little_elsewhere():
 
 def test_rows_of_other_data_are_never_carried_over():
     gather("paper", computed([task(0)]))
-    found = in_agreement([task(0, data="d2")])
-    assert (found.checked, found.carried, found.unknown) == ({}, 0, 1)
+    with pytest.raises(StudyError, match=r"nothing was checked: .* 1 are of other data"):
+        in_agreement([task(0, data="d2")])
+    assert not any(kept.carried_to for kept in store_of("paper").all())
 
 
 def test_a_row_altered_with_its_checksum_is_found_by_computing_it():
@@ -194,6 +230,15 @@ def test_the_seed_decides_which_rows(monkeypatch):
     assert {len(each) for each in drawn} == {5}
 
 
+def test_another_store_has_another_seed_and_the_same_one_has_the_same():
+    tasks = computed([task(0), task(1)])
+    gather("paper", tasks[:1])
+    first = store_of("paper").seed()
+    assert in_agreement(tasks[:1]).seed == first == store_of("paper").seed()
+    gather("paper", tasks)
+    assert store_of("paper").seed() != first
+
+
 def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "STUDY_RECORDS", tmp_path / "study")
     tasks, how = computed([task(0)]), [compute]
@@ -204,7 +249,9 @@ def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatc
     )
     done = CliRunner().invoke(main, ["verify", "--jobs", "1"], env={"RVD_JOBS": ""})
     assert done.exit_code == 0, done.output
-    assert re.search(r"   1 agree    ml-100k, rvd\n1 rows agree", done.output)
+    assert re.search(r"   1 agree    ml-100k, rating, rvd\n1 rows agree", done.output)
+    mistyped = CliRunner().invoke(main, ["verify", "--dataset", "ml-100"])
+    assert (mistyped.exit_code, "no rows of ml-100; it" in mistyped.output) == (1, True)
     how[0] = shifted(1.0)
     done = CliRunner().invoke(main, ["verify", "--jobs", "1"], env={"RVD_JOBS": ""})
     assert done.exit_code == 1

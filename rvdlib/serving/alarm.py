@@ -14,10 +14,14 @@ Fakes that want a say in many vicinities, and rate the same items, leave marks:
   taken off; it rises where latent vectors say less of what users rated.
 
 All but the surge, which is of all users, are of samples of one size, so that a data set that grows
-changes nothing by that. The
-alarm is raised if a sign lies more than so many standard deviations above its mean in samples of a
-reference, ratings that are taken to be without fakes. It says that something has changed, and not that
-it is an attack; how often it is raised for nothing is measured in the study.
+changes nothing by that. The alarm is raised if a sign lies more than so many standard deviations above
+its mean in samples of a reference, ratings that are taken to be without fakes.
+
+It says that something has changed, and not that it is an attack. In our measurements of fakes the surge
+alone raised it; the other signs are shown, and have not been seen to add anything. A new release, or
+whatever many users come to rate at once, is a surge too. How often the alarm is raised for nothing was
+counted on halves of one data set, where no item is new and tastes do not move: on ratings that come in
+over time it may be more, which was not measured.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,14 @@ from rvdlib.models import Victim
 from rvdlib.serving import forms, snapshot
 from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.cache import Cache
-from rvdlib.serving.errors import CannotFoldIn, ListLength, UnknownUser, UnusableModel
+from rvdlib.serving.errors import (
+    CannotFoldIn,
+    ListLength,
+    UnknownUser,
+    UnusableForm,
+    UnusableModel,
+    shortened,
+)
 from rvdlib.serving.evidence import Answer, Evidence, evidence_of
 from rvdlib.serving.folding import Folding
 from rvdlib.serving.lengths import warn_of_empty_lists
@@ -93,6 +100,10 @@ class RealTimeDefender:
             form = forms.read_form(forms.default_form("ranking") if form is None else form)
             self._begin(base, form, approximate, cache_bytes)
             return
+        if not isinstance(form, Mapping | None):
+            raise UnusableForm(
+                f"of a module, a form is a mapping of choices, got {shortened(form)}"
+            )
         self._begin(base, forms.UNDEFENDED, False, cache_bytes)
         serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
         self._snapshot = snapshot.Snapshot(0, self.state, serving, Module(module), [serving])

@@ -7,7 +7,10 @@ class ServingError(ValueError):
 
 def shortened(value: object, most: int = 60) -> str:
     """``repr``, or its beginning."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        text = f"a {type(value).__name__} of very many digits"
     return text if len(text) <= most else text[:most] + "…"
 
 

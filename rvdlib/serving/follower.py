@@ -56,7 +56,8 @@ class Follower:
         try:
             self.defender.update(((*key, stars) for key, stars in ratings.items()), remove=removed)
         except ServingError:
-            # Each was possible when it was taken; two at once may not be. What cannot be is left out.
+            # A record is checked under the log's lock with all before it, so this is of a log that
+            # somebody else wrote. What cannot be is left out.
             self.defender.monitors.counted("rvd_skipped_records_total", len(records) == 1)
             for record in records if len(records) > 1 else ():
                 self._apply([record])

@@ -15,7 +15,7 @@ from rvdlib.arguments import did_you_mean
 from rvdlib.defenses import DEFENSES, Chain, Defense, Served, defense
 from rvdlib.defenses.vicinal_defense import VicinalDefense
 from rvdlib.evaluation import Recommender
-from rvdlib.serving.errors import UnusableForm
+from rvdlib.serving.errors import UnusableForm, shortened
 from rvdlib.strict_yaml import read_yaml
 
 Form = Mapping[str, Any]
@@ -42,6 +42,8 @@ def read_form(given: Form | str | Path) -> Form:
     if isinstance(given, Mapping):
         steps(given)
         return given
+    if not isinstance(given, str | Path):
+        raise UnusableForm(f"a form is a mapping or a YAML file of one, got {shortened(given)}")
     path = Path(given)
     try:
         read = read_yaml(path)
@@ -61,7 +63,7 @@ def read_form(given: Form | str | Path) -> Form:
 
 def steps(form: Form) -> list[Defense]:
     """The defences of a form, in the order in which they are applied; all serve a trained model."""
-    if unknown := sorted(set(form) - {"method", "choices", "chain"}):
+    if unknown := sorted(set(form) - {"method", "choices", "chain"}, key=repr):
         raise UnusableForm(f"a form has method and choices, or a chain, and no {unknown[0]!r}")
     if ("chain" in form) == ("method" in form):
         raise UnusableForm("a form has either a method or a chain")
@@ -71,6 +73,8 @@ def steps(form: Form) -> list[Defense]:
             raise UnusableForm(f"a chain is a list of forms, got {chain!r}")
         return [each for inner in chain for each in steps(inner)]
     method, choices = form["method"], form.get("choices") or {}
+    if not isinstance(method, str):
+        raise UnusableForm(f"a method is a name, got {shortened(method)}")
     if method not in DEFENSES:
         known = ", ".join(DEFENSES)
         raise UnusableForm(

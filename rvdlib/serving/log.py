@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,9 +52,13 @@ class RatingsLog:
             )
         self.begin = first[1]
 
-    def append(self, record: dict) -> None:
-        """Keep a record for good; when this returns, it is on the disk."""
+    def append(self, record: dict, check: Callable[[], object] = lambda: None) -> None:
+        """Keep a record for good; when this returns, it is on the disk.
+
+        ``check`` runs while nobody else can write, and the record is not kept if it raises.
+        """
         with self._alone():
+            check()
             self._write(record)
 
     def read(self, position: int) -> tuple[list[dict], int]:

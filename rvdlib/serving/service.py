@@ -8,7 +8,8 @@ worker has taken the others have within a quarter of a second.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from rvdlib.serving.errors import (
 )
 from rvdlib.serving.extras import needed
 from rvdlib.serving.follower import Follower
+from rvdlib.serving.guard import Guard
 from rvdlib.serving.log import RatingsLog
 from rvdlib.serving.monitors import as_prometheus
 from rvdlib.serving.storing import load, read_about
@@ -33,15 +35,10 @@ from rvdlib.serving.storing import load, read_about
 MODEL, LOG = "defender.safetensors", "ratings.log"  # in the folder of a service
 STATIC = Path(__file__).parent / "static"
 VARIABLE = "RVD_SERVE"  # by which workers are told the settings
-MOST_ITEMS, BODY_SECONDS, GRACE_SECONDS, START_SECONDS, AT_ONCE = 1000, 10, 10, 300, 256
+MOST_ITEMS, BODY_SECONDS, GRACE_SECONDS, START_SECONDS = 1000, 10, 10, 300
+MOST_CONNECTIONS = 900  # idle ones too: below the 1,024 files that a process may have open
 STATUS = {UnknownUser: 404, TooFewUsers: 409, CannotFoldIn: 422, UnusableModel: 503}
-HEADERS = {
-    # Scripts and styles of this service alone: an id that holds markup cannot run, whatever shows it.
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -61,32 +58,6 @@ class Refused(Exception):
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)
         self.status = status
-
-
-class Guard:
-    """Around all answers: their headers, their number, and whom they may be for."""
-
-    def __init__(self, app: Any, hosts: tuple[str, ...], count: Callable[[int], None]):
-        self.app, self.hosts, self.count = app, hosts, count
-        self.headers = [(n.lower().encode(), value.encode()) for n, value in HEADERS.items()]
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def sending(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.headers]
-                self.count(message["status"])
-            await send(message)
-
-        app, host = self.app, dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if self.hosts and name.strip("[]") not in self.hosts:
-            error = {"error": f"this service is not called {shortened(host)}"}
-            app = needed("fastapi.responses").JSONResponse(error, 421)
-        await app(scope, receive, sending)
 
 
 def application(settings: Settings, defender: RealTimeDefender | None = None) -> Any:
@@ -153,9 +124,13 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
     def take(content: bytes) -> dict:
         own = follower()
         record = _record(content)
-        own.defender.check(record["ratings"], remove=record["remove"])
+
+        def check() -> None:  # with all that the log has before it, whichever worker took it
+            own.catch_up()
+            own.defender.check(record["ratings"], remove=record["remove"])
+
         try:
-            own.log.append(record)
+            own.log.append(record, check)
         except OSError as error:
             raise Refused(
                 503, f"the ratings could not be kept: {error.strerror or error}"
@@ -234,7 +209,7 @@ def run(settings: Settings, defender: RealTimeDefender, host: str, port: int, wo
         workers=workers,
         log_level="warning",
         access_log=False,
-        limit_concurrency=AT_ONCE,
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=START_SECONDS,
         server_header=False,
@@ -259,7 +234,13 @@ def _record(content: bytes) -> dict[str, list]:
     for number, each in enumerate(ratings):
         if not isinstance(each, dict) or set(each) != {"user", "item", "rating"}:
             raise UnusableRating(f"ratings[{number}] must have user, item and rating, and no more")
-        found.append([each["user"], each["item"], each["rating"]])
+        user = each["user"]
+        if isinstance(user, str) and (not user or CONTROL.search(user)):
+            raise UnusableRating(
+                f"ratings[{number}]: a user's id must not be empty or hold control characters, got "
+                f"{shortened(user)}"
+            )
+        found.append([user, each["item"], each["rating"]])
     return {"ratings": found, "remove": remove}
 
 

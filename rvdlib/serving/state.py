@@ -24,6 +24,7 @@ from rvdlib.serving.errors import (
 )
 from rvdlib.serving.folding import Folding
 
+MOST_STARS = 2**53  # of a scale that has no end: up to here floats hold every whole number
 Changes = Mapping[Any, Mapping[int, float]]  # user id → column → stars
 WITHOUT_FOLDING = (
     "a vector of this user is not to be had: these are arrays, and no model says how to make one; "
@@ -98,7 +99,8 @@ class Base:
                 f"the rating of {shortened(user)} for {shortened(item)} must be a number, got {shortened(stars)}"
             )
         low, high = (0.0, np.inf) if self.levels is None else (self.levels[0], self.levels[-1])
-        if not (low <= number <= high and 0 < number < np.inf):
+        # The bound comes first: what no float can hold cannot be compared with one.
+        if not (0 < number < MOST_STARS and low <= number <= high):
             raise UnusableRating(
                 f"the rating of {shortened(user)} for {shortened(item)} must be from {low:g} to {high:g}, got {shortened(stars)}"
             )

@@ -19,7 +19,7 @@ import uvicorn
 
 from rvdlib.data import Ratings
 from rvdlib.paths import PROJECT
-from rvdlib.serving import RealTimeDefender, load, save
+from rvdlib.serving import RealTimeDefender, guard, load, save
 from rvdlib.serving.log import RatingsLog, UnusableLog
 from rvdlib.serving.service import LOG, MODEL, Settings, application
 from rvdlib.serving.storing import read_about
@@ -132,6 +132,9 @@ def rating(user="3", item="1", stars=5):
         (json.dumps(rating(item=[1])), 400, "there is no item [1]"),
         (json.dumps(rating(stars=7)), 400, "from 1 to 5, got 7"),
         (json.dumps(rating(stars=True)), 400, "must be a number"),
+        (json.dumps(rating(stars=10**400)), 400, "from 1 to 5, got 1000"),
+        (json.dumps(rating(user="")), 400, "must not be empty or hold control characters, got ''"),
+        (json.dumps(rating(user="a\0b")), 400, "got 'a\\\\x00b'"),
         (
             json.dumps({"ratings": [["3", "1", 5]]}),
             400,
@@ -220,6 +223,41 @@ def test_what_the_disk_refuses_is_not_acknowledged(client, folder, monkeypatch):
     assert (folder / LOG).read_bytes() == before
     monkeypatch.undo()
     assert client.post("/ratings", json=rating()).json()["version"] == 1
+
+
+def test_what_nobody_foresaw_is_an_error_in_json_with_its_headers(client, monkeypatch, caplog):
+    monkeypatch.setattr(RealTimeDefender, "recommend", lambda *_, **__: 1 / 0)
+    answer = client.get("/recommend/3")
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": "the service failed: ZeroDivisionError"},
+    )
+    assert answer.headers["content-security-policy"]
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.setattr(guard, "AT_ONCE", 0)
+    assert client.get("/recommend/3").status_code == 503
+    monkeypatch.undo()
+    assert client.get("/recommend/3").status_code == 200
+
+
+def test_two_removals_that_are_possible_only_one_at_a_time_are_not_both_acknowledged(folder):
+    settings, gone = Settings(str(folder)), [list(map(str, range(n, n + 18))) for n in (0, 18)]
+    gone[0][7] = HOSTILE
+    with TestClient(application(settings)) as one, TestClient(application(settings)) as other:
+        clients, codes = (one, other), []
+
+        def send(client, users):
+            codes.append(client.post("/ratings", json={"remove": users}).status_code)
+
+        threads = [
+            threading.Thread(target=send, args=each) for each in zip(clients, gone, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(codes) == [200, 409]
+        assert "rvd_skipped_records_total" not in one.get("/metrics").text
 
 
 def test_metrics_are_in_prometheus_format_without_any_id(client):

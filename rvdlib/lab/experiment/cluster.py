@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rvdlib import paths
@@ -47,22 +47,18 @@ def connected(address: str, jobs: int) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError:
         raise StudyError(REMEDY) from None
-    try:
-        if address != LOCAL:
-            with Client(address, timeout=TIMEOUT) as client:
-                yield client
-            return
-        workers = None if jobs == -1 else jobs
-        own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-        with LocalCluster(**own) as cluster, Client(cluster) as client:
-            yield client
-    except (OSError, ValueError) as error:
-        if isinstance(error, StudyError):
-            raise
-        raise StudyError(
-            f"no scheduler answers at {address} ({error}): start one by `dask scheduler` and give its "
-            "address, as tcp://HOST:8786"
-        ) from None
+    workers = None if jobs == -1 else jobs
+    own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with ExitStack() as opened:
+        try:
+            at = opened.enter_context(LocalCluster(**own)) if address == LOCAL else address
+            client = opened.enter_context(Client(at, timeout=TIMEOUT))
+        except (OSError, ValueError) as error:
+            raise StudyError(
+                f"no scheduler answers at {address} ({error}): start one by `dask scheduler` and give "
+                "its address, as tcp://HOST:8786"
+            ) from None
+        yield client
 
 
 def run_on_cluster(
@@ -85,18 +81,19 @@ def run_on_cluster(
 
     ours, waiting, running = state(), iter(groups), {}
 
-    def begin() -> list:
-        for group in waiting:
-            if time.time() < deadline and fits(group):
-                items = [task.item for task in group.values()]
-                key = "rvd-" + hashlib.sha256("".join(group).encode()).hexdigest()
-                future = client.submit(run_group, items, compute, ours, key=key)
-                running[key] = group
-                return [future]
-        return []
+    def begin() -> Iterator[Any]:
+        """As many as the workers of now, who may come and go, have use for."""
+        at_once = 2 * max(1, sum(client.nthreads().values()))
+        while len(running) < at_once:
+            group = next((each for each in waiting if time.time() < deadline and fits(each)), None)
+            if group is None:
+                return
+            items = [task.item for task in group.values()]
+            key = "rvd-" + hashlib.sha256("".join(group).encode()).hexdigest()
+            running[key] = group
+            yield client.submit(run_group, items, compute, ours, key=key)
 
-    at_once = 2 * max(1, sum(client.nthreads().values()))
-    finished = as_completed([each for _ in range(at_once) for each in begin()])
+    finished = as_completed([*begin()])
     for future in finished:
         group = running.pop(future.key)
         try:

@@ -51,7 +51,7 @@ def by_value():
 @pytest.fixture
 def threads():
     """A cluster of this process alone."""
-    made = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    made = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**made) as own, distributed.Client(own) as client:
         yield client
 
@@ -130,6 +130,27 @@ def test_a_worker_with_other_code_parameters_or_versions_refuses(tmp_path, secti
     assert not (tmp_path / "log").exists()
     assert len(run_group(items[:1], compute, ours)[0]) == 1
     assert not any("kernels" in name for name in ours["versions"])
+
+
+def test_workers_that_join_later_are_given_groups_too(tmp_path, threads, monkeypatch):
+    present, begun, submit = [1], [], threads.submit
+    monkeypatch.setattr(threads, "nthreads", lambda: {"tcp://a": present[0]})
+    monkeypatch.setattr(threads, "submit", lambda *of, **to: begun.append(1) or submit(*of, **to))
+    groups = in_groups(tasks(tmp_path / "log"), store := CellStore(tmp_path / "cells"))
+    parts = run_on_cluster(threads, groups, compute, store)
+    next(parts)
+    assert len(begun) == 2
+    present[0] = 2
+    next(parts)
+    assert len(begun) == 4
+    assert len([*parts]) == 2
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("no such column")])
+def test_an_error_of_the_run_is_not_taken_for_one_of_the_connection(threads, error):
+    with pytest.raises(type(error)) as raised, connected(threads.scheduler.address, 1):
+        raise error
+    assert raised.value is error
 
 
 def test_without_the_extra_or_a_scheduler_the_remedy_is_said(monkeypatch):

@@ -143,6 +143,7 @@ class Plan:
                 continue
             self.dropped.remove((where, name))
             found.not_tried.pop(name if where is self.remedies else f"attack {name}", None)
+        self.attacks.sort(key=[*KNOWLEDGE].index)
 
 
 def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:

@@ -32,7 +32,7 @@ def test_what_was_left_out_comes_back_while_there_is_time_and_a_strong_attacker_
     plan.restore(found, 3, 1.0, 3 * 1.06 * 11)
     assert len(plan.attacks) == 3
     plan.restore(found, 3, 1.0, 3 * 1.06 * whole)
-    assert set(plan.attacks) == set(KNOWLEDGE)
+    assert plan.attacks == list(KNOWLEDGE)
     assert set(plan.remedies) == set(names)
     assert found.not_tried == {}
     assert plan.dropped == []

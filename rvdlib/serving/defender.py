@@ -198,13 +198,15 @@ class RealTimeDefender:
             items, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         n_defended = len(items)
         if fallback is not None and n_defended < n:
-            of_model = row is not None and fallback == "undefended"
-            others = self._list(now, "undefended", row, n) if of_model else now.popular(n, row)
+            if row is not None and fallback == "undefended":
+                others = self._list(now, "undefended", row, n)
+            else:
+                fallback, others = "popularity", now.popular(n, row)
             added = np.flatnonzero(~np.isin(others[0], items))[: n - n_defended]
             items = np.concatenate([items, others[0][added]])
             scores = np.concatenate([scores, others[1][added]])
             if len(added):
-                flagged = "undefended" if of_model else "popularity"
+                flagged = fallback
         if row is None:
             found = Evidence((), ((),) * len(items), None, ()) if evidence else None
         elif evidence or self.monitors.wants_comparison:

@@ -1,10 +1,17 @@
 """Fixtures that tests of several parts share."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rvdlib import paths
 from rvdlib.data import Ratings, load_dataset
 from rvdlib.threads import on_threads
+
+# How long an example takes is the machine's affair.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items):

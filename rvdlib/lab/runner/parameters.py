@@ -19,7 +19,8 @@ from rvdlib.lab.errors import StudyError
 from rvdlib.strict_yaml import parse_yaml
 
 
-def _each_once(items: list) -> list:
+def each_once(items: list) -> list:
+    """The items, or a ``ValueError`` if one of them repeats."""
     if repeated := [item for i, item in enumerate(items) if item in items[:i]]:
         raise ValueError(f"should hold {repeated[0]!r} once")
     return items
@@ -27,7 +28,7 @@ def _each_once(items: list) -> list:
 
 _Item = TypeVar("_Item")
 # What ``list[...]`` means in a declaration.
-Some = Annotated[list[_Item], Field(min_length=1), AfterValidator(_each_once)]
+Some = Annotated[list[_Item], Field(min_length=1), AfterValidator(each_once)]
 
 
 def declared_parameters(notebook: NotebookNode, name: str) -> dict[str, Any]:

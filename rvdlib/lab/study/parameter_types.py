@@ -17,7 +17,7 @@ from rvdlib.audit.remedies import REMEDIES
 from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.lab.experiment.cells import craftable
 from rvdlib.lab.experiment.hyperparameters import combinations, searched_attackers
-from rvdlib.lab.runner.parameters import Some
+from rvdlib.lab.runner.parameters import Some, each_once
 from rvdlib.models import VICTIMS
 
 
@@ -92,8 +92,12 @@ class Slice(Options):
 
     victims: dict[Regime, Some[Victim]]
     attacks: AttacksAndNone
-    against: list[Searched]  # the defences whose searched attacker they meet
-    retrained: list[Victim]  # who are trained with an unobserved weight, too
+    against: Annotated[
+        list[Searched], AfterValidator(each_once)
+    ]  # the defences whose searched attacker they meet
+    retrained: Annotated[
+        list[Victim], AfterValidator(each_once)
+    ]  # who are trained with an unobserved weight, too
     seeds: Some[Seed]
     n_users: Sample
 

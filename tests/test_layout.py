@@ -13,7 +13,7 @@ FLOORS = (
     {"arguments", "sealing", "seeding", "strict_yaml", "threads", "writable"},
     {"rvdlib", "paths"},
     {"data"},
-    {"eligibility", "metrics", "neighbors", "threat_model"},
+    {"eligibility", "intervals", "metrics", "neighbors", "threat_model"},
     {"evaluation", "models"},
     {"defenses"},
     {"attacks"},

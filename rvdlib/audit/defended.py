@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.subject import Trained
+from rvdlib.defenses.forms import chain_of
 from rvdlib.eligibility import eligible_items
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml

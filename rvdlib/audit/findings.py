@@ -8,8 +8,10 @@ from typing import Any
 from rvdlib.attacks import ATTACKS
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.preparing import Audit
-from rvdlib.audit.remedies import BY_NEIGHBORS, resolved
-from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict, t_interval
+from rvdlib.audit.remedies import BY_NEIGHBORS
+from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict
+from rvdlib.defenses.forms import resolved
+from rvdlib.intervals import t_interval
 from rvdlib.theory.certificate import thr_bound
 
 PROMISED = 0.1  # of users, whom a certificate keeps a new item from
@@ -202,7 +204,9 @@ def _not_tried(found: Audit, cells: Cells) -> dict[str, str]:
 
 def _ratio(interval: Any, prefix: str) -> dict:
     """``thr`` and its bounds, which no ratio exceeds."""
-    low, high = (min(max(b, 0.0), 1.0) if not math.isnan(b) else b for b in interval[1:])
+    low, high = (
+        min(max(b, 0.0), 1.0) if not math.isnan(b) else b for b in (interval.low, interval.high)
+    )
     return {
         "thr": _number(interval.mean),
         f"{prefix}low": _number(low),

@@ -12,10 +12,11 @@ import scipy.sparse as sp
 from rvdlib import attacks, metrics
 from rvdlib.audit import attacking
 from rvdlib.audit.attacking import Targets
-from rvdlib.audit.remedies import TRAINS, chain_of
+from rvdlib.audit.remedies import TRAINS
 from rvdlib.audit.subject import OurModel, OwnModel
 from rvdlib.data import Split
 from rvdlib.defenses import Chain
+from rvdlib.defenses.forms import chain_of
 from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.seeding import stream
 

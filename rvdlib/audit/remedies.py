@@ -1,6 +1,6 @@
 """What can be done: forms of defences, the simplest first, and what may be chosen of each.
 
-A form is ``{method, choices}`` or ``{chain: [{method, choices}, …]}``, names as in ``DEFENSES``.
+A form is as :mod:`rvdlib.defenses.forms` has it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rvdlib.audit.subject import OurModel, OwnModel
-from rvdlib.defenses import DEFENSES, Chain, defense
+from rvdlib.defenses.forms import chain_of
 from rvdlib.seeding import stream
 
 TRIALS = 12  # of a remedy, at most
@@ -29,23 +29,9 @@ TRAINS = ("unobserved weight", "detection", "adversarial training")
 BY_NEIGHBORS = ("count", "quorum", "closed form", "hardened")
 
 
-def chain_of(form: Mapping) -> Chain:
-    """The defences of a form; of an empty one, none."""
-    steps = form.get("chain", [form] if "method" in form else [])
-    return Chain(*(defense(DEFENSES[step["method"]], **step.get("choices", {})) for step in steps))
-
-
 def trains(form: Mapping) -> bool:
     """Whether a form acts before or in training: it cannot be put before a model that is trained."""
-    return any(each.trains for each in chain_of(form).defenses)
-
-
-def resolved(form: Mapping) -> dict[str, Any]:
-    """All choices of a form, its defaults among them; of a chain, the later step has the say."""
-    found: dict[str, Any] = {}
-    for step in form.get("chain", [form] if "method" in form else []):
-        found |= defense(DEFENSES[step["method"]], **step.get("choices", {})).config.model_dump()
-    return found
+    return chain_of(form).trains
 
 
 def why_not(name: str, subject: OurModel | OwnModel, trained: Any) -> str:

@@ -170,8 +170,8 @@ def code(report: dict[str, Any], folder: Path = Path()) -> str:
     return (
         "from pathlib import Path\n\n"
         "import numpy as np\n\n"
-        "from rvdlib.audit.remedies import chain_of\n"
         f"from rvdlib.data import {split}, load_dataset\n"
+        "from rvdlib.defenses.forms import chain_of\n"
         "from rvdlib.eligibility import only_eligible\n"
         f"from rvdlib.models import {name}\n"
         "from rvdlib.seeding import stream\n"

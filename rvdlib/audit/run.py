@@ -12,10 +12,11 @@ from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.clock import Clock, OutOfMinutes
 from rvdlib.audit.measuring import Bench
 from rvdlib.audit.preparing import Audit, hyperparameters, prepare, subject_of
-from rvdlib.audit.remedies import REMEDIES, TRAINS, chain_of, resolved
+from rvdlib.audit.remedies import REMEDIES, TRAINS
 from rvdlib.audit.subject import ModelError
 from rvdlib.audit.tuning import TOO_SLOW, UNFIT, tune
 from rvdlib.data import Ratings
+from rvdlib.defenses.forms import chain_of, resolved
 from rvdlib.defenses.quorum import Quorum
 from rvdlib.neighbors.agreement import neighbor_agreement
 

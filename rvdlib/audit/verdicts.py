@@ -8,38 +8,17 @@ interval does not show is not claimed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from rvdlib.audit.attacking import STRONG
 from rvdlib.audit.measuring import Measured
+from rvdlib.intervals import Interval, t_interval
 
 FOOLED = 0.02  # one user in fifty who is served a target because of the fakes
 REMOVED = 0.5  # of the lift, for a remedy to help
 HARM = 0.01  # further users, for a remedy to harm
 DEAR = 0.05  # of NDCG, relative: what a remedy may cost
-CONFIDENCE = 0.95
-
-
-class Interval(NamedTuple):
-    """A mean and its interval; NaN where one value alone gives none."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def t_interval(values: Sequence[float]) -> Interval:
-    """Student's t of the values that are not NaN."""
-    found = np.array([value for value in values if not np.isnan(value)])
-    if len(found) < 2:
-        return Interval(float(found[0]) if len(found) else np.nan, np.nan, np.nan)
-    mean, n = float(found.mean()), len(found)
-    error = float(found.std(ddof=1)) / n**0.5 if np.ptp(found) else 0.0
-    reach = error * float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return Interval(mean, mean - reach, mean + reach)
 
 
 def against(interval: Interval, threshold: float) -> str:
@@ -98,7 +77,7 @@ class Cells:
         """Of NDCG, relative to the undefended model's: mean over users, and its interval."""
         there = self.repetitions("none", remedy)
         if not there:
-            return Interval(np.nan, np.nan, np.nan)
+            return t_interval([])
         gains = {
             d: np.mean([self.cells[r, "none", d].gains for r in there], axis=0)
             for d in ("none", remedy)
@@ -106,8 +85,8 @@ class Cells:
         base = np.nanmean(gains["none"]) if (~np.isnan(gains["none"])).any() else np.nan
         changes = gains[remedy] - gains["none"]
         if not base > 0:
-            return Interval(np.nan, np.nan, np.nan)
-        return Interval(*(float(value / base) for value in t_interval(changes)))
+            return t_interval([])
+        return t_interval(changes / base)
 
     def mean(self, remedy: str, of: str) -> float:
         found = [

@@ -19,15 +19,14 @@ Numbers are drawn from a stream of their own: the same values always have the sa
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
+from rvdlib.intervals import CONFIDENCE, Interval, defined, t_interval, t_quantile
 from rvdlib.seeding import stream
 
-CONFIDENCE = 0.95
 # Which way each metric of a recommender is better: +1 where more is.
 BETTER = {
     "hit_ratio": 1,
@@ -49,26 +48,6 @@ RANGES = {
 ACCURACY = {"rating": "rmse", "ranking": "ndcg"}
 
 
-class Interval(NamedTuple):
-    """A mean, its interval, and the number of values that it rests on."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-def t_interval(values: Sequence[float]) -> Interval:
-    """The mean of the values that are not NaN, with its interval; one value alone has none."""
-    values = _defined(values)
-    n = len(values)
-    if n < 2:
-        return Interval(float(values[0]) if n else np.nan, np.nan, np.nan, n)
-    mean = float(values.mean())
-    reach = float(_quantile(n) * values.std(ddof=1) / np.sqrt(n)) if np.ptp(values) else 0.0
-    return Interval(mean, mean - reach, mean + reach, n)
-
-
 def interval_of(metric: str, values: Sequence[float]) -> Interval:
     """:func:`t_interval` of values of a metric, as far as it lies in the metric's range."""
     return _within(metric, t_interval(values))
@@ -83,7 +62,7 @@ def p_above(values: Sequence[float], threshold: float, inclusive: bool = False) 
     Returns:
         The p-value of the one-sided t-test; NaN of fewer than two values.
     """
-    distances = _defined(values) - threshold
+    distances = defined(values) - threshold
     n = len(distances)
     if n < 2:
         return np.nan
@@ -210,7 +189,7 @@ def hierarchical_interval(
     seeds = rng.integers(n, size=(n_resamples, n))
     means = drawn[seeds, rng.integers(n_resamples, size=seeds.shape)].mean(axis=1)
     tail = (1 - CONFIDENCE) / 2
-    stretch = np.sqrt(n / (n - 1)) * _quantile(n) / scipy.stats.norm.ppf(1 - tail)
+    stretch = np.sqrt(n / (n - 1)) * t_quantile(n) / scipy.stats.norm.ppf(1 - tail)
     low, high = mean + stretch * (np.quantile(means, [tail, 1 - tail]) - mean)
     return _within("target_hit_ratio", Interval(mean, float(low), float(high), n))
 
@@ -220,15 +199,6 @@ def _within(metric: str, found: Interval) -> Interval:
     # max and min would take a bound for NaN.
     low, high = (float(np.clip(end, least, most)) for end in (found.low, found.high))
     return found._replace(low=low, high=high)
-
-
-def _defined(values: Sequence[float]) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
-    return values[~np.isnan(values)]
-
-
-def _quantile(n: int) -> float:
-    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
 def _by_seed(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:

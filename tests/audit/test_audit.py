@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 from rvdlib.audit import ModelError, audit, document, write
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.remedies import chain_of
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
 from rvdlib.data import Ratings, read_ratings
+from rvdlib.defenses.forms import chain_of
 
 MODELS = Path(models.__file__)
 KEYS = {

@@ -188,7 +188,6 @@ def at_scale(
             times = quantiles(in_turn({search: defender}, asked))
             found = np.array([_neighbors(defender, user) for user in asked[:100]])
             exact = found if exact is None else exact
-            same = [len(set(a) & set(b)) / k for a, b in zip(found, exact, strict=True)]
             rows.append(
                 times.drop(columns="name").assign(
                     users=n_users,
@@ -196,7 +195,7 @@ def at_scale(
                     build_seconds=built,
                     held_mib=_held_mib() - before,
                     graph_mib=defender.graph_bytes / 2**20,
-                    recall=np.mean(same),
+                    recall=_recall(found, exact),
                 )
             )
             del defender
@@ -214,9 +213,14 @@ def recalls(
     for expansion in expansions:
         graph = Graph(factors, distance, expansion=expansion)
         lists = ApproximateSearch(graph, k, factors, everyone, factors, heard)(everyone)
-        same = [len(set(a) & set(b)) / k for a, b in zip(lists, exact, strict=True)]
-        found[expansion] = float(np.mean(same))
+        found[expansion] = _recall(lists, exact)
     return found
+
+
+def _recall(found: np.ndarray, exact: np.ndarray) -> float:
+    """The share of the exact neighbours (B, k) that are among those found."""
+    shares = [len(set(a) & set(b)) / len(b) for a, b in zip(found, exact, strict=True)]
+    return float(np.mean(shares))
 
 
 def _neighbors(defender: RealTimeDefender, user: int) -> list[int]:

@@ -7,7 +7,7 @@ first user comes, is preparation: everybody encoded, the neighbour search made r
 
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,12 +43,11 @@ class Undefended:
         return self._users[as_indices("users", users, len(self._users))] @ self._items
 
 
-class Prepared(ClosedFormRVD):
+def prepared(victim: Victim, **choices) -> ClosedFormRVD:
     """The closed form with everybody's neighbours found once, before anybody is served."""
-
-    @cached_property
-    def _neighbors(self):
-        return super()._neighbors(np.arange(self.train.shape[0])).__getitem__
+    defended = ClosedFormRVD(victim, **choices)
+    defended.search = defended.search(np.arange(victim.train.shape[0])).__getitem__
+    return defended
 
 
 def choices(
@@ -84,7 +83,7 @@ def forms(
     build = {
         "closed_form": ClosedFormRVD,
         "undefended": Undefended,
-        "closed_form_prepared": Prepared,
+        "closed_form_prepared": prepared,
         "quorum": lambda victim, **chosen: Quorum(Undefended(victim), **chosen),
         "engine": FastRVD,
         "functional": _functional,

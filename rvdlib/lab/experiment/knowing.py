@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.defenses import DEFENSES, defense
-from rvdlib.lab.experiment.hyperparameters import attack_options
+from rvdlib.defenses.forms import resolved
+from rvdlib.lab.experiment.hyperparameters import attack_options, searched_attackers
 
 # Choice of a defence → option of an attack by which the attacker knows it.
 KNOWABLE = {
@@ -14,18 +14,6 @@ KNOWABLE = {
     "max_in_degree": "max_in_degree",
     "quorum": "copies",
 }
-
-
-def resolved(form: Mapping) -> dict:
-    """All choices of a defence, its defaults among them; of a chain, the later step has the say.
-
-    ``form``: ``method`` and ``choices``, a ``chain`` of these, or nothing.
-    """
-    steps = form.get("chain", [form] if "method" in form else [])
-    found: dict = {}
-    for step in steps:
-        found |= defense(DEFENSES[step["method"]], **step.get("choices", {})).config.model_dump()
-    return found
 
 
 def has_neighbors(form: Mapping) -> bool:
@@ -41,6 +29,20 @@ def told(regime: str, attack: str, form: Mapping, options: Mapping | None = None
     """
     own = {option: value for option, value in (options or {}).items() if value is not None}
     return attack_options(regime, attack) | _about(form, attack) | own
+
+
+def searched(regime: str, against: str, form: Mapping) -> tuple[str, dict] | None:
+    """The attack of whoever was searched against a defence, and what the scenario says of it.
+
+    ``form``: the defence, of which the attack is told. None where nobody was searched, as against
+    training with an unobserved weight in the ranking regime.
+    """
+    known = searched_attackers(regime)
+    if against not in known:
+        return None
+    attack, size = known[against]["attack"], known[against]["filler_size"]
+    options = told(regime, attack, form, known[against]["options"])
+    return attack, {"attack_options": options, "filler_size": size}
 
 
 def _about(form: Mapping, attack: str) -> dict:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
-from rvdlib.lab.experiment.knowing import has_neighbors, told
+from rvdlib.lab.experiment.hyperparameters import attacked_defenses
+from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
 from rvdlib.lab.statistics import Interval, interval_of, paired, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
@@ -73,14 +73,9 @@ def _attackers(regime, attacks, against, defenses) -> Iterator[tuple[str, str, d
     """What an attacker is called, his attack, what he knows, and whom he faces."""
     for attack in attacks:
         yield attack, attack, {}, [*defenses]
-    searched_for = searched_attackers(regime)
     for name in against:
-        if name not in searched_for:  # as the unobserved weight in the ranking regime
-            continue
-        searched = searched_for[name]
-        attack, size = searched["attack"], searched["filler_size"]
-        options = told(regime, attack, defenses.get(name, {}), searched["options"])
-        yield AGAINST + name, attack, {"attack_options": options, "filler_size": size}, [*defenses]
+        if found := searched(regime, name, defenses.get(name, {})):
+            yield AGAINST + name, *found, [*defenses]
     for name, form in defenses.items():
         if has_neighbors(form):
             known = {"attack_options": told(regime, VICINITY, form)}

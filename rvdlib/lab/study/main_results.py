@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, finished_cells, run_cells
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
-from rvdlib.lab.experiment.knowing import told
+from rvdlib.lab.experiment.hyperparameters import attacked_defenses
+from rvdlib.lab.experiment.knowing import searched
 from rvdlib.lab.study import effects, sweeps
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, LIMITED, RETRAINED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
@@ -107,14 +107,9 @@ def _attackers(regime, part, forms) -> Iterator[tuple[str, str, dict, list[str]]
     """What an attacker is called, his attack, what he knows, and whom he faces."""
     for attack in part["attacks"]:
         yield attack, attack, {}, [*forms]
-    searched_for = searched_attackers(regime)
     for name in part["against"]:
-        if name in forms and name in searched_for:  # not so the weight in the ranking regime
-            searched = searched_for[name]
-            attack, size = searched["attack"], searched["filler_size"]
-            options = told(regime, attack, forms[name], searched["options"])
-            known = {"attack_options": options, "filler_size": size}
-            yield AGAINST + name, attack, known, [UNDEFENDED, name]
+        if name in forms and (found := searched(regime, name, forms[name])):
+            yield AGAINST + name, *found, [UNDEFENDED, name]
 
 
 def kind(attacker: str) -> str:

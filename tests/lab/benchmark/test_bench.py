@@ -450,7 +450,7 @@ def test_undefended_is_served_with_the_scores_of_the_victim(victim):
 
 def test_neighbours_found_beforehand_are_those_that_a_search_finds(victim):
     searched, users = ClosedFormRVD(victim, k=4), np.array([3, 89, 0])
-    prepared = serving.Prepared(victim, k=4)
+    prepared = serving.prepared(victim, k=4)
     assert np.array_equal(prepared.vicinity(users), searched.vicinity(users))
     assert np.array_equal(prepared.score(users), searched.score(users))
 

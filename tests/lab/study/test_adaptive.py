@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rvdlib.lab.experiment import knowing
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.study import adaptive, adaptive_checks, claims
 from rvdlib.lab.study.effects import RVD
@@ -24,7 +25,7 @@ SEARCHED = {
 @pytest.fixture
 def cells(monkeypatch):
     monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of: FORMS)
-    monkeypatch.setattr(adaptive, "searched_attackers", lambda regime: SEARCHED)
+    monkeypatch.setattr(knowing, "searched_attackers", lambda regime: SEARCHED)
     return adaptive.cells(
         "ml-100k",
         ["MF"],

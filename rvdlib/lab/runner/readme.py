@@ -18,11 +18,8 @@ from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, range_of, read, read_
 README = paths.PROJECT / "README.md"
 PROFILES = ("paper", "quick")
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
-# Notebooks whose answers README gives below the first screen, and what each is about.
+# Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
-    "04": "Neighbours and depth",
-    "05": "What it costs and buys",
-    "06": "Attacks",
     "07": "Attackers who know the defence",
     "09": "How many fakes a data set can take",
 }

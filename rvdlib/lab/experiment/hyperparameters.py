@@ -15,6 +15,7 @@ RIVALS_FILE = paths.PARAMS / "rivals.yml"
 ROBUST_FILE = paths.PARAMS / "robust.yml"
 COMBINATIONS_FILE = paths.PARAMS / "combinations.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
+EARLIER_FILE = paths.PARAMS / "earlier_attackers.yml"  # of searches before it
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
@@ -136,6 +137,11 @@ def combinations(regime: str) -> dict[str, tuple[str, str]]:
 def searched_attackers(regime: str) -> dict[str, dict]:
     """Defence → the ``attack``, ``options`` and ``filler_size`` that its searched attacker takes."""
     return _read(ATTACKERS_FILE)[regime]
+
+
+def earlier_attackers(regime: str) -> dict[str, list[dict]]:
+    """Defence → what its attackers of earlier searches take, the latest first: none is forgotten."""
+    return _read(EARLIER_FILE)[regime]
 
 
 @functools.cache

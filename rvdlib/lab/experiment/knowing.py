@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.defenses.forms import resolved
-from rvdlib.lab.experiment.hyperparameters import attack_options, searched_attackers
+from rvdlib.lab.experiment.hyperparameters import (
+    attack_options,
+    earlier_attackers,
+    searched_attackers,
+)
 
 # Choice of a defence → option of an attack by which the attacker knows it.
 KNOWABLE = {
@@ -31,18 +35,20 @@ def told(regime: str, attack: str, form: Mapping, options: Mapping | None = None
     return attack_options(regime, attack) | _about(form, attack) | own
 
 
-def searched(regime: str, against: str, form: Mapping) -> tuple[str, dict] | None:
-    """The attack of whoever was searched against a defence, and what the scenario says of it.
+def searched(regime: str, against: str, form: Mapping) -> list[tuple[str, dict]]:
+    """The attacks of whoever was searched against a defence, and what the scenario says of each.
 
-    ``form``: the defence, of which the attack is told. None where nobody was searched, as against
-    training with an unobserved weight in the ranking regime.
+    The last search's first, then those of earlier ones. ``form``: the defence, of which the attack is
+    told. Empty where nobody was searched, as against training with an unobserved weight in the ranking
+    regime.
     """
     known = searched_attackers(regime)
-    if against not in known:
-        return None
-    attack, size = known[against]["attack"], known[against]["filler_size"]
-    options = told(regime, attack, form, known[against]["options"])
-    return attack, {"attack_options": options, "filler_size": size}
+    found = [known[against]] if against in known else []
+    return [
+        (attack, {"attack_options": told(regime, attack, form, options), "filler_size": size})
+        for each in [*found, *earlier_attackers(regime).get(against, [])]
+        for attack, options, size in [(each["attack"], each["options"], each["filler_size"])]
+    ]
 
 
 def _about(form: Mapping, attack: str) -> dict:

@@ -1,8 +1,8 @@
 """Attackers who know the defence: which cells to run, what falls, what holds, and at what price.
 
 Each defence meets every attacker: those who know nothing of it, and for each defence the attacker who
-was searched against it (:mod:`rvdlib.lab.tuning.attack_search`, other seeds), told its choices. The
-worst attacker of a defence is named after the fact, which favours him.
+was searched against it (:mod:`rvdlib.lab.tuning.attack_search`, other seeds), told its choices, and
+those of earlier searches. The worst attacker of a defence is named after the fact, which favours him.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from rvdlib.lab.statistics import Interval, interval_of, paired, summarise, t_in
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
-AGAINST, VICINITY = "against ", "vicinity"
+AGAINST, EARLIER, VICINITY = "against ", "earlier", "vicinity"
 RANDOM, SOLVED, RETRAINED = "random neighbours", "closed form", "unobserved weight"
 LIMITED, UNLIMITED = "count", "user-kNN"
 BOTH, QUORUM = "closed form and quorum", "quorum"
@@ -74,8 +74,8 @@ def _attackers(regime, attacks, against, defenses) -> Iterator[tuple[str, str, d
     for attack in attacks:
         yield attack, attack, {}, [*defenses]
     for name in against:
-        if found := searched(regime, name, defenses.get(name, {})):
-            yield AGAINST + name, *found, [*defenses]
+        for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):
+            yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, [*defenses]
     for name, form in defenses.items():
         if has_neighbors(form):
             known = {"attack_options": told(regime, VICINITY, form)}

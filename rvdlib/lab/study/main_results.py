@@ -109,7 +109,7 @@ def _attackers(regime, part, forms) -> Iterator[tuple[str, str, dict, list[str]]
         yield attack, attack, {}, [*forms]
     for name in part["against"]:
         if name in forms and (found := searched(regime, name, forms[name])):
-            yield AGAINST + name, *found, [UNDEFENDED, name]
+            yield AGAINST + name, *found[0], [UNDEFENDED, name]
 
 
 def kind(attacker: str) -> str:

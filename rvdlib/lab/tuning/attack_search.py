@@ -12,7 +12,8 @@ neighbours into account are told the defence's own (:mod:`rvdlib.lab.experiment.
 
 *all of them* is one attack for the mean over all defences: an attacker who does not know which he
 faces, and is told of none. Space and rule are in ``params/attack_search.yml``, every trial in
-``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``.
+``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``. A search is one draw: what
+the one before had chosen goes to ``params/earlier_attackers.yml``, and attacks on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,12 @@ from tqdm import tqdm
 from rvdlib import paths
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, run_cells
-from rvdlib.lab.experiment.hyperparameters import ALL, ATTACKERS_FILE, attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import (
+    ALL,
+    ATTACKERS_FILE,
+    EARLIER_FILE,
+    attacked_defenses,
+)
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
 from rvdlib.seeding import stream
@@ -191,6 +197,21 @@ def chosen(trials: pd.DataFrame) -> dict:
     return found
 
 
+def remembered(new: Mapping, last: Mapping, earlier: Mapping) -> dict:
+    """Regime → defence → attackers that are none of the ``new`` ones, the latest first."""
+    found: dict = {}
+    for regime, names in new.items():
+        for name in dict.fromkeys([*names, *last[regime], *earlier[regime]]):
+            before = [*filter(None, [last[regime].get(name)]), *earlier[regime].get(name, [])]
+            kept = []
+            for each in before:
+                if each not in [names.get(name), *kept]:
+                    kept.append(each)
+            if kept:
+                found.setdefault(regime, {})[name] = kept
+    return found
+
+
 def check(search: dict) -> None:
     """Refuse options that an attack does not have, and first attacks that are not in the space,
     before anything is tried.
@@ -219,7 +240,9 @@ def main(jobs):
     log[FILLER_SIZE] = log[FILLER_SIZE].astype("Int64")
     write_trials(paths.RESULTS / "search" / "attackers.csv", log)
     made = "rvdlib.lab.tuning.attack_search: see params/attack_search.yml"
-    write_chosen(ATTACKERS_FILE, chosen(trials), made)
+    new, last, earlier = chosen(trials), read_yaml(ATTACKERS_FILE), read_yaml(EARLIER_FILE)
+    write_chosen(EARLIER_FILE, remembered(new, last, earlier), made)
+    write_chosen(ATTACKERS_FILE, new, made)
 
 
 if __name__ == "__main__":

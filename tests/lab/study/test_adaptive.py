@@ -26,6 +26,8 @@ SEARCHED = {
 def cells(monkeypatch):
     monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of: FORMS)
     monkeypatch.setattr(knowing, "searched_attackers", lambda regime: SEARCHED)
+    before = {"quorum": [{"attack": "center", "options": {}, "filler_size": None}]}
+    monkeypatch.setattr(knowing, "earlier_attackers", lambda regime: before)
     return adaptive.cells(
         "ml-100k",
         ["MF"],
@@ -42,7 +44,8 @@ def test_every_defence_meets_every_attacker_and_the_vicinity_attack_its_own(cell
     for cell, label in cells:
         faced.setdefault(label, []).append((cell.defense, cell.scenario.seed))
     everything = {(name, seed) for name in (UNDEFENDED, *FORMS) for seed in (0, 1)}
-    for label in ("none", "low_clone", *(f"against {name}" for name in SEARCHED)):
+    searched = [f"against {name}" for name in SEARCHED]
+    for label in ("none", "low_clone", *searched, "against quorum (earlier 1)"):
         assert len(faced[label]) == len(everything), label
         assert set(faced.pop(label)) == everything
     near = [(name, seed) for name in (RVD, "closed form", "quorum") for seed in (0, 1)]

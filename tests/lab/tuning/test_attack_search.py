@@ -22,6 +22,7 @@ from rvdlib.lab.tuning.attack_search import (
     chosen,
     draw,
     mutate,
+    remembered,
 )
 from rvdlib.strict_yaml import read_yaml
 
@@ -171,6 +172,14 @@ def committed():
 
 def test_the_committed_attackers_are_the_best_of_the_committed_trials():
     assert chosen(committed()) == read_yaml(ATTACKERS_FILE)
+
+
+def test_no_attacker_is_forgotten_and_none_stands_twice():
+    a, b, c = ({"attack": name} for name in "abc")
+    last, earlier = {"rating": {"x": a, "y": b}}, {"rating": {"x": [b, c], "z": [c]}}
+    assert remembered({"rating": {"x": b, "y": b}}, last, earlier) == {
+        "rating": {"x": [a, c], "z": [c]}
+    }
 
 
 def test_the_committed_trials_are_as_many_as_the_rule_says_and_of_its_space():

@@ -87,19 +87,31 @@ class Setting(Options):
     target_set: TargetSet
 
 
-class Slice(Options):
-    """What of the main results is computed on a data set."""
+class Faced(Options):
+    """Who faces whom on a data set."""
 
     victims: dict[Regime, Some[Victim]]
     attacks: AttacksAndNone
     against: Annotated[
         list[Searched], AfterValidator(each_once)
     ]  # the defences whose searched attacker they meet
+    seeds: Some[Seed]
+    n_users: Sample
+
+
+class Slice(Faced):
+    """What of the main results is computed on a data set."""
+
     retrained: Annotated[
         list[Victim], AfterValidator(each_once)
     ]  # who are trained with an unobserved weight, too
-    seeds: Some[Seed]
-    n_users: Sample
+
+
+class Compared(Faced):
+    """Which rivals are compared on a data set: of those before or in training, which; all others are."""
+
+    trained: Annotated[list[Trained], AfterValidator(each_once)]
+    chained: Annotated[list[Trained], AfterValidator(each_once)]  # of these, also before RVD
 
 
 class Turned(Options):

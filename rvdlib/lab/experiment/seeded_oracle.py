@@ -25,7 +25,7 @@ from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models import VICTIMS
 
 MODULE = "lab/experiment/seeded_oracle.py"
-PROPAGATED = "oracle: propagation from known fakes"
+PROPAGATED = "oracle: FAP from known fakes"
 KNOWN = 0.1  # of the fakes, at least one
 
 

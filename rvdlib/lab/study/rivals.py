@@ -17,7 +17,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
 from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
-from rvdlib.lab.statistics import Interval, summarise, t_interval
+from rvdlib.lab.statistics import summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
 from rvdlib.lab.study.claims import Part, judge
@@ -63,7 +63,7 @@ def cells(
 
 
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
-    """Who is told all fakes where the same attack, and who is told some; each with its attacker."""
+    """Where somebody attacks, who is told all fakes, and who some; each with what the attacker is called."""
     bare = [
         ({"scenario": cell.scenario, "n_users": cell.n_users}, attacker)
         for cell, attacker in cells
@@ -153,11 +153,9 @@ def measured(seeds: pd.DataFrame) -> pd.DataFrame:
     return found.dropna(subset="mean", ignore_index=True)
 
 
-def shown(table: pd.DataFrame, kinds: Sequence[str] = (ALONE, BOUND)) -> pd.DataFrame:
-    """:func:`measured` as a reader sees it."""
-    here = table[table["kind"].isin(kinds) & table["metric"].isin(SHOWN)]
-    order = {name: place for place, name in enumerate(SHOWN)}
-    here = here.sort_values("metric", key=lambda names: names.map(order), kind="stable")
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`measured` as a reader sees it, without combinations."""
+    here = table[(table["kind"] != CHAIN) & table["metric"].isin(SHOWN)]
     wide = tables.wide(here, [*SETTING, "defense", "worst"], "metric")
     return wide.rename(columns=SHOWN).fillna("–")
 
@@ -168,9 +166,7 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
     The better part is the one that removes more on average. Lifts are added up over all attackers.
     """
     known = rows[~rows["defense"].isin(BOUNDS)]
-    lifted = effects.with_lift(known.assign(attack=known["attacker"]))
-    lifted = lifted[lifted["attack"] != "none"]
-    found = []
+    lifted, found = _attacked(known.assign(attack=known["attacker"])), []
     for key, here in lifted.groupby(SETTING, sort=False):
         removed = {name: effects.removed(own) for name, own in here.groupby("defense", sort=False)}
         for name, parts in combinations(key[1]).items():
@@ -185,12 +181,9 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
 def gains(found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:
     """:func:`combined` as rows: setting, defense, first, then, mean, low, high, n."""
     return pd.DataFrame(
-        {
-            **part.where,
-            "first": parts[0],
-            "then": parts[1],
-            **t_interval(part.values[""])._asdict(),
-        }
+        part.where
+        | dict(zip(("first", "then"), parts, strict=True))
+        | t_interval(part.values[""])._asdict()
         for parts, part in found
     )
 
@@ -247,23 +240,18 @@ def grown(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns dataset, regime, target_set, defense, attack_size, metric, mean, low, high, n.
     """
-    lifted = _without_lift_unattacked(rows)
     by = ["dataset", "regime", "target_set", "defense", "attack_size"]
-    means = lifted.groupby([*by, "seed"], sort=False)["target_hit_ratio"].mean().reset_index()
-    found = [summarise(means, by, ["target_hit_ratio"])]
-    for key, here in lifted[lifted["defense"] != UNDEFENDED].groupby(by, sort=False):
-        interval = t_interval(effects.removed(here))
-        found.append(
-            pd.DataFrame(
-                [(*key, "lift_removed", *interval)], columns=[*by, "metric", *Interval._fields]
-            )
-        )
-    return pd.concat(found, ignore_index=True)
+    columns = ["target_hit_ratio", "lift", "lift_undefended"]
+    means = _attacked(rows).groupby([*by, "seed"], sort=False)[columns].mean().reset_index()
+    means["lift_removed"] = metrics.lift_removed(means["lift"], means["lift_undefended"])
+    found = summarise(means, by, ["target_hit_ratio", "lift_removed"])
+    trivial = (found["defense"] == UNDEFENDED) & (found["metric"] == "lift_removed")
+    return found[~trivial].reset_index(drop=True)
 
 
 def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:
     """C5 of RVD by regime and attack size, and C11 of the chains that end with RVD."""
-    lifted, parts = _without_lift_unattacked(grown_rows), []
+    lifted, parts = _attacked(grown_rows), []
     lifted = lifted[lifted["defense"] == RVD]
     for key, here in lifted.groupby([*SETTING, "attack_size"], sort=False):
         where = dict(zip(SETTING, key[:-1], strict=True)) | {"defense": RVD}
@@ -272,6 +260,6 @@ def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part
     return pd.concat([judge("C5", parts), judge("C11", chains)], ignore_index=True)
 
 
-def _without_lift_unattacked(rows: pd.DataFrame) -> pd.DataFrame:
+def _attacked(rows: pd.DataFrame) -> pd.DataFrame:
     lifted = effects.with_lift(rows)
     return lifted[lifted["attack"] != "none"]

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib import paths
 from rvdlib.audit.attacking import KNOWLEDGE
@@ -110,8 +110,18 @@ class Slice(Faced):
 class Compared(Faced):
     """Which rivals are compared on a data set: of those before or in training, which; all others are."""
 
-    trained: Annotated[list[Trained], AfterValidator(each_once)]
-    chained: Annotated[list[Trained], AfterValidator(each_once)]  # of these, also before RVD
+    trained: Some[Trained]
+    chained: Some[Trained]  # of these, whom RVD and its other forms follow
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> "Compared":
+        if missing := set(self.chained) - set(self.trained):
+            raise ValueError(
+                f"trained should hold {' and '.join(sorted(map(repr, missing)))} of chained"
+            )
+        if not self.against and self.attacks == ["none"]:
+            raise ValueError("should have an attacker, in attacks or in against")
+        return self
 
 
 class Turned(Options):

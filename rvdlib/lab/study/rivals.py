@@ -17,7 +17,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
 from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
-from rvdlib.lab.statistics import summarise, t_interval
+from rvdlib.lab.statistics import Interval, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
 from rvdlib.lab.study.claims import Part, judge
@@ -180,12 +180,9 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
 
 def gains(found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:
     """:func:`combined` as rows: setting, defense, first, then, mean, low, high, n."""
-    return pd.DataFrame(
-        part.where
-        | dict(zip(("first", "then"), parts, strict=True))
-        | t_interval(part.values[""])._asdict()
-        for parts, part in found
-    )
+    columns = [*SETTING, "defense", "first", "then", *Interval._fields]
+    rows = [(*part.where.values(), *parts, *t_interval(part.values[""])) for parts, part in found]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def growth_shown(table: pd.DataFrame) -> pd.DataFrame:

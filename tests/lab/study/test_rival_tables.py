@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import (
@@ -15,6 +16,7 @@ from rvdlib.lab.experiment.oracles import RETRAINED
 from rvdlib.lab.figures import rivals_plots
 from rvdlib.lab.study import adaptive, rivals, rivals_choice, who_pays
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.lab.study.parameter_types import Compared
 from rvdlib.models import VICTIMS
 
 matplotlib.use("agg")
@@ -57,6 +59,19 @@ PART = {
     "n_users": 40,
 }
 PROMOTED = {"rating": "unpopular", "ranking": "random"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"chained": [VAT, "APT"]}, "trained should hold 'APT' of chained"),
+        ({"attacks": ["none"], "against": []}, "should have an attacker"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changed, message):
+    assert Compared(**PART)
+    with pytest.raises(ValidationError, match=message):
+        Compared(**PART | changed)
 
 
 def test_the_vicinity_attack_is_left_out_and_every_other_attacker_meets_everybody():
@@ -283,6 +298,7 @@ def test_c5_is_judged_at_each_size_and_c11_of_what_ends_with_rvd():
     assert c5["value"].tolist() == pytest.approx([0.5, 0.1], abs=2e-3)
     assert c5["verdict"].tolist() == ["reproduced", "not reproduced"]
     assert judged.loc["C11", "verdict"] == "reproduced"
+    assert rivals.gains_shown(rivals.gains([])).empty
     others = [(("VAT", CLOSED_FORM), part) for _, part in found]
     assert rivals.judged(growth((0.5, 0.1)), others)["id"].unique().tolist() == ["C5"]
     table = rivals.grown(growth((0.5, 0.1)))

@@ -128,7 +128,8 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
     found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
     for name in ("ndcg", "rmse"):
-        found[f"{name}_change"] = found[name] / bare[name].to_numpy() - 1
+        base = bare[name].where(bare[name] > 0)  # of nothing there is no share
+        found[f"{name}_change"] = found[name] / base.to_numpy() - 1
     found = found.reset_index()
     kinds = [kind(*each) for each in zip(found["regime"], found["defense"], strict=True)]
     return found.assign(kind=kinds)[[*HELD, "seed", "target_hit_ratio", *SHOWN]]

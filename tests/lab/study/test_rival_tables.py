@@ -176,6 +176,14 @@ def test_each_kind_of_attacker_has_its_worst_and_accuracy_is_where_nobody_attack
     assert len(text) == len(LEVELS) - 1
 
 
+def test_a_change_is_of_seeds_on_which_the_undefended_victim_ranks_anything():
+    here = rows()
+    here.loc[(here["defense"] == UNDEFENDED) & (here["seed"] == 1), "ndcg"] = 0.0
+    by = measured(here).set_index(["defense", "metric"])
+    assert by.loc[(VAT, "ndcg_change"), "mean"] == pytest.approx(0.05)
+    assert by.loc[(VAT, "ndcg_change"), "n"] == 2
+
+
 def test_what_is_recommended_removes_enough_and_costs_nothing(table):
     means = rivals_choice.levels(table)[CASE]
     assert rivals_choice.recommended(means) == "unobserved weight"

@@ -97,7 +97,11 @@ def attacked_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dic
 
 
 def rival_defenses(
-    regime: str, victim: str, dataset: str = "ml-100k", trained: Collection[str] | None = None
+    regime: str,
+    victim: str,
+    dataset: str = "ml-100k",
+    trained: Collection[str] | None = None,
+    chained: Collection[str] | None = None,
 ) -> dict[str, dict]:
     """Every defence that is compared, as :func:`chosen_defenses` has them, and their combinations.
 
@@ -107,6 +111,7 @@ def rival_defenses(
 
     Args:
         trained: of the defences before or in training these alone; None: all.
+        chained: of these, the first of a chain; None: all.
     """
     searched = _read(ROBUST_FILE)[regime]
     chosen = attacked_defenses(regime, victim, dataset)
@@ -119,7 +124,7 @@ def rival_defenses(
     chains = {
         name: {"chain": [chosen[part] for part in parts]}
         for name, parts in combinations(regime).items()
-        if all(part in chosen for part in parts)
+        if all(part in chosen for part in parts) and (chained is None or parts[0] in chained)
     }
     return chosen | chains
 

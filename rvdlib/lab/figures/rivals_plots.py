@@ -1,5 +1,7 @@
 """Figures of the rivals: robustness against accuracy, every defence a point with its name."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,18 +18,18 @@ LOOKS = {
 }
 
 
-def pareto(levels: dict[str, pd.DataFrame]) -> Figure:
-    """NDCG@50 where nobody attacks against THR@50 under the worst attacker, a panel a regime.
+def pareto(levels: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
+    """NDCG@50 where nobody attacks against THR@50 under the worst attacker, a panel a case.
 
     Low is robust, right is accurate. The line joins those that no other beats in both; oracles are not
     on it. Of combinations those alone are named, beside the panel, that it joins.
 
     Args:
-        levels: regime → as from :func:`rvdlib.lab.study.rivals_choice.levels`.
+        levels: (data set, regime) → as from :func:`rvdlib.lab.study.rivals_choice.levels`.
     """
     size = (NARROW, 3.1 * len(levels) + 0.3)
     figure, panels = plt.subplots(len(levels), 1, figsize=size, squeeze=False)
-    for axes, (regime, means) in zip(panels[:, 0], levels.items(), strict=True):
+    for axes, ((dataset, regime), means) in zip(panels[:, 0], levels.items(), strict=True):
         for kind, look in LOOKS.items():
             here = means[means["kind"] == kind]
             axes.scatter(here["ndcg"], here["target_hit_ratio"], label=kind, zorder=3, **look)
@@ -35,7 +37,7 @@ def pareto(levels: dict[str, pd.DataFrame]) -> Figure:
         line = means.loc[best]
         axes.plot(line["ndcg"], line["target_hit_ratio"], color=ORANGE, linewidth=1, zorder=2)
         _name(axes, means[(means["kind"] != "combination") | means.index.isin(best)])
-        axes.set_title(REGIME_TITLES[regime], fontsize="medium", loc="left")
+        axes.set_title(f"{dataset}, {REGIME_TITLES[regime]}", fontsize="medium", loc="left")
         axes.set_ylabel("THR@50, worst attacker")
     panels[-1, 0].set_xlabel("NDCG@50, not attacked")
     figure.legend(

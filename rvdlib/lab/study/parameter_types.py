@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rvdlib import paths
 from rvdlib.audit.attacking import KNOWLEDGE
@@ -87,19 +87,41 @@ class Setting(Options):
     target_set: TargetSet
 
 
-class Slice(Options):
-    """What of the main results is computed on a data set."""
+class Faced(Options):
+    """Who faces whom on a data set."""
 
     victims: dict[Regime, Some[Victim]]
     attacks: AttacksAndNone
     against: Annotated[
         list[Searched], AfterValidator(each_once)
     ]  # the defences whose searched attacker they meet
+    seeds: Some[Seed]
+    n_users: Sample
+
+
+class Slice(Faced):
+    """What of the main results is computed on a data set."""
+
     retrained: Annotated[
         list[Victim], AfterValidator(each_once)
     ]  # who are trained with an unobserved weight, too
-    seeds: Some[Seed]
-    n_users: Sample
+
+
+class Compared(Faced):
+    """Which rivals are compared on a data set: of those before or in training, which; all others are."""
+
+    trained: Some[Trained]
+    chained: Some[Trained]  # of these, whom RVD and its other forms follow
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> "Compared":
+        if missing := set(self.chained) - set(self.trained):
+            raise ValueError(
+                f"trained should hold {' and '.join(sorted(map(repr, missing)))} of chained"
+            )
+        if not self.against and self.attacks == ["none"]:
+            raise ValueError("should have an attacker, in attacks or in against")
+        return self
 
 
 class Turned(Options):

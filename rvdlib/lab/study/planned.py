@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rvdlib import paths
-from rvdlib.lab.experiment import cells, oracles, quality, retraining
+from rvdlib.lab.experiment import cells, oracles, quality, retraining, seeded_oracle
 from rvdlib.lab.experiment.parallel import Batch
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import default_parameters
@@ -95,12 +95,12 @@ def _breakdown(p: SimpleNamespace) -> list[Wanted]:
 
 
 def _rivals(p: SimpleNamespace) -> list[Wanted]:
-    faced = p.target_sets, p.attacks, p.against, p.trained, p.seeds, p.n_users
-    own = rivals.cells(p.dataset, p.victims, *faced)
-    sizes = p.growing_attacks, p.attack_sizes, p.seeds, p.n_users
-    grown = rivals.growing_cells(p.dataset, p.growing, p.target_sets, *sizes)
-    told = [each for each, _ in rivals.told(own)]
-    return [(cells.batch, [cell for cell, _ in own]), (oracles.batch, told), (cells.batch, grown)]
+    own = rivals.cells(p.datasets, p.target_sets)
+    sizes = p.growing_attacks, p.attack_sizes
+    grown = rivals.growing_cells(p.datasets, p.growing, p.target_sets, *sizes)
+    makers = cells.batch, oracles.batch, seeded_oracle.batch
+    faced = zip(makers, (own, *rivals.told(own)), strict=True)
+    return [*((make, [item for item, _ in each]) for make, each in faced), (cells.batch, grown)]
 
 
 def _main_results(p: SimpleNamespace) -> list[Wanted]:

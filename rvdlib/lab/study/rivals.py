@@ -5,20 +5,27 @@ against a defence. None was searched against a defence in training: there, the w
 worst of those who stand here, and a search might find a worse one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
-from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
+from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
+from rvdlib.lab.statistics import Interval, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
-from rvdlib.lab.study.adaptive import AGAINST, BOTH, SETTING, VICINITY
+from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
 from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
+SETTING = ["dataset", *adaptive.SETTING]
+HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apart
+BOUNDS = [*ORACLES, PROPAGATED]
 GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
 PAYING = [RVD, CLOSED_FORM, "closed form, hardened", BOTH, "least support", "blending"]
 ALONE, CHAIN, BOUND = "alone", "combination", "told who is fake"
@@ -35,112 +42,121 @@ SHOWN = {
 
 
 def cells(
-    dataset: str,
-    victims: Mapping[str, Sequence[str]],
-    target_sets: Mapping[str, Sequence[str]],
-    attacks: Sequence[str],
-    against: Sequence[str],
-    trained: Collection[str],
-    seeds: Sequence[int],
-    n_users: int | None = None,
+    datasets: Mapping[str, Mapping], target_sets: Mapping[str, str]
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called, as :func:`rvdlib.lab.study.adaptive.cells` has them.
 
     The vicinity attack, which is another one for each defence, is left to notebook 07.
 
     Args:
-        victims: of each regime.
-        trained: the defences before or in training; all others are always there.
+        datasets: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
+        target_sets: regime → what is promoted in it.
     """
-    forms = partial(rival_defenses, trained=trained)
-    found = [
-        each
-        for regime, names in victims.items()
-        for each in adaptive.cells(
-            dataset,
-            names,
-            {regime: target_sets[regime]},
-            attacks,
-            against,
-            seeds,
-            n_users,
-            forms,
-        )
-    ]
+    found = []
+    for dataset, part in datasets.items():
+        forms = partial(rival_defenses, trained=part["trained"], chained=part["chained"])
+        faced = part["attacks"], part["against"], part["seeds"], part["n_users"], forms
+        for regime, victims in part["victims"].items():
+            promoted = {regime: [target_sets[regime]]}
+            found += adaptive.cells(dataset, victims, promoted, *faced)
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
 
 
-def told(cells: Sequence[tuple[Cell, str]]) -> list[tuple[Told, str]]:
-    """The oracles of the same scenarios, each with what its attacker is called."""
-    return [
-        (Told(scenario=cell.scenario, oracle=oracle, n_users=cell.n_users), attacker)
+def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
+    """Where somebody attacks, who is told all fakes, and who some; each with what the attacker is called."""
+    bare = [
+        ({"scenario": cell.scenario, "n_users": cell.n_users}, attacker)
         for cell, attacker in cells
-        if not cell.chain
-        for oracle in ORACLES
+        if not cell.chain and attacker != "none"
     ]
+    every = [(Told(oracle=name, **of), attacker) for of, attacker in bare for name in ORACLES]
+    return every, [(ToldSome(**of), attacker) for of, attacker in bare]
 
 
 def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
-    """Rows of these cells, and of the oracles of the same scenarios, with the ``attacker`` of each."""
-    computed = [
+    """Rows of these cells, and of the oracles of the same scenarios, with the ``attacker`` of each.
+
+    Where nobody attacks there is nothing to be told: an oracle's rows are the undefended victim's.
+    """
+    wanted = zip((run_cells, run_oracles, run_seeded), (cells, *told(cells)), strict=True)
+    found = [
         compute([item for item, _ in each]).assign(attacker=[name for _, name in each])
-        for compute, each in ((run_cells, cells), (run_oracles, told(cells)))
+        for compute, each in wanted
     ]
-    return pd.concat(computed, ignore_index=True)
+    clean = found[0][(found[0]["attacker"] == "none") & (found[0]["defense"] == UNDEFENDED)]
+    found += [clean.assign(defense=name) for name in BOUNDS]
+    return pd.concat(found, ignore_index=True)
+
+
+def attackers(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 of each defence under each attacker: mean and interval over seeds; tidy."""
+    return summarise(rows, [*SETTING, "attacker", "attack", "defense"], ["target_hit_ratio"])
 
 
 def kind(regime: str, defense: str) -> str:
     """Whether a defence stands alone, is a chain of two, or is told who is fake."""
-    if defense in ORACLES:
+    if defense in BOUNDS:
         return BOUND
     return CHAIN if defense in combinations(regime) else ALONE
 
 
-def measured(rows: pd.DataFrame) -> pd.DataFrame:
-    """What each defence holds under the worst of either kind of attacker, and what it costs.
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each defence holds on each seed under its worst attackers, and what it costs.
 
     Returns:
-        Columns regime, target_set, victim, defense, kind, worst, metric, mean, low, high, n; metrics
-        are ``target_hit_ratio``, under the worst attacker of all, and those of :data:`SHOWN`.
-        Accuracy is that without an attack; changes are relative to the undefended victim, paired.
+        Columns dataset, regime, target_set, victim, defense, kind, worst (the attacker's name), seed,
+        and metrics: ``target_hit_ratio``, under the worst attacker of all, and those of
+        :data:`SHOWN`. A defence's worst attacker is the one under whom it does worst on average.
+        Accuracy is that without an attack, RMSE that of the rating regime, whose scores are stars;
+        changes are relative to the undefended victim.
     """
+    attacked = rows["attacker"] != "none"
     knows = rows["attacker"].str.startswith(AGAINST) & (rows["attacker"] != AGAINST + UNDEFENDED)
-    held = adaptive.held(rows)
-    found = [held[held["metric"].isin(["target_hit_ratio", *SHOWN])]]
-    for name, those in (("oblivious", ~knows), ("knowing", knows)):
-        under = rows[those | (rows["attacker"] == "none")]
-        if not (under["attacker"] != "none").any():
-            continue
-        each = adaptive.held(under)
-        found.append(each[each["metric"] == "target_hit_ratio"].assign(metric=name))
-    found.append(_of_stars(rows))
-    table = pd.concat(found, ignore_index=True)
-    kinds = [kind(*each) for each in zip(table["regime"], table["defense"], strict=True)]
-    table.insert(4, "kind", kinds)
-    worst = held.drop_duplicates([*SETTING, "defense"]).set_index([*SETTING, "defense"])["worst"]
-    table["worst"] = worst.loc[pd.MultiIndex.from_frame(table[[*SETTING, "defense"]])].to_numpy()
-    return table
+    clean = rows[~attacked].set_index([*SETTING, "defense", "seed"])
+    found = clean[["hit_ratio", "ndcg", "rmse"]].copy()
+    found.loc[found.index.get_level_values("regime") != "rating", "rmse"] = np.nan
+    for name, those in (
+        ("target_hit_ratio", attacked),
+        ("knowing", knows),
+        ("oblivious", attacked & ~knows),
+    ):
+        under = _under_worst(rows[those]).set_index(clean.index.names)
+        found[name] = under["target_hit_ratio"]
+        if name == "target_hit_ratio":
+            found["worst"] = under["attacker"]
+    found["lift"] = found["target_hit_ratio"] - clean["target_hit_ratio"]
+    bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
+    found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
+    for name in ("ndcg", "rmse"):
+        base = bare[name].where(bare[name] > 0)  # of nothing there is no share
+        found[f"{name}_change"] = found[name] / base.to_numpy() - 1
+    found = found.reset_index()
+    kinds = [kind(*each) for each in zip(found["regime"], found["defense"], strict=True)]
+    return found.assign(kind=kinds)[[*HELD, "seed", "target_hit_ratio", *SHOWN]]
 
 
-def _of_stars(rows: pd.DataFrame) -> pd.DataFrame:
-    """RMSE and its change where nobody attacks; the ranking regime's scores are no stars."""
-    clean, found = rows[(rows["attacker"] == "none") & (rows["regime"] == "rating")], []
-    for key, here in clean.groupby(SETTING, sort=False):
-        bare = here[here["defense"] == UNDEFENDED]
-        for name, own in here.groupby("defense", sort=False):
-            change = paired(own, bare, "rmse", relative=True)
-            found += [
-                (*key, name, "rmse", *t_interval(own["rmse"])),
-                (*key, name, "rmse_change", *t_interval(change)),
-            ]
-    return pd.DataFrame(found, columns=[*SETTING, "defense", "metric", *Interval._fields])
+def _under_worst(rows: pd.DataFrame) -> pd.DataFrame:
+    by = [*SETTING, "defense"]
+    means = rows.groupby([*by, "attacker"], sort=False)["target_hit_ratio"].mean().reset_index()
+    worst = means.sort_values("target_hit_ratio", ascending=False, kind="stable")
+    return rows.merge(worst.drop_duplicates(by)[[*by, "attacker"]])
 
 
-def shown(table: pd.DataFrame, kinds: Sequence[str] = (ALONE, BOUND)) -> pd.DataFrame:
-    """:func:`measured` as a reader sees it."""
-    here = table[table["kind"].isin(kinds) & table["metric"].isin(SHOWN)]
-    order = {name: place for place, name in enumerate(SHOWN)}
-    here = here.sort_values("metric", key=lambda names: names.map(order), kind="stable")
+def measured(seeds: pd.DataFrame) -> pd.DataFrame:
+    """:func:`by_seed` as means with intervals over seeds.
+
+    Returns:
+        Columns :data:`HELD`, metric, mean, low, high, n; no row where a metric is not defined.
+    """
+    found = summarise(seeds, HELD, ["target_hit_ratio", *SHOWN])
+    ratios = found["metric"].isin(["oblivious", "knowing"])
+    found.loc[ratios, ["low", "high"]] = found.loc[ratios, ["low", "high"]].clip(0, 1)
+    return found.dropna(subset="mean", ignore_index=True)
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`measured` as a reader sees it, without combinations."""
+    here = table[(table["kind"] != CHAIN) & table["metric"].isin(SHOWN)]
     wide = tables.wide(here, [*SETTING, "defense", "worst"], "metric")
     return wide.rename(columns=SHOWN).fillna("–")
 
@@ -150,13 +166,11 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
 
     The better part is the one that removes more on average. Lifts are added up over all attackers.
     """
-    known = rows[~rows["defense"].isin(ORACLES)]
-    lifted = effects.with_lift(known.assign(attack=known["attacker"]))
-    lifted = lifted[lifted["attack"] != "none"]
-    found = []
+    known = rows[~rows["defense"].isin(BOUNDS)]
+    lifted, found = _attacked(known.assign(attack=known["attacker"])), []
     for key, here in lifted.groupby(SETTING, sort=False):
         removed = {name: effects.removed(own) for name, own in here.groupby("defense", sort=False)}
-        for name, parts in combinations(key[0]).items():
+        for name, parts in combinations(key[1]).items():
             if name not in removed:
                 continue
             better = max((removed[part] for part in parts), key=lambda each: each.fillna(0).mean())
@@ -167,22 +181,16 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
 
 def gains(found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:
     """:func:`combined` as rows: setting, defense, first, then, mean, low, high, n."""
-    return pd.DataFrame(
-        {
-            **part.where,
-            "first": parts[0],
-            "then": parts[1],
-            **t_interval(part.values[""])._asdict(),
-        }
-        for parts, part in found
-    )
+    columns = [*SETTING, "defense", "first", "then", *Interval._fields]
+    rows = [(*part.where.values(), *parts, *t_interval(part.values[""])) for parts, part in found]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def growth_shown(table: pd.DataFrame) -> pd.DataFrame:
     """The share of the lift removed of :func:`grown`: a row a size, a column a defence."""
     here = table[table["metric"] == "lift_removed"]
     sizes = here["attack_size"].map("{:.0%}".format)
-    index = ["regime", "target_set", "attack_size"]
+    index = ["dataset", "regime", "target_set", "attack_size"]
     return tables.wide(here.assign(attack_size=sizes), index, "defense").rename_axis(columns=None)
 
 
@@ -198,27 +206,29 @@ def gains_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def growing_cells(
-    dataset: str,
+    datasets: Mapping[str, Mapping],
     victim: str,
-    target_sets: Mapping[str, Sequence[str]],
+    target_sets: Mapping[str, str],
     attacks: Sequence[str],
     attack_sizes: Sequence[float],
-    seeds: Sequence[int],
-    n_users: int | None = None,
 ) -> list[Cell]:
-    """Each of :data:`GROWN` without an attack, and under each attack at each size."""
+    """Each of :data:`GROWN` without an attack, and under each attack at each size.
+
+    ``datasets`` and ``target_sets`` as :func:`cells` has them.
+    """
     found = []
-    for regime, promoted in target_sets.items():
-        forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
-        of = dataset, [victim], [regime]
-        under = scenarios(*of, ["none"], promoted, seeds)
-        for size in attack_sizes:
-            under += scenarios(*of, attacks, promoted, seeds, size)
-        found += [
-            Cell(scenario=each, defense=name, n_users=n_users, **forms[name])
-            for each in under
-            for name in GROWN
-        ]
+    for dataset, part in datasets.items():
+        for regime in part["victims"]:
+            forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
+            of, rest = (dataset, [victim], [regime]), ([target_sets[regime]], part["seeds"])
+            under = scenarios(*of, ["none"], *rest)
+            for size in attack_sizes:
+                under += scenarios(*of, attacks, *rest, size)
+            found += [
+                Cell(scenario=each, defense=name, n_users=part["n_users"], **forms[name])
+                for each in under
+                for name in GROWN
+            ]
     return found
 
 
@@ -228,23 +238,18 @@ def grown(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns dataset, regime, target_set, defense, attack_size, metric, mean, low, high, n.
     """
-    lifted = _without_lift_unattacked(rows)
     by = ["dataset", "regime", "target_set", "defense", "attack_size"]
-    means = lifted.groupby([*by, "seed"], sort=False)["target_hit_ratio"].mean().reset_index()
-    found = [summarise(means, by, ["target_hit_ratio"])]
-    for key, here in lifted[lifted["defense"] != UNDEFENDED].groupby(by, sort=False):
-        interval = t_interval(effects.removed(here))
-        found.append(
-            pd.DataFrame(
-                [(*key, "lift_removed", *interval)], columns=[*by, "metric", *Interval._fields]
-            )
-        )
-    return pd.concat(found, ignore_index=True)
+    columns = ["target_hit_ratio", "lift", "lift_undefended"]
+    means = _attacked(rows).groupby([*by, "seed"], sort=False)[columns].mean().reset_index()
+    means["lift_removed"] = metrics.lift_removed(means["lift"], means["lift_undefended"])
+    found = summarise(means, by, ["target_hit_ratio", "lift_removed"])
+    trivial = (found["defense"] == UNDEFENDED) & (found["metric"] == "lift_removed")
+    return found[~trivial].reset_index(drop=True)
 
 
 def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:
     """C5 of RVD by regime and attack size, and C11 of the chains that end with RVD."""
-    lifted, parts = _without_lift_unattacked(grown_rows), []
+    lifted, parts = _attacked(grown_rows), []
     lifted = lifted[lifted["defense"] == RVD]
     for key, here in lifted.groupby([*SETTING, "attack_size"], sort=False):
         where = dict(zip(SETTING, key[:-1], strict=True)) | {"defense": RVD}
@@ -253,6 +258,6 @@ def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part
     return pd.concat([judge("C5", parts), judge("C11", chains)], ignore_index=True)
 
 
-def _without_lift_unattacked(rows: pd.DataFrame) -> pd.DataFrame:
+def _attacked(rows: pd.DataFrame) -> pd.DataFrame:
     lifted = effects.with_lift(rows)
     return lifted[lifted["attack"] != "none"]

@@ -1,9 +1,11 @@
-"""Which rival a reader should take in each regime, and what beats the forms of RVD, computed from tables.
+"""Which rival a reader should take in each case, and what beats the forms of RVD, computed from tables.
 
 Of the defences that cost no accuracy worth the name, those count that remove nine tenths of the lift
 of the strongest attack, and of these the most accurate is taken, a combination only where no defence
-alone removes as much; where none does, the one that removes most. For lists accuracy is HR@50 and NDCG@50, at most 2 % below the undefended victim's
-and those of the most popular items; where predicted stars are shown it is RMSE, at most 5 % above.
+alone removes as much; where none does, the one that removes most. For lists accuracy is HR@50 and
+NDCG@50, at most 2 % below the undefended victim's and those of the most popular items; where predicted
+stars are shown it is RMSE, at most 5 % above. Whoever takes what is best on the rows that a table
+reports chooses in hindsight: so each seed is also served by what is best on the others.
 """
 
 import pandas as pd
@@ -12,34 +14,42 @@ from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.study import adaptive, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
-from rvdlib.lab.study.rivals import ALONE, BOUND, SHOWN, kind
+from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
 
 HARDENED = "closed form, hardened"
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
 STARS = 0.05  # of RMSE, relative
+METRICS = ["target_hit_ratio", *SHOWN]
+BEATEN = "lower, and ranks at least as well"
+LISTS, PREDICTED = "lists", "predicted stars"
+Levels = dict[tuple[str, str], pd.DataFrame]  # (data set, regime) → a row a defence
 
 
-def levels(table: pd.DataFrame, regime: str) -> pd.DataFrame:
-    """A row a defence, columns ``kind`` and metrics: means over victims and target sets.
+def levels(table: pd.DataFrame) -> Levels:
+    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims.
 
     ``table`` as from :func:`rvdlib.lab.study.rivals.measured`.
     """
-    here = table[table["regime"] == regime]
-    means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
-    names = list(dict.fromkeys(here["defense"]))
-    return means.loc[names].assign(kind=[kind(regime, name) for name in names])
+    found = {}
+    for key, here in table.groupby(["dataset", "regime"], sort=False):
+        kinds = here.drop_duplicates("defense").set_index("defense")["kind"]
+        means = here.groupby(["defense", "metric"])["mean"].mean().unstack()
+        found[key] = means.reindex(index=kinds.index, columns=METRICS).assign(kind=kinds)
+    return found
 
 
-def recommended(means: pd.DataFrame, stars: bool = False) -> str | None:
+def recommended(means: pd.DataFrame, case: str = LISTS) -> str | None:
     """The defence to take, as the module has it; None if every one costs too much.
 
     Args:
-        means: as from :func:`levels`.
-        stars: whether predicted stars are shown, and not lists alone.
+        means: of a data set and regime, as from :func:`levels`.
+        case: lists or predicted stars, whichever is shown.
     """
+    stars = case == PREDICTED
     affordable = means["rmse_change"] <= STARS if stars else adaptive.accurate(means)
     able = means[affordable & (means["kind"] != BOUND)].drop(index=UNDEFENDED, errors="ignore")
+    able = able.dropna(subset="lift_removed")
     if able.empty:
         return None
     metric = "rmse" if stars else "ndcg"
@@ -51,21 +61,55 @@ def recommended(means: pd.DataFrame, stars: bool = False) -> str | None:
     return (BETTER[metric] * taken[metric]).idxmax()
 
 
-def recommendations(table: pd.DataFrame) -> pd.DataFrame:
-    """The defence to take in each case, beside the undefended victim and the forms of RVD."""
+def cases(regime: str) -> list[str]:
+    """What a recommender of this regime shows: the ranking regime's scores are no stars."""
+    return [LISTS, PREDICTED] if regime == "rating" else [LISTS]
+
+
+def by_others(seeds: pd.DataFrame) -> pd.DataFrame:
+    """For each seed the defence to take by all other seeds, and what it holds on this one.
+
+    Args:
+        seeds: as from :func:`rvdlib.lab.study.rivals.by_seed`; a data set of one seed is left out.
+
+    Returns:
+        Columns dataset, regime, shown (lists or predicted stars), seed, defense, and metrics.
+    """
+    tidy, found = seeds.melt([*HELD, "seed"], var_name="metric", value_name="mean"), []
+    for (dataset, seed), own in tidy.groupby(["dataset", "seed"], sort=False):
+        others = tidy[(tidy["dataset"] == dataset) & (tidy["seed"] != seed)]
+        here = levels(own)
+        for key, means in levels(others).items():
+            for case in cases(key[1]):
+                if taken := recommended(means, case):
+                    found.append((*key, case, seed, taken, *here[key].loc[taken, METRICS]))
+    return pd.DataFrame(found, columns=["dataset", "regime", "shown", "seed", "defense", *METRICS])
+
+
+def recommendations(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """The defence to take in each case, beside the undefended victim and the forms of RVD.
+
+    Args:
+        table: as from :func:`rvdlib.lab.study.rivals.measured`.
+        chosen: as from :func:`by_others`; of each case its mean over seeds has a row.
+    """
     found = []
-    for regime in table["regime"].unique():
-        means = levels(table, regime)
-        cases = {"lists": False} | ({"predicted stars": True} if regime == "rating" else {})
-        for case, stars in cases.items():
-            taken = recommended(means, stars)
-            for name in dict.fromkeys([taken, UNDEFENDED, *FORMS]):
-                if name is None:
-                    continue
-                of = {metric: means.at[name, metric] for metric in SHOWN if metric in means}
-                says = "take this" if name == taken else "–"
-                found.append({"regime": regime, "shown": case, "": says, "defence": name} | of)
-    shown = pd.DataFrame(found).set_index(["regime", "shown", "", "defence"])
+    for (dataset, regime), means in levels(table).items():
+        for case in cases(regime):
+            taken, others = recommended(means, case), _of_case(chosen, dataset, regime, case)
+            rows = [("take this", taken, means.loc[taken])] if taken else []
+            if len(others):
+                counts = others["defense"].value_counts().items()
+                named = ", ".join(f"{name} ({n} of {len(others)})" for name, n in counts)
+                rows.append(("chosen by the other seeds", named, others.mean(numeric_only=True)))
+            rest = dict.fromkeys([UNDEFENDED, *FORMS])
+            rows += [("–", name, means.loc[name]) for name in rest if name != taken]
+            found += [
+                (dataset, regime, case, says, name, *(values.get(metric) for metric in SHOWN))
+                for says, name, values in rows
+            ]
+    index = ["dataset", "regime", "shown", "", "defence"]
+    shown = pd.DataFrame(found, columns=[*index, *SHOWN]).set_index(index).dropna(axis=1, how="all")
     shown = shown.rename(columns=SHOWN).map(lambda value: tables.span([value]), na_action="ignore")
     return shown.fillna("–")
 
@@ -74,12 +118,11 @@ def better_than(table: pd.DataFrame) -> pd.DataFrame:
     """For each form of RVD, which defences alone have a lower THR@50 and rank at least as well.
 
     Returns:
-        A row a regime and form: its THR@50 under its worst attacker and its NDCG@50, and the same of
-        whatever beats it in both, the lowest first.
+        A row a data set, regime and form: its THR@50 under its worst attacker and its NDCG@50, and the
+        same of whatever beats it in both, the lowest first.
     """
     found = []
-    for regime in table["regime"].unique():
-        means = levels(table, regime)
+    for key, means in levels(table).items():
         alone = means[means["kind"] == ALONE].drop(index=UNDEFENDED)
         for form in FORMS:
             own = alone.loc[form]
@@ -87,50 +130,58 @@ def better_than(table: pd.DataFrame) -> pd.DataFrame:
             beat = alone[lower & (alone["ndcg"] >= own["ndcg"])]
             beat = beat.sort_values("target_hit_ratio", kind="stable")
             named = [f"{name} ({_both(row)})" for name, row in beat.iterrows()]
-            found.append((regime, form, _both(own), "; ".join(named) or "none"))
-    columns = ["regime", "defence", "THR@50, NDCG@50", "lower, and ranks at least as well"]
-    return pd.DataFrame(found, columns=columns).set_index(columns[:2])
+            found.append((*key, form, _both(own), "; ".join(named) or "none"))
+    index, shown = ["dataset", "regime", "defence"], ["THR@50, NDCG@50", BEATEN]
+    return pd.DataFrame(found, columns=[*index, *shown]).set_index(index)
 
 
 def _both(row: pd.Series) -> str:
     return f"{row['target_hit_ratio']:.3f}, {row['ndcg']:.3f}"
 
 
-def answer(table: pd.DataFrame, gained: pd.DataFrame) -> str:
+def _of_case(chosen: pd.DataFrame, *key: str) -> pd.DataFrame:
+    return chosen[(chosen[["dataset", "regime", "shown"]] == [*key]).all(axis=1)]
+
+
+def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> str:
     """The answer of 10: what to take in each regime, and what combining adds.
 
     Args:
         table: as from :func:`rvdlib.lab.study.rivals.measured`.
+        chosen: as from :func:`by_others`.
         gained: as from :func:`rvdlib.lab.study.rivals.gains`.
     """
-    regimes = table["regime"].unique()
-    return tables.answer(*(_of_regime(table, regime) for regime in regimes), _combining(gained))
-
-
-def _of_regime(table: pd.DataFrame, regime: str) -> str:
-    means = levels(table, regime)
-    thr, ndcg = means["target_hit_ratio"], means["ndcg"]
-    forms = ", ".join(f"{name} {thr[name]:.3f} ({ndcg[name]:.3f})" for name in FORMS)
-    taken = recommended(means)
-    advice = "no defence ranks as well as the victim and the most popular items"
-    if taken:
-        share = means.at[taken, "lift_removed"]
-        advice = (
-            f"for lists *{taken}* does best in hindsight, with THR@50 {thr[taken]:.3f} under its worst attacker here at NDCG@50 "
-            f"{ndcg[taken]:.3f} ({share:.0%} of the lift removed)"
+    said: dict[str, list[str]] = {}
+    for (dataset, regime), means in levels(table).items():
+        advice = ", ".join(_advice(means, dataset, regime, case, chosen) for case in cases(regime))
+        shown = means.loc[[UNDEFENDED, *FORMS]].rename({UNDEFENDED: "no defence"})
+        beside = ", ".join(
+            f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
+            for name, row in shown.iterrows()
         )
-    stars = ""
-    if regime == "rating":
-        best = recommended(means, stars=True)
-        stars = "; where predicted stars are shown, every defence costs more than 5 % of RMSE"
-        if best:
-            stars = (
-                f"; where predicted stars are shown *{best}* does, with THR@50 {thr[best]:.3f} at RMSE "
-                f"{means.at[best, 'rmse']:.3f} (undefended {means.at[UNDEFENDED, 'rmse']:.3f})"
-            )
+        said.setdefault(regime, []).append(
+            f"on {dataset} {advice}, beside (THR@50, NDCG@50 in brackets) {beside}"
+        )
+    sentences = [f"In the {regime} regime, {'; '.join(each)}." for regime, each in said.items()]
+    return tables.answer(*sentences, _combining(gained))
+
+
+def _advice(means: pd.DataFrame, dataset: str, regime: str, case: str, chosen: pd.DataFrame) -> str:
+    taken, others = recommended(means, case), _of_case(chosen, dataset, regime, case)
+    if not taken:
+        return f"no defence of {case} costs little enough"
+    held = means.loc[taken]
+    at = f"RMSE {held['rmse']:.3f}" if case == PREDICTED else f"NDCG@50 {held['ndcg']:.3f}"
+    honest = ""
+    if len(others):
+        same, left = (others["defense"] == taken).sum(), others["target_hit_ratio"].mean()
+        honest = (
+            f"; whoever chooses by the other seeds takes it on {same} of {len(others)} and has "
+            f"{left:.3f}"
+        )
     return (
-        f"In the {regime} regime, where undefended victims have THR@50 {thr[UNDEFENDED]:.3f} at NDCG@50 "
-        f"{ndcg[UNDEFENDED]:.3f}, {advice}{stars}; beside these stand {forms}."
+        f"for {case} *{taken}* is best in hindsight, with THR@50 {held['target_hit_ratio']:.3f} under "
+        f"its worst attacker here at {at} ({held['lift_removed']:.0%} of the lift removed{honest})"
     )
 
 

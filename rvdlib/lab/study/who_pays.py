@@ -19,27 +19,32 @@ from rvdlib.lab.study.effects import scenarios
 from rvdlib.threads import single_thread
 
 THIRDS = ("few", "some", "many")
+GROUP = ["dataset", "regime", "by", "third"]
 BY = {"activity": "the user's ratings", "popularity": "raters of the test item"}
 
 
 @single_thread()
 def hits_by_third(
-    dataset: str,
+    datasets: Mapping[str, Mapping],
     victim: str,
-    target_sets: Mapping[str, Sequence[str]],
+    target_sets: Mapping[str, str],
     defenses: Sequence[str],
-    seeds: Sequence[int],
-    n_users: int | None = None,
 ) -> pd.DataFrame:
     """HR@50 of each third of the users, undefended and under each of the ``defenses`` at inference.
 
+    ``datasets`` and ``target_sets`` as :func:`rvdlib.lab.study.rivals.cells` has them.
+
     Returns:
-        Columns regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio.
+        Columns dataset, regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio.
     """
     found = []
-    for regime, (target_set, *_) in target_sets.items():
+    for dataset, regime in (
+        (name, each) for name, part in datasets.items() for each in part["victims"]
+    ):
         forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
-        for scenario in scenarios(dataset, [victim], [regime], ["none"], [target_set], seeds):
+        seeds, n_users = (datasets[dataset][name] for name in ("seeds", "n_users"))
+        of = dataset, [victim], [regime], ["none"], [target_sets[regime]]
+        for scenario in scenarios(*of, seeds):
             trained = carry_out(scenario)
             split = trained.split
             users = sample_users(split.train.shape[0], n_users, scenario.seed)
@@ -51,10 +56,9 @@ def hits_by_third(
                 hits = metrics.hits(evaluation.test_ranks, evaluation.k)
                 for by, counts in _counts(split, users).items():
                     for third, here in zip(THIRDS, thirds(counts), strict=True):
-                        found.append(
-                            (regime, by, third, name, scenario.seed, metrics.mean(hits[here]))
-                        )
-    columns = ["regime", "by", "third", "defense", "seed", "hit_ratio"]
+                        key = dataset, regime, by, third, name, scenario.seed
+                        found.append((*key, metrics.mean(hits[here])))
+    columns = [*GROUP, "defense", "seed", "hit_ratio"]
     return pd.DataFrame(found, columns=columns)
 
 
@@ -76,11 +80,11 @@ def _counts(split, users: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds: columns regime, by, third, defense, metric, mean, low, high, n."""
-    return summarise(rows, ["regime", "by", "third", "defense"], ["hit_ratio"])
+    """Mean and interval over seeds: dataset, regime, by, third, defense, metric, mean, low, high, n."""
+    return summarise(rows, [*GROUP, "defense"], ["hit_ratio"])
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """:func:`shares` as a reader sees it: a column a defence."""
     named = table.assign(by=table["by"].map(BY))
-    return tables.wide(named, ["regime", "by", "third"], "defense").rename_axis(columns=None)
+    return tables.wide(named, GROUP, "defense").rename_axis(columns=None)

@@ -16,6 +16,7 @@ from rvdlib.lab.experiment.oracles import (
     run_oracles,
     without_fakes,
 )
+from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, Propagation, ToldSome, run_seeded
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
@@ -74,7 +75,8 @@ def test_unlearning_lowers_what_the_fakes_promote_and_leaves_the_victim_alone(na
 
 
 def test_no_oracle_is_a_defence():
-    assert not set(ORACLES) & set(DEFENSES)
+    assert not {*ORACLES, PROPAGATED} & set(DEFENSES)
+    assert Propagation not in DEFENSES.values()
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +92,33 @@ def test_who_retrains_has_what_nobody_attacked_under_the_name_of_the_attack(data
     known = {"dataset": dataset, "victim": "MF", "regime": "rating", "target_set": "random"}
     attacked = Scenario(**known, attack="random", attack_size=0.1)
     store = CellStore(tmp_path)
+    unattacked = Scenario(**known, attack_size=0.0)
     retrained, unlearned = run_oracles(
         [Told(scenario=attacked, oracle=name) for name in (RETRAINED, UNLEARNED)],
         store=store,
         jobs=1,
     ).to_dict("records")
     clean, bare = run_cells(
-        [Cell(scenario=Scenario(**known, attack_size=0.0)), Cell(scenario=attacked)],
-        store=store,
-        jobs=1,
+        [Cell(scenario=unattacked), Cell(scenario=attacked)], store=store, jobs=1
     ).to_dict("records")
+    nothing_to_find, found = run_seeded(
+        [ToldSome(scenario=each) for each in (unattacked, attacked)], store=store, jobs=1
+    ).to_dict("records")
+    assert nothing_to_find["ndcg"] == clean["ndcg"]
+    assert found["rmse"] not in (bare["rmse"], clean["rmse"])
     assert retrained["target_hit_ratio"] == clean["target_hit_ratio"]
     assert retrained["ndcg"] == clean["ndcg"]
     assert (retrained["attack"], retrained["attack_size"]) == ("random", 0.1)
     assert unlearned["rmse"] != bare["rmse"]
-    assert {retrained["method"], unlearned["method"]} == {"oracle"}
+    assert {row["method"] for row in (retrained, unlearned, found)} == {"oracle"}
+
+
+def test_who_is_told_some_fakes_removes_as_many_users_as_there_are_fakes():
+    """Of twelve who rate the same four items, whoever is known leads to the others."""
+    train = trained("MF", "rating").train
+    kept = Propagation(N_REAL).clean(train, np.arange(1, 6), stream(0, "clean"))
+    assert np.flatnonzero(np.diff(kept.indptr) == 0).tolist() == [*range(N_REAL, N_REAL + 12)]
+    nobody = train[:N_REAL]
+    assert (
+        Propagation(N_REAL).clean(nobody, np.arange(1, 6), stream(0, "clean")) != nobody
+    ).nnz == 0

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import (
@@ -15,10 +16,12 @@ from rvdlib.lab.experiment.oracles import RETRAINED
 from rvdlib.lab.figures import rivals_plots
 from rvdlib.lab.study import adaptive, rivals, rivals_choice, who_pays
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.lab.study.parameter_types import Compared
 from rvdlib.models import VICTIMS
 
 matplotlib.use("agg")
 HARDENED, VAT, CHAIN = rivals_choice.HARDENED, "VAT", f"VAT + {RVD}"
+CASE = "ml-100k", "rating"
 KNOWING = f"{adaptive.AGAINST}{CLOSED_FORM}"
 
 
@@ -42,17 +45,64 @@ def test_every_victim_meets_every_rival_and_every_combination(regime, victim):
         *(name for name, (first, _) in combinations(regime).items() if first == VAT),
     }
     assert set(forms) - trained == set(fewer) - trained
+    alone = rival_defenses(regime, victim, trained=[VAT, "APT"], chained=[VAT])
+    assert alone.keys() == fewer.keys() | {"APT"}
+
+
+PART = {
+    "victims": {"rating": ["MF"]},
+    "attacks": ["none", "low_clone"],
+    "against": [CLOSED_FORM],
+    "trained": [VAT],
+    "chained": [VAT],
+    "seeds": [0],
+    "n_users": 40,
+}
+PROMOTED = {"rating": "unpopular", "ranking": "random"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"chained": [VAT, "APT"]}, "trained should hold 'APT' of chained"),
+        ({"attacks": ["none"], "against": []}, "should have an attacker"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changed, message):
+    assert Compared(**PART)
+    with pytest.raises(ValidationError, match=message):
+        Compared(**PART | changed)
 
 
 def test_the_vicinity_attack_is_left_out_and_every_other_attacker_meets_everybody():
-    of = {"rating": ["unpopular"]}, ["none", "low_clone"], [CLOSED_FORM], [VAT], [0]
-    found = rivals.cells("ml-100k", {"rating": ["MF"]}, *of)
+    datasets = {"ml-100k": PART, "filmtrust": PART | {"seeds": [0, 1]}}
+    found = rivals.cells(datasets, PROMOTED)
     faced = {}
     for cell, attacker in found:
-        faced.setdefault(attacker, set()).add(cell.defense)
-    assert faced.keys() == {"none", "low_clone", KNOWING}
+        of = cell.scenario.dataset, cell.scenario.seed, attacker
+        faced.setdefault(of, set()).add(cell.defense)
+    assert {attacker for *_, attacker in faced} == {"none", "low_clone", KNOWING}
+    assert len(faced) == 3 + 2 * 3
     everybody = {UNDEFENDED, *rival_defenses("rating", "MF", trained=[VAT])}
     assert all(names == everybody for names in faced.values())
+    grown = rivals.growing_cells(datasets, "MF", PROMOTED, ["clone"], [0.01, 0.1])
+    assert len(grown) == len(rivals.GROWN) * 3 * (1 + 2)
+    assert {cell.scenario.regime for cell in grown} == {"rating"}
+
+
+def test_oracles_are_asked_where_somebody_attacks_and_are_the_undefended_victim_elsewhere(
+    monkeypatch,
+):
+    def row(item):
+        told = getattr(item, "oracle", None)
+        return {"defense": told or item.defense, "seed": item.scenario.seed}
+
+    for name in ("run_cells", "run_oracles", "run_seeded"):
+        monkeypatch.setattr(rivals, name, lambda items: pd.DataFrame(map(row, items)))
+    found = rivals.run(rivals.cells({"ml-100k": PART}, PROMOTED))
+    for name in rivals.BOUNDS:
+        attackers = found.loc[found["defense"] == name, "attacker"]
+        assert sorted(attackers) == sorted(["none", "low_clone", KNOWING])
 
 
 # (THR not attacked, under low clones, under the searched attacker), NDCG@50, RMSE
@@ -70,11 +120,11 @@ LEVELS = {
 ATTACKERS = ("none", "low_clone", KNOWING)
 
 
-def rows(levels=LEVELS):
+def rows(levels=LEVELS, dataset="ml-100k"):
     """Three seeds differ by a level of their own in THR alone, attacked or not."""
     return pd.DataFrame(
         {
-            "dataset": "ml-100k",
+            "dataset": dataset,
             "regime": "rating",
             "target_set": "unpopular",
             "victim": "MF",
@@ -97,9 +147,13 @@ def rows(levels=LEVELS):
     )
 
 
+def measured(found):
+    return rivals.measured(rivals.by_seed(found))
+
+
 @pytest.fixture
 def table():
-    return rivals.measured(rows())
+    return measured(rows())
 
 
 def test_each_kind_of_attacker_has_its_worst_and_accuracy_is_where_nobody_attacks(table):
@@ -107,6 +161,7 @@ def test_each_kind_of_attacker_has_its_worst_and_accuracy_is_where_nobody_attack
     mean = by["mean"]
     assert mean[CLOSED_FORM, "oblivious"] == pytest.approx(0.41)
     assert mean[CLOSED_FORM, "knowing"] == pytest.approx(0.81)
+    assert by.loc[(UNDEFENDED, "oblivious"), "high"] == 1  # no ratio exceeds it
     assert mean[CLOSED_FORM, "target_hit_ratio"] == pytest.approx(0.81)
     assert by.loc[CLOSED_FORM, "worst"].unique().tolist() == [KNOWING]
     assert by.loc[UNDEFENDED, "worst"].unique().tolist() == ["low_clone"]
@@ -121,17 +176,25 @@ def test_each_kind_of_attacker_has_its_worst_and_accuracy_is_where_nobody_attack
     assert len(text) == len(LEVELS) - 1
 
 
+def test_a_change_is_of_seeds_on_which_the_undefended_victim_ranks_anything():
+    here = rows()
+    here.loc[(here["defense"] == UNDEFENDED) & (here["seed"] == 1), "ndcg"] = 0.0
+    by = measured(here).set_index(["defense", "metric"])
+    assert by.loc[(VAT, "ndcg_change"), "mean"] == pytest.approx(0.05)
+    assert by.loc[(VAT, "ndcg_change"), "n"] == 2
+
+
 def test_what_is_recommended_removes_enough_and_costs_nothing(table):
-    means = rivals_choice.levels(table, "rating")
+    means = rivals_choice.levels(table)[CASE]
     assert rivals_choice.recommended(means) == "unobserved weight"
     # No defence that predicts stars removes nine tenths: the one that removes most of the affordable.
-    assert rivals_choice.recommended(means, stars=True) == CHAIN
+    assert rivals_choice.recommended(means, rivals_choice.PREDICTED) == CHAIN
     without = means.drop(index="unobserved weight")
     assert rivals_choice.recommended(without) == CHAIN  # oracles and what ranks badly do not count
     assert rivals_choice.recommended(means.loc[[UNDEFENDED, HARDENED, "popularity"]]) is None
     better = rivals_choice.better_than(table)["lower, and ranks at least as well"]
-    assert better["rating", RVD] == "unobserved weight (0.030, 0.250); VAT (0.510, 0.210)"
-    assert better["rating", HARDENED] == "unobserved weight (0.030, 0.250)"
+    assert better[*CASE, RVD] == "unobserved weight (0.030, 0.250); VAT (0.510, 0.210)"
+    assert better[*CASE, HARDENED] == "unobserved weight (0.030, 0.250)"
 
 
 def test_of_those_that_remove_enough_the_most_accurate_is_taken():
@@ -141,17 +204,60 @@ def test_of_those_that_remove_enough_the_most_accurate_is_taken():
         VAT: ((0.1, 0.5, 0.5), 0.3, 0.9),
         CHAIN: ((0.0, 0.0, 0.0), 0.29, 0.89),  # more accurate still, but a combination
     }
-    means = rivals_choice.levels(rivals.measured(rows(LEVELS | enough)), "rating")
+    means = rivals_choice.levels(measured(rows(LEVELS | enough)))[CASE]
     assert rivals_choice.recommended(means) == "unobserved weight"
-    assert rivals_choice.recommended(means, stars=True) == "least support"
+    assert rivals_choice.recommended(means, rivals_choice.PREDICTED) == "least support"
     alone = means.drop(index=["least support", "unobserved weight"])
     assert rivals_choice.recommended(alone) == CHAIN
+
+
+def test_each_seed_is_served_by_what_is_best_on_the_others():
+    """On seed 2 least support ranks best; by the others unobserved weight is taken there."""
+    levels = LEVELS | {"least support": ((0.0, 0.0, 0.0), 0.24, 0.9)}
+    here = rows(levels)
+    lucky = (here["seed"] == 2) & (here["defense"] == "least support")
+    here.loc[lucky, "ndcg"] = 0.27
+    own = rivals_choice.by_others(rivals.by_seed(here))
+    lists = own[own["shown"] == rivals_choice.LISTS].set_index("seed")
+    assert lists.loc[2, "defense"] == "unobserved weight"
+    assert lists.loc[2, "ndcg"] == pytest.approx(0.25)
+    assert lists.loc[[0, 1], "defense"].tolist() == ["least support"] * 2
+    assert lists.loc[[0, 1], "ndcg"].tolist() == pytest.approx([0.24] * 2)
+    shown = rivals_choice.recommendations(measured(here), own).loc[CASE]
+    taken = shown.loc[rivals_choice.LISTS].index
+    assert taken[1] == (
+        "chosen by the other seeds",
+        "least support (2 of 3), unobserved weight (1 of 3)",
+    )
+    one = rivals_choice.by_others(rivals.by_seed(here[here["seed"] == 0]))
+    assert one.empty
+    assert len(rivals_choice.recommendations(measured(here), one)) == len(shown) - 2
+
+
+def test_data_sets_stand_beside_each_other_and_are_judged_apart():
+    held = {name: (thr, ndcg, rmse) for name, (thr, ndcg, rmse) in LEVELS.items()}
+    held[RVD] = ((0.1, 0.2, 0.2), 0.3, 0.8)
+    both = pd.concat([rows(), rows(held, "filmtrust")], ignore_index=True)
+    table = measured(both)
+    assert next(iter(table)) == "dataset"
+    alone = table[table["dataset"] == "filmtrust"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, measured(rows(held, "filmtrust")))
+    found = rivals.combined(both)
+    assert [part.where["dataset"] for _, part in found] == ["ml-100k", "filmtrust"]
+    # On filmtrust RVD leaves 0.2 of the lift of 1.6, and the chain 0.3.
+    gained = [part.values[""].mean() for _, part in found]
+    assert gained == pytest.approx([0.5 / 1.6, -0.1 / 1.6], abs=2e-3)
+    gains = rivals.gains(found)
+    said = rivals_choice.answer(table, rivals_choice.by_others(rivals.by_seed(both)), gains)
+    assert said.count("In the rating regime") == 1
+    assert "; on filmtrust for lists" in said
 
 
 def test_a_chain_is_held_against_the_better_of_its_parts():
     ((parts, part),) = rivals.combined(rows())
     assert parts == (VAT, RVD)
     assert part.where == {
+        "dataset": "ml-100k",
         "regime": "rating",
         "target_set": "unpopular",
         "victim": "MF",
@@ -161,9 +267,18 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     assert part.values[""].tolist() == pytest.approx([(0.8 - 0.3) / 1.6] * 3, abs=2e-3)
     gains = rivals.gains([(parts, part)])
     assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
-    assert "0.312" in rivals.gains_shown(gains).loc[("rating", "unpopular", "MF", VAT), RVD]
-    said = rivals_choice.answer(rivals.measured(rows()), gains)
-    assert "for lists *unobserved weight* does best in hindsight, with THR@50 0.030" in said
+    assert "0.312" in rivals.gains_shown(gains).loc[(*CASE, "unpopular", "MF", VAT), RVD]
+    said = rivals_choice.answer(
+        measured(rows()), rivals_choice.by_others(rivals.by_seed(rows())), gains
+    )
+    assert (
+        "on ml-100k for lists *unobserved weight* is best in hindsight, with THR@50 0.030" in said
+    )
+    assert (
+        "98% of the lift removed; whoever chooses by the other seeds takes it on 3 of 3 and has 0.030"
+        in said
+    )
+    assert said.count("\n- ") == 2
     assert "Of 1 comparisons of a chain" in said
     assert (
         f"1 show by an interval above 0 that the chain removes more of the lift (*{CHAIN}* most, by 0.31)"
@@ -191,17 +306,18 @@ def test_c5_is_judged_at_each_size_and_c11_of_what_ends_with_rvd():
     assert c5["value"].tolist() == pytest.approx([0.5, 0.1], abs=2e-3)
     assert c5["verdict"].tolist() == ["reproduced", "not reproduced"]
     assert judged.loc["C11", "verdict"] == "reproduced"
+    assert rivals.gains_shown(rivals.gains([])).empty
     others = [(("VAT", CLOSED_FORM), part) for _, part in found]
     assert rivals.judged(growth((0.5, 0.1)), others)["id"].unique().tolist() == ["C5"]
     table = rivals.grown(growth((0.5, 0.1)))
-    assert rivals.growth_shown(table).loc[("rating", "unpopular", "10%"), RVD].startswith("0.1")
+    assert rivals.growth_shown(table).loc[(*CASE, "unpopular", "10%"), RVD].startswith("0.1")
     assert set(rivals.drawn(table)["label"]) == {"undefended", RVD}
 
 
 def test_the_front_is_what_no_other_beats_in_both_and_every_name_has_a_height_of_its_own(table):
-    means = rivals_choice.levels(table, "rating")
+    means = rivals_choice.levels(table)[CASE]
     assert rivals_plots.front(means.drop(index=RETRAINED)) == ["popularity", "unobserved weight"]
-    figure = rivals_plots.pareto({"rating": means})
+    figure = rivals_plots.pareto({CASE: means})
     (axes,) = figure.axes
     heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert heights.keys() == {"undefended", *LEVELS} - {UNDEFENDED, CHAIN}

@@ -241,15 +241,10 @@ FAULTY = {
     "NaN": ("r.csv", HEADER + "1,2,3\n\n1,3,NaN\n", r"r\.csv, line 4: .*'NaN' is not a finite"),
     "infinity": ("r.csv", HEADER + "1,2,inf\n", r"r\.csv, line 2: .*'inf' is not a finite"),
     "no rating": ("r.csv", HEADER + "1,2,\n", r"r\.csv, line 2: .*'' is not a finite"),
-    "a decimal comma and points": (
-        "r.tsv",
-        "user\titem\trating\n1\t2\t3,5\n1\t3\t4.5\n",
-        r"r\.tsv, line 2: the rating '3,5' has a decimal comma, others have a point",
-    ),
-    "a decimal comma or thousands": (
+    "a comma": (
         "r.tsv",
         "user\titem\trating\n1\t2\t3\n1\t3\t1,250\n",
-        r"r\.tsv, line 3: the rating '1,250' may have .*decimal=',' \(--decimal ,\)",
+        r"r\.tsv, line 3: the rating '1,250' has a comma: say decimal=',' \(--decimal ,\)",
     ),
     "too large": ("r.csv", HEADER + "1,2,1e300\n", r"r\.csv, line 2: .*1e300 is too large"),
     "no user": ("r.csv", HEADER + "1,2,3\n ,2,3\n", r"r\.csv, line 3: the user is missing"),
@@ -380,23 +375,11 @@ def test_a_typed_column_without_an_id_is_refused(tmp_path, ids):
         read_ratings(path)
 
 
-@given(st.sets(st.binary(min_size=1, max_size=3), min_size=1, max_size=20))
-@ANY_FILE
-def test_byte_ids_stay_as_many_as_they_are(tmp_path, ids):
-    ids = sorted(ids - {text.encode() for text in MISSING})
-    ids = [each for each in ids if each.strip()] or [b"a"]
-    table = pa.table({"user": pa.array(ids), "item": [1] * len(ids), "rating": [1] * len(ids)})
-    pq.write_table(table, tmp_path / "r.parquet")
-    assert read_ratings(tmp_path / "r.parquet").n_users == len(ids)
-
-
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
         ([b"ann", b"bo"], ["ann", "bo"]),
         ([b"a", b"a "], ["a", "a "]),
-        ([b"\x01", b"\x01\t"], ["01", "0109"]),
-        ([b"\xff\xfe", b"ab"], ["6162", "fffe"]),
         (["a", " a"], [" a", "a"]),
         ([1e15, 2.0], [2, 10**15]),
         ([UUID(int=2**127 + 1), UUID(int=65)], [str(UUID(int=65)), str(UUID(int=2**127 + 1))]),
@@ -430,6 +413,7 @@ def test_a_frame_is_a_data_set_too(write):
                 [{"a": 1}] * 3,
                 [(1, 2), (3, 4), (5, 6)],
                 [1j, 2j, 3j],
+                [b"\xff\xfe", b"ab", b"c"],
                 pd.interval_range(0, 3),
                 [2**70, 1, 2],
                 pd.Series(["a\udcff", "b", "c"], dtype=object),

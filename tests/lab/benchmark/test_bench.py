@@ -4,23 +4,23 @@ import json
 from platform import python_version
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
 
 from rvdlib.cli import main
-from rvdlib.data import Ratings, leave_one_out, load_dataset, synthetic_ratings
+from rvdlib.data import Ratings, leave_one_out, load_dataset
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.lab.benchmark import bench, memory, serving
 from rvdlib.lab.benchmark.agreement import closed_form_error
 from rvdlib.lab.benchmark.bench import as_text, benchmark
-from rvdlib.lab.experiment import cells, trained
+from rvdlib.lab.experiment import cells
 from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.models import VICTIMS
 from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
 from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
 RATIOS = {  # → rounds, the slow form, the fast one
     "closed_form_over_undefended": ("pairs", "closed_form", "undefended"),
@@ -30,7 +30,7 @@ RATIOS = {  # → rounds, the slow form, the fast one
     "plain_over_engine": ("loops", "plain_loop", "engine"),
     "plain_over_functional": ("loops", "plain_loop", "functional"),
 }
-N_USERS, N_ITEMS = 90, 130
+N_USERS, N_ITEMS = 120, 150  # of the data set
 COSTS = {  # microseconds a user
     "undefended": 2.0,
     "closed_form": 5.0,
@@ -43,28 +43,13 @@ COSTS = {  # microseconds a user
 }
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    ratings = synthetic_ratings(N_USERS, N_ITEMS, 1500, rng=stream(0, "ratings")).matrix.tocoo()
-    frame = pd.DataFrame({"user": ratings.row, "item": ratings.col, "rating": ratings.data})
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
-
-
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Victims of four factors and two epochs, no child process.
 
     Returns what was asked of the child process that is left out: tests/lab/benchmark/test_memory.py has it.
     """
-
-    def hyperparameters(dataset, regime, victim):
-        omega = 0.1 if regime == "ranking" else 0.0
-        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": omega}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
-    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
+    small_victims(monkeypatch, embedding_size=4, epochs=2)
     monkeypatch.setattr(bench, "LEAST_VISITS", 200)
     monkeypatch.setattr(bench, "STEPS", 3)
     asked = []
@@ -183,7 +168,7 @@ def test_json_has_all_that_is_asked_for(dataset, small):
     for name in report["served"]:
         alone = report["single_user_ms"][name]
         assert 0 < alone["p50"] <= alone["p99"]
-        assert alone["calls"] == (5 if "loop" in name or name == "functional" else N_USERS)
+        assert alone["calls"] == (5 if "loop" in name or name == "functional" else 100)
         assert report["preparation_ms"][name] > 0
     assert report["cpu"]
     assert {"numpy", "numba", "torch"} <= report["versions"].keys()
@@ -194,7 +179,7 @@ def test_the_table_says_what_the_json_says(dataset):
     options = ("--dataset", dataset, "--model", "AutoRec", "--k", 3, "--sample", 5, "--pairs", 1)
     result = run(*options)
     assert result.exit_code == 0, result.output
-    assert "AutoRec on own.csv, rating regime: 90 users, 130 items" in result.stdout
+    assert "AutoRec on own.csv, rating regime: 120 users, 150 items" in result.stdout
     for name in COSTS:
         assert name.replace("_", " ") in result.stdout
     for form in ("engine", "functional"):
@@ -427,7 +412,7 @@ def test_the_closed_form_is_near_the_solve_item_by_item_and_not_by_being_undefen
             {"--model": "SVD"},
             f"model must be one of {', '.join(VICTIMS)}, got 'SVD'; did you mean 'NSVD'?",
         ),
-        ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
+        ({"--k": 120}, "k must be between 1 and 119 (the other users), got 120"),
     ],
 )
 def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, changes, message):

@@ -268,6 +268,8 @@ def test_of_a_package_counts_what_is_used_of_it_and_what_it_does(toy, start, doe
     ("old", "new", "same"),
     [
         ('"""One."""\nx = 1', '"""Two."""\nx = 1', True),
+        ("x = 1\n", "# why\nx = 1\r\n", True),
+        ("f(a,b)\n", "f(\n    a, b\n)\n", True),
         ("def f():\n    'One.'\n    return 1", "def f():\n    return 1", True),
         ("raise ValueError(f'{x} is bad')", "raise ValueError('bad')", True),
         ("raise ValueError('bad')", "raise TypeError('bad')", False),

@@ -9,12 +9,12 @@ from scipy.optimize import minimize_scalar
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, ClosedFormRVD
 from rvdlib.lab.benchmark.agreement import in_double
-from rvdlib.lab.experiment import cells, trained
 from rvdlib.lab.study import gradient_flow
 from rvdlib.lab.study.gradient_flow import agreement, equivalent_proximal_weight, equivalent_steps
 from rvdlib.models import VICTIMS
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
 K, USERS = 6, np.array([2, 17])
 
@@ -104,12 +104,7 @@ def test_shares_are_never_further_apart_than_the_docstring_says():
 
 @pytest.fixture
 def found(monkeypatch):
-    def hyperparameters(dataset, regime, victim):
-        omega = 0.1 if regime == "ranking" else 0.0
-        return {"embedding_size": 8, "epochs": 2, "unobserved_weight": omega}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
-    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
+    small_victims(monkeypatch, embedding_size=8, epochs=2)
 
     def compare(**changes):
         chosen = {"k": 5, "unobserved_weight": 0.1, "learning_rate": 1e-3, "steps": [1, 100]}

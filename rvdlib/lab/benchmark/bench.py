@@ -189,6 +189,8 @@ def _measure(
         "hubness_skewness": hubs(victim, closed["k"]),
         "preparation_ms": {name: 1000 * seconds for name, seconds in preparation.items()},
         "single_user_ms": {name: _percentiles(1000 * taken) for name, taken in alone.items()},
+        "matmul_gflops": machine.matmul_gflops(),
+        "copy_gigabytes": machine.copy_gigabytes(),
         "rounds_us_per_user": {
             group: {name: taken.tolist() for name, taken in by_form.items()}
             for group, by_form in rounds.items()
@@ -237,7 +239,8 @@ def as_text(report: dict) -> str:
         f"loops: k = {loop['k']}, {loop['steps']} steps of {(loop['optimizer'] or 'adam').title()} by "
         f"{loop['learning_rate']:g}, all parameters; or the decoder alone, with the closed form's "
         "k and ω",
-        f"{r['threads']} of {r['cpu']}'s threads",
+        f"{r['threads']} of {r['cpu']}'s threads: {r['matmul_gflops']:.0f} GFLOP/s in a matrix "
+        f"product, {r['copy_gigabytes']:.1f} GB/s in a copy",
         "",
         f"{'':20}{'µs per user':>12}{'served':>9}{'one user, ms':>16}{'preparation':>14}",
         f"{'':20}{'':>12}{'':>9}{'p50':>8}{'p99':>8}{'ms':>14}",

@@ -15,7 +15,7 @@ from rvdlib.defenses import ClosedFormRVD
 from rvdlib.lab.benchmark import bench, memory, serving
 from rvdlib.lab.benchmark.agreement import closed_form_error
 from rvdlib.lab.benchmark.bench import as_text, benchmark
-from rvdlib.lab.experiment import cells
+from rvdlib.lab.experiment import cells, machine
 from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.models import VICTIMS
 from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
@@ -45,11 +45,13 @@ COSTS = {  # microseconds a user
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Victims of four factors and two epochs, no child process.
+    """Victims of four factors and two epochs, little to measure the machine by, no child process.
 
     Returns what was asked of the child process that is left out: tests/lab/benchmark/test_memory.py has it.
     """
     small_victims(monkeypatch, embedding_size=4, epochs=2)
+    monkeypatch.setattr(machine, "_MATRIX_SIZE", 64)
+    monkeypatch.setattr(machine, "_COPIED_NUMBERS", 2**12)
     monkeypatch.setattr(bench, "LEAST_VISITS", 200)
     monkeypatch.setattr(bench, "STEPS", 3)
     asked = []
@@ -171,6 +173,7 @@ def test_json_has_all_that_is_asked_for(dataset, small):
         assert alone["calls"] == (5 if "loop" in name or name == "functional" else 100)
         assert report["preparation_ms"][name] > 0
     assert report["cpu"]
+    assert min(report["matmul_gflops"], report["copy_gigabytes"]) > 0
     assert {"numpy", "numba", "torch"} <= report["versions"].keys()
     assert report["versions"]["python"] == python_version()
 
@@ -398,6 +401,12 @@ def test_the_closed_form_is_near_the_solve_item_by_item_and_not_by_being_undefen
     defended, users = ClosedFormRVD(victim, k=4), np.array([7, 30])
     assert closed_form_error(defended, users) < 1e-5
     assert np.abs(defended.score(users) - victim.score(users)).max() > 1e-2
+
+
+def test_the_machine_is_measured_by_what_it_did():
+    clock = Clock()
+    assert machine.matmul_gflops(clock) == pytest.approx(2 * 64**3, rel=1e-3)  # in a nanosecond
+    assert machine.copy_gigabytes(clock) == pytest.approx(8 * 2**12, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -217,24 +217,9 @@ FAULTY = {
         "user,item,mark\n1,2,3\n",
         r"r\.csv, first line: the rating column is not among",
     ),
-    "another separator": (
-        "r.csv",
-        "user|item|rating\n1|2|3\n",
-        r"first line: the user column is not among",
-    ),
-    "no header": (
-        "r.csv",
-        "1,2,3\n2,3,4\n",
-        r"first line: the user column is not among \['1', '2', '3'\]",
-    ),
     "two user columns": (
         "r.csv",
         "user,userId,item,rating\n1,1,1,1\n",
-        "the user column could be any of",
-    ),
-    "the same column twice": (
-        "r.csv",
-        "user,user,item,rating\n1,1,1,1\n",
         "the user column could be any of",
     ),
     "text as a rating": ("r.csv", HEADER + "1,2,3\n1,3,good\n", r"r\.csv, line 3: .*'good'"),
@@ -252,7 +237,6 @@ FAULTY = {
     "too few fields": ("r.csv", HEADER + "1,2,3\n1,2\n", r"r\.csv, line 3: 2 fields .* has 3"),
     "too many fields": ("r.csv", HEADER + "1,2,3,4\n", r"r\.csv, line 2: 4 fields .* has 3"),
     "empty": ("r.csv", "", r"r\.csv is empty"),
-    "blank": ("r.csv", " \n\r\n", r"r\.csv is empty"),
     "only a BOM": ("r.csv", "\ufeff", r"r\.csv is empty"),
     "empty gzip": ("r.csv.gz", gzip.compress(b""), r"r\.csv\.gz is empty"),
     "only a header": ("r.csv", HEADER, r"r\.csv names its columns but holds no ratings"),
@@ -281,7 +265,6 @@ FAULTY = {
     "not parquet": ("r.parquet", JUNK, r"r\.parquet cannot be read"),
     "empty parquet": ("r.parquet", b"", r"r\.parquet cannot be read"),
     "another kind": ("r.xlsx", JUNK, r"r\.xlsx: the name must end in \.csv"),
-    "no suffix": ("r", HEADER, "the name must end in"),
     "only gz": ("r.gz", JUNK, "the name must end in"),
     "a quote without end": (
         "r.csv",

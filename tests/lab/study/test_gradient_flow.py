@@ -132,13 +132,6 @@ def test_few_small_steps_move_as_the_closed_form_does_and_many_in_nearly_its_dir
     assert (many["largest_difference"] < 0.25 * many["largest_move"]).all()
 
 
-def test_moves_are_compared_in_every_score_whichever_way_they_differ():
-    slow, fast = np.array([[1.0, -3.0], [0.0, 2.0]]), np.array([[1.5, -2.0], [0.5, 2.5]])
-    correlation, *stars = gradient_flow._compared(slow, fast)
-    assert correlation == pytest.approx(np.corrcoef([1, -3, 0, 2], [1.5, -2, 0.5, 2.5])[0, 1])
-    assert stars == pytest.approx([3, np.sqrt(14 / 4), 1, np.sqrt(1.75 / 4)])
-
-
 def test_the_answer_rounds_no_correlation_up_and_names_the_distance_with_the_fewest_hubs():
     found = pd.DataFrame(
         {

@@ -96,8 +96,7 @@ def test_two_processes_and_any_order_give_the_same_numbers(scenario, tmp_path):
     # With the hyper-parameters of params/, as the other processes have no patched ones.
     wanted = [
         Cell(scenario=scenario(seed=seed, **attack), n_users=20, **form)
-        for seed in (0, 1)
-        for attack in ({}, ATTACKED)
+        for seed, attack in ((0, {}), (1, ATTACKED))
         for form in ({}, RVD)
     ]
     one = run_cells(wanted, store=CellStore(tmp_path / "one"), jobs=1)
@@ -130,12 +129,6 @@ def test_a_row_tells_whose_neighbours_fakes_are(quick, scenario, store):
     assert np.isnan(rows["fakes_near_fakes"].iloc[2])
 
 
-def test_defences_of_one_scenario_share_one_training(quick, scenario, store, trainings):
-    forms = [{}, RVD, RVD | {"choices": {"k": 5, "steps": 1}}]
-    run_cells([Cell(scenario=scenario(), n_users=5, **f) for f in forms], store=store, jobs=1)
-    assert trainings == [scenario()]
-
-
 def test_cells_on_record_are_read_back_as_they_were(quick, scenario, store, trainings):
     wanted = [Cell(scenario=scenario(seed=seed), n_users=10, **RVD) for seed in (0, 1)]
     computed = run_cells(wanted, store=store, jobs=1)
@@ -145,24 +138,6 @@ def test_cells_on_record_are_read_back_as_they_were(quick, scenario, store, trai
     # Times too: a second run changes no table.
     found = found[::-1].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, computed, check_exact=True, check_like=True)
-
-
-def test_a_new_defence_of_a_known_scenario_leaves_the_others_alone(
-    quick, scenario, store, monkeypatch
-):
-    known = Cell(scenario=scenario())
-    run_cells([known], store=store, jobs=1)
-    evaluated = []
-
-    def noting(cell, attacked):
-        evaluated.append(cell)
-        return evaluate_cell(cell, attacked)
-
-    monkeypatch.setattr(cells, "evaluate_cell", noting)
-    new = Cell(scenario=scenario(), n_users=5, **RVD)
-    rows = run_cells([known, new], store=store, jobs=1)
-    assert evaluated == [new]
-    assert rows["defense"].tolist() == ["none", "RVD"]
 
 
 def test_changed_hyperparameters_make_a_new_cell_and_keep_the_old(

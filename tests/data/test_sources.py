@@ -331,13 +331,6 @@ def test_a_pip_that_never_answers_is_given_up(publisher, monkeypatch):
         load_dataset("tiny")
 
 
-def test_a_page_not_found_is_reported(publisher, tiny):
-    publisher.served.clear()
-    tiny(wheel=None)
-    with pytest.raises(DataError, match=r"tiny\.zip: HTTPError: 404"):
-        load_dataset("tiny")
-
-
 BOMB = bytes(2**20 + 1)
 ARCHIVES = {
     "an error page": (b"<html>please log in</html>", "cannot be read: File is not a zip"),

@@ -45,7 +45,7 @@ def test_one_id_gives_an_int_and_several_an_array():
 )
 def test_what_is_no_id_of_a_numbered_user_is_refused(raw):
     for asked in (raw, [raw], [7, raw]):
-        if asked == raw and isinstance(raw, list):
+        if isinstance(raw, list) and asked == raw:
             continue
         with pytest.raises(ValueError, match="own has no user "):
             NUMBERS.user_index(asked)

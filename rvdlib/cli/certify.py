@@ -1,6 +1,5 @@
 """``rvd certify``. What it needs is imported when it runs: help is instant."""
 
-import io
 import json
 import os
 import warnings
@@ -12,8 +11,7 @@ from rvdlib.cli.errors import BadInput
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 AT_LEAST_ONE = click.IntRange(min=1)
-# Suffix → what the file would say of when and by what it was made: nothing, so that it is the same.
-KINDS: dict[str, dict] = {".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+SUFFIXES = (".png", ".pdf")
 
 
 @click.command()
@@ -72,8 +70,8 @@ def _checked(out: str | None) -> Path | None:
     if out is None:
         return None
     path = Path(os.path.expanduser(out))  # shells leave --out=~/f.png as it is
-    if path.suffix not in KINDS:
-        raise BadInput(f"--out must be a name in {' or '.join(KINDS)}, got {out!r}")
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"--out must be a name in {' or '.join(SUFFIXES)}, got {out!r}")
     try:
         check_writable(path)
     except OSError as error:
@@ -85,15 +83,12 @@ def _draw(report: dict, path: Path) -> None:
     import matplotlib
 
     from rvdlib.lab.figures.certificate_plots import certificates
-    from rvdlib.lab.figures.style import set_style
+    from rvdlib.lab.figures.style import drawn, set_style
     from rvdlib.paths import write_atomically
 
     matplotlib.use("agg")
     set_style()
-    figure = certificates(report)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:], metadata=KINDS[path.suffix])
     try:
-        write_atomically(path, drawn.getvalue())
+        write_atomically(path, drawn(certificates(report), path.suffix[1:]))
     except OSError as error:
         raise BadInput(str(error)) from None

@@ -32,7 +32,11 @@ OPTIONS = (
     click.option(
         "--quotes/--no-quotes", default=None, help="Do double quotes enclose a file's fields?"
     ),
-    click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of ratings."),
+    click.option(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        help="The decimal mark of ratings; a point unless said.",
+    ),
 )
 NAMES = (
     *("user_column", "item_column", "rating_column", "time_column", "implicit"),

@@ -39,7 +39,7 @@ class Layout:
         header: whether the first line names the columns.
         quotes: True: double quotes enclose fields, whatever these hold; False: they are ordinary
             characters. None: they enclose fields, and one that may have swallowed rows is refused.
-        decimal: the decimal mark of the ratings, ``.`` or ``,``.
+        decimal: the decimal mark of the ratings, ``.`` (unless said) or ``,``.
     """
 
     user_column: str | int | None = None

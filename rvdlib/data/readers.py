@@ -33,7 +33,6 @@ CONTINUOUS_STEPS = 1000
 LARGEST = 1e37  # of float32 there must be room to shift a scale
 # What databases, Python, R and spreadsheets write where they have nothing.
 MISSING = ("", "NULL", "null", "None", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "\\N")
-_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 
 
 def read_ratings(source: str | Path | pd.DataFrame, **layout) -> Ratings:
@@ -104,7 +103,7 @@ def _checked(
     times = read_times(trimmed["time"], check) if "time" in trimmed else None
     repeated = pd.DataFrame({"user": users, "item": items}).duplicated(keep="last").to_numpy()
     if "rating" in trimmed:
-        stars = _stars(where, trimmed["rating"], layout.decimal, check)
+        stars = _stars(trimmed["rating"], layout.decimal, check)
         if repeated.any():
             _warn(
                 f"{where}: {repeated.sum():,} ratings (the first in {place(repeated.argmax())}) "
@@ -125,21 +124,16 @@ def _checked(
     return replace(ratings, sha256=hashlib.sha256(canonical_bytes(ratings)).hexdigest())
 
 
-def _stars(where: str, texts: pa.ChunkedArray, decimal: str | None, check: Callable) -> np.ndarray:
-    """The numbers that the ratings spell; a comma is a decimal mark where no other one is used."""
-    commas = pc.match_substring(texts, ",")
-    points = pc.match_substring(texts, ".")
+def _stars(texts: pa.ChunkedArray, decimal: str | None, check: Callable) -> np.ndarray:
+    """The numbers that the ratings spell."""
     if decimal == ",":
+        points = pc.match_substring(texts, ".")
         check(pc.invert(points), texts, "the rating '{}' has a point, the decimal mark is a comma")
-    if decimal != "." and pc.any(commas).as_py():
-        if decimal is None:
-            either = pc.match_substring_regex(texts, _THOUSANDS)
-            decided = pc.any(pc.and_not(commas, either)).as_py()
-            problem = "the rating '{}' may have a decimal comma or thousands; say decimal=',' "
-            check(pc.invert(pc.and_(either, not decided)), texts, problem + "(--decimal ,) for one")
-            problem = "the rating '{}' has a decimal comma, others have a point"
-            check(pc.invert(pc.and_(commas, pc.any(points))), texts, problem)
-        texts = pc.if_else(points, texts, pc.replace_substring(texts, ",", "."))
+        texts = pc.replace_substring(texts, ",", ".")
+    else:
+        commas = pc.match_substring(texts, ",")
+        remedy = "say decimal=',' (--decimal ,) if it is the decimal mark"
+        check(pc.invert(commas), texts, f"the rating '{{}}' has a comma: {remedy}")
     check(pc.match_substring_regex(texts, NUMBER), texts, "the rating '{}' is not a finite number")
     with np.errstate(over="ignore"):
         stars = pc.cast(texts, pa.float64()).to_numpy().astype(np.float32)

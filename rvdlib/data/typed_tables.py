@@ -1,6 +1,7 @@
 """Tables whose columns have types, parquet files and DataFrames, as text without any loss."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,27 +61,14 @@ def _array(column: pd.Series | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 def _id_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Ids as text, one for each; what is no finite number is missing.
-
-    Bytes are the text that they spell. Where not all of a column spell printable text, they are
-    written in hexadecimal.
-    """
+    """Ids as text, one for each; what is no finite number is missing. Bytes are the text that they
+    spell."""
     column = _plain(column)
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None)
-        try:
+        with suppress(pa.ArrowInvalid):
             column = pc.cast(column, pa.int64())  # 1e15 is the id 1000000000000000
-        except pa.ArrowInvalid:
-            return pc.cast(column, pa.string())
-    if not _is_bytes(column.type):
-        return pc.cast(column, pa.string())
-    try:
-        text = pc.cast(column, pa.string())
-        if pc.all(pc.utf8_is_printable(text)).as_py() is not False:
-            return text
-    except pa.ArrowInvalid:
-        pass
-    return pa.array([None if b is None else b.hex() for b in column.to_pylist()], pa.string())
+    return pc.cast(column, pa.string())
 
 
 def _plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -92,8 +80,3 @@ def _plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
             return pa.array(texts, pa.string())
         return _plain(pc.cast(column, column.type.storage_type))
     return column
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    return any(test(kind) for test in (*tests, pa.types.is_binary_view))

@@ -55,7 +55,8 @@ def test_help_lists_the_attacks_where_none_is_named(arguments):
 
 
 def test_the_commands_are_listed_without_torch_and_numpy():
-    code = "import sys; from rvdlib.cli import main; main(sys.argv[1:], standalone_mode=False); "
+    code = "import sys; from rvdlib.cli import main\n"
+    code += "for of in ([], *([name] for name in main.commands if name != 'attack')):\n"
+    code += "    main([*of, '--help'], standalone_mode=False)\n"
     code += "assert not {'torch', 'numba', 'scipy', 'numpy', 'yaml'} & set(sys.modules)"
-    for arguments in (["--help"], ["--version"]):
-        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

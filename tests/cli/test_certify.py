@@ -115,20 +115,6 @@ def test_numbers_out_of_range_are_refused_by_their_option(dataset, options):
     assert f"Invalid value for '{options[0].split('=')[0]}'" in result.stderr
 
 
-def test_a_file_too_small_to_split_is_one_error(dataset):
-    dataset.write_text("user,item,rating\n1,1,1\n1,2,2\n2,1,1\n3,1,1\n")
-    result = run(dataset, "--k=1", "--quorum=1", "--max-in-degree=1")
-    assert result.exit_code == 2
-    assert "no user has 5 ratings or more" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_a_published_data_set_has_no_layout():
-    result = run("ml-100k", *GIVEN, "--no-header")
-    assert result.exit_code == 2
-    assert "columns are named for files only" in result.stderr
-
-
 def test_help_names_every_option():
     shown = CliRunner().invoke(main, ["certify", "--help"]).stdout
     for name in (*NAMES, "k", "quorum", "max_in_degree", "seed", "out", "json"):

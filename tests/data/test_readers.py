@@ -217,39 +217,19 @@ FAULTY = {
         "user,item,mark\n1,2,3\n",
         r"r\.csv, first line: the rating column is not among",
     ),
-    "another separator": (
-        "r.csv",
-        "user|item|rating\n1|2|3\n",
-        r"first line: the user column is not among",
-    ),
-    "no header": (
-        "r.csv",
-        "1,2,3\n2,3,4\n",
-        r"first line: the user column is not among \['1', '2', '3'\]",
-    ),
     "two user columns": (
         "r.csv",
         "user,userId,item,rating\n1,1,1,1\n",
-        "the user column could be any of",
-    ),
-    "the same column twice": (
-        "r.csv",
-        "user,user,item,rating\n1,1,1,1\n",
         "the user column could be any of",
     ),
     "text as a rating": ("r.csv", HEADER + "1,2,3\n1,3,good\n", r"r\.csv, line 3: .*'good'"),
     "NaN": ("r.csv", HEADER + "1,2,3\n\n1,3,NaN\n", r"r\.csv, line 4: .*'NaN' is not a finite"),
     "infinity": ("r.csv", HEADER + "1,2,inf\n", r"r\.csv, line 2: .*'inf' is not a finite"),
     "no rating": ("r.csv", HEADER + "1,2,\n", r"r\.csv, line 2: .*'' is not a finite"),
-    "a decimal comma and points": (
-        "r.tsv",
-        "user\titem\trating\n1\t2\t3,5\n1\t3\t4.5\n",
-        r"r\.tsv, line 2: the rating '3,5' has a decimal comma, others have a point",
-    ),
-    "a decimal comma or thousands": (
+    "a comma": (
         "r.tsv",
         "user\titem\trating\n1\t2\t3\n1\t3\t1,250\n",
-        r"r\.tsv, line 3: the rating '1,250' may have .*decimal=',' \(--decimal ,\)",
+        r"r\.tsv, line 3: the rating '1,250' has a comma: say decimal=',' \(--decimal ,\)",
     ),
     "too large": ("r.csv", HEADER + "1,2,1e300\n", r"r\.csv, line 2: .*1e300 is too large"),
     "no user": ("r.csv", HEADER + "1,2,3\n ,2,3\n", r"r\.csv, line 3: the user is missing"),
@@ -257,7 +237,6 @@ FAULTY = {
     "too few fields": ("r.csv", HEADER + "1,2,3\n1,2\n", r"r\.csv, line 3: 2 fields .* has 3"),
     "too many fields": ("r.csv", HEADER + "1,2,3,4\n", r"r\.csv, line 2: 4 fields .* has 3"),
     "empty": ("r.csv", "", r"r\.csv is empty"),
-    "blank": ("r.csv", " \n\r\n", r"r\.csv is empty"),
     "only a BOM": ("r.csv", "\ufeff", r"r\.csv is empty"),
     "empty gzip": ("r.csv.gz", gzip.compress(b""), r"r\.csv\.gz is empty"),
     "only a header": ("r.csv", HEADER, r"r\.csv names its columns but holds no ratings"),
@@ -286,7 +265,6 @@ FAULTY = {
     "not parquet": ("r.parquet", JUNK, r"r\.parquet cannot be read"),
     "empty parquet": ("r.parquet", b"", r"r\.parquet cannot be read"),
     "another kind": ("r.xlsx", JUNK, r"r\.xlsx: the name must end in \.csv"),
-    "no suffix": ("r", HEADER, "the name must end in"),
     "only gz": ("r.gz", JUNK, "the name must end in"),
     "a quote without end": (
         "r.csv",
@@ -331,15 +309,6 @@ def test_a_faulty_parquet_column_is_refused_with_its_row(tmp_path, rating, messa
         read_ratings(path)
 
 
-@pytest.mark.parametrize(
-    "user", [pa.array(["7", "9"]).dictionary_encode(), pa.array([7.0, 9.0]), pa.array([7, 9])]
-)
-def test_parquet_ids_of_any_plain_type_are_the_same_ids(tmp_path, user):
-    path = tmp_path / "r.parquet"
-    pq.write_table(pa.table({"user": user, "item": [1, 2], "rating": [1, 2]}), path)
-    assert read_ratings(path).user_ids.tolist() == [7, 9]
-
-
 @pytest.mark.parametrize("missing", MISSING)
 @pytest.mark.parametrize("column", ["user", "item"])
 @pytest.mark.parametrize("kind", ["csv", "tsv", "quoted", "parquet", "frame"])
@@ -380,25 +349,14 @@ def test_a_typed_column_without_an_id_is_refused(tmp_path, ids):
         read_ratings(path)
 
 
-@given(st.sets(st.binary(min_size=1, max_size=3), min_size=1, max_size=20))
-@ANY_FILE
-def test_byte_ids_stay_as_many_as_they_are(tmp_path, ids):
-    ids = sorted(ids - {text.encode() for text in MISSING})
-    ids = [each for each in ids if each.strip()] or [b"a"]
-    table = pa.table({"user": pa.array(ids), "item": [1] * len(ids), "rating": [1] * len(ids)})
-    pq.write_table(table, tmp_path / "r.parquet")
-    assert read_ratings(tmp_path / "r.parquet").n_users == len(ids)
-
-
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
         ([b"ann", b"bo"], ["ann", "bo"]),
         ([b"a", b"a "], ["a", "a "]),
-        ([b"\x01", b"\x01\t"], ["01", "0109"]),
-        ([b"\xff\xfe", b"ab"], ["6162", "fffe"]),
         (["a", " a"], [" a", "a"]),
         ([1e15, 2.0], [2, 10**15]),
+        (pd.Categorical(["9", "7"]), [7, 9]),
         ([UUID(int=2**127 + 1), UUID(int=65)], [str(UUID(int=65)), str(UUID(int=2**127 + 1))]),
     ],
 )
@@ -430,6 +388,7 @@ def test_a_frame_is_a_data_set_too(write):
                 [{"a": 1}] * 3,
                 [(1, 2), (3, 4), (5, 6)],
                 [1j, 2j, 3j],
+                [b"\xff\xfe", b"ab", b"c"],
                 pd.interval_range(0, 3),
                 [2**70, 1, 2],
                 pd.Series(["a\udcff", "b", "c"], dtype=object),

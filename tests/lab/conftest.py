@@ -4,7 +4,18 @@ import pandas as pd
 import pytest
 
 from rvdlib.data import synthetic_ratings
+from rvdlib.lab.experiment import cells, trained
 from rvdlib.seeding import stream
+
+
+def small_victims(patch, **hyperparameters):
+    """Victims have these hyper-parameters, ω = 0.1 in the ranking regime, and may be beaten."""
+
+    def chosen(dataset, regime, victim):
+        return hyperparameters | {"unobserved_weight": 0.1 if regime == "ranking" else 0.0}
+
+    patch.setattr(cells, "victim_hyperparameters", chosen)
+    patch.setattr(trained, "may_be_beaten", lambda *names: True)
 
 
 @pytest.fixture(scope="session")

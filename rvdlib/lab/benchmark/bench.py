@@ -12,10 +12,6 @@ Agreement with the plain loop, of scores in stars and of first 50 items, is foun
 in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
 float32 that is served, where two items may be closer than rounding (``agreement`` has both).
 
-Shares of what the machine can do count the least that any implementation must do for a user: one
-product of the user's vector with the catalogue, and scores written once and read once; defended, also one
-with everybody's vectors, their distances written and read, and a product a rating of the vicinity.
-
 The peak memory is that of a process of its own, which loads the victim and has the closed form
 serve everybody in one call (:mod:`rvdlib.lab.benchmark.memory`); of larger crowds as many as have
 :data:`MOST_SCORES` scores. Hubs are reported as the skewness of k-occurrences, by distance.
@@ -63,7 +59,6 @@ PAIRS = ("undefended", "closed_form", "closed_form_prepared", "quorum")
 QUICK = (*PAIRS, "engine")
 STEPS, LEARNING_RATE = 20, 0.01
 MOST_SCORES = 2**28  # of one call: 1 GiB
-FLOAT = 4  # bytes
 
 
 def benchmark(
@@ -194,7 +189,8 @@ def _measure(
         "hubness_skewness": hubs(victim, closed["k"]),
         "preparation_ms": {name: 1000 * seconds for name, seconds in preparation.items()},
         "single_user_ms": {name: _percentiles(1000 * taken) for name, taken in alone.items()},
-        **_shares(victim, closed["k"], n_items, costs),
+        "matmul_gflops": machine.matmul_gflops(),
+        "copy_gigabytes": machine.copy_gigabytes(),
         "rounds_us_per_user": {
             group: {name: taken.tolist() for name, taken in by_form.items()}
             for group, by_form in rounds.items()
@@ -227,21 +223,6 @@ def _agreement(
         f"top{LIST_LENGTH}_identical": all(c["identical_lists"] == 1 for c in exact),
         "agreement": found,
     }
-
-
-def _shares(victim: Victim, k: int, n_items: int, costs: dict[str, float]) -> dict:
-    """Operations and bytes that cannot be avoided, a second, over what the machine can do."""
-    peak, bandwidth = machine.matmul_gflops(), machine.copy_gigabytes()
-    n_users, size = victim.train.shape[0], victim.config.embedding_size + 1
-    heard = k * victim.train.nnz / n_users
-    products = {"undefended": n_items, "closed_form": n_items + n_users + heard}
-    numbers = {"undefended": n_items, "closed_form": n_items + n_users}
-    shares = {"matmul_gflops": peak, "copy_gigabytes": bandwidth}
-    for name in products:
-        nanoseconds = 1000 * costs[name]
-        shares[f"{name}_share_of_matmul"] = 2 * size * products[name] / nanoseconds / peak
-        shares[f"{name}_share_of_copy"] = 2 * FLOAT * numbers[name] / nanoseconds / bandwidth
-    return shares
 
 
 def as_text(report: dict) -> str:
@@ -291,10 +272,5 @@ def as_text(report: dict) -> str:
         f"first {LIST_LENGTH} items the same for {compared['identical_lists']:.0%} of users"
         for name, by_precision in r["agreement"].items()
         for precision, compared in by_precision.items()
-    ]
-    lines += [
-        f"{name.replace('_', ' ')}: {r[f'{name}_share_of_matmul']:.0%} of the matrix product's "
-        f"speed, {r[f'{name}_share_of_copy']:.0%} of the copy's"
-        for name in ("undefended", "closed_form")
     ]
     return "\n".join(lines)

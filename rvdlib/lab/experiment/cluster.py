@@ -8,7 +8,6 @@ and victims among the rows of a group. A group whose worker is lost goes to anot
 import hashlib
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -25,7 +24,7 @@ from rvdlib.lab.experiment.fingerprint import (
     library_versions,
     processor_kernels,
 )
-from rvdlib.lab.experiment.parallel import Compute, Cost, Group, computed
+from rvdlib.lab.experiment.parallel import Compute, Cost, Group, computed, in_time
 from rvdlib.lab.experiment.store import CellStore
 
 LOCAL, TIMEOUT = "local", "10s"
@@ -79,13 +78,13 @@ def run_on_cluster(
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    ours, waiting, running = state(), iter(groups), {}
+    ours, waiting, running = state(), in_time(groups, deadline, fits), {}
 
     def begin() -> Iterator[Any]:
         """As many as the workers of now, who may come and go, have use for."""
         at_once = 2 * max(1, sum(client.nthreads().values()))
         while len(running) < at_once:
-            group = next((each for each in waiting if time.time() < deadline and fits(each)), None)
+            group = next(waiting, None)
             if group is None:
                 return
             items = [task.item for task in group.values()]

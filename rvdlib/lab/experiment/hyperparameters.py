@@ -46,27 +46,18 @@ def attack_options(regime: str, attack: str) -> dict:
     return dict(_read(ATTACKS_FILE)[regime].get(attack, {}))
 
 
-def chosen_defenses(
-    regime: str, victim: str, plain: bool = False, dataset: str = "ml-100k"
-) -> dict[str, dict]:
+def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
     """What tables call a defence → its ``method`` and ``choices``, or a ``chain`` of these.
 
     First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them (their own
-    defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``). Training with unobserved weight takes the hyper-parameters that
-    the victim has in the ranking regime. ``plain``: RVD by the plain loop in place of the compiled
-    engine, which gives the same scores.
+    defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``).
+    Training with unobserved weight takes the hyper-parameters that the victim has in the ranking
+    regime.
     """
     searched = _read(DEFENSES_FILE)[regime]
     known = next(iter(searched.values()))
     defaults = {name: {"method": form["method"], "choices": {}} for name, form in known.items()}
     chosen = dict(searched.get(victim, defaults))
-    if plain:
-        chosen = {
-            name: {**form, "choices": {**form["choices"], "plain": True}}
-            if form["method"] == "rvd"
-            else form
-            for name, form in chosen.items()
-        }
     for name, rival in _read(RIVALS_FILE)[regime].items():
         if "chain" in rival:
             chosen[name] = {"chain": rival["chain"]}

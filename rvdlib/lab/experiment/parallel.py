@@ -107,6 +107,13 @@ def in_groups(tasks: Iterable[Task], store: CellStore) -> list[Group]:
     return [*groups.values()]
 
 
+def in_time(
+    groups: Iterable[Group], deadline: float, fits: Callable[[Group], bool]
+) -> Iterator[Group]:
+    """Those that are begun: before the deadline and if they fit, each asked when its turn has come."""
+    return (group for group in groups if time.time() < deadline and fits(group))
+
+
 def run_groups(
     groups: Sequence[Group],
     compute: Compute,
@@ -123,11 +130,8 @@ def run_groups(
         fits: whether a group is begun at all, asked when its turn has come.
     """
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(groups)))
-    calls = (
-        joblib.delayed(_run_group)(group, compute, store, deadline)
-        for group in groups
-        if time.time() < deadline and fits(group)
-    )
+    begun = in_time(groups, deadline, fits)
+    calls = (joblib.delayed(_run_group)(group, compute, store, deadline) for group in begun)
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
     with warnings.catch_warnings():
         # A worker that has grown large is replaced, and nothing is lost.

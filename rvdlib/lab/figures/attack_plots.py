@@ -1,12 +1,10 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
-from collections.abc import Iterable
 from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -14,6 +12,7 @@ from rvdlib.attacks import ATTACKS
 from rvdlib.lab.figures.style import (
     BLUE,
     COLUMN_WIDTH,
+    DOT,
     GREEN,
     GREY,
     ORANGE,
@@ -22,11 +21,13 @@ from rvdlib.lab.figures.style import (
     REGIME_TITLES,
     SKY,
     colours,
+    reach,
     shared_legend,
 )
 
 VICTIM_COLOURS = {"MF": BLUE, "NSVD": ORANGE, "AutoRec": GREEN, "CDAE": PURPLE}
 NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+THIN = {"elinewidth": 1.0}
 
 
 def label_of(name: str) -> str:
@@ -66,10 +67,10 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
             ):
                 chosen = own[(own["crafted_for"] == crafted_for) & (own["attack"] != "none")]
                 shift = side + 0.5 * (number - (len(victims) - 1) / 2) / len(victims)
-                look = {"markerfacecolor": face, "color": colour, "label": called + told}
+                look = {"markerfacecolor": face, "color": colour, "label": called + told, **THIN}
                 if len(chosen):
                     places = [attacks.index(name) + shift for name in chosen["attack"]]
-                    _bars(axes, places, chosen, **look)
+                    axes.errorbar(chosen["mean"], places, xerr=reach(chosen), **DOT | look)
         axes.set_title(f"{REGIME_TITLES[regime]},\n{target_set} targets", fontsize="medium")
         axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
         axes.set_xlim(-0.03, 1.03)
@@ -78,13 +79,6 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
     if len(grid[0, 0].get_legend_handles_labels()[0]) > 1:
         shared_legend(figure, grid[0, 0], columns=2)
     return figure
-
-
-def _bars(axes: Axes, places: Iterable[float], rows: pd.DataFrame, **look) -> None:
-    """Means as dots at heights ``places``, intervals from low to high."""
-    reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
-    look = {"fmt": "o", "markersize": 3.5, "elinewidth": 1.0, **look}
-    axes.errorbar(rows["mean"], list(places), xerr=np.nan_to_num(reach), **look)
 
 
 def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
@@ -118,7 +112,8 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     stacked.invert_yaxis()
     for axes, (column, title) in zip(others, titles.items(), strict=True):
         spread = rows.groupby("attack", sort=False)[column].agg(["mean", "min", "max"]).loc[attacks]
-        _bars(axes, places, spread.rename(columns={"min": "low", "max": "high"}), color=BLUE)
+        about = reach(spread, low="min", high="max")
+        axes.errorbar(spread["mean"], places, xerr=about, color=BLUE, **DOT | THIN)
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -3,13 +3,21 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREEN, GREY, ORANGE, PURPLE, RED
+from rvdlib.lab.figures.style import (
+    BLUE,
+    COLUMN_WIDTH,
+    DOT,
+    GREY,
+    ORANGE,
+    RED,
+    colours,
+    reach,
+    shared_legend,
+)
 
-DATASET_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
-KIND_COLOURS = {"victim": BLUE, "reference": GREY, "peer": ORANGE}
+KINDS = {"victim": BLUE, "reference": GREY, "peer": ORANGE}
 QUALITY_PANELS = {
     "rating": ("rmse_holdout", "RMSE in stars, random fifth\n(left is better)"),
     "ranking": ("hit_ratio", "HR@50, leave-one-out\n(right is better)"),
@@ -23,17 +31,13 @@ def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
         tails: rows of :func:`rvdlib.lab.study.datasets.long_tail`.
         targets: rows of :func:`rvdlib.lab.study.datasets.target_popularity`.
     """
-    colours = dict(zip(tails["dataset"].unique(), DATASET_COLOURS, strict=False))
+    shades = colours(tails["dataset"], {})
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(COLUMN_WIDTH, 2.3 + 0.25 * len(colours)), width_ratios=(1.1, 1)
+        1, 2, figsize=(COLUMN_WIDTH, 2.3 + 0.25 * len(shades)), width_ratios=(1.1, 1)
     )
     for dataset, tail in tails.groupby("dataset", sort=False):
-        left.plot(
-            100 * tail["catalogue_share"],
-            100 * tail["rating_share"],
-            color=colours[dataset],
-            label=dataset,
-        )
+        x, y = 100 * tail["catalogue_share"], 100 * tail["rating_share"]
+        left.plot(x, y, color=shades[dataset], label=dataset)
     left.axvline(10, color=GREY, linestyle=":", linewidth=1)
     left.set(
         xscale="log",
@@ -51,7 +55,7 @@ def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
         # Spread, because many targets have the same few ratings.
         spread = np.linspace(-0.25, 0.25, len(group)) if len(group) > 1 else 0
         right.scatter(
-            group["train_ratings"], row + spread, s=14, color=colours[dataset], linewidths=0
+            group["train_ratings"], row + spread, s=14, color=shades[dataset], linewidths=0
         )
     right.axvspan(0.8, 5.5, color=GREY, alpha=0.15, linewidth=0)
     labels = [f"{dataset}, {target_set}" for (dataset, target_set), _ in rows]
@@ -75,7 +79,7 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
 
     Args:
         summary: columns dataset, regime, system, kind, metric, mean, low, high; kind is one of
-            :data:`KIND_COLOURS`. Systems appear from the top in the order of the rows.
+            :data:`KINDS`. Systems appear from the top in the order of the rows.
         bounds: rows of :func:`rvdlib.lab.study.demands.demands`.
     """
     datasets = summary["dataset"].unique()
@@ -90,12 +94,14 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
             here = summary[(summary["dataset"] == dataset) & (summary["metric"] == metric)]
             own = here[here["regime"] == regime]
             places = {system: place for place, system in enumerate(own["system"])}
-            for kind, colour in KIND_COLOURS.items():
-                _intervals(axes, own[own["kind"] == kind], places, color=colour, label=kind)
-            others = here[(here["regime"] != regime) & here["system"].isin(places)].dropna(
-                subset="mean"
-            )
-            _intervals(axes, others, places, color=BLUE, mfc="white", label="trained for ratings")
+            others = here[(here["regime"] != regime) & here["system"].isin(places)]
+            for rows, look in (
+                *((own[own["kind"] == k], {"color": c, "label": k}) for k, c in KINDS.items()),
+                (others.dropna(subset="mean"), {"mfc": "white", "label": "trained for ratings"}),
+            ):
+                if len(rows):
+                    y, look = rows["system"].map(places), {"color": BLUE, "markersize": 4, **look}
+                    axes.errorbar(rows["mean"], y, xerr=reach(rows), **DOT | look)
             asked = bounds[
                 (bounds["dataset"] == dataset)
                 & (bounds["regime"] == regime)
@@ -113,23 +119,5 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
             axes.set(yticks=range(len(places)), yticklabels=list(places), xlabel=label)
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.set_title(f"{dataset}, {regime} regime", fontsize="medium")
-    handles = {}  # of every panel, because not every data set has peers
-    for axes in grid.flat:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    shared_legend(figure, grid[0, 0], columns=9)
     return figure
-
-
-def _intervals(axes: Axes, rows: pd.DataFrame, places: dict[str, int], **look) -> None:
-    """Dots with intervals, each on its system's line; nothing for no rows."""
-    if len(rows):
-        reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["mean"].to_numpy())
-        axes.errorbar(
-            rows["mean"],
-            rows["system"].map(places),
-            xerr=np.nan_to_num(reach),
-            fmt="o",
-            markersize=4,
-            elinewidth=1.2,
-            **look,
-        )

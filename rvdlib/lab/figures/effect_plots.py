@@ -1,10 +1,8 @@
 """Figures of what RVD does: to an attack, to accuracy, and as its choices change."""
 
-from collections.abc import Iterable
 from itertools import product
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +19,7 @@ from rvdlib.lab.figures.style import (
     REGIME_TITLES,
     SKY,
     colours,
+    reach,
     shared_legend,
 )
 
@@ -35,6 +34,7 @@ FORM_COLOURS = {
     "unobserved weight": SKY,
 }
 NARROW = 3.35  # inches, a column of a paper
+TIGHT = {"columns": 3, "handletextpad": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
 SMALL = {
     "font.size": 7,
     "axes.labelsize": 7,
@@ -130,7 +130,7 @@ def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
         grid[-1, 1].set_xlabel("change by the defence")
         grid[0, 0].set_yticks(range(len(victims)), victims)
         grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
-        _legend(figure, grid.flat)
+        shared_legend(figure, grid[0, 0], **TIGHT)
     return figure
 
 
@@ -166,7 +166,7 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
                 axes.set_ylabel(REGIME_TITLES[regime])
         grid[0, 0].set_yticks(range(len(victims)), victims)
         grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
-        _legend(figure, grid.flat)
+        shared_legend(figure, grid[0, 0], **TIGHT)
     return figure
 
 
@@ -177,40 +177,12 @@ def _along(axes: Axes, rows: pd.DataFrame, by: str, victims: list[str]) -> None:
     for number, name in enumerate(names):
         here = rows[rows[by] == name]
         y = [victims.index(v) + 0.7 * ((number + 0.5) / len(names) - 0.5) for v in here["victim"]]
-        reach = None
-        if "low" in here:
-            reach = np.nan_to_num(
-                np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
-            )
-        axes.errorbar(
-            here["mean"],
-            y,
-            xerr=reach,
-            fmt="o",
-            markersize=2.8,
-            elinewidth=0.9,
-            color=looks[name],
-            label="undefended" if name == "none" else name,
-        ).lines[0].set_clip_on(False)
+        label = "undefended" if name == "none" else name
+        around = reach(here) if "low" in here else None
+        look = {"markersize": 2.8, "elinewidth": 0.9, "color": looks[name], "label": label}
+        axes.errorbar(here["mean"], y, xerr=around, fmt="o", **look).lines[0].set_clip_on(False)
     axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
     axes.grid(axis="y", visible=False)
-
-
-def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Whatever any panel shows, once."""
-    shown = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            shown.setdefault(label, handle)
-    figure.legend(
-        shown.values(),
-        shown.keys(),
-        loc="outside upper center",
-        ncols=min(len(shown), 3),
-        handletextpad=0.2,
-        columnspacing=0.8,
-        borderaxespad=0.1,
-    )
 
 
 # Notebook 04: neighbours and depth.

@@ -4,16 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    REGIME_TITLES,
-    dots,
-    shared_legend,
-)
+from rvdlib.lab.figures.style import COLUMN_WIDTH, REGIME_TITLES, colours, dots, shared_legend
 
 ROWS = {"target_hit_ratio": "THR@50", "target_row_norm": "length of the\ntargets' rows"}
 
@@ -24,8 +15,7 @@ def parts_of_the_loss(summary: pd.DataFrame) -> Figure:
     Columns: regime, victim, attack, part, metric, mean, low, high.
     """
     panels = list(summary[["regime", "victim"]].drop_duplicates().itertuples(index=False))
-    attacks = summary["attack"].unique()
-    colours = dict(zip(attacks, (BLUE, ORANGE, GREEN, PURPLE), strict=False))
+    shades = colours(summary["attack"], {})
     figure, grid = plt.subplots(
         len(ROWS),
         len(panels),
@@ -37,7 +27,7 @@ def parts_of_the_loss(summary: pd.DataFrame) -> Figure:
         here = summary[(summary["regime"] == regime) & (summary["victim"] == victim)]
         for row, (metric, label) in enumerate(ROWS.items()):
             axes = grid[row, column]
-            dots(axes, here[here["metric"] == metric], "part", "attack", colours)
+            dots(axes, here[here["metric"] == metric], "part", "attack", shades)
             axes.set_ylim(bottom=0)
             axes.tick_params(axis="x", rotation=90)
             if column == 0:

@@ -3,7 +3,6 @@
 from itertools import product
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +16,8 @@ from rvdlib.lab.figures.style import (
     ORANGE,
     PURPLE,
     REGIME_TITLES,
+    colours,
+    reach,
     shared_legend,
 )
 
@@ -130,18 +131,8 @@ def trade_off(points: pd.DataFrame) -> Figure:
 
 def _crosses(axes: Axes, rows: pd.DataFrame, **look) -> None:
     """Means, with intervals along both axes."""
-    reach = {
-        name: np.nan_to_num(
-            np.abs(rows[[f"{name}_low", f"{name}_high"]].to_numpy().T - rows[name].to_numpy())
-        )
-        for name in ("accuracy", "thr")
-    }
-    axes.errorbar(
-        rows["accuracy"], rows["thr"], reach["thr"], reach["accuracy"], elinewidth=0.8, **look
-    )
-
-
-VICTIM_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+    x, y = (reach(rows, name, f"{name}_low", f"{name}_high") for name in ("accuracy", "thr"))
+    axes.errorbar(rows["accuracy"], rows["thr"], y, x, elinewidth=0.8, **look)
 
 
 def gradient_flow(found: pd.DataFrame) -> Figure:
@@ -150,11 +141,11 @@ def gradient_flow(found: pd.DataFrame) -> Figure:
     Args:
         found: rows of :func:`rvdlib.lab.study.gradient_flow.agreement`.
     """
-    colours = dict(zip(found["victim"].unique(), VICTIM_COLOURS, strict=False))
+    shades = colours(found["victim"], {})
     dashes = dict(zip(found["regime"].unique(), ("-", "--"), strict=False))
     figure, (left, right) = plt.subplots(1, 2, figsize=(COLUMN_WIDTH, 2.9))
     for (regime, victim), line in found.groupby(["regime", "victim"], sort=False):
-        look = {"color": colours[victim], "linestyle": dashes[regime]}
+        look = {"color": shades[victim], "linestyle": dashes[regime]}
         label = f"{victim}, {regime}"
         left.plot(line["steps"], 1 - line["correlation"], "o", markersize=3.5, label=label, **look)
         right.plot(line["steps"], line["largest_difference"], "o", markersize=3.5, **look)

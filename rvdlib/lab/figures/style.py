@@ -20,6 +20,8 @@ COLUMN_WIDTH = 6.4  # inches
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#7F7F7F"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
+# What a file would say of when and by what it was made: nothing, so that it is the same.
+UNDATED: dict[str, dict] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
 def set_style() -> None:
@@ -47,10 +49,7 @@ def save(figure: Figure, profile: str, name: str) -> None:
     than a hundredth of an inch) stays as it was, to the byte.
     """
     stem = paths.FIGURES / profile / name
-    files = {
-        stem.with_name(f"{name}.{kind}"): _saved(figure, kind, metadata)
-        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None}))
-    }
+    files = {stem.with_name(f"{name}.{kind}"): drawn(figure, kind) for kind in UNDATED}
     plt.close(figure)
     pdf, png = files
     reach = round(plt.rcParams["savefig.dpi"] / 100)
@@ -60,9 +59,10 @@ def save(figure: Figure, profile: str, name: str) -> None:
         paths.write_atomically(path, content)
 
 
-def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The figure as ``pdf`` or ``png``, the same bytes whenever it is drawn."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=metadata)
+    figure.savefig(buffer, format=kind, metadata=UNDATED[kind])
     return buffer.getvalue()
 
 
@@ -79,6 +79,14 @@ def colours(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
     return {**fixed, **dict(zip(others, free, strict=False))}
 
 
+DOT = {"fmt": "o", "markersize": 3.5, "elinewidth": 1.2}  # a mean with its interval
+
+
+def reach(rows: pd.DataFrame, mean: str = "mean", low: str = "low", high: str = "high"):
+    """(2, rows): how far intervals reach below and above; 0 where there is none."""
+    return np.nan_to_num(np.abs(rows[[low, high]].to_numpy().T - rows[mean].to_numpy()))
+
+
 def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
     """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
     places = {name: place for place, name in enumerate(rows[along].unique())}
@@ -87,27 +95,17 @@ def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str,
     for number, name in enumerate(groups):
         here = rows[rows[by] == name]
         x = here[along].map(places) + apart * (number - (len(groups) - 1) / 2)
-        reach = np.abs(here[["low", "high"]].to_numpy().T - here["mean"].to_numpy())
-        axes.errorbar(
-            x,
-            here["mean"],
-            np.nan_to_num(reach),
-            fmt="o",
-            markersize=3.5,
-            color=colours[name],
-            elinewidth=1.2,
-            label=name,
-        )
+        axes.errorbar(x, here["mean"], reach(here), **DOT, color=colours[name], label=name)
     axes.set_xticks(list(places.values()), list(places))
     axes.margins(x=0.12)
     axes.grid(axis="x", visible=False)
 
 
-def shared_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+def shared_legend(figure: Figure, axes: Axes, columns: int = 4, **look) -> None:
     """One legend above all panels, of whatever any of them shows; ``axes`` has the say in the order."""
     shown = {}
     for panel in (axes, *figure.axes):
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
     ncols = min(len(shown), columns)
-    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=ncols)
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=ncols, **look)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rvdlib.attacks import ATTACKS
+from rvdlib.lab.experiment import quality
 from rvdlib.lab.experiment.committed import PROFILES, changes, store_of
 from rvdlib.lab.experiment.lines import Kept, flat, key_of
 from rvdlib.lab.experiment.parallel import Task
@@ -11,7 +12,7 @@ from rvdlib.lab.experiment.plain_values import encode, to_text
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE, row_difference
 
-TIMED = {"seconds", "train_seconds", "peak_mib"}  # columns that differ from run to run
+TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
 
 
 class Gathered(NamedTuple):

@@ -8,7 +8,6 @@ tolerance of what anybody reads. How wide that is stands here, for tables and no
 
 import csv
 import io
-import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -76,16 +75,10 @@ def first_difference(old: str, new: str, tolerance: float) -> str:
 
     Numbers are read as the study prints them: ``0.5``, ``−0.5``, ``+0.5``, ``1,234.5``, ``1e-05``,
     ``12 %``, and each of those in ``0.123 [0.110, 0.140]``. ``nan``, ``inf`` and ``–`` are text.
-
-    Raises:
-        ValueError: if the tolerance is not a number of at least 0.
     """
-    if not (tolerance >= 0 and math.isfinite(tolerance)):
-        raise ValueError(f"tolerance must be a number of at least 0, got {tolerance!r}")
     if old == new:
         return ""
-    before, after = _parts(old), _parts(new)
-    for part, other in zip_longest(before, after, fillvalue=""):
+    for part, other in zip_longest(_parts(old), _parts(new), fillvalue=""):
         if not _same(part, other, Decimal(str(tolerance))):
             return _became(part, other)
     return ""
@@ -94,14 +87,11 @@ def first_difference(old: str, new: str, tolerance: float) -> str:
 def _parts(text: str) -> list[str | re.Match]:
     """Numbers, and the texts between them: the first, third, ... part is text."""
     parts, end = [], 0
+    text = re.sub(r"[ \t]+", " ", text)
     for match in _NUMBER.finditer(text):
-        parts += [_plain(text[end : match.start()]), match]
+        parts += [text[end : match.start()], match]
         end = match.end()
-    return [*parts, _plain(text[end:])]
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[ \t]+", " ", text)
+    return [*parts, text[end:]]
 
 
 def _same(old: str | re.Match, new: str | re.Match, tolerance: Decimal) -> bool:
@@ -115,15 +105,11 @@ def _same(old: str | re.Match, new: str | re.Match, tolerance: Decimal) -> bool:
 
 def _value(match: re.Match) -> Decimal:
     value = Decimal(match["number"].replace(",", "").replace("−", "-"))
-    return value / 100 if _is_percentage(match) else value
-
-
-def _is_percentage(match: re.Match) -> bool:
-    return match["percent"] is not None
+    return value if match["percent"] is None else value / 100
 
 
 def _is_whole(match: re.Match) -> bool:
-    return not _is_percentage(match) and not re.search(r"[.eE]", match["number"])
+    return match["percent"] is None and not re.search(r"[.eE]", match["number"])
 
 
 def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
@@ -149,12 +135,8 @@ def same_table(old: str, new: str, tolerance: float) -> bool:
     if before[:1] != after[:1] or any(len(row) != len(names) for row in before + after):
         return False
     return len(before) == len(after) and all(
-        _same_row(names, *rows, tolerance) for rows in zip(before[1:], after[1:], strict=True)
+        not _difference(names, *rows, tolerance) for rows in zip(before[1:], after[1:], strict=True)
     )
-
-
-def _same_row(names: list[str], old: list[str], new: list[str], tolerance: float) -> bool:
-    return not _difference(names, old, new, tolerance)
 
 
 def row_difference(old: Mapping[str, str], new: Mapping[str, str], tolerance: float) -> str:

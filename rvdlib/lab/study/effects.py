@@ -46,20 +46,18 @@ def effect_cells(
     attacks: Sequence[str],
     seeds: Sequence[int],
     n_users: int | None = None,
-    plain: bool = False,
 ) -> list[Cell]:
     """Each scenario undefended, under each chosen form of RVD and under its rivals.
 
     Args:
         target_sets: regime → what is promoted in it.
         n_users: size of the sample of users that is evaluated; None: every user.
-        plain: take the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
     for regime, promoted in target_sets.items():
         for scenario in scenarios(dataset, victims, [regime], attacks, promoted, seeds):
             cells.append(Cell(scenario=scenario, n_users=n_users))
-            for name, form in chosen_defenses(regime, scenario.victim, plain, dataset).items():
+            for name, form in chosen_defenses(regime, scenario.victim, dataset).items():
                 cells.append(Cell(scenario=scenario, defense=name, n_users=n_users, **form))
     return cells
 

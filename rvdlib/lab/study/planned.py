@@ -55,13 +55,13 @@ def _quality(p: SimpleNamespace) -> list[Wanted]:
 
 
 def _effects(p: SimpleNamespace) -> list[Wanted]:
-    of = p.dataset, p.victims, p.target_sets, p.attacks, p.seeds, p.n_users, p.plain
+    of = p.dataset, p.victims, p.target_sets, p.attacks, p.seeds, p.n_users
     return [(cells.batch, effects.effect_cells(*of))]
 
 
 def _sweeps(p: SimpleNamespace) -> list[Wanted]:
     dials = {"k": p.k, "steps": p.steps, "unobserved_weight": p.unobserved_weight}
-    of = p.dataset, p.victims, p.settings, p.seeds, p.n_users, dials, p.plain
+    of = p.dataset, p.victims, p.settings, p.seeds, p.n_users, dials
     taken = ("victims", "settings", "choices", "unobserved_weight", "n_users")
     lost = forgetting.cells(p.dataset, seeds=p.seeds, **{name: p.parts[name] for name in taken})
     return [(cells.batch, [cell for cell, *_ in sweeps.sweep_cells(*of)]), (cells.batch, lost)]

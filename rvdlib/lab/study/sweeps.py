@@ -25,7 +25,6 @@ def sweep_cells(
     seeds: Sequence[int],
     n_users: int | None,
     dials: dict[str, Sequence[float]],
-    plain: bool = False,
 ) -> list[tuple[Cell, str, float]]:
     """Every value of every dial, the others as chosen for RVD and ω the victim's own.
 
@@ -35,13 +34,12 @@ def sweep_cells(
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
         n_users: size of the sample of users that is evaluated; None: every user.
         dials: choice of :class:`rvdlib.defenses.RVD` → its values.
-        plain: take the plain form in place of the compiled engine, which gives the same scores.
     """
     cells = []
     for regime, under in settings.items():
         attacked = [under["attack"]], [under["target_set"]]
         for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            paper = chosen_defenses(regime, scenario.victim, plain, dataset)[RVD]
+            paper = chosen_defenses(regime, scenario.victim, dataset)[RVD]
             cells += [
                 (
                     Cell(

@@ -1,48 +1,36 @@
 """The benchmark: it reports what it measured, and cannot be fooled by a fast form that is wrong."""
 
 import json
-import subprocess
-import sys
 from platform import python_version
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
 
 from rvdlib.cli import main
-from rvdlib.data import Ratings, synthetic_ratings
+from rvdlib.data import Ratings, leave_one_out, load_dataset
 from rvdlib.defenses import ClosedFormRVD
 from rvdlib.lab.benchmark import bench, memory, serving
 from rvdlib.lab.benchmark.agreement import closed_form_error
 from rvdlib.lab.benchmark.bench import as_text, benchmark
-from rvdlib.lab.experiment import cells, machine, trained
+from rvdlib.lab.experiment import cells, machine
 from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.models import VICTIMS
 from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
 from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
-DEMANDED = [
-    "undefended_us_per_user",
-    "closed_form_us_per_user",
-    "plain_loop_us_per_user",
-    "engine_us_per_user",
-    "functional_us_per_user",
-    "closed_form_prepared_us_per_user",
-    "quorum_us_per_user",
-    "closed_form_over_undefended",
-    "closed_form_prepared_over_undefended",
-    "quorum_over_undefended",
-    "plain_over_closed_form",
-    "plain_over_engine",
-    "plain_over_functional",
-    "max_abs_difference",
-    "top50_identical",
-    "peak_rss_mib",
-]
-N_USERS, N_ITEMS = 90, 130
+RATIOS = {  # → rounds, the slow form, the fast one
+    "closed_form_over_undefended": ("pairs", "closed_form", "undefended"),
+    "closed_form_prepared_over_undefended": ("pairs", "closed_form_prepared", "undefended"),
+    "quorum_over_undefended": ("pairs", "quorum", "undefended"),
+    "plain_over_closed_form": ("loops", "plain_decoder_loop", "closed_form"),
+    "plain_over_engine": ("loops", "plain_loop", "engine"),
+    "plain_over_functional": ("loops", "plain_loop", "functional"),
+}
+N_USERS, N_ITEMS = 120, 150  # of the data set
 COSTS = {  # microseconds a user
     "undefended": 2.0,
     "closed_form": 5.0,
@@ -55,28 +43,13 @@ COSTS = {  # microseconds a user
 }
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    ratings = synthetic_ratings(N_USERS, N_ITEMS, 1500, rng=stream(0, "ratings")).matrix.tocoo()
-    frame = pd.DataFrame({"user": ratings.row, "item": ratings.col, "rating": ratings.data})
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
-
-
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Victims of four factors and two epochs, little to measure the machine by, no child process.
 
     Returns what was asked of the child process that is left out: tests/lab/benchmark/test_memory.py has it.
     """
-
-    def hyperparameters(dataset, regime, victim):
-        omega = 0.1 if regime == "ranking" else 0.0
-        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": omega}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
-    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
+    small_victims(monkeypatch, embedding_size=4, epochs=2)
     monkeypatch.setattr(machine, "_MATRIX_SIZE", 64)
     monkeypatch.setattr(machine, "_COPIED_NUMBERS", 2**12)
     monkeypatch.setattr(bench, "LEAST_VISITS", 200)
@@ -139,9 +112,12 @@ def clock(monkeypatch):
     return clock
 
 
-@pytest.fixture(params=VICTIMS)
+@pytest.fixture(scope="module", params=["MF", "AutoRec"])  # which serve in two ways
 def victim(request, dataset):
-    return carry_out(Scenario(dataset=dataset, victim=request.param, regime="rating")).victim
+    ratings = load_dataset(dataset)
+    split = leave_one_out(ratings, stream(0, "split"))
+    trained = VICTIMS[request.param](embedding_size=4, epochs=2)
+    return trained.fit(split.train, split.validation, ratings.levels, stream(0, "model"))
 
 
 def run(*arguments):
@@ -152,7 +128,7 @@ def test_json_has_all_that_is_asked_for(dataset, small):
     result = run("--dataset", dataset, "--model", "MF", "--k", 3, "--sample", 5, "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert set(DEMANDED) <= report.keys()
+    assert RATIOS.keys() <= report.keys()
     assert (report["users"], report["items"], report["k"]) == (N_USERS, N_ITEMS, 3)
     assert report["threads"] == torch.get_num_threads()
     assert report["sample"] == 5
@@ -166,8 +142,7 @@ def test_json_has_all_that_is_asked_for(dataset, small):
         "plain_loop": 5,
         "plain_decoder_loop": 5,
     }
-    times = [report[name] for name in DEMANDED if name.endswith("_us_per_user")]
-    assert min(times) > 0
+    assert min(report[f"{name}_us_per_user"] for name in COSTS) > 0
     assert report["plain_loop_us_per_user"] > report["undefended_us_per_user"]
     assert report["top50_identical"] is True
     assert report["max_abs_difference"] < 1e-6
@@ -185,41 +160,29 @@ def test_json_has_all_that_is_asked_for(dataset, small):
     threads = {"threads": torch.get_num_threads()}
     assert options == {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0} | threads
     assert report["hubness_skewness"].keys() == set(DISTANCES)
-    assert (
-        report["choices"]["closed_form"].items()
-        >= {
-            "k": 3,
-            "unobserved_weight": 0.1,
-            "proximal_weight": 1.0,
-        }.items()
-    )
-    assert (
-        report["choices"]["plain_decoder_loop"].items()
-        >= {
-            "k": 3,
-            "steps": 3,
-            "learning_rate": 0.01,
-            "scope": "decoder",
-            "regularizer": "none",
-            "unobserved_weight": 0.1,
-        }.items()
-    )
+    made = {
+        "closed_form": {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0},
+        "plain_decoder_loop": {"k": 3, "steps": 3, "learning_rate": 0.01, "scope": "decoder"}
+        | {"regularizer": "none", "unobserved_weight": 0.1},
+    }
+    for name, choices in made.items():
+        assert report["choices"][name].items() >= choices.items()
     for name in report["served"]:
         alone = report["single_user_ms"][name]
         assert 0 < alone["p50"] <= alone["p99"]
-        assert alone["calls"] == (5 if "loop" in name or name == "functional" else N_USERS)
+        assert alone["calls"] == (5 if "loop" in name or name == "functional" else 100)
         assert report["preparation_ms"][name] > 0
     assert report["cpu"]
+    assert min(report["matmul_gflops"], report["copy_gigabytes"]) > 0
     assert {"numpy", "numba", "torch"} <= report["versions"].keys()
     assert report["versions"]["python"] == python_version()
 
 
-@pytest.mark.parametrize("regime", ["rating", "ranking"])
-def test_the_table_says_what_the_json_says(dataset, regime):
-    options = ("--dataset", dataset, "--model", "AutoRec", "--regime", regime)
-    result = run(*options, "--k", 3, "--sample", 5, "--pairs", 1)
+def test_the_table_says_what_the_json_says(dataset):
+    options = ("--dataset", dataset, "--model", "AutoRec", "--k", 3, "--sample", 5, "--pairs", 1)
+    result = run(*options)
     assert result.exit_code == 0, result.output
-    assert f"AutoRec on own.csv, {regime} regime: 90 users, 130 items" in result.stdout
+    assert "AutoRec on own.csv, rating regime: 120 users, 150 items" in result.stdout
     for name in COSTS:
         assert name.replace("_", " ") in result.stdout
     for form in ("engine", "functional"):
@@ -239,14 +202,8 @@ def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
             assert np.all(np.array(taken) >= COSTS[name] * 0.999), name
     for name, rounds in ((n, pairs if n in pairs else loops) for n in COSTS):
         assert report[f"{name}_us_per_user"] == pytest.approx(np.median(rounds[name]))
-    for ratio, rounds, slow, fast in (
-        ("closed_form_over_undefended", pairs, "closed_form", "undefended"),
-        ("closed_form_prepared_over_undefended", pairs, "closed_form_prepared", "undefended"),
-        ("quorum_over_undefended", pairs, "quorum", "undefended"),
-        ("plain_over_closed_form", loops, "plain_decoder_loop", "closed_form"),
-        ("plain_over_engine", loops, "plain_loop", "engine"),
-        ("plain_over_functional", loops, "plain_loop", "functional"),
-    ):
+    for ratio, (group, slow, fast) in RATIOS.items():
+        rounds = report["rounds_us_per_user"][group]
         each = np.divide(rounds[slow], rounds[fast])
         assert len(set(each.tolist())) > 1, ratio
         assert report[ratio] == pytest.approx(np.median(each))
@@ -256,21 +213,6 @@ def test_times_and_ratios_are_medians_of_what_was_measured(dataset, clock):
     # Five calls of the loop, each a tenth of 0.9 ms longer than the one before.
     alone = report["single_user_ms"]["plain_loop"]
     assert alone["p99"] - alone["p50"] == pytest.approx(0.09 * (3.96 - 2), rel=1e-3)
-
-
-def test_shares_are_of_the_least_work_that_there_is(dataset, monkeypatch):
-    monkeypatch.setattr(machine, "matmul_gflops", lambda: 50.0)
-    monkeypatch.setattr(machine, "copy_gigabytes", lambda: 10.0)
-    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
-    assert (report["matmul_gflops"], report["copy_gigabytes"]) == (50, 10)
-    rated = 1500 - 2 * N_USERS  # in training, one test and one validation item a user apart
-    products = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS + 3 * rated / N_USERS}
-    numbers = {"undefended": N_ITEMS, "closed_form": N_ITEMS + N_USERS}
-    for name in products:
-        seconds = 1e-6 * report[f"{name}_us_per_user"]
-        flops, moved = 2 * 5 * products[name], 2 * 4 * numbers[name]
-        assert report[f"{name}_share_of_matmul"] == pytest.approx(flops / seconds / 50e9)
-        assert report[f"{name}_share_of_copy"] == pytest.approx(moved / seconds / 10e9)
 
 
 def test_work_is_done_in_turn_and_every_other_round_backwards():
@@ -414,31 +356,22 @@ def off_by(form, amount, users):
     return Broken
 
 
-@pytest.mark.parametrize("form", ["FastRVD", "FunctionalRVD"])
-def test_a_form_that_is_wrong_for_one_user_is_found_out(dataset, monkeypatch, form):
-    sample = cells.sample_users(N_USERS, 5, 0)
-    broken = off_by(getattr(serving, form), 0.5, sample[-1:])
-    monkeypatch.setattr(serving, form, broken)
+def test_forms_that_are_wrong_for_one_user_are_found_out(dataset, monkeypatch):
+    one = cells.sample_users(N_USERS, 5, 0)[-1:]
+    for form, amount in (("FastRVD", 0.5), ("ClosedFormRVD", 0.01)):
+        monkeypatch.setattr(serving, form, off_by(getattr(serving, form), amount, one))
     report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
     noise = np.abs(0.5 * np.random.default_rng(0).standard_normal(N_ITEMS)).max()
+    assert report["closed_form_error"] > 0.01
     assert report["top50_identical"] is False
     assert report["max_abs_difference"] == pytest.approx(noise, abs=1e-6)
-    names = {"FastRVD": "engine", "FunctionalRVD": "functional"}
-    wrong = report["agreement"].pop(names[form])
-    (right,) = report["agreement"].values()
+    wrong, right = (report["agreement"][name] for name in ("engine", "functional"))
     for precision in ("float32", "float64"):
         assert wrong[precision]["identical_lists"] == 0.8
         assert wrong[precision]["max_abs_difference"] == pytest.approx(noise, abs=1e-3)
     assert right["float64"]["identical_lists"] == 1
     report["agreement"] = {"broken": wrong}
     assert "first 50 items the same for 80% of users" in as_text(report)
-
-
-def test_a_closed_form_that_is_wrong_is_found_out(dataset, monkeypatch):
-    broken = off_by(ClosedFormRVD, 0.01, cells.sample_users(N_USERS, 5, 0)[-1:])
-    monkeypatch.setattr(serving, "ClosedFormRVD", broken)
-    report = benchmark(dataset, "MF", k=3, pairs=1, sample=5)
-    assert report["closed_form_error"] > 0.01
 
 
 def test_undefended_is_served_with_the_scores_of_the_victim(victim):
@@ -474,7 +407,6 @@ def test_the_machine_is_measured_by_what_it_did():
     clock = Clock()
     assert machine.matmul_gflops(clock) == pytest.approx(2 * 64**3, rel=1e-3)  # in a nanosecond
     assert machine.copy_gigabytes(clock) == pytest.approx(8 * 2**12, rel=1e-3)
-    assert machine.cpu_model().strip()
 
 
 @pytest.mark.parametrize(
@@ -489,7 +421,7 @@ def test_the_machine_is_measured_by_what_it_did():
             {"--model": "SVD"},
             f"model must be one of {', '.join(VICTIMS)}, got 'SVD'; did you mean 'NSVD'?",
         ),
-        ({"--k": 90}, "k must be between 1 and 89 (the other users), got 90"),
+        ({"--k": 120}, "k must be between 1 and 119 (the other users), got 120"),
     ],
 )
 def test_what_there_is_not_ends_with_one_message_and_exit_code_2(dataset, changes, message):
@@ -524,16 +456,3 @@ def test_an_option_out_of_range_is_named(dataset, option):
     result = run("--dataset", dataset, "--model", "MF", option)
     assert result.exit_code == 2
     assert f"Invalid value for '{option.partition('=')[0]}'" in result.stderr
-
-
-def test_help_loads_nothing_heavy():
-    code = (
-        "import sys; from rvdlib.cli import main\n"
-        "try: main(['bench', '--help'])\n"
-        "finally: print(*{'torch', 'numba', 'pandas'} & set(sys.modules), file=sys.stderr)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert "--dataset" in result.stdout
-    assert result.stderr.strip() == ""

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rvdlib.data import synthetic_ratings
 from rvdlib.lab.benchmark import latency, memory
 from rvdlib.lab.benchmark.latency import (
     hubs_of,
@@ -15,8 +14,7 @@ from rvdlib.lab.benchmark.latency import (
     times_of_many,
     train,
 )
-from rvdlib.lab.experiment import cells, trained
-from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
 BASE = {
     "closed_form": {"k": 4, "unobserved_weight": 0.2, "proximal_weight": 0.5},
@@ -28,11 +26,7 @@ LOOPS = {"functional", "plain_loop"}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    def hyperparameters(dataset, regime, victim):
-        return {"embedding_size": 4, "epochs": 1, "unobserved_weight": 0.0}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
-    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
+    small_victims(monkeypatch, embedding_size=4, epochs=1)
     monkeypatch.setattr(latency, "ROUNDS", 2)
     few = dict.fromkeys(("closed_form", "engine"), 6)
     monkeypatch.setattr(
@@ -55,17 +49,8 @@ def work(monkeypatch):
     return noted
 
 
-@pytest.fixture
-def own(tmp_path):
-    ratings = synthetic_ratings(40, 90, 900, rng=stream(0, "ratings")).matrix.tocoo()
-    columns = {"user": ratings.row, "item": ratings.col, "rating": ratings.data}
-    file = str(tmp_path / "own.csv")
-    pd.DataFrame(columns).to_csv(file, index=False)
-    return file
-
-
-def test_each_dial_is_turned_alone_on_the_first_and_every_catalogue_is_served(work, own):
-    trained = [*train(["ml-100k", own], "MF"), made_up("MF", 60, 300)]
+def test_each_dial_is_turned_alone_on_the_first_and_every_catalogue_is_served(work, dataset):
+    trained = [*train(["ml-100k", dataset], "MF"), made_up("MF", 60, 300)]
     dials = {"k": [2, 4, 6], "steps": [0, 3]}
     found = serving_times(trained, BASE, dials, {"many": 9, "few": 3})
     settings = found[["dataset", "items", "dial", "value"]].drop_duplicates()
@@ -73,7 +58,7 @@ def test_each_dial_is_turned_alone_on_the_first_and_every_catalogue_is_served(wo
         ("ml-100k", 1682, "items", 1682),
         *(("ml-100k", 1682, "k", k) for k in (2, 4, 6)),
         *(("ml-100k", 1682, "steps", steps) for steps in (0, 2, 3)),
-        (own, 90, "items", 90),
+        (dataset, 150, "items", 150),
         ("made up", 300, "items", 300),
     }
     assert len(found) == 9 * (3 + 4) * 2

@@ -24,21 +24,10 @@ from rvdlib.lab.experiment.hyperparameters import ATTACKS_FILE
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
-DEMANDED = [
-    "dataset",
-    "victim",
-    "regime",
-    "attack",
-    "attack_size",
-    "target_set",
-    "defense",
-    "seed",
-    "target_hit_ratio",
-    "hit_ratio",
-    "ndcg",
-    "rmse",
-]
+DEMANDED = ["dataset", "victim", "regime", "attack", "attack_size", "target_set", "defense", "seed"]
+DEMANDED += ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 QUICK = {"embedding_size": 4, "epochs": 2}
 ATTACKED = {"attack": "average", "attack_size": 0.1}
 RVD = {"defense": "RVD", "method": "rvd", "choices": {"k": 3, "steps": 2}}
@@ -47,11 +36,7 @@ RVD = {"defense": "RVD", "method": "rvd", "choices": {"k": 3, "steps": 2}}
 @pytest.fixture
 def quick(monkeypatch):
     """Every victim is small and trained for two epochs."""
-
-    def hyperparameters(dataset, regime, victim):
-        return QUICK | {"unobserved_weight": 0.1 if regime == "ranking" else 0.0}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
+    small_victims(monkeypatch, **QUICK)
 
 
 @pytest.fixture
@@ -111,8 +96,7 @@ def test_two_processes_and_any_order_give_the_same_numbers(scenario, tmp_path):
     # With the hyper-parameters of params/, as the other processes have no patched ones.
     wanted = [
         Cell(scenario=scenario(seed=seed, **attack), n_users=20, **form)
-        for seed in (0, 1)
-        for attack in ({}, ATTACKED)
+        for seed, attack in ((0, {}), (1, ATTACKED))
         for form in ({}, RVD)
     ]
     one = run_cells(wanted, store=CellStore(tmp_path / "one"), jobs=1)
@@ -145,12 +129,6 @@ def test_a_row_tells_whose_neighbours_fakes_are(quick, scenario, store):
     assert np.isnan(rows["fakes_near_fakes"].iloc[2])
 
 
-def test_defences_of_one_scenario_share_one_training(quick, scenario, store, trainings):
-    forms = [{}, RVD, RVD | {"choices": {"k": 5, "steps": 1}}]
-    run_cells([Cell(scenario=scenario(), n_users=5, **f) for f in forms], store=store, jobs=1)
-    assert trainings == [scenario()]
-
-
 def test_cells_on_record_are_read_back_as_they_were(quick, scenario, store, trainings):
     wanted = [Cell(scenario=scenario(seed=seed), n_users=10, **RVD) for seed in (0, 1)]
     computed = run_cells(wanted, store=store, jobs=1)
@@ -160,24 +138,6 @@ def test_cells_on_record_are_read_back_as_they_were(quick, scenario, store, trai
     # Times too: a second run changes no table.
     found = found[::-1].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, computed, check_exact=True, check_like=True)
-
-
-def test_a_new_defence_of_a_known_scenario_leaves_the_others_alone(
-    quick, scenario, store, monkeypatch
-):
-    known = Cell(scenario=scenario())
-    run_cells([known], store=store, jobs=1)
-    evaluated = []
-
-    def noting(cell, attacked):
-        evaluated.append(cell)
-        return evaluate_cell(cell, attacked)
-
-    monkeypatch.setattr(cells, "evaluate_cell", noting)
-    new = Cell(scenario=scenario(), n_users=5, **RVD)
-    rows = run_cells([known, new], store=store, jobs=1)
-    assert evaluated == [new]
-    assert rows["defense"].tolist() == ["none", "RVD"]
 
 
 def test_changed_hyperparameters_make_a_new_cell_and_keep_the_old(
@@ -291,16 +251,13 @@ def test_the_sample_of_users_is_that_of_the_seed_whatever_the_cell(quick, scenar
     assert not np.array_equal(other[0], same[0])
 
 
-@pytest.mark.parametrize("n_users", [None, 50, 51])
-def test_a_sample_as_large_as_all_is_all(n_users):
-    assert sample_users(50, n_users, seed=3).tolist() == list(range(50))
-
-
-def test_a_sample_is_of_real_users_without_repeats():
+def test_a_sample_is_of_real_users_without_repeats_and_one_as_large_as_all_is_all():
     users = sample_users(50, 20, seed=3)
-    assert len(set(users.tolist())) == 20
+    assert len(users) == 20
     assert (np.diff(users) > 0).all()
     assert 0 <= users[0] <= users[-1] < 50
+    for n_users in (None, 50, 51):
+        assert sample_users(50, n_users, seed=3).tolist() == list(range(50))
 
 
 def test_no_attack_is_clean_training(quick, scenario, dataset):

@@ -35,14 +35,6 @@ def package(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [("x = 1\n", "# why\nx = 1\n"), ("f(a,b)\n", "f(\n    a, b\n)\n"), ("x = 1\n", "x = 1\r\n")],
-)
-def test_comments_and_layout_are_no_change_of_code(package, old, new):
-    assert difference(package(models__mf=old), package(models__mf=new)) == ""
-
-
-@pytest.mark.parametrize(
     ("old", "new"), [("x = 1", "x = 2"), ("x = 1", "x = 1.0"), ("f(a)", "f(b)")]
 )
 def test_a_change_of_code_names_its_file(package, old, new):

@@ -62,14 +62,8 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     result = attack(
         *("aush", "--dataset", dataset, "--out", out, "--seed", 1, "--attack-size", 0.1),
         *("--filler-size", 4, "--visible-share", 0.5, "--target-set", "random"),
-        *(
-            "--option",
-            "epochs=3",
-            "--option",
-            f"selected={selected}",
-            "--option",
-            "zero_share=0.25",
-        ),
+        *("--option", "epochs=3", "--option", f"selected={selected}"),
+        *("--option", "zero_share=0.25", "--option", "reg=1e-4"),
     )
     assert result.exit_code == 0, result.output
     poison, ratings = FrozenPoison.load(out), load_dataset(dataset)
@@ -77,7 +71,7 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     assert len(objectives) == 3
     assert poison.origin == {
         "attack": "aush",
-        "options": {"epochs": 3, "selected": selected, "zero_share": 0.25},
+        "options": {"epochs": 3, "selected": selected, "zero_share": 0.25, "reg": 1e-4},
         "dataset": ratings.name,
         "dataset_sha256": ratings.sha256,
         "seed": 1,
@@ -153,44 +147,18 @@ def test_kept_poison_is_crafted_once_and_again_if_it_was_aimed_or_made_otherwise
         poison.kept_poison("pga", options={"steps": 2}, **how)
 
 
-def test_every_budget_option_changes_the_profiles(dataset):
-    base = {"attack_size": 0.1, "target_set": "random", "filler_size": 4}
-    changes = ({"seed": 1}, {"attack_size": 0.2}, {"filler_size": 5}, {"visible_share": 0.9})
-    first = freeze("clone", dataset, **base).profiles
-    for change in changes:
-        other = freeze("clone", dataset, **base | change).profiles
-        assert other.shape != first.shape or (other != first).nnz
-
-
 BAD = {
     "nosuch": (["nosuch"], "attack must be one of random, "),
     "nearly": (["Clon"], "got 'Clon'; did you mean 'clone'?"),
     "option": (["clone", "--option", "size=3"], "has no option 'size', it takes none"),
-    "near option": (["aush", "--option", "epoch=3"], "did you mean 'epochs'?"),
     "twice": (["aush", "--option", "epochs=3", "--option", "epochs=4"], "epochs is given twice"),
-    "true": (["aush", "--option", "epochs=yes"], "epochs must be a whole number, got True"),
-    "text": (["aush", "--option", "epochs='3'"], "epochs must be a whole number, got '3'"),
     "decimal": (["aush", "--option", "epochs=1e1"], "epochs must be a whole number, got 10.0"),
-    "list": (["aush", "--option", "reg=[1]"], "reg must be a number, got [1]"),
-    "items": (["aush", "--option", "selected=[1.0]"], "selected must be item indices, integers"),
-    "item": (["aush", "--option", "selected=ab"], "selected must be item indices in one"),
-    "target": (["vicinity", "--option", "target_users=['1']"], "must be row numbers, integers"),
-    "distance": (["vicinity", "--option", "distance=cosin"], "did you mean 'cosine'?"),
-    "hubs": (["vicinity", "--option", "hubness_reduction=3"], "hubness_reduction must be one of"),
-    "path": (["from_file", "--option", "path=3"], "path must be the name of a file, got 3"),
     "draw": (["from_file", "--option", "path=f", "--option", "draw=1"], "draw must be true or"),
     "form": (["clone", "--option", "size"], "--option must be KEY=VALUE, got 'size'"),
-    "value": (
-        ["aush", "--option", "reg=many"],
-        "reg must be a number, got 'many'",
-    ),
+    "value": (["aush", "--option", "reg=many"], "reg must be a number, got 'many'"),
     "yaml": (["aush", "--option", "epochs=[1"], "--option epochs=[1 is not valid YAML: line 1"),
     "range": (["aush", "--option", "epochs=0"], "epochs must be at least 1, got 0"),
-    "not a number": (["vicinity", "--option", "lowered=.nan"], "lowered must be finite, got nan"),
     "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
-    "a stream": (["clone", "--option", "rng=1"], "has no option 'rng', it takes none"),
-    "a name": (["clone", "--option", "name=x"], "has no option 'name', it takes none"),
-    "a threat": (["aush", "--option", "threat_model=1"], "has no option 'threat_model'"),
     "history": (["aush", "--option", "history=1"], "history is no option"),
     "targets": (["clone", "--target-set", "cold"], "target_set must be one of"),
     "size": (["clone", "--attack-size", "2"], "attack_size must be between 0 and 1"),
@@ -199,7 +167,6 @@ BAD = {
     "data": (["clone", "--dataset", "absent.csv"], "absent.csv"),
     "name": (["clone", "--out", "fakes.csv"], "frozen profiles need a name that ends in .npz"),
     "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none/f.npz cannot be written"),
-    "file as folder": (["clone", "--out", "/dev/null/f.npz"], "/dev/null/f.npz cannot be written"),
 }
 
 
@@ -248,31 +215,6 @@ def test_folders_made_to_find_out_whether_they_can_be_are_gone_where_crafting_fa
     result = attack(*told, "--attack-size", 0.1)
     assert result.exit_code == 0, result.output
     assert out.exists()
-
-
-@pytest.mark.parametrize(("value", "means"), [("1e-4", 1e-4), ("2E3", 2e3), ("0.5", 0.5), ("3", 3)])
-def test_numbers_are_numbers_however_they_are_written(value, means):
-    from rvdlib.cli.attack import _parse_options
-
-    parsed = _parse_options((f"reg={value}",))["reg"]
-    assert parsed == means
-    assert type(parsed) is type(means)
-
-
-def test_a_frozen_file_is_taken_for_its_own_data_set_alone(dataset, tmp_path):
-    out, again = tmp_path / "fakes.npz", tmp_path / "again.npz"
-    aimed = ["--attack-size", 0.1, "--target-set", "random"]
-    assert attack("clone", "--dataset", dataset, "--out", out, *aimed).exit_code == 0
-    read = ["from_file", "--option", f"path={out}", "--out", again, *aimed]
-    result = attack(*read, "--dataset", dataset)
-    assert result.exit_code == 0, result.output
-    assert (FrozenPoison.load(again).profiles != FrozenPoison.load(out).profiles).nnz == 0
-    other = tmp_path / "other.csv"
-    other.write_text(RATINGS + "40,1,5\n")
-    result = attack(*read, "--dataset", other)
-    assert result.exit_code == 2
-    assert f"{out}: was frozen for 'r.csv' (SHA-256 " in result.output
-    assert "not for 'other.csv'" in result.output
 
 
 def test_the_version_is_the_packages():

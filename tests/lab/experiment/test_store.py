@@ -143,39 +143,6 @@ def test_another_cells_record_under_this_ones_name_is_refused(tmp_path):
         assert store.lookup(SPEC, FINGERPRINT).rows is None
 
 
-def test_a_save_that_fails_leaves_the_old_record_and_nothing_else(tmp_path, monkeypatch):
-    store = CellStore(tmp_path)
-    store.save(SPEC, FINGERPRINT, ROWS)
-
-    def interrupted(self, target):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store.save(SPEC, FINGERPRINT, [])
-    assert list(tmp_path.iterdir()) == [store.path(SPEC)]
-    assert store.lookup(SPEC, FINGERPRINT).rows == ROWS
-
-
-def test_an_interrupted_run_finds_the_cells_that_it_had_finished(tmp_path):
-    computed = []
-
-    def run(seeds, stop_at=None):
-        store = CellStore(tmp_path / "cells")
-        for seed in seeds:
-            spec = SPEC | {"seed": seed}
-            if store.lookup(spec, FINGERPRINT).rows is None:
-                if seed == stop_at:
-                    raise KeyboardInterrupt
-                computed.append(seed)
-                store.save(spec, FINGERPRINT, [{"seed": seed}])
-
-    with pytest.raises(KeyboardInterrupt):
-        run(range(5), stop_at=3)
-    run(range(5))
-    assert computed == [0, 1, 2, 3, 4]
-
-
 def write_often(folder: Path, writer: int) -> int:
     """Save one slot again and again; return how many looks at it found whole rows."""
     store, whole = CellStore(folder), 0

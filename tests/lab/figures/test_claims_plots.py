@@ -1,7 +1,5 @@
 """What the figures of verdicts and of main results draw; how they look is for eyes."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +7,6 @@ import pytest
 from rvdlib import paths
 from rvdlib.lab.figures import claims_plots, main_plots
 from rvdlib.lab.runner.ledger import COLUMNS, claims
-
-matplotlib.use("agg")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def ledger(*rows):

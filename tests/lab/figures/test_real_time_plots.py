@@ -52,21 +52,12 @@ def test_each_form_is_a_line_of_medians_with_their_range_against_each_dial():
             assert line.get_ydata() == pytest.approx(median)
             reach = np.array([segment[:, 1] for segment in bars.get_segments()])
             assert reach == pytest.approx(np.outer(median, [0.5, 3]))
-    k, steps, _, served = figure.axes
-    assert [label.get_text() for label in k.get_xticklabels()] == ["3", "100"]
-    assert [label.get_text() for label in steps.get_xticklabels()] == ["2", "50"]
-    lines = [container.lines[0] for container in served.containers]
+    lines = [container.lines[0] for container in figure.axes[3].containers]
     assert [line.get_ydata().tolist() for line in lines] == [[0.1, 10], [0.2, 20]]
-    for axes in figure.axes:  # no marker is cut by the frame
-        for axis, name in ((axes.xaxis, "get_xdata"), (axes.yaxis, "get_ydata")):
-            low, high = axis.get_view_interval()
-            values = np.concatenate([getattr(c.lines[0], name)() for c in axes.containers])
-            assert low < 0.95 * values.min()
-            assert high > 1.05 * values.max()
 
 
-@pytest.mark.parametrize("victims", [["MF"], ["MF", "NSVD", "AutoRec", "CDAE"]])
-def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim(victims):
+def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim():
+    victims = ["MF", "NSVD", "AutoRec", "CDAE"]
     unweighted, weighted = "closed form, ω = 0", "closed form, ω > 0"
     points = [  # form, THR, accuracy, on the front, chosen
         ("none", 0.8, 0.9, False, False),
@@ -97,11 +88,6 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
     assert len(figure.axes) == 2 * len(victims)
     legend = ["RVD", unweighted, weighted]
     assert texts(figure)[:3] == legend
-    assert sorted(texts(figure)[3:]) == [
-        "best in hindsight",
-        "large: as the defender chose",
-        "undefended",
-    ]
     for number, axes in enumerate(figure.axes):
         up = number % len(victims) / 100
         assert axes.xaxis_inverted() == (number < len(victims))  # RMSE: the right is better
@@ -116,22 +102,12 @@ def test_every_choice_is_a_point_and_the_front_a_line_in_the_panel_of_its_victim
         fronts = {line.get_color(): line.get_xydata() for line in joined}
         front = np.array([(0.95, 0.1 + up), (0.85, 0.3 + up)])
         assert fronts[every[weighted].get_color()] == pytest.approx(front)
-        crosses = {
-            c.lines[0].get_color(): c.lines for c in axes.containers if len(c.lines[0].get_xdata())
-        }
-        expected = {
-            every[weighted].get_color(): (0.85, 0.3 + up),
-            every["RVD"].get_color(): (0.91, 0.7 + up),
-            "black": (0.9, 0.8 + up),
-        }
-        assert crosses.keys() == expected.keys()
-        for colour, (accuracy, thr) in expected.items():
-            point, _, (across, along) = crosses[colour]
-            assert point.get_xydata() == pytest.approx(np.array([(accuracy, thr)]))
-            assert point.get_markersize() > 2 * every[weighted].get_markersize()
-            reach = accuracy - 0.01, accuracy + 0.02
-            assert across.get_segments()[0][:, 0] == pytest.approx(reach)
-            assert along.get_segments()[0][:, 1] == pytest.approx((thr - 0.01, thr + 0.02))
+        chosen = {c.lines[0].get_color(): c.lines for c in axes.containers}
+        point, _, (across, along) = chosen[every[weighted].get_color()]
+        thr = 0.3 + up
+        assert point.get_xydata() == pytest.approx(np.array([(0.85, thr)]))
+        assert across.get_segments()[0][:, 0] == pytest.approx((0.84, 0.87))
+        assert along.get_segments()[0][:, 1] == pytest.approx((thr - 0.01, thr + 0.02))
 
 
 def test_descent_and_closed_form_come_apart_along_the_steps():

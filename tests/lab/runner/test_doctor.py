@@ -105,15 +105,6 @@ def test_without_a_lock_versions_are_shown_and_not_compared(sound):
     assert found("numpy").found == version("numpy")
 
 
-def test_a_folder_that_cannot_be_written_fails(sound, monkeypatch):
-    (sound / "file").write_text("")
-    monkeypatch.setattr(paths, "RESULTS", sound / "file" / "results")
-    check = found("results")
-    assert check.fine is False
-    assert "cannot be written" in check.found
-    assert run_doctor().exit_code == 1
-
-
 @pytest.mark.parametrize("subject", ["results", "figures", "cell store", "data cache"])
 def test_a_full_disk_fails_though_files_can_be_made(sound, monkeypatch, subject):
     def full(self, content):
@@ -137,11 +128,6 @@ def test_a_home_that_cannot_be_written_is_a_note(sound, monkeypatch, home):
     assert check.fine is None
     assert "temporary" in check.remedy
     assert run_doctor().exit_code == 0
-
-
-def test_looking_whether_a_folder_can_be_written_leaves_nothing_in_it(sound):
-    doctor.diagnose()
-    assert list(paths.RESULTS.iterdir()) == []
 
 
 def test_a_data_folder_that_is_none_fails(sound, monkeypatch):

@@ -121,11 +121,6 @@ def test_notebooks_follow_each_other_and_their_headings_do_not_collide(page):
     assert {link[1:] for link in found.links if link.startswith("#")} <= set(found.ids)
 
 
-def test_the_same_notebooks_make_the_same_page(page):
-    notebook = executed("One", shown("text/html", TABLE))
-    assert page(a01=notebook) == page(a01=notebook)
-
-
 def test_notebooks_that_have_not_run_yet_are_left_out(page, project):
     page(a01=executed("One"))
     text = write_page("tiny", ["a01", "b02"]).read_text()

@@ -1,8 +1,8 @@
+import functools
 import io
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +40,6 @@ FORMS = {
     "arrow": ("0.123 → {:.6f}", 1),
 }
 
-every_form = pytest.mark.parametrize(("form", "size"), FORMS.values(), ids=FORMS)
-
 
 def altered(form: str, size: float, by: float) -> tuple[str, str]:
     unit = 100 if form.endswith(" %") else max(1, abs(size))
@@ -51,16 +49,11 @@ def altered(form: str, size: float, by: float) -> tuple[str, str]:
     return form.format(value), form.format(value + by * unit)
 
 
-@every_form
+@pytest.mark.parametrize(("form", "size"), FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_half_the_tolerance_is_the_same_and_twice_of_it_is_not(form, size, sign):
     assert not first_difference(*altered(form, size, sign * TOLERANCE / 2), TOLERANCE)
     assert first_difference(*altered(form, size, sign * TOLERANCE * 2), TOLERANCE)
-
-
-@every_form
-def test_without_tolerance_only_the_same_number_is_the_same(form, size):
-    assert not first_difference(*altered(form, size, 0), 0)
     assert first_difference(*altered(form, size, 1e-4), 0)
 
 
@@ -129,12 +122,6 @@ def test_the_first_difference_is_named():
     )
 
 
-@pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
-def test_a_tolerance_is_a_number_of_at_least_zero(tolerance):
-    with pytest.raises(ValueError, match="tolerance must be"):
-        first_difference("a", "a", tolerance)
-
-
 NUMBERS = st.floats(-1e6, 1e6).map(lambda value: f"{value:.6g}")
 TEXTS = st.lists(
     st.sampled_from(["MF", " ", "\n", "%", "[", ", ", "]", "–", "-", "e", "."]) | NUMBERS
@@ -161,25 +148,16 @@ def test_one_number_of_many_decides(values, data, tolerance, beyond):
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [
-        ("01_targets", TABLE),
         ("03_summary", TABLE),
         ("15_gradient_flow", 1e-6),
-        ("05_trade_off", TABLE),
         ("06_profiles", OPTIMISED),
-        ("07_adaptive_attack", OPTIMISED),
         ("headline", SHOWN),
-        ("06_cells", OPTIMISED),
-        ("03_cells", TABLE),
         ("scratch", TABLE),
     ],
 )
 def test_a_tolerance_is_stated_by_name_or_else_by_number(name, tolerance):
     assert tolerance_of(name) == tolerance
-
-
-def test_a_notebook_without_a_tolerance_of_its_own_has_that_of_what_is_shown():
-    assert tolerance_of("03_rvd_in_five_minutes", SHOWN) == SHOWN
-    assert tolerance_of("06_attacks", SHOWN) == OPTIMISED
+    assert tolerance_of(name, 0.5) == (0.5 if tolerance == TABLE else tolerance)
 
 
 OLD = 'attack,options,n,thr\nnone,"{""k"": 3}",7,0.5\nclone,"a, b",7,\npga,,7,1e-05\n'
@@ -210,18 +188,12 @@ def test_a_table_is_the_same_within_its_tolerance(new):
         "\n".join(OLD.splitlines()[:2]) + "\n",
         "\n".join([OLD.splitlines()[0], *OLD.splitlines()[:0:-1]]) + "\n",
         "attack\nnone\n",
+        *("", "\0\0", "attack,thr", '"', "<<<<<<< HEAD\n" + OLD, OLD[:-12], OLD + ",,,,,\n"),
     ],
 )
-def test_another_number_text_row_or_column_is_another_table(new):
+def test_another_number_text_row_or_column_or_a_damaged_table_is_another_table(new):
     assert not same_table(OLD, new, TABLE)
     assert not same_table(new, OLD, TABLE)
-
-
-@pytest.mark.parametrize(
-    "damaged", ["", "\0\0", "attack,thr", '"', "<<<<<<< HEAD\n" + OLD, OLD[:-12], OLD + ",,,,,\n"]
-)
-def test_a_damaged_table_is_another_one(damaged):
-    assert not same_table(damaged, OLD, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -260,20 +232,7 @@ def test_what_follows_from_the_rest_of_a_table_does_not_decide(follower, toleran
     )
 
 
-WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
-
-
-@given(st.lists(st.tuples(WORDS, st.floats(-10, 10), st.integers(0, 9)), min_size=1))
-def test_noise_in_the_last_digits_leaves_a_table_the_same(rows):
-    frame = pd.DataFrame(rows)
-    old, new = (
-        frame.assign(**{"1": frame[1] + noise}).to_csv(index=False, float_format="%.6g")
-        for noise in (0, 1e-6)
-    )
-    assert same_table(old, new, TABLE)
-    assert same_table(old, old, 0)
-
-
+@functools.cache
 def drawn(
     y=0.5,
     label="0.3",
@@ -306,7 +265,6 @@ def test_a_picture_is_the_same_where_nothing_moved_further_than_its_reach(reach)
     assert not same_picture(old, drawn(0.5 + 8 * half_a_pixel * reach, dpi=dpi), reach)
 
 
-@pytest.mark.parametrize("reach", [1, 2])
 @pytest.mark.parametrize(
     "changed",
     [
@@ -323,10 +281,9 @@ def test_a_picture_is_the_same_where_nothing_moved_further_than_its_reach(reach)
         {"shade": 0.7},
     ],
 )
-def test_another_label_colour_or_size_is_another_picture(changed, reach):
-    old, new = drawn(dpi=100 * reach), drawn(dpi=100 * reach, **changed)
-    assert not same_picture(old, new, reach)
-    assert not same_picture(new, old, reach)
+def test_another_label_colour_or_size_is_another_picture(changed):
+    assert not same_picture(drawn(), drawn(**changed), 2)
+    assert not same_picture(drawn(**changed), drawn(), 2)
 
 
 def test_a_picture_is_looked_at_on_white():

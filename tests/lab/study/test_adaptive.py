@@ -6,7 +6,7 @@ import pytest
 
 from rvdlib.lab.experiment import knowing
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
-from rvdlib.lab.study import adaptive, adaptive_checks, claims
+from rvdlib.lab.study import adaptive, adaptive_checks
 from rvdlib.lab.study.effects import RVD
 
 FORMS = {
@@ -211,16 +211,3 @@ def test_a_cell_evaluated_twice_is_the_same():
     scenario = Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="clone")
     cell = Cell(scenario=scenario, method="quorum", choices={"k": 10, "quorum": 2}, n_users=20)
     assert adaptive_checks.repeated(cell) == 0
-
-
-def test_c15_is_what_the_vicinity_attack_adds_to_low_clones():
-    thr = {("RVD", "vicinity"): 0.3, ("RVD", "low_clone"): 0.1, ("RVD", "none"): 0.0}
-    judged = claims.of_knowing(rows(thr, ACCURACY), adaptive.VICINITY)
-    assert judged["value"].tolist() == pytest.approx([0.2])
-    assert judged["verdict"].tolist() == ["reproduced"]
-    assert judged[["regime", "target_set", "victim", "attack"]].iloc[0].tolist() == [
-        "ranking",
-        "random",
-        "MF",
-        "vicinity",
-    ]

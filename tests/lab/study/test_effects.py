@@ -323,15 +323,6 @@ def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch
     assert found == {(regime, name) for regime, names in sets.items() for name in names}
 
 
-def test_the_plain_form_takes_the_engine_s_place_and_nothing_else_changes():
-    sets = {"rating": ["random"], "ranking": ["random"]}
-    arguments = "ml-100k", ["MF"], sets, ["clone"], [0]
-    fast, plain = (effects.effect_cells(*arguments, plain=plain) for plain in (False, True))
-    changed = [(a, b) for a, b in zip(fast, plain, strict=True) if a != b]
-    assert [a.method for a, _ in changed] == ["rvd"] * 2
-    assert all(b.choices == a.choices | {"plain": True} for a, b in changed)
-
-
 def test_every_form_has_one_name_everywhere():
     forms = set(yaml.safe_load(search_file("defense").read_text())["forms"])
     assert forms == {RVD, CLOSED_FORM}

@@ -9,12 +9,12 @@ from scipy.optimize import minimize_scalar
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, ClosedFormRVD
 from rvdlib.lab.benchmark.agreement import in_double
-from rvdlib.lab.experiment import cells, trained
 from rvdlib.lab.study import gradient_flow
 from rvdlib.lab.study.gradient_flow import agreement, equivalent_proximal_weight, equivalent_steps
 from rvdlib.models import VICTIMS
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
+from tests.lab.conftest import small_victims
 
 K, USERS = 6, np.array([2, 17])
 
@@ -104,12 +104,7 @@ def test_shares_are_never_further_apart_than_the_docstring_says():
 
 @pytest.fixture
 def found(monkeypatch):
-    def hyperparameters(dataset, regime, victim):
-        omega = 0.1 if regime == "ranking" else 0.0
-        return {"embedding_size": 8, "epochs": 2, "unobserved_weight": omega}
-
-    monkeypatch.setattr(cells, "victim_hyperparameters", hyperparameters)
-    monkeypatch.setattr(trained, "may_be_beaten", lambda *names: True)
+    small_victims(monkeypatch, embedding_size=8, epochs=2)
 
     def compare(**changes):
         chosen = {"k": 5, "unobserved_weight": 0.1, "learning_rate": 1e-3, "steps": [1, 100]}
@@ -135,13 +130,6 @@ def test_few_small_steps_move_as_the_closed_form_does_and_many_in_nearly_its_dir
     assert (table["rms_difference"] <= table["largest_difference"]).all()
     assert (table["rms_move"] <= table["largest_move"]).all()
     assert (many["largest_difference"] < 0.25 * many["largest_move"]).all()
-
-
-def test_moves_are_compared_in_every_score_whichever_way_they_differ():
-    slow, fast = np.array([[1.0, -3.0], [0.0, 2.0]]), np.array([[1.5, -2.0], [0.5, 2.5]])
-    correlation, *stars = gradient_flow._compared(slow, fast)
-    assert correlation == pytest.approx(np.corrcoef([1, -3, 0, 2], [1.5, -2, 0.5, 2.5])[0, 1])
-    assert stars == pytest.approx([3, np.sqrt(14 / 4), 1, np.sqrt(1.75 / 4)])
 
 
 def test_the_answer_rounds_no_correlation_up_and_names_the_distance_with_the_fewest_hubs():

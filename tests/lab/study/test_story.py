@@ -4,14 +4,11 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from rvdlib.data import synthetic_ratings
 from rvdlib.lab.experiment.cells import Attacked, Scenario
 from rvdlib.lab.study import story
 from rvdlib.neighbors import NeighborSearch
-from rvdlib.seeding import stream
 
 FORMS = {
     "RVD": {"method": "rvd", "choices": {"k": 3, "steps": 1}},
@@ -20,14 +17,9 @@ FORMS = {
 
 
 @pytest.fixture(scope="module")
-def scenario(tmp_path_factory):
-    ratings = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings"))
-    matrix = ratings.matrix.tocoo()
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    frame = pd.DataFrame({"user": matrix.row + 1000, "item": matrix.col, "rating": matrix.data})
-    frame.to_csv(path, index=False)
+def scenario(dataset):
     attack = {"attack": "average", "attack_size": 0.2, "target_set": "unpopular"}
-    return Scenario(dataset=str(path), victim="MF", regime="rating", **attack)
+    return Scenario(dataset=dataset, victim="MF", regime="rating", **attack)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
 @pytest.fixture
 def cells(monkeypatch):
     forms = {RVD: {"method": "rvd", "choices": BASE}}
-    monkeypatch.setattr(sweeps, "chosen_defenses", lambda regime, victim, plain, dataset: forms)
+    monkeypatch.setattr(sweeps, "chosen_defenses", lambda *chosen: forms)
     return sweeps.sweep_cells(
         "ml-100k",
         ["MF", "CDAE"],

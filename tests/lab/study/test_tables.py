@@ -23,15 +23,6 @@ def test_a_saved_table_comes_back_with_six_digits_and_no_index(results):
     )
 
 
-def test_saving_leaves_no_other_file_and_writes_the_same_bytes_again(results):
-    frame = pd.DataFrame({"value": [0.1 + 0.2]})
-    tables.save(frame, "tiny", "table")
-    before = (results / "tiny" / "table.csv").read_bytes()
-    tables.save(frame, "tiny", "table")
-    assert [path.name for path in (results / "tiny").iterdir()] == ["table.csv"]
-    assert (results / "tiny" / "table.csv").read_bytes() == before
-
-
 def test_a_table_that_says_the_same_within_its_tolerance_keeps_its_bytes(results):
     kept = {}
     for name in ("03_summary", "06_summary"):

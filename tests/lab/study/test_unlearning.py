@@ -6,13 +6,14 @@ import pytest
 
 from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.defenses import RVD
-from rvdlib.lab.experiment import cells, trained
+from rvdlib.lab.experiment import cells
 from rvdlib.lab.figures import unlearning_plots
 from rvdlib.lab.study import claims, unlearning, unlearning_tables
 from rvdlib.lab.study.unlearning import DATA, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
 from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC
+from tests.lab.conftest import small_victims
 
 SETTINGS = {
     "rating": {"attacks": ["random"], "target_set": "unpopular"},
@@ -20,15 +21,13 @@ SETTINGS = {
 }
 
 
+SMALL = {"embedding_size": 4, "epochs": 2, "reg": 0.02}
+
+
 @pytest.fixture(scope="module")
 def measured():
-    def hyperparameters(dataset, regime, victim):
-        omega = 0.1 if regime == "ranking" else 0.0
-        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": omega, "reg": 0.02}
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "victim_hyperparameters", hyperparameters)
-        patch.setattr(trained, "may_be_beaten", lambda *names: True)
+        small_victims(patch, **SMALL)
         sizes = {"k": 6, "n_users": 4, "epochs": [1, 50], "served_after": 10}
         sizes |= {"path_users": 1, "path_epochs": 2}
         return unlearning.measure("ml-100k", ["MF"], SETTINGS, [0], **sizes)
@@ -58,21 +57,14 @@ def test_users_have_what_the_theory_speaks_of_and_what_matters_to_them(measured)
     assert measured.paths["promised"].between(0, 1).all()
 
 
-def test_a_users_targets_fall_as_far_as_with_plain_descent(measured):
+def test_a_users_targets_fall_as_far_as_with_plain_descent(measured, monkeypatch):
     """RVD's own loop, by the same step, on the same rows: the independent way to the same ranks."""
     row = measured.users[(measured.users["regime"] == "ranking")].iloc[0]
     assert row["loss"] == WHOLE
 
-    def hyperparameters(*names):
-        return {"embedding_size": 4, "epochs": 2, "unobserved_weight": 0.1, "reg": 0.02}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "victim_hyperparameters", hyperparameters)
-        patch.setattr(trained, "may_be_beaten", lambda *names: True)
-        (scenario,) = unlearning.scenarios(
-            "ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0]
-        )
-        attacked = cells.carry_out(scenario)
+    small_victims(monkeypatch, **SMALL)
+    (scenario,) = unlearning.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
+    attacked = cells.carry_out(scenario)
     victim, users = attacked.victim, np.array([row["user"]])
     rows = RVD(victim, k=6).vicinity(users)[0]
     least, most = unlearning.VicinalRidge.of(victim, rows).curvature

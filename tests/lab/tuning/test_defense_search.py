@@ -77,27 +77,20 @@ def test_the_rule_takes_the_most_robust_of_the_affordable(accuracy, rows, budget
         assert loss(tuple(chosen)) == min(map(loss, rows))
 
 
-def test_a_loss_of_just_the_budget_is_affordable():
-    assert choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0)), ["ndcg"], 0.5).name == 0
-    assert (
-        choose(trials((0.1, 1.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), ["rmse"], 0.5).name == 0
-    )
-
-
-def test_a_gain_in_accuracy_is_no_loss():
-    assert choose(trials((0.1, 2.0, 1.0), (0.2, 1.0, 1.0)), ["ndcg"], 0.0).name == 0
-    assert (
-        choose(trials((0.1, 0.5, 1.0), (0.2, 1.0, 1.0), accuracy="rmse"), ["rmse"], 0.0).name == 0
-    )
-
-
-def test_if_nobody_is_affordable_the_most_accurate_is_taken_not_the_most_robust():
-    rows = trials((0.0, 0.1, 1.0), (0.9, 0.5, 1.0), (0.1, 0.4, 1.0))
-    assert choose(rows, ["ndcg"], 0.05).name == 1
-
-
-def test_equals_go_to_the_first():
-    assert choose(trials((0.1, 1, 1), (0.1, 1, 1)), ["ndcg"], 0.05).name == 0
+@pytest.mark.parametrize("accuracy", ["rmse", "ndcg"])
+@pytest.mark.parametrize(
+    ("rows", "budget", "taken"),
+    [
+        ([(0.1, 0.5, 1.0), (0.2, 1.0, 1.0)], 0.5, 0),  # of just the budget; 1.5 of RMSE
+        ([(0.1, 2.0, 1.0), (0.2, 1.0, 1.0)], 0.0, 0),  # a gain is no loss
+        ([(0.0, 0.1, 1.0), (0.9, 0.5, 1.0), (0.1, 0.4, 1.0)], 0.05, 1),  # nobody is affordable
+        ([(0.1, 1, 1), (0.1, 1, 1)], 0.05, 0),  # the first of equals
+    ],
+)
+def test_the_rule_at_its_edges(accuracy, rows, budget, taken):
+    if accuracy == "rmse":
+        rows = [(thr, 2 * of - mine, of) for thr, mine, of in rows]
+    assert choose(trials(*rows, accuracy=accuracy), [accuracy], budget).name == taken
 
 
 @pytest.mark.parametrize(("equal", "taken"), [(0.0, 0), (0.005, 0), (0.011, 1), (0.5, 2)])
@@ -106,12 +99,9 @@ def test_of_nearly_equal_target_hit_ratios_the_most_accurate_is_taken(equal, tak
     assert choose(rows, ["ndcg"], 0.05, equal).name == taken
 
 
-def test_candidates_are_every_combination():
+def test_candidates_are_every_combination_and_of_several_grids_follow_each_other():
     form = {"choices": {"k": [1, 2], "steps": [3, 4, 5]}}
     assert candidates(form) == [{"k": k, "steps": s} for k, s in product([1, 2], [3, 4, 5])]
-
-
-def test_candidates_of_several_grids_follow_each_other():
     grids = [{"optimizer": ["adam"], "k": [1, 2]}, {"optimizer": ["sgd"]}]
     assert candidates({"choices": grids}) == [
         {"optimizer": "adam", "k": 1},
@@ -457,26 +447,6 @@ def on_the_edge(name: str, value, grid: list) -> bool:
     if any(isinstance(each, bool | str) or each is None for each in grid) or len(grid) == 1:
         return False
     return value in (min(grid), max(grid)) and value not in NATURAL_ENDS.get(name, ())
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "grid", "edge"),
-    [
-        ("k", 10, [10, 30, 100], True),
-        ("k", 30, [10, 30, 100], False),
-        ("k", 100, [10, 30, 100], True),
-        ("k", 1, [1, 3, 10], False),
-        ("steps", 20, [5, 20], True),
-        ("unobserved_weight", 1.0, [0.1, 0.3, 1.0], False),
-        ("unobserved_weight", 0.1, [0.1, 0.3, 1.0], True),
-        ("include_user", True, [False, True], False),
-        ("optimizer", "adam", ["adam", "sgd"], False),
-        ("n_groups", None, [None, 5], False),
-        ("optimizer_steps", 7, [7], False),  # not searched
-    ],
-)
-def test_an_edge_is_where_a_better_value_may_lie_beyond(name, value, grid, edge):
-    assert on_the_edge(name, value, grid) is edge
 
 
 def test_no_committed_choice_lies_on_the_edge_of_what_could_be_tried():

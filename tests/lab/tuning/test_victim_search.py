@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from rvdlib import paths
 from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE, victim_hyperparameters
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
@@ -75,23 +74,6 @@ def test_the_best_of_each_victim_regime_and_data_set_is_written(folder):
         ("ml-100k", "rating", "CDAE"): {"epochs": 6, "reg": 1e-5},
         ("yelp", "rating", "MF"): {"epochs": 9, "reg": 1e-5},
     }
-
-
-def test_an_interrupted_write_leaves_the_old_choices(folder, monkeypatch):
-    log(folder, "ml-100k", ("rating", "MF", 0.95, 1))
-    victim_search.write_best()
-    before = (folder / "victims.yml").read_text()
-    log(folder, "ml-100k", ("rating", "MF", 0.5, 2))
-
-    def full_disk(descriptor):
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(paths.os, "fsync", full_disk)
-        with pytest.raises(OSError, match="no space left"):
-            victim_search.write_best()
-    assert (folder / "victims.yml").read_text() == before
-    assert [p.name for p in folder.iterdir() if p.is_file()] == ["victims.yml"]
 
 
 def test_the_committed_choices_are_what_the_committed_trials_imply(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ import torch
 
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.models import Loss, Victim
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import UnusableModel
 
 
@@ -150,6 +151,16 @@ class Arrays:
         other = replace(self, **changed)
         vars(other)["_across"] = self._across
         return other
+
+    def only(self, rows: np.ndarray) -> Self:
+        """Those of some users alone."""
+        own = {name: getattr(self, name)[rows] for name in ("factors", "offsets", "silence")}
+        return self.with_rows(**own, train=self.train[rows])
+
+    def after(self, change: Change, came: Self) -> Self:
+        """Everybody's; ``came``: of those who came or have changed."""
+        made = change.spliced(self, came, ("factors", "offsets", "silence"))
+        return made.with_rows(train=change.csr(self.train, came.train))
 
     @cached_property
     def _across(self) -> np.ndarray:

@@ -10,6 +10,7 @@ updated meanwhile, and has the same answer whoever else is served.
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -106,7 +107,9 @@ class RealTimeDefender:
             )
         self._begin(base, forms.UNDEFENDED, False, cache_bytes)
         serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
-        self._snapshot = snapshot.Snapshot(0, self.state, serving, Module(module), [serving])
+        self._snapshot = replace(
+            self._snapshot, serving=serving, undefended=Module(module), layers=[serving]
+        )
         self.defense = "rvd"
 
     @classmethod
@@ -128,12 +131,13 @@ class RealTimeDefender:
         self.cache, self.monitors = Cache(cache_bytes), Monitors()
         self._graphs: snapshot.Graphs | None = {} if approximate else None
         self._updates = threading.Lock()
-        self._snapshot = self._made(State.first(base), 0)
+        self._snapshot = self._made(State.first(base))
         warn_of_empty_lists(self._snapshot)
         self.cache.clear()  # nothing is kept of whom nobody asked for
 
-    def _made(self, state: State, version: int) -> snapshot.Snapshot:
-        return snapshot.make(state, self.form, version, self.cache, self._graphs)
+    @single_thread()
+    def _made(self, state: State, before=None) -> snapshot.Snapshot:
+        return snapshot.make(state, self.form, self.cache, self._graphs, before)
 
     @property
     def version(self) -> int:
@@ -231,7 +235,8 @@ class RealTimeDefender:
     @single_thread()
     def _list(self, now: snapshot.Snapshot, kind: str, row: int, n: int) -> snapshot.Listed:
         recommender = now.serving if kind == "defended" else now.undefended
-        return self.cache.get((now.version, kind, row, n), lambda: now.best(recommender, row, n))
+        key = (*now.key(kind, row), n)
+        return self.cache.get(key, lambda: now.best(recommender, row, n))
 
     def update(
         self,
@@ -263,8 +268,8 @@ class RealTimeDefender:
             if not changes and not remove:
                 return now.version
             self._note_clicks(now, changes)
-            state = now.state.changed(changes, remove)
-            self._snapshot = self._made(state, now.version + 1)
+            state, change = now.state.changed(changes, remove)
+            self._snapshot = self._made(state, (now, change))
             self.monitors.updated(sum(map(len, changes.values())), len(remove))
         return now.version + 1
 
@@ -273,7 +278,7 @@ class RealTimeDefender:
     ) -> None:
         """Raise what :meth:`update` would, and change nothing."""
         now = self._snapshot
-        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove)))
+        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove))[0])
 
     def _changes(self, ratings: Iterable[tuple[Any, Any, float]]) -> dict[Any, dict[int, float]]:
         changes: dict[Any, dict[int, float]] = {}

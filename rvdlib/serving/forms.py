@@ -112,11 +112,13 @@ def name_of(form: Form) -> str:
     return form["method"]
 
 
+def served(recommender: Recommender) -> list[Served]:
+    """What is wrapped around a model, the outermost first."""
+    if not isinstance(recommender, Served):
+        return []
+    return [recommender, *served(recommender.victim)]
+
+
 def layers(recommender: Recommender) -> list[VicinalDefense]:
-    """Those of what serves that look for neighbours, the outermost first."""
-    found: list[VicinalDefense] = []
-    while isinstance(recommender, Served):
-        if isinstance(recommender, VicinalDefense):
-            found.append(recommender)
-        recommender = recommender.victim
-    return found
+    """Those of them that look for neighbours."""
+    return [each for each in served(recommender) if isinstance(each, VicinalDefense)]

@@ -1,25 +1,29 @@
 """One version of all that serves: a state, and the defence made ready on it. Nobody writes to it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from rvdlib import metrics
-from rvdlib.defenses import FineTuning
+from rvdlib.defenses import Blending, ClosedFormRVD, Count, FineTuning, Quorum
 from rvdlib.defenses.vicinal_defense import Search, VicinalDefense
 from rvdlib.eligibility import eligible_items
 from rvdlib.evaluation import Recommender
 from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.serving import forms
 from rvdlib.serving.approximate import ApproximateSearch, Graph, check_can_be_approximate
+from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.cache import Cache
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, UnusableModel
+from rvdlib.serving.searches import following
 from rvdlib.serving.state import State
 
+# Of these, a list depends on the user and the vicinity alone.
+LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
 Graphs = dict[str, Graph]  # by distance
 Listed = tuple[np.ndarray, np.ndarray]  # columns, scores
 
@@ -32,6 +36,9 @@ class Snapshot:
         serving: the form, wrapped around the model.
         undefended: the model itself.
         layers: of what serves, those that have neighbours, the outermost first.
+        searches: theirs, None for those that are made anew with each version.
+        codes: (users,) what each user is called in the cache, whatever the row.
+        since: what is kept → (users,) the version from which on it stands.
     """
 
     version: int
@@ -39,6 +46,20 @@ class Snapshot:
     serving: Recommender
     undefended: Recommender
     layers: list
+    searches: list
+    codes: np.ndarray
+    since: dict[Any, np.ndarray]
+
+    def key(self, kind: Any, row: int) -> tuple:
+        """What is kept of a row under the cache: as long as it stands, the same."""
+        return kind, int(self.codes[row]), int(self.since[kind][row])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Code → row, −1 for who is gone."""
+        found = np.full(self.codes.max(initial=-1) + 1, -1)
+        found[self.codes] = np.arange(len(self.codes))
+        return found
 
     def best(self, recommender: Recommender, row: int, n: int) -> Listed:
         """The first n unseen items of a row, and their scores.
@@ -86,14 +107,15 @@ def _seen(train: sp.csr_matrix, row: int) -> Any:
 def make(
     state: State,
     form: forms.Form,
-    version: int,
     cache: Cache,
     graphs: Graphs | None = None,
+    before: tuple[Snapshot, Change] | None = None,
 ) -> Snapshot:
     """The form on a state, ready: everything that is computed once is computed here.
 
     Args:
         graphs: by distance, filled as they are needed; None: exact neighbours.
+        before: the version before this one, and what has changed: of the former is kept what holds.
 
     Raises:
         TooFewUsers: if a vicinity needs more users than there are.
@@ -112,16 +134,37 @@ def make(
         raise UnusableForm(str(error)) from error
     layers = forms.layers(serving)
     check(layers, state)
+    version, codes = 0, np.arange(state.n_users)
+    own = np.zeros(state.n_users, dtype=np.int64)
+    if before is not None:
+        last, change = before
+        version = last.version + 1
+        own = change.rows(last.since["undefended"], version)
+        taken = np.zeros(state.n_users + len(last.codes), dtype=bool)
+        taken[last.codes[change.now >= 0]] = True
+        codes = change.rows(last.codes, np.flatnonzero(~taken)[: len(change.came)])
+    since, searches = {"undefended": own}, []
+    snapshot = Snapshot(version, state, serving, state.arrays, layers, searches, codes, since)
     for depth, layer in enumerate(layers):
-        search = _approximate(layer, state, graphs) if graphs is not None else None
-        search = search or _exact(layer)
+        search, since[depth] = None, np.full(state.n_users, version)
+        if before is not None and last.searches[depth] is not None:
+            followed = last.searches[depth].after(change, model.factors, model.train)
+            if followed is not None:
+                search, lost = followed
+                since[depth] = np.where(lost, version, change.rows(last.since[depth], version))
+            if isinstance(layer, ClosedFormRVD):
+                _follow(layer, last.layers[depth], change)
+        searches.append(search or _following(layer, state, graphs))
+        search = searches[-1] or _made_anew(layer, state, graphs)
         if not isinstance(search, BalancedSearch):  # which holds everybody's neighbours already
-            search = _kept(search, cache, version, depth)
+            search = _kept(search, cache, snapshot, depth)
         layer.search = search
-    snapshot = Snapshot(version, state, serving, state.arrays, layers)
-    for recommender in (serving, state.arrays):  # compiled, and everybody's graph found
-        snapshot.best(recommender, 0, 1)
-    cache.clear()
+    local = all(type(each) in LOCAL for each in forms.served(serving))
+    stands = np.max(list(since.values()), axis=0)
+    since["defended"] = stands if local else np.full(state.n_users, version)
+    if before is None or None in searches or not local:
+        for recommender in (serving, state.arrays):  # compiled, and everybody's graph found
+            snapshot.best(recommender, 0, 1)
     return snapshot
 
 
@@ -133,14 +176,36 @@ def check(layers: list, state: State) -> None:
             raise TooFewUsers(layer.config.k, heard)
 
 
-def _exact(layer: VicinalDefense) -> Search:
+def _following(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Any:
+    """Of neighbours among the arrays; None where no search follows updates."""
+    if graphs is not None or not isinstance(forms.served(layer)[-1].victim, Arrays):
+        return None
     try:
-        return layer.search
+        return following(layer.config, state.arrays.factors, state.arrays.train)
     except ValueError as error:
         raise UnusableForm(str(error)) from error
 
 
-def _approximate(layer: VicinalDefense, state: State, graphs: Graphs) -> Search:
+def _follow(layer: ClosedFormRVD, last: ClosedFormRVD, change: Change) -> None:
+    """The layer's regression, checked and prepared for those who came alone."""
+    try:
+        alone = ClosedFormRVD(layer.victim.only(change.came), **layer.config.model_dump())
+        made = change.spliced(
+            last._regression, alone._regression, ("_latent", "_offsets", "_silence")
+        )
+    except ValueError as error:
+        raise UnusableForm(str(error)) from error
+    made._ratings = layer.train
+    vars(layer)["_regression"] = made
+
+
+def _made_anew(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Search:
+    """By a graph of the base, or as the library makes it."""
+    if graphs is None:
+        try:
+            return layer.search
+        except ValueError as error:
+            raise UnusableForm(str(error)) from error
     check_can_be_approximate(layer.config)
     distance, base = layer.config.distance, state.base.arrays.factors
     if distance not in graphs:
@@ -151,9 +216,13 @@ def _approximate(layer: VicinalDefense, state: State, graphs: Graphs) -> Search:
     )
 
 
-def _kept(search: Search, cache: Cache, version: int, depth: int) -> Search:
+def _kept(search: Search, cache: Cache, snapshot: Snapshot, depth: int) -> Search:
+    """From the cache, where neighbours stand by their codes."""
+
     def one(user: int) -> np.ndarray:
-        work: Callable[[], np.ndarray] = partial(search, np.array([user]))
-        return cache.get((version, "neighbors", depth, user), work)[0]
+        def work() -> np.ndarray:
+            return snapshot.codes[search(np.array([user]))[0]]
+
+        return snapshot.rows[cache.get(snapshot.key(depth, user), work)]
 
     return lambda users: np.stack([one(int(user)) for user in users])

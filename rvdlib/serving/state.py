@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import (
     CannotFoldIn,
     UnknownUser,
@@ -160,7 +161,7 @@ class State:
     def _place_of_later(self) -> dict:
         return {user: self._n_known + place for place, user in enumerate(self.later)}
 
-    def changed(self, ratings: Changes, removed: Iterable = ()) -> "State":
+    def changed(self, ratings: Changes, removed: Iterable = ()) -> tuple["State", Change]:
         """After users were removed, and then these ratings came. The state itself stays.
 
         Raises:
@@ -168,18 +169,33 @@ class State:
             CannotFoldIn: for ratings of whom the model has no vector.
         """
         gone = {self.row_of(user) for user in removed}
-        names = list(ratings)
-        old_rows = [self._row_or_none(user) for user in names]
+        places = {user: self.base.users.place(user) for user in ratings}
+        names = sorted(places, key=lambda user: (places[user] < 0, places[user], user))
+        known = np.array([places[user] for user in names], dtype=np.int64)
+        rows = [self._row_or_none(user) for user in names]
+        fresh = _csr(
+            [
+                self._merged(-1 if row in gone else row, ratings[user])
+                for user, row in zip(names, rows, strict=True)
+            ],
+            self.arrays.train.shape[1],
+        )
         stays = np.ones(self.n_users, dtype=bool)
-        stays[[*gone, *(row for row in old_rows if row >= 0)]] = False
-        rows = [
-            self._merged(-1 if row in gone else row, ratings[user])
-            for user, row in zip(names, old_rows, strict=True)
-        ]
-        known = np.array([self.base.users.place(user) for user in names], dtype=np.int64)
-        fresh = _csr(rows, self.arrays.train.shape[1])
-        vectors = self._vectors(fresh, known)
-        return self._joined(np.flatnonzero(stays), names, known, fresh, vectors)
+        stays[[*gone, *(row for row in rows if row >= 0)]] = False
+        stay = np.flatnonzero(stays)
+        # In the one order that there is: those of the base, then the others by their ids.
+        later = [self.later[row - self._n_known] for row in stay[self.known[stay] < 0]]
+        later += [user for user in names if places[user] < 0]
+        by_name = sorted(range(len(later)), key=later.__getitem__)
+        source = np.concatenate([stay, self.n_users + np.arange(len(names))])
+        of_all = np.concatenate([self.known[stay], known])
+        of_base, others = np.flatnonzero(of_all >= 0), np.flatnonzero(of_all < 0)
+        order = np.concatenate([of_base[np.argsort(of_all[of_base])], others[by_name]])
+        change = Change(self.n_users, source[order.astype(np.int64)])
+        offsets, factors, silence = self._vectors(fresh, known)
+        came = self.arrays.with_rows(offsets=offsets, factors=factors, silence=silence, train=fresh)
+        arrays, now = self.arrays.after(change, came), change.rows(self.known, known)
+        return State(self.base, arrays, now, tuple(later[n] for n in by_name)), change
 
     def _row_or_none(self, user: object) -> int:
         try:
@@ -212,30 +228,6 @@ class State:
             for array, source in zip(found, encoded, strict=True):
                 array[other] = source
         return found
-
-    def _joined(self, stay, names, known, fresh, vectors) -> "State":
-        """Who stays and who is fresh, in the one order that there is."""
-        rows = np.concatenate([self.known[stay], known])
-        later = [self.later[row - self._n_known] for row in stay if self.known[row] < 0]
-        later += [user for user, at in zip(names, known, strict=True) if at < 0]
-        of_base, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
-        of_base = of_base[np.argsort(rows[of_base], kind="stable")]
-        by_name = sorted(range(len(later)), key=later.__getitem__)
-        order = np.concatenate([of_base, others[by_name]]).astype(np.int64)
-        own = self.arrays
-
-        def joined(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-            return np.concatenate([old[stay], new])[order]
-
-        train = sp.vstack([own.train[stay], fresh], "csr")[order] if len(order) else fresh[:0]
-        offsets, factors, silence = vectors
-        arrays = own.with_rows(
-            offsets=joined(own.offsets, offsets),
-            factors=joined(own.factors, factors),
-            silence=joined(own.silence, silence),
-            train=train,
-        )
-        return State(self.base, arrays, rows[order], tuple(later[n] for n in by_name))
 
 
 def _plain(raw: Any) -> Any:

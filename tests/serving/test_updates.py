@@ -6,12 +6,71 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rvdlib.serving import RealTimeDefender, TooFewUsers, UnknownUser, load, save
+from rvdlib.serving import (
+    RealTimeDefender,
+    TooFewUsers,
+    UnknownUser,
+    load,
+    save,
+    searches,
+    snapshot,
+)
+from rvdlib.serving.cache import Cache
 from tests.serving.conftest import FORM, FORMS, ratings, victim
 
 USERS, ITEMS = st.integers(0, 44), st.integers(0, 29)
 STARS = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
+K = {"k": 5}
+SCALED = K | {"hubness_reduction": "local_scaling"}
 MADE = {
+    "MF, scaled, at most 6 vicinities of profiles": (
+        "MF",
+        "ranking",
+        {
+            "chain": [
+                {"method": "closed_form", "choices": SCALED},
+                {
+                    "method": "quorum",
+                    "choices": SCALED
+                    | {"quorum": 1, "max_in_degree": 6, "distance": "profile_overlap"},
+                },
+            ]
+        },
+    ),
+    "MF, cosine, at most 5 vicinities": (
+        "MF",
+        "rating",
+        {
+            "chain": [
+                {"method": "closed_form", "choices": SCALED | {"distance": "cosine"}},
+                {
+                    "method": "quorum",
+                    "choices": K
+                    | {
+                        "quorum": 1,
+                        "max_in_degree": 5,
+                        "distance": "cosine",
+                        "hubness_reduction": "none",
+                    },
+                },
+            ]
+        },
+    ),
+    "MF, inner product": (
+        "MF",
+        "ranking",
+        {"method": "closed_form", "choices": K | {"distance": "inner_product"}},
+    ),
+    "MF, mutual, least support": (
+        "MF",
+        "ranking",
+        {
+            "chain": [
+                {"method": "closed_form", "choices": K | {"hubness_reduction": "mutual"}},
+                {"method": "least_support", "choices": {"min_ratings": 9}},
+            ]
+        },
+    ),
     "MF, hardened": ("MF", "ranking", FORM),
     "MF, hardened, rating regime": ("MF", "rating", FORM),
     "NSVD, closed form": ("NSVD", "rating", FORMS["closed form"]),
@@ -29,6 +88,15 @@ def table(matrix) -> dict:
     ):
         found[user][item] = stars
     return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_candidates():
+    """As among many users: no list of candidates holds everybody, and few changes are few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "LISTED", 6)
+        patch.setattr(searches, "MOST", 2)
+        yield
 
 
 class Serving(RuleBasedStateMachine):
@@ -107,12 +175,23 @@ class Serving(RuleBasedStateMachine):
             self.defender.state.arrays.factors, fresh.state.arrays.factors
         )
 
+    @invariant()
+    def everybody_gets_what_a_new_version_gives(self):
+        """Asked for after every step, so that what is kept has a chance to be out of date."""
+        made = snapshot.make(self.defender.state, self.defender.form, Cache(0))
+        for user in sorted(self.now):
+            row = self.defender.state.row_of(user)
+            for kind, recommender in (("defended", made.serving), ("undefended", made.undefended)):
+                kept = self.defender._list(self.defender._snapshot, kind, row, 12)
+                for one, other in zip(kept, made.best(recommender, row, 12), strict=True):
+                    np.testing.assert_array_equal(one, other)
+
 
 TestServing = Serving.TestCase
 TestServing.settings = settings(
-    max_examples=20,
+    max_examples=12,
     phases=[Phase.generate],  # to shrink a failure takes minutes
-    stateful_step_count=8,
+    stateful_step_count=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

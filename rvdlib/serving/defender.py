@@ -213,7 +213,7 @@ class RealTimeDefender:
                 flagged = fallback
         if row is None:
             found = Evidence((), ((),) * len(items), None, ()) if evidence else None
-        elif evidence or self.monitors.wants_comparison:
+        elif evidence or (now.layers and self.monitors.wants_comparison):
             undefended = self._list(now, "undefended", row, n)[0]
             self.monitors.compared(items, undefended)
             if evidence:

@@ -21,7 +21,7 @@ class Monitors:
     """
 
     list_length, most_clicks = 50, 20
-    compared_every = 20  # requests: how often the undefended list is looked at, too
+    compared_every = 200  # requests: more often, and it would be one of a hundred that wait longest
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -50,8 +50,8 @@ class FollowingSearch(NeighborSearch):
         self._cosine = distance == "cosine"
         self._radius, self._furthest = (np.full(len(self._space), np.inf) for _ in range(2))
         if isinstance(self._space, Vectors):  # which are the given ones times a power of two
-            own = self._direct(checked_factors(user_factors))
-            self._shift = _exponent(self._space._vectors) - _exponent(own)
+            self._unit = _exponent(self._space._vectors)
+            self._shift = self._unit - _exponent(self._direct(checked_factors(user_factors)))
 
     def __call__(self, users: np.ndarray) -> np.ndarray:
         """As :class:`rvdlib.neighbors.NeighborSearch`."""
@@ -81,19 +81,21 @@ class FollowingSearch(NeighborSearch):
         if len(change.came) * MOST > len(change.source):
             return None
         space, came = self._space, change.came
-        centre = self._centre if isinstance(space, Vectors) else None
+        vectors = (
+            isinstance(space, Vectors) and len(self._centre) > 0
+        )  # found once, for all to come
         made = copy.copy(self)
         for name in ("_searched", "_scale", "_graph", "_table"):
             vars(made).pop(name, None)
-        if centre is None:
+        if not vectors:
             made._space = Profiles(train)
         else:
             own = np.ldexp(self._direct(checked_factors(factors[came])), self._shift)
-            if _exponent(own) > _exponent(space._vectors):
+            if _exponent(own) > self._unit:
                 return None
             absent = np.diff(train.indptr)[came] == 0
-            made._space = _followed(space, change, own, absent, centre)
-            if _exponent(made._space._vectors) < _exponent(space._vectors):
+            made._space = self._spliced(space, change, own, absent)
+            if _exponent(made._space._vectors) < self._unit:
                 return None  # in another unit, square roots are rounded otherwise
         if self.hubness_reduction == "none":
             return made, change
@@ -105,13 +107,29 @@ class FollowingSearch(NeighborSearch):
         scale[near] = made._scale_of(near)
         wide = change.and_of(np.flatnonzero(scale != before))
         vars(made)["_scale"] = scale
-        if centre is not None:
+        if vectors:
             rows = wide.came
             own, absent = made._space._vectors[rows], made._space._absent[rows]
-            vars(made)["_searched"] = _followed(
-                self._searched, wide, own, absent, centre, scale[rows]
-            )
+            vars(made)["_searched"] = self._spliced(self._searched, wide, own, absent, scale[rows])
         return made, wide
+
+    def _spliced(self, space, change, vectors, absent, scale=None) -> Vectors:
+        """``space`` with the rows of those who came; their bounds are made by the library.
+
+        Bounds go together if they are rounded about one centre and in one unit: most of the rows here
+        stand at the centre, so it is their median, and one is as long as the unit wants the longest.
+        """
+        n = len(vectors)
+        longest = np.full((1, vectors.shape[1]), np.ldexp(0.5, self._unit))
+        around = np.vstack([vectors, np.tile(self._centre, (n + 3, 1)), longest])
+        kind = "euclidean" if space._euclidean else "inner_product"
+        came = Vectors(around, kind, absent=np.append(absent, np.zeros(n + 4, dtype=bool)))
+        if scale is not None:
+            came = came.scaled(np.append(scale, np.ones(n + 4)))
+        first = SimpleNamespace(**{name: getattr(came, name)[:n] for name in _BY_ROW})
+        made = change.spliced(space, first, _BY_ROW)
+        made._right = np.ascontiguousarray(change.rows(space._right.T, came._right.T[:n]).T)
+        return made
 
     def _direct(self, factors: np.ndarray) -> np.ndarray:
         return directions(factors) if self._cosine else factors
@@ -276,32 +294,6 @@ def _empty_table(n_users: int, size: int) -> Table:
 
 def _exponent(vectors: np.ndarray) -> int:
     return int(np.frexp(max(vectors.max(initial=0), -vectors.min(initial=0)))[1])
-
-
-def _followed(
-    space: Vectors,
-    change: Change,
-    vectors: np.ndarray,
-    absent: np.ndarray,
-    centre: np.ndarray,
-    scale: np.ndarray | None = None,
-) -> Vectors:
-    """``space`` with the rows of those who came; their bounds are made by the library.
-
-    Bounds go together if they are rounded about one centre and in one unit: most of the rows here
-    stand at the centre, so it is their median, and one is as long as the longest of ``space``.
-    """
-    n = len(vectors)
-    longest = np.full((1, len(centre)), np.ldexp(0.5, _exponent(space._vectors)))
-    around = np.vstack([vectors, np.tile(centre, (n + 3, 1)), longest])
-    kind = "euclidean" if space._euclidean else "inner_product"
-    came = Vectors(around, kind, absent=np.append(absent, np.zeros(n + 4, dtype=bool)))
-    if scale is not None:
-        came = came.scaled(np.append(scale, np.ones(n + 4)))
-    first = SimpleNamespace(**{name: getattr(came, name)[:n] for name in _BY_ROW})
-    made = change.spliced(space, first, _BY_ROW)
-    made._right = np.ascontiguousarray(change.rows(space._right.T, came._right.T[:n]).T)
-    return made
 
 
 def _reached(space: Vectors | Profiles, columns: np.ndarray, radius: np.ndarray) -> np.ndarray:

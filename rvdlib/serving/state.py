@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.serving.alarm import Alarm
 from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.change import Change
 from rvdlib.serving.errors import (
@@ -64,13 +65,14 @@ class Names:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A model, and the ratings that it came with."""
+    """A model, and the ratings that it came with; ``reference``: of those before any were folded in."""
 
     users: Names
     items: Names
     arrays: Arrays
     folding: Folding | None = None
     levels: np.ndarray | None = None
+    reference: Alarm | None = None
 
     def __post_init__(self):
         found = len(self.users.ids), len(self.items.ids)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class RealTimeDefender:
 
     def __init__(
         self,
-        source: Victim | Arrays | torch.nn.Module,
+        source: Victim | Arrays | torch.nn.Module | Base,
         ratings: Ratings | None = None,
         *,
         form: forms.Form | str | Path | None = None,
@@ -75,63 +75,28 @@ class RealTimeDefender:
         cache_bytes: int = CACHE_BYTES,
     ):
         module = source if isinstance(source, torch.nn.Module) else None
-        given, folding = ratings.matrix if ratings is not None else None, None
-        levels, own_levels = None, None
-        if isinstance(source, Victim):
-            levels, folding = source.levels, Folding(source)
-            regime = "ranking" if source.ranking else "rating"
-            form = forms.default_form(regime, source.name) if form is None else form
-            arrays = Arrays.of(source, given)
-        elif isinstance(source, Arrays):
-            arrays, own_levels = source, None if given is None else source.levels_beside(given)
-        elif module is not None and ratings is not None:
-            arrays = arrays_of(module, ratings.matrix)
-        else:
-            raise UnusableModel(
-                "a source is a trained victim, Arrays, or a torch module with ratings"
-            )
-        arrays.check_finite()
-        if ratings is not None:
-            levels = ratings.levels if own_levels is None else own_levels
-            ids = (ratings.user_ids, ratings.item_ids)
-        else:
-            ids = tuple(map(np.arange, arrays.train.shape))
-        base = Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)
         if module is None:
-            form = forms.read_form(forms.default_form("ranking") if form is None else form)
-            self._begin(base, form, approximate, cache_bytes)
-            return
-        if not isinstance(form, Mapping | None):
+            regime, name = "ranking", "MF"
+            if isinstance(source, Victim):
+                regime, name = "ranking" if source.ranking else "rating", source.name
+            form = forms.read_form(forms.default_form(regime, name) if form is None else form)
+        elif not isinstance(form, Mapping | None):
             raise UnusableForm(
                 f"of a module, a form is a mapping of choices, got {shortened(form)}"
             )
-        self._begin(base, forms.UNDEFENDED, False, cache_bytes)
-        serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
-        self._snapshot = replace(
-            self._snapshot, serving=serving, undefended=Module(module), layers=[serving]
-        )
-        self.defense = "rvd"
-
-    @classmethod
-    def of_base(
-        cls,
-        base: Base,
-        form: forms.Form,
-        *,
-        approximate: bool = False,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> Self:
-        """From what :mod:`rvdlib.serving.storing` keeps."""
-        made = cls.__new__(cls)
-        made._begin(base, forms.read_form(form), approximate, cache_bytes)
-        return made
-
-    def _begin(self, base: Base, form: forms.Form, approximate: bool, cache_bytes: int) -> None:
-        self.form, self.defense, self.approximate = form, forms.name_of(form), approximate
+        base = source if isinstance(source, Base) else _base(source, ratings)
+        self.form: forms.Form = forms.UNDEFENDED if module else form  # type: ignore[assignment]
+        self.defense, self.approximate = forms.name_of(self.form), approximate
         self.cache, self.monitors = Cache(cache_bytes), Monitors()
-        self._graphs: snapshot.Graphs | None = {} if approximate else None
+        self._graphs: snapshot.Graphs | None = {} if approximate and not module else None
         self._updates = threading.Lock()
         self._snapshot = self._made(State.first(base))
+        if module is not None:
+            serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
+            self.defense = "rvd"
+            self._snapshot = replace(
+                self._snapshot, serving=serving, undefended=Module(module), layers=[serving]
+            )
         warn_of_empty_lists(self._snapshot)
         self.cache.clear()  # nothing is kept of whom nobody asked for
 
@@ -300,3 +265,23 @@ class RealTimeDefender:
             for kind in ("defended", "undefended"):
                 listed = set(self._list(now, kind, row, n)[0].tolist())
                 self.monitors.clicked(kind, len(new & listed), len(new))
+
+
+def _base(source: Victim | Arrays | torch.nn.Module, ratings: Ratings | None) -> Base:
+    """The source's arrays, and whose they are."""
+    given, folding, levels = ratings.matrix if ratings is not None else None, None, None
+    if isinstance(source, Victim):
+        arrays, folding, levels = Arrays.of(source, given), Folding(source), source.levels
+    elif isinstance(source, Arrays):
+        arrays = source
+    elif isinstance(source, torch.nn.Module) and given is not None:
+        arrays = arrays_of(source, given)
+    else:
+        raise UnusableModel("a source is a trained victim, Arrays, or a torch module with ratings")
+    arrays.check_finite()
+    ids = tuple(map(np.arange, arrays.train.shape))
+    if ratings is not None:
+        own = arrays.levels_beside(ratings.matrix) if arrays is source else None
+        levels = ratings.levels if own is None else own
+        ids = ratings.user_ids, ratings.item_ids
+    return Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)

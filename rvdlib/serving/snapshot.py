@@ -19,7 +19,7 @@ from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.cache import Cache
 from rvdlib.serving.change import Change
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, UnusableModel
-from rvdlib.serving.searches import following
+from rvdlib.serving.matching import following
 from rvdlib.serving.state import State
 
 # Of these, a list depends on the user and the vicinity alone.
@@ -121,7 +121,8 @@ def make(
         TooFewUsers: if a vicinity needs more users than there are.
         UnusableForm: for what this model cannot be served by.
     """
-    chain, model = forms.chain_of(form), state.arrays
+    chain = forms.chain_of(form)
+    model: Any = state.arrays
     if any(isinstance(each, FineTuning) for each in chain.defenses):
         if state.base.folding is None:
             raise UnusableForm(
@@ -143,26 +144,29 @@ def make(
         taken = np.zeros(state.n_users + len(last.codes), dtype=bool)
         taken[last.codes[change.now >= 0]] = True
         codes = change.rows(last.codes, np.flatnonzero(~taken)[: len(change.came)])
-    since, searches = {"undefended": own}, []
+    since: dict[Any, np.ndarray] = {"undefended": own}
+    searches: list[Any] = []
     snapshot = Snapshot(version, state, serving, state.arrays, layers, searches, codes, since)
+    local = all(type(each) in LOCAL for each in forms.served(serving))
+    followed = local and before is not None
     for depth, layer in enumerate(layers):
         search, since[depth] = None, np.full(state.n_users, version)
         if before is not None and last.searches[depth] is not None:
-            followed = last.searches[depth].after(change, model.factors, model.train)
-            if followed is not None:
-                search, lost = followed
+            after = last.searches[depth].after(change, model.factors, model.train)
+            if after is not None:
+                search, lost = after
                 since[depth] = np.where(lost, version, change.rows(last.since[depth], version))
             if isinstance(layer, ClosedFormRVD):
                 _follow(layer, last.layers[depth], change)
+        followed &= search is not None
         searches.append(search or _following(layer, state, graphs))
         search = searches[-1] or _made_anew(layer, state, graphs)
         if not isinstance(search, BalancedSearch):  # which holds everybody's neighbours already
             search = _kept(search, cache, snapshot, depth)
         layer.search = search
-    local = all(type(each) in LOCAL for each in forms.served(serving))
     stands = np.max(list(since.values()), axis=0)
     since["defended"] = stands if local else np.full(state.n_users, version)
-    if before is None or None in searches or not local:
+    if not followed:
         for recommender in (serving, state.arrays):  # compiled, and everybody's graph found
             snapshot.best(recommender, 0, 1)
     return snapshot
@@ -189,7 +193,8 @@ def _following(layer: VicinalDefense, state: State, graphs: Graphs | None) -> An
 def _follow(layer: ClosedFormRVD, last: ClosedFormRVD, change: Change) -> None:
     """The layer's regression, checked and prepared for those who came alone."""
     try:
-        alone = ClosedFormRVD(layer.victim.only(change.came), **layer.config.model_dump())
+        own: Any = layer.victim
+        alone = ClosedFormRVD(own.only(change.came), **layer.config.model_dump())
         made = change.spliced(
             last._regression, alone._regression, ("_latent", "_offsets", "_silence")
         )

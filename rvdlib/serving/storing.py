@@ -108,8 +108,8 @@ def load(path: str | Path, *, cache_bytes: int = CACHE_BYTES) -> RealTimeDefende
     try:
         about, arrays = _read(Path(path))
         base = _base(about, arrays)
-        return RealTimeDefender.of_base(
-            base, about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
+        return RealTimeDefender(
+            base, form=about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
         )
     except Exception as error:  # what a damaged file makes its readers raise has no end
         said = isinstance(error, ServingError | ValueError | OSError)

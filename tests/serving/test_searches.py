@@ -8,7 +8,7 @@ from rvdlib.defenses.vicinal_defense import VicinityConfig
 from rvdlib.neighbors import DISTANCES, NeighborSearch
 from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.seeding import stream
-from rvdlib.serving import searches
+from rvdlib.serving import matching, searches
 from rvdlib.serving.change import Change
 
 N, ITEMS, D, K, STEPS = 150, 40, 4, 6, 6
@@ -49,13 +49,14 @@ CASES = [
 
 @pytest.mark.parametrize(("distance", "reduction", "limit"), CASES)
 def test_after_any_change_lists_are_those_of_a_new_search(monkeypatch, distance, reduction, limit):
-    monkeypatch.setattr(searches, "LISTED", 14)
+    monkeypatch.setattr(matching, "LISTED", 14)
     monkeypatch.setattr(searches, "MOST", 1)
+    monkeypatch.setattr(matching, "MOST", 1)
     choices = {"k": K, "distance": distance, "hubness_reduction": reduction}
     config, rng = VicinityConfig(**choices, max_in_degree=limit), stream(0, "steps", distance)
     own = choices | ({"max_in_degree": limit} if limit else {})
     vectors, train = rows_of(N, rng)
-    search = searches.following(config, vectors, train)
+    search = matching.following(config, vectors, train)
     lists, kept = search(np.arange(N)), 0
     for _ in range(STEPS):
         change, n_came = changed(len(vectors), rng)

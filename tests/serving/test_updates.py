@@ -11,6 +11,7 @@ from rvdlib.serving import (
     TooFewUsers,
     UnknownUser,
     load,
+    matching,
     save,
     searches,
     snapshot,
@@ -94,8 +95,9 @@ def table(matrix) -> dict:
 def _few_candidates():
     """As among many users: no list of candidates holds everybody, and few changes are few."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searches, "LISTED", 6)
+        patch.setattr(matching, "LISTED", 6)
         patch.setattr(searches, "MOST", 2)
+        patch.setattr(matching, "MOST", 2)
         yield
 
 

@@ -113,7 +113,9 @@ def as_prometheus(numbers: Numbers) -> str:
         if family.endswith(("_sum", "_count")):
             family = family.rpartition("_")[0]
         families.setdefault(family, []).append(f"{name} {_number(value)}")
-    lines = ["# Of the worker that answers: each counts for itself, and a sum takes a scrape of each."]
+    lines = [
+        "# Of the worker that answers: each counts for itself, and a sum takes a scrape of each."
+    ]
     for family, members in families.items():
         summary = any("quantile=" in member for member in members)
         kind = "summary" if summary else "counter" if family.endswith("_total") else "gauge"

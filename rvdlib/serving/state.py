@@ -175,13 +175,10 @@ class State:
         names = sorted(places, key=lambda user: (places[user] < 0, places[user], user))
         known = np.array([places[user] for user in names], dtype=np.int64)
         rows = [self._row_or_none(user) for user in names]
-        fresh = _csr(
-            [
-                self._merged(-1 if row in gone else row, ratings[user])
-                for user, row in zip(names, rows, strict=True)
-            ],
-            self.arrays.train.shape[1],
-        )
+        rated = [
+            _stored(self.arrays.train, -1 if row in gone else row) | dict(ratings[user])
+            for user, row in zip(names, rows, strict=True)
+        ]
         stays = np.ones(self.n_users, dtype=bool)
         stays[[*gone, *(row for row in rows if row >= 0)]] = False
         stay = np.flatnonzero(stays)
@@ -194,9 +191,8 @@ class State:
         of_base, others = np.flatnonzero(of_all >= 0), np.flatnonzero(of_all < 0)
         order = np.concatenate([of_base[np.argsort(of_all[of_base])], others[by_name]])
         change = Change(self.n_users, source[order.astype(np.int64)])
-        offsets, factors, silence = self._vectors(fresh, known)
-        came = self.arrays.with_rows(offsets=offsets, factors=factors, silence=silence, train=fresh)
-        arrays, now = self.arrays.after(change, came), change.rows(self.known, known)
+        arrays = self.arrays.after(change, self._came(rated, known))
+        now = change.rows(self.known, known)
         return State(self.base, arrays, now, tuple(later[n] for n in by_name)), change
 
     def _row_or_none(self, user: object) -> int:
@@ -205,35 +201,32 @@ class State:
         except UnknownUser:
             return -1
 
-    def _merged(self, row: int, ratings: Mapping[int, float]) -> dict[int, float]:
-        if row < 0:
-            return dict(ratings)
-        train = self.arrays.train
-        own = slice(train.indptr[row], train.indptr[row + 1])
-        return dict(zip(train.indices[own].tolist(), train.data[own].tolist(), strict=True)) | dict(
-            ratings
-        )
-
-    def _vectors(self, fresh: sp.csr_matrix, known: np.ndarray) -> list[np.ndarray]:
-        """Offsets, vectors and silence of the fresh rows."""
-        base, size = self.base.arrays, self.arrays.factors.shape[1]
-        found = [np.empty(len(known), np.float32) for _ in range(2)]
-        found.insert(1, np.empty((len(known), size), np.float32))
-        same = np.array([_same(fresh, n, base.train, at) for n, at in enumerate(known)], dtype=bool)
-        for array, source in zip(found, (base.offsets, base.factors, base.silence), strict=True):
-            array[same] = source[known[same]]
-        other = np.flatnonzero(~same)
+    def _came(self, rated: list[dict[int, float]], known: np.ndarray) -> Arrays:
+        """Of those who have rated so; who has rated as in the base has the base's vector."""
+        base = self.base.arrays
+        train = _csr(rated, base.train.shape[1])
+        own = [each[known] for each in (base.offsets, base.factors, base.silence)]
+        places = zip(known.tolist(), rated, strict=True)
+        same = [at >= 0 and row == _stored(base.train, at) for at, row in places]
+        other = np.flatnonzero(~np.array(same, dtype=bool))
         if len(other):
             if self.base.folding is None:
                 raise CannotFoldIn(WITHOUT_FOLDING)
-            encoded = self.base.folding.encode(fresh[other], known[other])
-            for array, source in zip(found, encoded, strict=True):
-                array[other] = source
-        return found
+            found = self.base.folding.encode(train[other], known[other])
+            for array, values in zip(own, found, strict=True):
+                array[other] = values
+        names = ("offsets", "factors", "silence")
+        return base.with_rows(**dict(zip(names, own, strict=True)), train=train)
 
 
 def _plain(raw: Any) -> Any:
     return raw.item() if isinstance(raw, np.generic) else raw
+
+
+def _stored(matrix: sp.csr_matrix, row: int) -> dict[int, float]:
+    """Column → what is stored; nothing in the row −1."""
+    own = slice(matrix.indptr[row], matrix.indptr[row + 1]) if row >= 0 else slice(0)
+    return dict(zip(matrix.indices[own].tolist(), matrix.data[own].tolist(), strict=True))
 
 
 def _csr(rows: list[dict[int, float]], n_items: int) -> sp.csr_matrix:
@@ -241,14 +234,3 @@ def _csr(rows: list[dict[int, float]], n_items: int) -> sp.csr_matrix:
     indices = np.array([item for row in rows for item in sorted(row)], dtype=np.int32)
     data = np.array([row[item] for row in rows for item in sorted(row)], dtype=np.float32)
     return sp.csr_matrix((data, indices, indptr), shape=(len(rows), n_items))
-
-
-def _same(one: sp.csr_matrix, row: int, other: sp.csr_matrix, at: int) -> bool:
-    """Whether a row is the base's row ``at``; nobody's is that of −1."""
-    if at < 0:
-        return False
-    left = slice(one.indptr[row], one.indptr[row + 1])
-    right = slice(other.indptr[at], other.indptr[at + 1])
-    return np.array_equal(one.indices[left], other.indices[right]) and np.array_equal(
-        one.data[left], other.data[right]
-    )

@@ -53,7 +53,7 @@ class Change:
         return Change(self.n_before, source)
 
     @cached_property
-    def _runs(self) -> list[tuple[bool, slice]]:
+    def runs(self) -> list[tuple[bool, slice]]:
         """Whether they come from before, and which: rows that stand beside each other there too."""
         goes_on = (np.diff(self.source, prepend=-2) == 1) & (self.source != self.n_before)
         starts = np.flatnonzero(~goes_on)
@@ -68,7 +68,7 @@ class Change:
     def rows(self, before: np.ndarray, came: Any) -> np.ndarray:
         """By row now, from (users before, …) and what those who came have; or one number for all."""
         came = np.broadcast_to(came, (len(self.came), *before.shape[1:]))
-        parts = [(before if own else came)[run] for own, run in self._runs]
+        parts = [(before if own else came)[run] for own, run in self.runs]
         return np.concatenate([before[:0], *parts], dtype=before.dtype, casting="unsafe")
 
     def csr(self, before: sp.csr_matrix, came: sp.csr_matrix) -> sp.csr_matrix:
@@ -76,7 +76,7 @@ class Change:
         lengths = self.rows(np.diff(before.indptr), np.diff(came.indptr))
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(before.indptr.dtype)
         parts: list[list[np.ndarray]] = [[before.data[:0]], [before.indices[:0]]]
-        for own, run in self._runs:
+        for own, run in self.runs:
             matrix = before if own else came
             cells = slice(matrix.indptr[run.start], matrix.indptr[run.stop])
             for found, values in zip(parts, (matrix.data, matrix.indices), strict=True):

@@ -1,8 +1,9 @@
 """Exact neighbours that follow an update: the same lists as a search made anew, for less.
 
 A user's k nearest are others only if somebody who came, changed or left is, or was, no further than the
-k-th of them. So each search keeps how far the k-th is, compares the few with everybody by the lower
-bounds of :mod:`rvdlib.neighbors.spaces`, and passes on for whom a list no longer holds.
+k-th of them. So each search keeps the lists that it has found and how far the k-th is, compares the few
+with everybody by the lower bounds of :mod:`rvdlib.neighbors.spaces`, and gives up whatever may no
+longer hold.
 
 Neighbours with a limit on in-degrees are in :mod:`rvdlib.serving.matching`.
 """
@@ -41,14 +42,26 @@ class FollowingSearch(NeighborSearch):
     def __call__(self, users: np.ndarray) -> np.ndarray:
         """As :class:`rvdlib.neighbors.NeighborSearch`."""
         users = as_indices("users", users, len(self._space))
-        found, values = self._searched.nearest(users, self.k)
-        self._radius[users] = values[:, -1]
-        return found
+        rows = self._lists[users].astype(np.int64)
+        if len(missing := np.flatnonzero(rows[:, 0] < 0)):
+            some = users[missing]
+            rows[missing], values = self._searched.nearest(some, self.k)
+            self._radius[some] = values[:, -1]
+            self._lists[some, 1:] = rows[missing, 1:]
+            self._lists[some, 0] = rows[
+                missing, 0
+            ]  # the last, for it says that the others are there
+        return rows
+
+    @cached_property
+    def _lists(self) -> np.ndarray:
+        """(users, k) the neighbours of those who have been asked for, −1 of others."""
+        return np.full((len(self._space), self.k), -1, dtype=np.int32)
 
     def after(
         self, change: Change, factors: np.ndarray | None, train: sp.csr_matrix
     ) -> tuple[Self, np.ndarray] | None:
-        """The search of everybody now, and (users,) whose neighbours it no longer vouches for.
+        """The search of everybody now, and (users,) whose neighbours may be others.
 
         None: it has to be made anew.
         """
@@ -57,8 +70,11 @@ class FollowingSearch(NeighborSearch):
             return None
         made, wide = moved
         made._radius = wide.rows(self._radius, np.inf)
-        lost = _reached(self._searched, wide.left, self._radius)
-        return made, wide.rows(lost, True) | _reached(made._searched, wide.came, made._radius)
+        lost = wide.rows(_reached(self._searched, wide.left, self._radius), True)
+        lost |= _reached(made._searched, wide.came, made._radius)
+        made._lists = wide.rows(np.append(change.now, -1)[self._lists], -1).astype(np.int32)
+        made._lists[lost] = -1
+        return made, lost
 
     def _moved(self, change, factors, train) -> tuple[Self, Change] | None:
         """With everybody's places, and the change as neighbours see it: those among it whose scale
@@ -113,7 +129,8 @@ class FollowingSearch(NeighborSearch):
             came = came.scaled(np.append(scale, np.ones(n + 4)))
         first = SimpleNamespace(**{name: getattr(came, name)[:n] for name in _BY_ROW})
         made = change.spliced(space, first, _BY_ROW)
-        made._right = np.ascontiguousarray(change.rows(space._right.T, came._right.T[:n]).T)
+        columns = [(space if own else came)._right[:, run] for own, run in change.runs]
+        made._right = np.concatenate(columns, axis=1)
         return made
 
     def _direct(self, factors: np.ndarray) -> np.ndarray:

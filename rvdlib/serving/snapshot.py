@@ -1,7 +1,6 @@
 """One version of all that serves: a state, and the defence made ready on it. Nobody writes to it."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from rvdlib.defenses import Blending, ClosedFormRVD, Count, FineTuning, Quorum
 from rvdlib.defenses.vicinal_defense import Search, VicinalDefense
 from rvdlib.eligibility import eligible_items
 from rvdlib.evaluation import Recommender
-from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.serving import forms
 from rvdlib.serving.approximate import ApproximateSearch, Graph, check_can_be_approximate
 from rvdlib.serving.arrays import Arrays
@@ -24,6 +22,7 @@ from rvdlib.serving.state import State
 
 # Of these, a list depends on the user and the vicinity alone.
 LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
+FOUND_BEFOREHAND = 10_000  # users: of up to so many, everybody's neighbours; a second of work
 Graphs = dict[str, Graph]  # by distance
 Listed = tuple[np.ndarray, np.ndarray]  # columns, scores
 
@@ -37,8 +36,7 @@ class Snapshot:
         undefended: the model itself.
         layers: of what serves, those that have neighbours, the outermost first.
         searches: theirs, None for those that are made anew with each version.
-        codes: (users,) what each user is called in the cache, whatever the row.
-        since: what is kept → (users,) the version from which on it stands.
+        since: what may be kept → (users,) the version from which on it stands.
     """
 
     version: int
@@ -47,19 +45,11 @@ class Snapshot:
     undefended: Recommender
     layers: list
     searches: list
-    codes: np.ndarray
     since: dict[Any, np.ndarray]
 
     def key(self, kind: Any, row: int) -> tuple:
         """What is kept of a row under the cache: as long as it stands, the same."""
-        return kind, int(self.codes[row]), int(self.since[kind][row])
-
-    @cached_property
-    def rows(self) -> np.ndarray:
-        """Code → row, −1 for who is gone."""
-        found = np.full(self.codes.max(initial=-1) + 1, -1)
-        found[self.codes] = np.arange(len(self.codes))
-        return found
+        return kind, self.state.id_of(row), int(self.since[kind][row])
 
     def best(self, recommender: Recommender, row: int, n: int) -> Listed:
         """The first n unseen items of a row, and their scores.
@@ -135,18 +125,14 @@ def make(
         raise UnusableForm(str(error)) from error
     layers = forms.layers(serving)
     check(layers, state)
-    version, codes = 0, np.arange(state.n_users)
-    own = np.zeros(state.n_users, dtype=np.int64)
+    version, own = 0, np.zeros(state.n_users, dtype=np.int64)
     if before is not None:
         last, change = before
         version = last.version + 1
         own = change.rows(last.since["undefended"], version)
-        taken = np.zeros(state.n_users + len(last.codes), dtype=bool)
-        taken[last.codes[change.now >= 0]] = True
-        codes = change.rows(last.codes, np.flatnonzero(~taken)[: len(change.came)])
     since: dict[Any, np.ndarray] = {"undefended": own}
     searches: list[Any] = []
-    snapshot = Snapshot(version, state, serving, state.arrays, layers, searches, codes, since)
+    snapshot = Snapshot(version, state, serving, state.arrays, layers, searches, since)
     local = all(type(each) in LOCAL for each in forms.served(serving))
     followed = local and before is not None
     for depth, layer in enumerate(layers):
@@ -160,10 +146,11 @@ def make(
                 _follow(layer, last.layers[depth], change)
         followed &= search is not None
         searches.append(search or _following(layer, state, graphs))
-        search = searches[-1] or _made_anew(layer, state, graphs)
-        if not isinstance(search, BalancedSearch):  # which holds everybody's neighbours already
-            search = _kept(search, cache, snapshot, depth)
-        layer.search = search
+        layer.search = searches[-1] or _kept(
+            _made_anew(layer, state, graphs), cache, snapshot, depth
+        )
+        if searches[-1] and state.n_users <= FOUND_BEFOREHAND:
+            layer.search(np.arange(state.n_users))
     stands = np.max(list(since.values()), axis=0)
     since["defended"] = stands if local else np.full(state.n_users, version)
     if not followed:
@@ -222,12 +209,9 @@ def _made_anew(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Se
 
 
 def _kept(search: Search, cache: Cache, snapshot: Snapshot, depth: int) -> Search:
-    """From the cache, where neighbours stand by their codes."""
+    """From the cache, for one version."""
 
     def one(user: int) -> np.ndarray:
-        def work() -> np.ndarray:
-            return snapshot.codes[search(np.array([user]))[0]]
-
-        return snapshot.rows[cache.get(snapshot.key(depth, user), work)]
+        return cache.get(snapshot.key(depth, user), lambda: search(np.array([user])))[0]
 
     return lambda users: np.stack([one(int(user)) for user in users])

@@ -21,56 +21,35 @@ from tests.serving.conftest import FORM, FORMS, ratings, victim
 
 USERS, ITEMS = st.integers(0, 44), st.integers(0, 29)
 STARS = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
-K = {"k": 5}
-SCALED = K | {"hubness_reduction": "local_scaling"}
+SCALED = {"k": 5, "hubness_reduction": "local_scaling"}
+
+
+def closed_form_and(method, choices, **own):
+    first = {"method": "closed_form", "choices": {"k": 5} | own}
+    return {"chain": [first, {"method": method, "choices": choices}]}
+
+
+PROFILES = SCALED | {"quorum": 1, "max_in_degree": 6, "distance": "profile_overlap"}
+COSINE = {"k": 5, "quorum": 1, "max_in_degree": 5, "distance": "cosine"}
+INNER = {"method": "closed_form", "choices": {"k": 5, "distance": "inner_product"}}
 MADE = {
-    "MF, scaled, at most 6 vicinities of profiles": (
+    "MF, scaled, 6 vicinities of profiles": (
         "MF",
         "ranking",
-        {
-            "chain": [
-                {"method": "closed_form", "choices": SCALED},
-                {
-                    "method": "quorum",
-                    "choices": SCALED
-                    | {"quorum": 1, "max_in_degree": 6, "distance": "profile_overlap"},
-                },
-            ]
-        },
+        closed_form_and("quorum", PROFILES, **SCALED),
     ),
-    "MF, cosine, at most 5 vicinities": (
+    "MF, scaled cosine, 5 vicinities": (
         "MF",
         "rating",
-        {
-            "chain": [
-                {"method": "closed_form", "choices": SCALED | {"distance": "cosine"}},
-                {
-                    "method": "quorum",
-                    "choices": K
-                    | {
-                        "quorum": 1,
-                        "max_in_degree": 5,
-                        "distance": "cosine",
-                        "hubness_reduction": "none",
-                    },
-                },
-            ]
-        },
+        closed_form_and(
+            "quorum", COSINE | {"hubness_reduction": "none"}, **SCALED, distance="cosine"
+        ),
     ),
-    "MF, inner product": (
-        "MF",
-        "ranking",
-        {"method": "closed_form", "choices": K | {"distance": "inner_product"}},
-    ),
+    "MF, inner product": ("MF", "ranking", INNER),
     "MF, mutual, least support": (
         "MF",
         "ranking",
-        {
-            "chain": [
-                {"method": "closed_form", "choices": K | {"hubness_reduction": "mutual"}},
-                {"method": "least_support", "choices": {"min_ratings": 9}},
-            ]
-        },
+        closed_form_and("least_support", {"min_ratings": 9}, hubness_reduction="mutual"),
     ),
     "MF, hardened": ("MF", "ranking", FORM),
     "MF, hardened, rating regime": ("MF", "rating", FORM),

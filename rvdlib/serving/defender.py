@@ -59,7 +59,8 @@ class RealTimeDefender:
             held best in the study, in the victim's regime. ``UNDEFENDED`` serves the model. For a
             module the choices of ``FunctionalRVD``.
         approximate: whether neighbours are looked for by a graph (:mod:`rvdlib.serving.approximate`).
-        cache_bytes: what may be kept of lists and neighbours; 0: nothing.
+        cache_bytes: what may be kept of lists; 0: nothing. Neighbours are kept beside it, k numbers a
+            user.
 
     Raises:
         ServingError: of a type that says what cannot be used, and why.
@@ -213,6 +214,8 @@ class RealTimeDefender:
 
         When it returns, every request that begins is answered by the new version; those that have
         begun end with the old one. Of a user and an item that stand there twice, the last counts.
+        Neighbours and lists of those whom it does not concern are kept. With a limit on in-degrees it may
+        concern anybody, and everybody is matched again: then take ratings together.
 
         Args:
             ratings: (user id, item id, stars) of known users and of new ones.

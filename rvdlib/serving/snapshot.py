@@ -22,7 +22,7 @@ from rvdlib.serving.state import State
 
 # Of these, a list depends on the user and the vicinity alone.
 LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
-FOUND_BEFOREHAND = 10_000  # users: of up to so many, everybody's neighbours; a second of work
+FOUND_BEFOREHAND = 2**13  # users: of up to so many, everybody's neighbours; half a second of work
 Graphs = dict[str, Graph]  # by distance
 Listed = tuple[np.ndarray, np.ndarray]  # columns, scores
 

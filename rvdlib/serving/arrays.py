@@ -129,19 +129,20 @@ class Arrays:
             raise UnusableModel(
                 f"the arrays are of {own.shape} users and items, the ratings of {given.shape}"
             )
+        rated = [
+            sp.csr_matrix((np.ones(m.nnz), m.indices, m.indptr), m.shape) for m in (own, given)
+        ]
+        difference = (rated[0] - rated[1]).tocoo()
+        difference.eliminate_zeros()
+        if difference.nnz:
+            row, column, sign = difference.row[0], difference.col[0], difference.data[0]
+            has, lacks = ("arrays", "ratings") if sign > 0 else ("ratings", "arrays")
+            raise UnusableModel(
+                f"the {has} have a rating of user {row} (by row) for item {column} (by column), the "
+                f"{lacks} have none: give the ratings that the arrays are of"
+            )
         own.sort_indices()
         given.sort_indices()
-        for row in range(own.shape[0]):
-            mine, theirs = (
-                each.indices[each.indptr[row] : each.indptr[row + 1]] for each in (own, given)
-            )
-            if not np.array_equal(mine, theirs):
-                column = np.setxor1d(mine, theirs)[0]
-                has, lacks = ("arrays", "ratings") if column in mine else ("ratings", "arrays")
-                raise UnusableModel(
-                    f"the {has} have a rating of user {row} (by row) for item {column} (by column), the "
-                    f"{lacks} have none: give the ratings that the arrays are of"
-                )
         if not own.nnz or np.array_equal(own.data, given.data.astype(own.dtype)):
             return None
         return np.array([own.data.min(), own.data.max()], dtype=np.float32)

@@ -1,5 +1,7 @@
 """One version of all that serves: a state, and the defence made ready on it. Nobody writes to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -119,10 +121,8 @@ def make(
                 "RVD moves the parameters of a victim, and these are arrays: serve them by closed_form"
             )
         model = state.base.folding.as_victim(state.arrays, state.known)
-    try:
+    with _told_by_form():
         serving = chain.wrap(model)
-    except ValueError as error:
-        raise UnusableForm(str(error)) from error
     layers = forms.layers(serving)
     check(layers, state)
     version, own = 0, np.zeros(state.n_users, dtype=np.int64)
@@ -159,6 +159,14 @@ def make(
     return snapshot
 
 
+@contextmanager
+def _told_by_form() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UnusableForm(str(error)) from error
+
+
 def check(layers: list, state: State) -> None:
     """Raise TooFewUsers if a vicinity needs more users than have ratings."""
     heard = int((np.diff(state.arrays.train.indptr) > 0).sum())
@@ -171,22 +179,16 @@ def _following(layer: VicinalDefense, state: State, graphs: Graphs | None) -> An
     """Of neighbours among the arrays; None where no search follows updates."""
     if graphs is not None or not isinstance(forms.served(layer)[-1].victim, Arrays):
         return None
-    try:
+    with _told_by_form():
         return following(layer.config, state.arrays.factors, state.arrays.train)
-    except ValueError as error:
-        raise UnusableForm(str(error)) from error
 
 
 def _follow(layer: ClosedFormRVD, last: ClosedFormRVD, change: Change) -> None:
     """The layer's regression, checked and prepared for those who came alone."""
-    try:
-        own: Any = layer.victim
-        alone = ClosedFormRVD(own.only(change.came), **layer.config.model_dump())
-        made = change.spliced(
-            last._regression, alone._regression, ("_latent", "_offsets", "_silence")
-        )
-    except ValueError as error:
-        raise UnusableForm(str(error)) from error
+    own: Any = layer.victim
+    with _told_by_form():
+        alone = ClosedFormRVD(own.only(change.came), **layer.config.model_dump())._regression
+    made = change.spliced(last._regression, alone, ("_latent", "_offsets", "_silence"))
     made._ratings = layer.train
     vars(layer)["_regression"] = made
 
@@ -194,10 +196,8 @@ def _follow(layer: ClosedFormRVD, last: ClosedFormRVD, change: Change) -> None:
 def _made_anew(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Search:
     """By a graph of the base, or as the library makes it."""
     if graphs is None:
-        try:
+        with _told_by_form():
             return layer.search
-        except ValueError as error:
-            raise UnusableForm(str(error)) from error
     check_can_be_approximate(layer.config)
     distance, base = layer.config.distance, state.base.arrays.factors
     if distance not in graphs:

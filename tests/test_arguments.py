@@ -22,7 +22,6 @@ from rvdlib.defenses import (
 )
 from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.evaluation import evaluate, recommend, rmse
-from rvdlib.lab.benchmark.serving import Undefended
 from rvdlib.models import VICTIMS
 from rvdlib.models.biases import Biases
 from rvdlib.models.reference import EASE, Popularity
@@ -30,6 +29,7 @@ from rvdlib.neighbors import NeighborSearch, k_occurrence
 from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.neighbors.distinct import DistinctSearch
 from rvdlib.seeding import stream
+from rvdlib.serving import Arrays
 from rvdlib.threat_model import build_threat_model
 
 N_USERS, N_ITEMS = 30, 24
@@ -111,7 +111,7 @@ def doors(split):
     found["vicinity"] = closed.vicinity
     functional = FunctionalRVD(VictimModule(victim), N_USERS, k=3, steps=1)
     found["FunctionalRVD"], found["its vicinity"] = functional.score, functional.vicinity
-    found["Undefended"] = Undefended(victim).score
+    found["Arrays"] = Arrays.of(victim).score
     factors, ratings = victim.user_factors(), victim.train
     found["NeighborSearch"] = NeighborSearch(factors, 3)
     found["mutual"] = NeighborSearch(factors, 3, hubness_reduction="mutual")
@@ -144,7 +144,7 @@ DOORS = (
     *(f"{name} {omega}" for name in VICTIMS for omega in (0.0, 0.2)),
     *("forward", "user_factors", "score_with", "objective", "unobserved_target"),
     *("Biases", "EASE", "Popularity", "RVD", "FastRVD", "ClosedFormRVD", "decoder by sgd"),
-    *("groups", "vicinity", "FunctionalRVD", "its vicinity", "Undefended"),
+    *("groups", "vicinity", "FunctionalRVD", "its vicinity", "Arrays"),
     *("NeighborSearch", "mutual", "DistinctSearch", "VicinalRegression", "recommend", "evaluate"),
     *("BalancedSearch", "Quorum", "eligible", "votes", "Count", "support"),
 )

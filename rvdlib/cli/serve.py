@@ -64,8 +64,8 @@ def serve(
 ) -> None:
     """Serve lists, defended when they are asked for, over HTTP.
 
-    The first start trains the model and keeps it in --folder; later ones load it, and take up the
-    ratings that came since. GET / is a page, GET /recommend/USER?n=10 a list, POST /ratings takes
+    The first start trains the model and keeps it in --folder; later ones load it, with the ratings
+    that came since, which they put into its file. GET / is a page, GET /recommend/USER?n=10 a list, POST /ratings takes
     {"ratings": [{"user": ..., "item": ..., "rating": ...}], "remove": [USER, ...]}, GET /metrics is
     for Prometheus, GET /v2/health/ready for whoever waits. Whoever can reach the port can use all of
     it: it listens to this machine alone unless --host says otherwise.
@@ -91,11 +91,6 @@ def serve(
             defender = _defender(dataset or ratings, layout, place, settings.cache_bytes, made_of)
         for sentence in dict.fromkeys(str(each.message) for each in caught):
             click.echo(f"Warning: {sentence}", err=True)
-        # Found fit before anybody listens: a log of another model, a port in use.
-        from rvdlib.serving.log import RatingsLog
-        from rvdlib.serving.storing import read_about
-
-        RatingsLog(place / service.LOG, read_about(place / service.MODEL)[1]).close()
         _check_port(host, port)
     except (ServingError, OSError, ImportError) as error:
         raise BadInput(str(error)) from None
@@ -113,9 +108,9 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
     import json
 
     from rvdlib.paths import check_writable, write_atomically
-    from rvdlib.serving import RealTimeDefender, UnusableModel, load, save
+    from rvdlib.serving import RealTimeDefender, UnusableModel, save
+    from rvdlib.serving.follower import MODEL, take_up
     from rvdlib.serving.forms import read_form
-    from rvdlib.serving.service import MODEL
 
     data = read_dataset(source, layout)
     form = made_of["defense"]
@@ -129,7 +124,7 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
             raise UnusableModel(
                 f"{place} has a model of another {other[0]}: name another --folder, or remove this one"
             )
-        return load(path, cache_bytes=cache_bytes)
+        return take_up(place, cache_bytes)
     check_writable(path)
     if form and form != "none":
         read_form(form)  # before anything is trained
@@ -141,7 +136,7 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
     place.mkdir(parents=True, exist_ok=True)
     write_atomically(known, json.dumps(origin, indent=1))
     save(defender, path)
-    return load(path, cache_bytes=cache_bytes)  # mapped, as every worker has it
+    return take_up(place, cache_bytes)  # mapped, as every worker has it
 
 
 def _trained(data, model: str, regime: str, seed: int):

@@ -16,6 +16,7 @@ import torch
 
 from rvdlib.arguments import as_indices, check_csr
 from rvdlib.models import Loss, Victim
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import UnusableModel
 
 
@@ -128,19 +129,20 @@ class Arrays:
             raise UnusableModel(
                 f"the arrays are of {own.shape} users and items, the ratings of {given.shape}"
             )
+        rated = [
+            sp.csr_matrix((np.ones(m.nnz), m.indices, m.indptr), m.shape) for m in (own, given)
+        ]
+        difference = (rated[0] - rated[1]).tocoo()
+        difference.eliminate_zeros()
+        if difference.nnz:
+            row, column, sign = difference.row[0], difference.col[0], difference.data[0]
+            has, lacks = ("arrays", "ratings") if sign > 0 else ("ratings", "arrays")
+            raise UnusableModel(
+                f"the {has} have a rating of user {row} (by row) for item {column} (by column), the "
+                f"{lacks} have none: give the ratings that the arrays are of"
+            )
         own.sort_indices()
         given.sort_indices()
-        for row in range(own.shape[0]):
-            mine, theirs = (
-                each.indices[each.indptr[row] : each.indptr[row + 1]] for each in (own, given)
-            )
-            if not np.array_equal(mine, theirs):
-                column = np.setxor1d(mine, theirs)[0]
-                has, lacks = ("arrays", "ratings") if column in mine else ("ratings", "arrays")
-                raise UnusableModel(
-                    f"the {has} have a rating of user {row} (by row) for item {column} (by column), the "
-                    f"{lacks} have none: give the ratings that the arrays are of"
-                )
         if not own.nnz or np.array_equal(own.data, given.data.astype(own.dtype)):
             return None
         return np.array([own.data.min(), own.data.max()], dtype=np.float32)
@@ -150,6 +152,16 @@ class Arrays:
         other = replace(self, **changed)
         vars(other)["_across"] = self._across
         return other
+
+    def only(self, rows: np.ndarray) -> Self:
+        """Those of some users alone."""
+        own = {name: getattr(self, name)[rows] for name in ("factors", "offsets", "silence")}
+        return self.with_rows(**own, train=self.train[rows])
+
+    def after(self, change: Change, came: Self) -> Self:
+        """Everybody's; ``came``: of those who came or have changed."""
+        made = change.spliced(self, came, ("factors", "offsets", "silence"))
+        return made.with_rows(train=change.csr(self.train, came.train))
 
     @cached_property
     def _across(self) -> np.ndarray:

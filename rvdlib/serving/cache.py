@@ -15,7 +15,7 @@ _OVERHEAD = 400  # bytes of a key, its places in two dictionaries, and the tuple
 class Cache:
     """The least recently used go first. Safe with threads; a work that raises is not kept.
 
-    Nothing here is ever out of date: who asks puts the version of the model into the key.
+    Nothing here is ever out of date: in the key is the version of the model from which on it stands.
 
     Args:
         most_bytes: bound on what is kept, keys and overhead counted; 0: nothing is.

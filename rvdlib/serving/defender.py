@@ -10,8 +10,9 @@ updated meanwhile, and has the same answer whoever else is served.
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,7 +59,8 @@ class RealTimeDefender:
             held best in the study, in the victim's regime. ``UNDEFENDED`` serves the model. For a
             module the choices of ``FunctionalRVD``.
         approximate: whether neighbours are looked for by a graph (:mod:`rvdlib.serving.approximate`).
-        cache_bytes: what may be kept of lists and neighbours; 0: nothing.
+        cache_bytes: what may be kept of lists; 0: nothing. Neighbours are kept beside it, k numbers a
+            user.
 
     Raises:
         ServingError: of a type that says what cannot be used, and why.
@@ -66,7 +68,7 @@ class RealTimeDefender:
 
     def __init__(
         self,
-        source: Victim | Arrays | torch.nn.Module,
+        source: Victim | Arrays | torch.nn.Module | Base,
         ratings: Ratings | None = None,
         *,
         form: forms.Form | str | Path | None = None,
@@ -74,66 +76,34 @@ class RealTimeDefender:
         cache_bytes: int = CACHE_BYTES,
     ):
         module = source if isinstance(source, torch.nn.Module) else None
-        given, folding = ratings.matrix if ratings is not None else None, None
-        levels, own_levels = None, None
-        if isinstance(source, Victim):
-            levels, folding = source.levels, Folding(source)
-            regime = "ranking" if source.ranking else "rating"
-            form = forms.default_form(regime, source.name) if form is None else form
-            arrays = Arrays.of(source, given)
-        elif isinstance(source, Arrays):
-            arrays, own_levels = source, None if given is None else source.levels_beside(given)
-        elif module is not None and ratings is not None:
-            arrays = arrays_of(module, ratings.matrix)
-        else:
-            raise UnusableModel(
-                "a source is a trained victim, Arrays, or a torch module with ratings"
-            )
-        arrays.check_finite()
-        if ratings is not None:
-            levels = ratings.levels if own_levels is None else own_levels
-            ids = (ratings.user_ids, ratings.item_ids)
-        else:
-            ids = tuple(map(np.arange, arrays.train.shape))
-        base = Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)
         if module is None:
-            form = forms.read_form(forms.default_form("ranking") if form is None else form)
-            self._begin(base, form, approximate, cache_bytes)
-            return
-        if not isinstance(form, Mapping | None):
+            regime, name = "ranking", "MF"
+            if isinstance(source, Victim):
+                regime, name = "ranking" if source.ranking else "rating", source.name
+            form = forms.read_form(forms.default_form(regime, name) if form is None else form)
+        elif not isinstance(form, Mapping | None):
             raise UnusableForm(
                 f"of a module, a form is a mapping of choices, got {shortened(form)}"
             )
-        self._begin(base, forms.UNDEFENDED, False, cache_bytes)
-        serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
-        self._snapshot = snapshot.Snapshot(0, self.state, serving, Module(module), [serving])
-        self.defense = "rvd"
-
-    @classmethod
-    def of_base(
-        cls,
-        base: Base,
-        form: forms.Form,
-        *,
-        approximate: bool = False,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> Self:
-        """From what :mod:`rvdlib.serving.storing` keeps."""
-        made = cls.__new__(cls)
-        made._begin(base, forms.read_form(form), approximate, cache_bytes)
-        return made
-
-    def _begin(self, base: Base, form: forms.Form, approximate: bool, cache_bytes: int) -> None:
-        self.form, self.defense, self.approximate = form, forms.name_of(form), approximate
+        base = source if isinstance(source, Base) else _base(source, ratings)
+        self.form: forms.Form = forms.UNDEFENDED if module else form  # type: ignore[assignment]
+        self.defense, self.approximate = forms.name_of(self.form), approximate
         self.cache, self.monitors = Cache(cache_bytes), Monitors()
-        self._graphs: snapshot.Graphs | None = {} if approximate else None
+        self._graphs: snapshot.Graphs | None = {} if approximate and not module else None
         self._updates = threading.Lock()
-        self._snapshot = self._made(State.first(base), 0)
+        self._snapshot = self._made(State.first(base))
+        if module is not None:
+            serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
+            self.defense = "rvd"
+            self._snapshot = replace(
+                self._snapshot, serving=serving, undefended=Module(module), layers=[serving]
+            )
         warn_of_empty_lists(self._snapshot)
         self.cache.clear()  # nothing is kept of whom nobody asked for
 
-    def _made(self, state: State, version: int) -> snapshot.Snapshot:
-        return snapshot.make(state, self.form, version, self.cache, self._graphs)
+    @single_thread()
+    def _made(self, state: State, before=None) -> snapshot.Snapshot:
+        return snapshot.make(state, self.form, self.cache, self._graphs, before)
 
     @property
     def version(self) -> int:
@@ -209,7 +179,7 @@ class RealTimeDefender:
                 flagged = fallback
         if row is None:
             found = Evidence((), ((),) * len(items), None, ()) if evidence else None
-        elif evidence or self.monitors.wants_comparison:
+        elif evidence or (now.layers and self.monitors.wants_comparison):
             undefended = self._list(now, "undefended", row, n)[0]
             self.monitors.compared(items, undefended)
             if evidence:
@@ -231,7 +201,8 @@ class RealTimeDefender:
     @single_thread()
     def _list(self, now: snapshot.Snapshot, kind: str, row: int, n: int) -> snapshot.Listed:
         recommender = now.serving if kind == "defended" else now.undefended
-        return self.cache.get((now.version, kind, row, n), lambda: now.best(recommender, row, n))
+        key = (*now.key(kind, row), n)
+        return self.cache.get(key, lambda: now.best(recommender, row, n))
 
     def update(
         self,
@@ -243,6 +214,8 @@ class RealTimeDefender:
 
         When it returns, every request that begins is answered by the new version; those that have
         begun end with the old one. Of a user and an item that stand there twice, the last counts.
+        Neighbours and lists of those whom it does not concern are kept. With a limit on in-degrees it may
+        concern anybody, and everybody is matched again: then take ratings together.
 
         Args:
             ratings: (user id, item id, stars) of known users and of new ones.
@@ -263,8 +236,8 @@ class RealTimeDefender:
             if not changes and not remove:
                 return now.version
             self._note_clicks(now, changes)
-            state = now.state.changed(changes, remove)
-            self._snapshot = self._made(state, now.version + 1)
+            state, change = now.state.changed(changes, remove)
+            self._snapshot = self._made(state, (now, change))
             self.monitors.updated(sum(map(len, changes.values())), len(remove))
         return now.version + 1
 
@@ -273,7 +246,7 @@ class RealTimeDefender:
     ) -> None:
         """Raise what :meth:`update` would, and change nothing."""
         now = self._snapshot
-        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove)))
+        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove))[0])
 
     def _changes(self, ratings: Iterable[tuple[Any, Any, float]]) -> dict[Any, dict[int, float]]:
         changes: dict[Any, dict[int, float]] = {}
@@ -295,3 +268,23 @@ class RealTimeDefender:
             for kind in ("defended", "undefended"):
                 listed = set(self._list(now, kind, row, n)[0].tolist())
                 self.monitors.clicked(kind, len(new & listed), len(new))
+
+
+def _base(source: Victim | Arrays | torch.nn.Module, ratings: Ratings | None) -> Base:
+    """The source's arrays, and whose they are."""
+    given, folding, levels = ratings.matrix if ratings is not None else None, None, None
+    if isinstance(source, Victim):
+        arrays, folding, levels = Arrays.of(source, given), Folding(source), source.levels
+    elif isinstance(source, Arrays):
+        arrays = source
+    elif isinstance(source, torch.nn.Module) and given is not None:
+        arrays = arrays_of(source, given)
+    else:
+        raise UnusableModel("a source is a trained victim, Arrays, or a torch module with ratings")
+    arrays.check_finite()
+    ids = tuple(map(np.arange, arrays.train.shape))
+    if ratings is not None:
+        own = arrays.levels_beside(ratings.matrix) if arrays is source else None
+        levels = ratings.levels if own is None else own
+        ids = ratings.user_ids, ratings.item_ids
+    return Base(Names(ids[0], "user"), Names(ids[1], "item"), arrays, folding, levels)

@@ -1,12 +1,22 @@
-"""Keeps a defender at the end of the log, whoever writes to it."""
+"""Keeps a defender at the end of the log, whoever writes to it; and the log short.
+
+When a service starts, and no other one runs on the folder, the log's ratings become those of the
+model's file. The file says of which log it has them, so whoever is killed between the file and the new
+log leaves nothing to be taken twice, and nothing is lost.
+"""
 
 import threading
+from pathlib import Path
 
 from rvdlib.seeding import stream
 from rvdlib.serving.alarm import Alarm
-from rvdlib.serving.defender import RealTimeDefender
+from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
 from rvdlib.serving.errors import ServingError, UnknownUser
-from rvdlib.serving.log import RatingsLog
+from rvdlib.serving.log import RatingsLog, begin_anew, held, sync
+from rvdlib.serving.state import Base
+from rvdlib.serving.storing import load, read_about, save
+
+MODEL, LOG = "defender.safetensors", "ratings.log"  # in the folder of a service
 
 POLL_SECONDS = 0.25  # after which a worker has what another one has taken
 
@@ -82,10 +92,7 @@ class Follower:
         """What the ratings looked like when the model was made is taken to be without fakes."""
         version, state = self.defender.version, self.defender.state
         if self._alarm is None:
-            base = state.base.arrays
-            self._alarm = Alarm.calibrated(
-                base.factors, base.train, stream(0, "alarm", "reference")
-            )
+            self._alarm = reference(state.base)
         if version != self._looked_at:
             own = state.arrays
             found = self._alarm.look(own.factors, own.train, stream(0, "alarm", version))
@@ -93,3 +100,40 @@ class Follower:
                 self.defender.monitors.gauge(f'rvd_fingerprint{{sign="{name}"}}', value)
             self.defender.monitors.gauge("rvd_alarm", float(found.raised))
             self._looked_at = version
+
+
+def reference(base: Base) -> Alarm:
+    """Of the ratings that the model was made with, whatever has been folded into them since."""
+    if base.reference is not None:
+        return base.reference
+    own = base.arrays
+    return Alarm.calibrated(own.factors, own.train, stream(0, "alarm", "reference"))
+
+
+def take_up(folder: Path, cache_bytes: int = CACHE_BYTES) -> RealTimeDefender:
+    """The folder's defender with all ratings that were acknowledged, in one file if nobody else has it.
+
+    Raises:
+        ServingError: for a model or a log that cannot be used.
+    """
+    with held(folder, alone=True) as alone:
+        if alone and (folder / LOG).is_file():
+            _fold(folder)
+        return load(folder / MODEL, cache_bytes=cache_bytes)
+
+
+def _fold(folder: Path) -> None:
+    about, sha256 = read_about(folder / MODEL)
+    log = RatingsLog(folder / LOG, sha256, about.get("folded"))
+    try:
+        if not log.done:
+            follower = Follower(load(folder / MODEL), log)
+            if not follower.catch_up():
+                return
+            known = reference(follower.defender.state.base)
+            save(follower.defender, folder / MODEL, reference=known, folded=sha256)
+            sync(folder)
+            sha256 = read_about(folder / MODEL)[1]
+        begin_anew(folder / LOG, sha256)
+    finally:
+        log.close()

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from rvdlib import paths
 from rvdlib.arguments import did_you_mean
-from rvdlib.defenses import DEFENSES, Chain, Defense, Served, defense
+from rvdlib.defenses import DEFENSES, Chain, Served, forms
 from rvdlib.defenses.vicinal_defense import VicinalDefense
-from rvdlib.evaluation import Recommender
 from rvdlib.serving.errors import UnusableForm, shortened
 from rvdlib.strict_yaml import read_yaml
 
 Form = Mapping[str, Any]
 UNDEFENDED: Form = {"chain": []}
 REGIMES = ("rating", "ranking")
+NAMES = ("method", "choices", "chain")
 
 
 def default_form(regime: str, model: str = "MF") -> Form:
@@ -40,7 +40,7 @@ def read_form(given: Form | str | Path) -> Form:
         UnusableForm: for what is none; it names the file, method or choice.
     """
     if isinstance(given, Mapping):
-        steps(given)
+        chain_of(given)
         return given
     if not isinstance(given, str | Path):
         raise UnusableForm(f"a form is a mapping or a YAML file of one, got {shortened(given)}")
@@ -53,56 +53,48 @@ def read_form(given: Form | str | Path) -> Form:
         raise UnusableForm(str(error)) from None
     if not isinstance(read, dict):
         raise UnusableForm(f"{path} must hold a mapping with method and choices, or a chain")
-    form = {name: read[name] for name in ("method", "choices", "chain") if name in read}
+    form = {name: read[name] for name in NAMES if name in read}
     try:
-        steps(form)
+        chain_of(form)
     except UnusableForm as error:
         raise UnusableForm(f"{path}: {error}") from None
     return form
 
 
-def steps(form: Form) -> list[Defense]:
-    """The defences of a form, in the order in which they are applied; all serve a trained model."""
-    if unknown := sorted(set(form) - {"method", "choices", "chain"}, key=repr):
+def chain_of(form: Form) -> Chain:
+    """The defences of a form, which all serve a trained model; UnusableForm names what is none."""
+    if unknown := sorted(set(form) - set(NAMES), key=repr):
         raise UnusableForm(f"a form has method and choices, or a chain, and no {unknown[0]!r}")
     if ("chain" in form) == ("method" in form):
         raise UnusableForm("a form has either a method or a chain")
-    if "chain" in form:
-        chain = form["chain"]
-        if not isinstance(chain, list | tuple) or not all(isinstance(s, Mapping) for s in chain):
-            raise UnusableForm(f"a chain is a list of forms, got {chain!r}")
-        return [each for inner in chain for each in steps(inner)]
-    method, choices = form["method"], form.get("choices") or {}
+    steps = form.get("chain", [])
+    if not isinstance(steps, list | tuple) or not all(isinstance(s, Mapping) for s in steps):
+        raise UnusableForm(f"a chain is a list of forms, got {steps!r}")
+    method = form.get("method", "")
     if not isinstance(method, str):
         raise UnusableForm(f"a method is a name, got {shortened(method)}")
-    if method not in DEFENSES:
+    if method and method not in DEFENSES:
         known = ", ".join(DEFENSES)
         raise UnusableForm(
             f"there is no method {method!r}, there are {known}{did_you_mean(method, DEFENSES)}"
         )
     try:
-        found = defense(DEFENSES[method], **choices)
-    except (ValidationError, TypeError) as error:
-        problem = str(error)
+        own = dict(form) | {"choices": form.get("choices") or {}}
+        found = Chain(*map(chain_of, steps)) if "chain" in form else forms.chain_of(own)
+    except UnusableForm:
+        raise
+    except (TypeError, ValueError) as error:
+        problem = f"choices of {method}: {error}" if method else str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UnusableForm(f"choices of {method}: {problem}") from None
+            problem = f"choices of {method}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UnusableForm(problem) from None
     if found.trains:
         raise UnusableForm(
             f"{method} acts before or in training, and what is served is trained: train the model "
             "under it first"
         )
-    return [found]
-
-
-def chain_of(form: Form) -> Chain:
-    try:
-        return Chain(*steps(form))
-    except UnusableForm:
-        raise
-    except ValueError as error:
-        raise UnusableForm(str(error)) from None
+    return found
 
 
 def name_of(form: Form) -> str:
@@ -112,11 +104,13 @@ def name_of(form: Form) -> str:
     return form["method"]
 
 
-def layers(recommender: Recommender) -> list[VicinalDefense]:
-    """Those of what serves that look for neighbours, the outermost first."""
-    found: list[VicinalDefense] = []
-    while isinstance(recommender, Served):
-        if isinstance(recommender, VicinalDefense):
-            found.append(recommender)
-        recommender = recommender.victim
-    return found
+def served(recommender: Any) -> list[Any]:
+    """What is wrapped around a model, the outermost first."""
+    if not isinstance(recommender, Served):
+        return []
+    return [recommender, *served(recommender.victim)]
+
+
+def layers(recommender: Any) -> list[VicinalDefense]:
+    """Those of them that look for neighbours."""
+    return [each for each in served(recommender) if isinstance(each, VicinalDefense)]

@@ -3,7 +3,8 @@
 A record is written, and the disk has it (fsync), before anybody is told. A line is a checksum (CRC-32)
 and JSON; the first names the model that the ratings are for. What a writer left unfinished when it was
 killed was never acknowledged: the next one cuts it off. Several processes may write, one at a time
-(flock), and each reads what the others wrote.
+(flock), and each reads what the others wrote. Whoever serves a folder holds it (:func:`held`), so that
+nobody begins a log anew that others write to.
 """
 
 import fcntl
@@ -15,9 +16,47 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rvdlib.paths import write_atomically
 from rvdlib.serving.errors import ServingError
 
 FORMAT = 1
+
+
+@contextmanager
+def held(folder: Path, *, alone: bool = False) -> Iterator[bool]:
+    """Hold a folder with others; ``alone``: without, and False where others hold it."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        got = True
+    except BlockingIOError:
+        got = False
+    try:
+        yield got
+    finally:
+        os.close(place)
+
+
+def sync(folder: Path) -> None:
+    """The names of its files, too, outlive a power cut."""
+    place = os.open(folder, os.O_RDONLY)
+    os.fsync(place)
+    os.close(place)
+
+
+def begin_anew(path: Path, base: str) -> None:
+    """A log without ratings in the place of another, whole or not at all; of a folder that is held alone."""
+    write_atomically(path, _line(_first(base)))
+    sync(path.parent)
+
+
+def _first(base: str) -> dict:
+    return {"format": FORMAT, "base": base}
+
+
+def _line(record: dict) -> bytes:
+    text = json.dumps(record, allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 class UnusableLog(ServingError):
@@ -29,24 +68,27 @@ class RatingsLog:
 
     Args:
         base: hash of the model's file.
+        folded: of the model before, whose log is in this one already.
+
+    Attributes:
+        done: whether this is that log: it waits to be begun anew.
 
     Raises:
         UnusableLog: for a log of another model or format, or a line that was changed.
     """
 
-    def __init__(self, path: str | Path, base: str):
+    def __init__(self, path: str | Path, base: str, folded: str | None = None):
         self.path, self._mutex = Path(path), threading.Lock()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with self._alone():
             if not os.fstat(self._file).st_size:
-                self._write({"format": FORMAT, "base": base})
-                folder = os.open(self.path.parent, os.O_RDONLY)
-                os.fsync(folder)  # the file's name, too, outlives a power cut
-                os.close(folder)
+                self._write(_first(base))
+                sync(self.path.parent)
         first = next(iter(self._lines(0)), None)
         if first is None or first[0].get("format") != FORMAT:
             raise UnusableLog(f"{self.path} is no log of ratings of this version: move it away")
-        if first[0].get("base") != base:
+        self.done = folded is not None and first[0].get("base") == folded
+        if first[0].get("base") != base and not self.done:
             raise UnusableLog(
                 f"{self.path} has ratings for another model: move it away, or serve that model"
             )
@@ -89,8 +131,7 @@ class RatingsLog:
             os.ftruncate(self._file, end)
 
     def _write(self, record: dict) -> None:
-        text = json.dumps(record, allow_nan=False).encode()
-        line, before = b"%08x %s\n" % (zlib.crc32(text), text), os.fstat(self._file).st_size
+        line, before = _line(record), os.fstat(self._file).st_size
         try:
             written = os.write(self._file, line)
             if written < len(line):

@@ -21,7 +21,7 @@ class Monitors:
     """
 
     list_length, most_clicks = 50, 20
-    compared_every = 20  # requests: how often the undefended list is looked at, too
+    compared_every = 200  # requests: more often, and it would be one of a hundred that wait longest
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -113,7 +113,9 @@ def as_prometheus(numbers: Numbers) -> str:
         if family.endswith(("_sum", "_count")):
             family = family.rpartition("_")[0]
         families.setdefault(family, []).append(f"{name} {_number(value)}")
-    lines = []
+    lines = [
+        "# Of the worker that answers: each counts for itself, and a sum takes a scrape of each."
+    ]
     for family, members in families.items():
         summary = any("quantile=" in member for member in members)
         kind = "summary" if summary else "counter" if family.endswith("_total") else "gauge"

@@ -26,13 +26,12 @@ from rvdlib.serving.errors import (
     shortened,
 )
 from rvdlib.serving.extras import needed
-from rvdlib.serving.follower import Follower
+from rvdlib.serving.follower import LOG, MODEL, Follower, take_up
 from rvdlib.serving.guard import Guard
-from rvdlib.serving.log import RatingsLog
+from rvdlib.serving.log import RatingsLog, held
 from rvdlib.serving.monitors import as_prometheus
 from rvdlib.serving.storing import load, read_about
 
-MODEL, LOG = "defender.safetensors", "ratings.log"  # in the folder of a service
 STATIC = Path(__file__).parent / "static"
 VARIABLE = "RVD_SERVE"  # by which workers are told the settings
 MOST_ITEMS, BODY_SECONDS, GRACE_SECONDS, START_SECONDS = 1000, 10, 10, 300
@@ -76,9 +75,10 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        followers.append(await pool(begin))
-        yield
-        await pool(followers[0].stop)
+        with held(folder):  # nobody begins the log anew meanwhile
+            followers.append(await pool(begin))
+            yield
+            await pool(followers[0].stop)
 
     app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -194,9 +194,15 @@ def of_environment() -> Any:
     return application(Settings(**given | {"hosts": tuple(given["hosts"])}))
 
 
-def run(settings: Settings, defender: RealTimeDefender, host: str, port: int, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests that have begun are answered first."""
+def run(
+    settings: Settings, defender: RealTimeDefender | None, host: str, port: int, workers: int
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
+
+    ``defender``: the folder's, taken up already.
+    """
     uvicorn = needed("uvicorn")
+    defender = defender or take_up(Path(settings.folder), settings.cache_bytes)
     app: Any = application(settings, defender)
     if workers > 1:
         os.environ[VARIABLE] = json.dumps(asdict(settings))

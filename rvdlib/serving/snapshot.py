@@ -1,25 +1,30 @@
 """One version of all that serves: a state, and the defence made ready on it. Nobody writes to it."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from rvdlib import metrics
-from rvdlib.defenses import FineTuning
+from rvdlib.defenses import Blending, ClosedFormRVD, Count, FineTuning, Quorum
 from rvdlib.defenses.vicinal_defense import Search, VicinalDefense
 from rvdlib.eligibility import eligible_items
 from rvdlib.evaluation import Recommender
-from rvdlib.neighbors.balanced import BalancedSearch
 from rvdlib.serving import forms
 from rvdlib.serving.approximate import ApproximateSearch, Graph, check_can_be_approximate
+from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.cache import Cache
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, UnusableModel
+from rvdlib.serving.matching import following
 from rvdlib.serving.state import State
 
+# Of these, a list depends on the user and the vicinity alone.
+LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
+FOUND_BEFOREHAND = 2**13  # users: of up to so many, everybody's neighbours; half a second of work
 Graphs = dict[str, Graph]  # by distance
 Listed = tuple[np.ndarray, np.ndarray]  # columns, scores
 
@@ -32,6 +37,8 @@ class Snapshot:
         serving: the form, wrapped around the model.
         undefended: the model itself.
         layers: of what serves, those that have neighbours, the outermost first.
+        searches: theirs, None for those that are made anew with each version.
+        since: what may be kept → (users,) the version from which on it stands.
     """
 
     version: int
@@ -39,6 +46,12 @@ class Snapshot:
     serving: Recommender
     undefended: Recommender
     layers: list
+    searches: list
+    since: dict[Any, np.ndarray]
+
+    def key(self, kind: Any, row: int) -> tuple:
+        """What is kept of a row under the cache: as long as it stands, the same."""
+        return kind, self.state.id_of(row), int(self.since[kind][row])
 
     def best(self, recommender: Recommender, row: int, n: int) -> Listed:
         """The first n unseen items of a row, and their scores.
@@ -86,43 +99,72 @@ def _seen(train: sp.csr_matrix, row: int) -> Any:
 def make(
     state: State,
     form: forms.Form,
-    version: int,
     cache: Cache,
     graphs: Graphs | None = None,
+    before: tuple[Snapshot, Change] | None = None,
 ) -> Snapshot:
     """The form on a state, ready: everything that is computed once is computed here.
 
     Args:
         graphs: by distance, filled as they are needed; None: exact neighbours.
+        before: the version before this one, and what has changed: of the former is kept what holds.
 
     Raises:
         TooFewUsers: if a vicinity needs more users than there are.
         UnusableForm: for what this model cannot be served by.
     """
-    chain, model = forms.chain_of(form), state.arrays
+    chain = forms.chain_of(form)
+    model: Any = state.arrays
     if any(isinstance(each, FineTuning) for each in chain.defenses):
         if state.base.folding is None:
             raise UnusableForm(
                 "RVD moves the parameters of a victim, and these are arrays: serve them by closed_form"
             )
         model = state.base.folding.as_victim(state.arrays, state.known)
-    try:
+    with _told_by_form():
         serving = chain.wrap(model)
-    except ValueError as error:
-        raise UnusableForm(str(error)) from error
     layers = forms.layers(serving)
     check(layers, state)
+    version, own = 0, np.zeros(state.n_users, dtype=np.int64)
+    if before is not None:
+        last, change = before
+        version = last.version + 1
+        own = change.rows(last.since["undefended"], version)
+    since: dict[Any, np.ndarray] = {"undefended": own}
+    searches: list[Any] = []
+    snapshot = Snapshot(version, state, serving, state.arrays, layers, searches, since)
+    local = all(type(each) in LOCAL for each in forms.served(serving))
+    followed = local and before is not None
     for depth, layer in enumerate(layers):
-        search = _approximate(layer, state, graphs) if graphs is not None else None
-        search = search or _exact(layer)
-        if not isinstance(search, BalancedSearch):  # which holds everybody's neighbours already
-            search = _kept(search, cache, version, depth)
-        layer.search = search
-    snapshot = Snapshot(version, state, serving, state.arrays, layers)
-    for recommender in (serving, state.arrays):  # compiled, and everybody's graph found
-        snapshot.best(recommender, 0, 1)
-    cache.clear()
+        search, since[depth] = None, np.full(state.n_users, version)
+        if before is not None and last.searches[depth] is not None:
+            after = last.searches[depth].after(change, model.factors, model.train)
+            if after is not None:
+                search, lost = after
+                since[depth] = np.where(lost, version, change.rows(last.since[depth], version))
+            if isinstance(layer, ClosedFormRVD):
+                _follow(layer, last.layers[depth], change)
+        followed &= search is not None
+        searches.append(search or _following(layer, state, graphs))
+        layer.search = searches[-1] or _kept(
+            _made_anew(layer, state, graphs), cache, snapshot, depth
+        )
+        if searches[-1] and state.n_users <= FOUND_BEFOREHAND:
+            layer.search(np.arange(state.n_users))
+    stands = np.max(list(since.values()), axis=0)
+    since["defended"] = stands if local else np.full(state.n_users, version)
+    if not followed:
+        for recommender in (serving, state.arrays):  # compiled, and everybody's graph found
+            snapshot.best(recommender, 0, 1)
     return snapshot
+
+
+@contextmanager
+def _told_by_form() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UnusableForm(str(error)) from error
 
 
 def check(layers: list, state: State) -> None:
@@ -133,14 +175,29 @@ def check(layers: list, state: State) -> None:
             raise TooFewUsers(layer.config.k, heard)
 
 
-def _exact(layer: VicinalDefense) -> Search:
-    try:
-        return layer.search
-    except ValueError as error:
-        raise UnusableForm(str(error)) from error
+def _following(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Any:
+    """Of neighbours among the arrays; None where no search follows updates."""
+    if graphs is not None or not isinstance(forms.served(layer)[-1].victim, Arrays):
+        return None
+    with _told_by_form():
+        return following(layer.config, state.arrays.factors, state.arrays.train)
 
 
-def _approximate(layer: VicinalDefense, state: State, graphs: Graphs) -> Search:
+def _follow(layer: ClosedFormRVD, last: ClosedFormRVD, change: Change) -> None:
+    """The layer's regression, checked and prepared for those who came alone."""
+    own: Any = layer.victim
+    with _told_by_form():
+        alone = ClosedFormRVD(own.only(change.came), **layer.config.model_dump())._regression
+    made = change.spliced(last._regression, alone, ("_latent", "_offsets", "_silence"))
+    made._ratings = layer.train
+    vars(layer)["_regression"] = made
+
+
+def _made_anew(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Search:
+    """By a graph of the base, or as the library makes it."""
+    if graphs is None:
+        with _told_by_form():
+            return layer.search
     check_can_be_approximate(layer.config)
     distance, base = layer.config.distance, state.base.arrays.factors
     if distance not in graphs:
@@ -151,9 +208,10 @@ def _approximate(layer: VicinalDefense, state: State, graphs: Graphs) -> Search:
     )
 
 
-def _kept(search: Search, cache: Cache, version: int, depth: int) -> Search:
+def _kept(search: Search, cache: Cache, snapshot: Snapshot, depth: int) -> Search:
+    """From the cache, for one version."""
+
     def one(user: int) -> np.ndarray:
-        work: Callable[[], np.ndarray] = partial(search, np.array([user]))
-        return cache.get((version, "neighbors", depth, user), work)[0]
+        return cache.get(snapshot.key(depth, user), lambda: search(np.array([user])))[0]
 
     return lambda users: np.stack([one(int(user)) for user in users])

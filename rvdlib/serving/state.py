@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.serving.alarm import Alarm
 from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.change import Change
 from rvdlib.serving.errors import (
     CannotFoldIn,
     UnknownUser,
@@ -63,13 +65,14 @@ class Names:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A model, and the ratings that it came with."""
+    """A model, and the ratings that it came with; ``reference``: of those before any were folded in."""
 
     users: Names
     items: Names
     arrays: Arrays
     folding: Folding | None = None
     levels: np.ndarray | None = None
+    reference: Alarm | None = None
 
     def __post_init__(self):
         found = len(self.users.ids), len(self.items.ids)
@@ -160,7 +163,7 @@ class State:
     def _place_of_later(self) -> dict:
         return {user: self._n_known + place for place, user in enumerate(self.later)}
 
-    def changed(self, ratings: Changes, removed: Iterable = ()) -> "State":
+    def changed(self, ratings: Changes, removed: Iterable = ()) -> tuple["State", Change]:
         """After users were removed, and then these ratings came. The state itself stays.
 
         Raises:
@@ -168,18 +171,29 @@ class State:
             CannotFoldIn: for ratings of whom the model has no vector.
         """
         gone = {self.row_of(user) for user in removed}
-        names = list(ratings)
-        old_rows = [self._row_or_none(user) for user in names]
-        stays = np.ones(self.n_users, dtype=bool)
-        stays[[*gone, *(row for row in old_rows if row >= 0)]] = False
-        rows = [
-            self._merged(-1 if row in gone else row, ratings[user])
-            for user, row in zip(names, old_rows, strict=True)
+        places = {user: self.base.users.place(user) for user in ratings}
+        names = sorted(places, key=lambda user: (places[user] < 0, places[user], user))
+        known = np.array([places[user] for user in names], dtype=np.int64)
+        rows = [self._row_or_none(user) for user in names]
+        rated = [
+            _stored(self.arrays.train, -1 if row in gone else row) | dict(ratings[user])
+            for user, row in zip(names, rows, strict=True)
         ]
-        known = np.array([self.base.users.place(user) for user in names], dtype=np.int64)
-        fresh = _csr(rows, self.arrays.train.shape[1])
-        vectors = self._vectors(fresh, known)
-        return self._joined(np.flatnonzero(stays), names, known, fresh, vectors)
+        stays = np.ones(self.n_users, dtype=bool)
+        stays[[*gone, *(row for row in rows if row >= 0)]] = False
+        stay = np.flatnonzero(stays)
+        # In the one order that there is: those of the base, then the others by their ids.
+        later = [self.later[row - self._n_known] for row in stay[self.known[stay] < 0]]
+        later += [user for user in names if places[user] < 0]
+        by_name = sorted(range(len(later)), key=later.__getitem__)
+        source = np.concatenate([stay, self.n_users + np.arange(len(names))])
+        of_all = np.concatenate([self.known[stay], known])
+        of_base, others = np.flatnonzero(of_all >= 0), np.flatnonzero(of_all < 0)
+        order = np.concatenate([of_base[np.argsort(of_all[of_base])], others[by_name]])
+        change = Change(self.n_users, source[order.astype(np.int64)])
+        arrays = self.arrays.after(change, self._came(rated, known))
+        now = change.rows(self.known, known)
+        return State(self.base, arrays, now, tuple(later[n] for n in by_name)), change
 
     def _row_or_none(self, user: object) -> int:
         try:
@@ -187,59 +201,32 @@ class State:
         except UnknownUser:
             return -1
 
-    def _merged(self, row: int, ratings: Mapping[int, float]) -> dict[int, float]:
-        if row < 0:
-            return dict(ratings)
-        train = self.arrays.train
-        own = slice(train.indptr[row], train.indptr[row + 1])
-        return dict(zip(train.indices[own].tolist(), train.data[own].tolist(), strict=True)) | dict(
-            ratings
-        )
-
-    def _vectors(self, fresh: sp.csr_matrix, known: np.ndarray) -> list[np.ndarray]:
-        """Offsets, vectors and silence of the fresh rows."""
-        base, size = self.base.arrays, self.arrays.factors.shape[1]
-        found = [np.empty(len(known), np.float32) for _ in range(2)]
-        found.insert(1, np.empty((len(known), size), np.float32))
-        same = np.array([_same(fresh, n, base.train, at) for n, at in enumerate(known)], dtype=bool)
-        for array, source in zip(found, (base.offsets, base.factors, base.silence), strict=True):
-            array[same] = source[known[same]]
-        other = np.flatnonzero(~same)
+    def _came(self, rated: list[dict[int, float]], known: np.ndarray) -> Arrays:
+        """Of those who have rated so; who has rated as in the base has the base's vector."""
+        base = self.base.arrays
+        train = _csr(rated, base.train.shape[1])
+        own = [each[known] for each in (base.offsets, base.factors, base.silence)]
+        places = zip(known.tolist(), rated, strict=True)
+        same = [at >= 0 and row == _stored(base.train, at) for at, row in places]
+        other = np.flatnonzero(~np.array(same, dtype=bool))
         if len(other):
             if self.base.folding is None:
                 raise CannotFoldIn(WITHOUT_FOLDING)
-            encoded = self.base.folding.encode(fresh[other], known[other])
-            for array, source in zip(found, encoded, strict=True):
-                array[other] = source
-        return found
-
-    def _joined(self, stay, names, known, fresh, vectors) -> "State":
-        """Who stays and who is fresh, in the one order that there is."""
-        rows = np.concatenate([self.known[stay], known])
-        later = [self.later[row - self._n_known] for row in stay if self.known[row] < 0]
-        later += [user for user, at in zip(names, known, strict=True) if at < 0]
-        of_base, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
-        of_base = of_base[np.argsort(rows[of_base], kind="stable")]
-        by_name = sorted(range(len(later)), key=later.__getitem__)
-        order = np.concatenate([of_base, others[by_name]]).astype(np.int64)
-        own = self.arrays
-
-        def joined(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-            return np.concatenate([old[stay], new])[order]
-
-        train = sp.vstack([own.train[stay], fresh], "csr")[order] if len(order) else fresh[:0]
-        offsets, factors, silence = vectors
-        arrays = own.with_rows(
-            offsets=joined(own.offsets, offsets),
-            factors=joined(own.factors, factors),
-            silence=joined(own.silence, silence),
-            train=train,
-        )
-        return State(self.base, arrays, rows[order], tuple(later[n] for n in by_name))
+            found = self.base.folding.encode(train[other], known[other])
+            for array, values in zip(own, found, strict=True):
+                array[other] = values
+        names = ("offsets", "factors", "silence")
+        return base.with_rows(**dict(zip(names, own, strict=True)), train=train)
 
 
 def _plain(raw: Any) -> Any:
     return raw.item() if isinstance(raw, np.generic) else raw
+
+
+def _stored(matrix: sp.csr_matrix, row: int) -> dict[int, float]:
+    """Column → what is stored; nothing in the row −1."""
+    own = slice(matrix.indptr[row], matrix.indptr[row + 1]) if row >= 0 else slice(0)
+    return dict(zip(matrix.indices[own].tolist(), matrix.data[own].tolist(), strict=True))
 
 
 def _csr(rows: list[dict[int, float]], n_items: int) -> sp.csr_matrix:
@@ -247,14 +234,3 @@ def _csr(rows: list[dict[int, float]], n_items: int) -> sp.csr_matrix:
     indices = np.array([item for row in rows for item in sorted(row)], dtype=np.int32)
     data = np.array([row[item] for row in rows for item in sorted(row)], dtype=np.float32)
     return sp.csr_matrix((data, indices, indptr), shape=(len(rows), n_items))
-
-
-def _same(one: sp.csr_matrix, row: int, other: sp.csr_matrix, at: int) -> bool:
-    """Whether a row is the base's row ``at``; nobody's is that of −1."""
-    if at < 0:
-        return False
-    left = slice(one.indptr[row], one.indptr[row + 1])
-    right = slice(other.indptr[at], other.indptr[at + 1])
-    return np.array_equal(one.indices[left], other.indices[right]) and np.array_equal(
-        one.data[left], other.data[right]
-    )

@@ -24,6 +24,7 @@ from rvdlib.models.base import DECODER
 from rvdlib.paths import write_atomically
 from rvdlib.sealing import seal
 from rvdlib.serving import forms
+from rvdlib.serving.alarm import Alarm
 from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
 from rvdlib.serving.errors import ServingError, UnusableModel
@@ -33,13 +34,24 @@ from rvdlib.serving.state import Base, Names
 FORMAT = 1
 _ENTRY = "rvdlib_defender"
 _OF_USERS = {"user_factors", "user_bias"}  # parameters that arrays hold as vectors and offsets
+_REFERENCE = ("means", "spreads", "usual")
 _TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
 
 
-def save(defender: RealTimeDefender, path: str | Path) -> None:
+def save(
+    defender: RealTimeDefender,
+    path: str | Path,
+    *,
+    reference: Alarm | None = None,
+    folded: str | None = None,
+) -> None:
     """Write a defender as it serves now, whole or not at all.
 
     What is loaded has this state for its base: the same users, vectors and ratings.
+
+    Args:
+        reference: of its alarm, which is otherwise that of its base, if there is one.
+        folded: hash of the file whose log of ratings is in this state.
 
     Raises:
         ServingError: for a name that does not end in .safetensors, a torch module's defender, or
@@ -70,6 +82,12 @@ def save(defender: RealTimeDefender, path: str | Path) -> None:
         "biased": own.biased,
         "loss": asdict(own.loss),
     }
+    if folded is not None:
+        about["folded"] = folded
+    if reference := reference or state.base.reference:
+        about["reference"] = reference.n_users
+        numbers = (reference.means, reference.spreads, np.array(reference.usual))
+        arrays |= {f"reference.{n}": each for n, each in zip(_REFERENCE, numbers, strict=True)}
     if state.base.folding is not None:
         kept, arrays_of_victim = _kept(state.base.folding, state.known)
         about["victim"] = kept
@@ -90,8 +108,8 @@ def load(path: str | Path, *, cache_bytes: int = CACHE_BYTES) -> RealTimeDefende
     try:
         about, arrays = _read(Path(path))
         base = _base(about, arrays)
-        return RealTimeDefender.of_base(
-            base, about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
+        return RealTimeDefender(
+            base, form=about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
         )
     except Exception as error:  # what a damaged file makes its readers raise has no end
         said = isinstance(error, ServingError | ValueError | OSError)
@@ -138,10 +156,13 @@ def _base(about: dict, arrays: dict[str, np.ndarray]) -> Base:
         loss=Loss(**about["loss"]),
     )
     own.check_finite()
-    levels, folding = arrays.get("levels"), None
+    levels, folding, reference = arrays.get("levels"), None, None
     if "victim" in about:
         folding = _folding(about["victim"], arrays, levels, len(items))
-    return Base(Names(users, "user"), Names(items, "item"), own, folding, levels)
+    if "reference" in about:
+        means, spreads, usual = (arrays[f"reference.{name}"] for name in _REFERENCE)
+        reference = Alarm(about["reference"], means, spreads, (usual[0], usual[1]))
+    return Base(Names(users, "user"), Names(items, "item"), own, folding, levels, reference)
 
 
 def _folding(kept: dict, arrays: dict, levels: np.ndarray | None, n_items: int) -> Folding:

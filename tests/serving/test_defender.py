@@ -285,6 +285,20 @@ def test_the_cache_stays_in_its_bound_and_is_never_out_of_date():
     assert defender.cache.get("bad", lambda: 2) == 2
 
 
+@pytest.mark.parametrize("form", ["closed form", "none"])
+def test_an_update_leaves_in_the_cache_what_it_does_not_concern(form):
+    defender = RealTimeDefender(victim(), form=FORMS[form])
+    defender.recommend(users := list(range(40)))
+    for change in ({"ratings": [(3, 7, 1.0)]}, {"ratings": [(77, 1, 4.0)]}, {"remove": [9]}):
+        defender.update(**change)
+        hits, misses = defender.cache.hits_and_misses
+        users = [user for user in users if user not in change.get("remove", ())]
+        defender.recommend(users)
+        found = np.subtract(defender.cache.hits_and_misses, (hits, misses))
+        assert found.sum() == len(users)
+        assert found[0] > len(users) * (0.4 if form == "closed form" else 0.95)
+
+
 def test_what_serving_needs_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cachetools", None)
     with pytest.raises(ImportError, match=r"pip install 'rvdlib\[serving\]'"):

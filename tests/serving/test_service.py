@@ -20,8 +20,8 @@ import uvicorn
 from rvdlib.data import Ratings
 from rvdlib.paths import PROJECT
 from rvdlib.serving import RealTimeDefender, guard, load, save
-from rvdlib.serving.log import RatingsLog, UnusableLog
-from rvdlib.serving.service import LOG, MODEL, Settings, application
+from rvdlib.serving.follower import LOG, MODEL
+from rvdlib.serving.service import Settings, application
 from rvdlib.serving.storing import read_about
 from tests.serving.conftest import FORM, victim
 
@@ -193,25 +193,6 @@ def test_ratings_are_seen_at_once_by_who_sent_them_and_soon_by_other_workers(fol
         assert after.get("/recommend/5").status_code == 404
 
 
-def test_a_log_that_was_cut_off_is_taken_up_and_one_that_was_changed_is_refused(tmp_path):
-    log = RatingsLog(tmp_path / "log", "a")
-    log.append({"ratings": [["é\n", 1, 2.5]]})
-    whole = (tmp_path / "log").read_bytes()
-    for torn in (whole[-20:-1], b"x" * 9000):
-        (tmp_path / "log").write_bytes(whole + torn)
-        again = RatingsLog(tmp_path / "log", "a")
-        assert again.read(again.begin)[0] == [{"ratings": [["é\n", 1, 2.5]]}]
-        again.append({"remove": [3]})
-        assert len(again.read(again.begin)[0]) == 2
-    with pytest.raises(UnusableLog, match="for another model"):
-        RatingsLog(tmp_path / "log", "b")
-    changed = (tmp_path / "log").read_bytes().replace(b"2.5", b"3.5")
-    (tmp_path / "log").write_bytes(changed)
-    again = RatingsLog(tmp_path / "log", "a")
-    with pytest.raises(UnusableLog, match="the line that ends at byte 81"):
-        again.read(again.begin)
-
-
 def test_what_the_disk_refuses_is_not_acknowledged(client, folder, monkeypatch):
     before = (folder / LOG).read_bytes()
     monkeypatch.setattr(
@@ -332,6 +313,7 @@ def test_what_was_acknowledged_outlives_kill_9_and_what_has_begun_is_answered_af
         thread.join()
 
     server = Server(folder, port)
+    assert acknowledged[0].encode() not in (folder / LOG).read_bytes()  # it is in the model's file
     with httpx.Client(timeout=60) as client:
         for user in acknowledged:
             assert client.get(f"{server.address}/recommend/{user}?n=1").status_code == 200

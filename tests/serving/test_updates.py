@@ -6,12 +6,51 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rvdlib.serving import RealTimeDefender, TooFewUsers, UnknownUser, load, save
+from rvdlib.serving import (
+    RealTimeDefender,
+    TooFewUsers,
+    UnknownUser,
+    load,
+    matching,
+    save,
+    searches,
+    snapshot,
+)
+from rvdlib.serving.cache import Cache
 from tests.serving.conftest import FORM, FORMS, ratings, victim
 
 USERS, ITEMS = st.integers(0, 44), st.integers(0, 29)
 STARS = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
+SCALED = {"k": 5, "hubness_reduction": "local_scaling"}
+
+
+def closed_form_and(method, choices, **own):
+    first = {"method": "closed_form", "choices": {"k": 5} | own}
+    return {"chain": [first, {"method": method, "choices": choices}]}
+
+
+PROFILES = SCALED | {"quorum": 1, "max_in_degree": 6, "distance": "profile_overlap"}
+COSINE = {"k": 5, "quorum": 1, "max_in_degree": 5, "distance": "cosine"}
+INNER = {"method": "closed_form", "choices": {"k": 5, "distance": "inner_product"}}
 MADE = {
+    "MF, scaled, 6 vicinities of profiles": (
+        "MF",
+        "ranking",
+        closed_form_and("quorum", PROFILES, **SCALED),
+    ),
+    "MF, scaled cosine, 5 vicinities": (
+        "MF",
+        "rating",
+        closed_form_and(
+            "quorum", COSINE | {"hubness_reduction": "none"}, **SCALED, distance="cosine"
+        ),
+    ),
+    "MF, inner product": ("MF", "ranking", INNER),
+    "MF, mutual, least support": (
+        "MF",
+        "ranking",
+        closed_form_and("least_support", {"min_ratings": 9}, hubness_reduction="mutual"),
+    ),
     "MF, hardened": ("MF", "ranking", FORM),
     "MF, hardened, rating regime": ("MF", "rating", FORM),
     "NSVD, closed form": ("NSVD", "rating", FORMS["closed form"]),
@@ -29,6 +68,16 @@ def table(matrix) -> dict:
     ):
         found[user][item] = stars
     return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_candidates():
+    """As among many users: no list of candidates holds everybody, and few changes are few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "LISTED", 6)
+        patch.setattr(searches, "MOST", 2)
+        patch.setattr(matching, "MOST", 2)
+        yield
 
 
 class Serving(RuleBasedStateMachine):
@@ -107,12 +156,23 @@ class Serving(RuleBasedStateMachine):
             self.defender.state.arrays.factors, fresh.state.arrays.factors
         )
 
+    @invariant()
+    def everybody_gets_what_a_new_version_gives(self):
+        """Asked for after every step, so that what is kept has a chance to be out of date."""
+        made = snapshot.make(self.defender.state, self.defender.form, Cache(0))
+        for user in sorted(self.now):
+            row = self.defender.state.row_of(user)
+            for kind, recommender in (("defended", made.serving), ("undefended", made.undefended)):
+                kept = self.defender._list(self.defender._snapshot, kind, row, 12)
+                for one, other in zip(kept, made.best(recommender, row, 12), strict=True):
+                    np.testing.assert_array_equal(one, other)
+
 
 TestServing = Serving.TestCase
 TestServing.settings = settings(
-    max_examples=20,
+    max_examples=12,
     phases=[Phase.generate],  # to shrink a failure takes minutes
-    stateful_step_count=8,
+    stateful_step_count=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -37,11 +37,11 @@ from rvdlib.lab.benchmark.serving import (
     Clock,
     again,
     choices,
+    each_in_turn,
     forms,
     hubs,
     in_turn,
     lists,
-    one_by_one,
     prepare,
 )
 from rvdlib.lab.experiment import machine
@@ -57,6 +57,7 @@ LEAST_VISITS = 10_000
 SAMPLE_VISITS = 20
 PAIRS = ("undefended", "closed_form", "closed_form_prepared", "quorum")
 QUICK = (*PAIRS, "engine")
+DESCRIPTIONS = {"pairs": "undefended, quorum, closed form", "loops": "every form of RVD"}
 STEPS, LEARNING_RATE = 20, 0.01
 MOST_SCORES = 2**28  # of one call: 1 GiB
 
@@ -156,14 +157,13 @@ def _measure(
     rounds = {}
     for group, users in served.items():
         work = {name: partial(lists, ready[name], users[name], seen) for name in users}
-        description = {"pairs": "undefended, quorum, closed form", "loops": "every form of RVD"}[
-            group
-        ]
-        seconds = in_turn(work, pairs, clock=clock, description=description)
+        seconds = in_turn(work, pairs, clock=clock, description=DESCRIPTIONS[group])
         rounds[group] = {name: 1e6 * seconds[name] / len(users[name]) for name in users}
-    alone = one_by_one(
-        {name: (ready[name], more if name in QUICK else few) for name in ready}, seen, clock=clock
-    )
+    alone = {}
+    for users, names in ((more, QUICK), (few, [name for name in ready if name not in QUICK])):
+        serve = {name: partial(lists, ready[name], seen=seen) for name in names}
+        one = {name: each_in_turn(call, users[:, None]) for name, call in serve.items()}
+        alone |= in_turn(one, len(users), clock=clock, description="one user at a time")
     times = rounds["loops"] | rounds["pairs"]
     costs = {name: float(np.median(times[name])) for name in ready}
     return {
@@ -173,11 +173,10 @@ def _measure(
         "sample": len(few),
         "served": {n: len(users) for n, users in (served["loops"] | served["pairs"]).items()},
         **{f"{name}_us_per_user": costs[name] for name in costs},
-        "closed_form_over_undefended": _ratio(rounds["pairs"], "closed_form", "undefended"),
-        "closed_form_prepared_over_undefended": _ratio(
-            rounds["pairs"], "closed_form_prepared", "undefended"
-        ),
-        "quorum_over_undefended": _ratio(rounds["pairs"], "quorum", "undefended"),
+        **{
+            f"{name}_over_undefended": _ratio(rounds["pairs"], name, "undefended")
+            for name in PAIRS[1:]
+        },
         "plain_over_closed_form": _ratio(rounds["loops"], "plain_decoder_loop", "closed_form"),
         "plain_over_engine": _ratio(rounds["loops"], "plain_loop", "engine"),
         "plain_over_functional": _ratio(rounds["loops"], "plain_loop", "functional"),

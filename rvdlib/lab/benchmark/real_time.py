@@ -10,16 +10,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from rvdlib.lab.benchmark.serving import LIST_LENGTH, Seconds, both_clocks, each_in_turn, in_turn
 from rvdlib.lab.experiment.machine import peak_mib
-from rvdlib.lab.experiment.progress import progress
 from rvdlib.models import Victim
-from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
 from rvdlib.serving import UNDEFENDED, Arrays, RealTimeDefender
-from rvdlib.serving.approximate import ApproximateSearch, Graph
 from rvdlib.threads import single_thread
 
-LIST_LENGTH = 50
 ZIPF = 1.0  # exponent of how often users come
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 SIZE, RATED = 32, 20  # of made-up users: length of a vector, ratings
@@ -52,31 +49,24 @@ def trace(n_users: int, n_requests: int, rng: np.random.Generator) -> np.ndarray
 
 
 @single_thread()
-def in_turn(
+def request_times(
     defenders: Mapping[str, RealTimeDefender], users: Sequence, n: int = LIST_LENGTH
-) -> pd.DataFrame:
-    """Seconds of each request, columns name, request, seconds, cpu_seconds (of the thread).
-
-    Each user is served by all, one after the other: what slows the machine down slows down all.
-    """
-    rows = []
-    for number, user in progress(enumerate(users), total=len(users), description="requests"):
-        for name, defender in defenders.items():
-            begun, cpu = time.perf_counter(), time.thread_time()
-            defender.recommend(user, n)
-            cpu, seconds = time.thread_time() - cpu, time.perf_counter() - begun
-            rows.append((name, number, seconds, cpu))
-    return pd.DataFrame(rows, columns=["name", "request", "seconds", "cpu_seconds"])
+) -> Seconds:
+    """Name → (users, 2) seconds of the clock and of the processor; each user is served by all in turn."""
+    work = {
+        name: each_in_turn(partial(defender.recommend, n=n), users)
+        for name, defender in defenders.items()
+    }
+    return in_turn(work, len(users), clock=both_clocks, description="requests")
 
 
-def quantiles(times: pd.DataFrame, by: Sequence[str] = ("name",)) -> pd.DataFrame:
-    """Milliseconds at each of ``QUANTILES``, of the clock and of the processor."""
+def quantiles(times: Seconds) -> pd.DataFrame:
+    """By name, milliseconds at each of ``QUANTILES``, of the clock and of the processor."""
     found = []
-    for key, here in times.groupby(list(by), sort=False):
-        row = dict(zip(by, key, strict=True))
+    for name, taken in times.items():
+        row = {"name": name}
         for label, share in QUANTILES.items():
-            row[f"{label}_ms"] = 1000 * here["seconds"].quantile(share)
-            row[f"{label}_cpu_ms"] = 1000 * here["cpu_seconds"].quantile(share)
+            row[f"{label}_ms"], row[f"{label}_cpu_ms"] = 1000 * np.quantile(taken, share, axis=0)
         found.append(row)
     return pd.DataFrame(found)
 
@@ -93,7 +83,7 @@ def latencies(victim: Victim, k: Sequence[int], n_requests: int, seed: int = 0) 
             name: RealTimeDefender(victim, form=form, cache_bytes=n_bytes)
             for name, form in forms(k).items()
         }
-        measured = quantiles(in_turn(defenders, users))
+        measured = quantiles(request_times(defenders, users))
         repeated = len(users) - len(set(users))
         found.append(measured.assign(cache=cache, hits=repeated / len(users) * (n_bytes > 0)))
     return pd.concat(found, ignore_index=True)
@@ -117,30 +107,30 @@ def throughput(
 
 
 def updates(victim: Victim, k: int, sizes: Sequence[int], rounds: int = 3) -> pd.DataFrame:
-    """Ratings a second that are taken in, by form and by how many come at once.
+    """What an update takes, by form and by what changes: one user, or so many ratings at once.
 
-    Columns name, ratings, seconds (of one update, the median), per_second.
+    Columns name, update, ratings, seconds (of the processor, the median), per_second (ratings).
     """
-    n_users, n_items = victim.train.shape
+    (n_users, n_items), most = victim.train.shape, float(victim.levels[-1])
     rows = []
     for name, form in forms([k]).items():
         defender = RealTimeDefender(victim, form=form)
-        for size in sizes:
-            taken = []
-            for number in range(rounds):
-                rng = stream(number, "updates")
-                came = zip(
-                    rng.integers(n_users, size=size).tolist(),
-                    rng.integers(n_items, size=size).tolist(),
-                    [float(victim.levels[-1])] * size,
-                    strict=True,
-                )
-                begun = time.perf_counter()
-                defender.update(came)
-                taken.append(time.perf_counter() - begun)
-            seconds = float(np.median(taken))
-            rows.append((name, size, seconds, size / seconds))
-    return pd.DataFrame(rows, columns=["name", "ratings", "seconds", "per_second"])
+        for number in range(rounds + 1):
+            rng, new = stream(number, "updates"), n_users + number
+            users, items = (rng.integers(n, size=max(sizes)).tolist() for n in (n_users, n_items))
+            came = [(user, item, most) for user, item in zip(users, items, strict=True)]
+            kinds = {f"{size} of known users": {"ratings": came[:size]} for size in sizes}
+            kinds["a new user"] = {"ratings": [(new, item, most) for item in set(items[:20])]}
+            kinds["a user who leaves"] = {"remove": [new]}
+            for update, given in kinds.items():
+                begun = time.process_time()
+                defender.update(**given)
+                seconds = time.process_time() - begun
+                if number:  # the first one compiles, and fills what is kept
+                    rows.append((name, update, len(given.get("ratings", ())), seconds))
+    found = pd.DataFrame(rows, columns=["name", "update", "ratings", "seconds"])
+    found = found.groupby(["name", "update"], sort=False).median().reset_index()
+    return found.assign(per_second=found["ratings"] / found["seconds"])
 
 
 def made_up(n_users: int, n_items: int, rng: np.random.Generator) -> Arrays:
@@ -166,9 +156,7 @@ def made_up(n_users: int, n_items: int, rng: np.random.Generator) -> Arrays:
     return Arrays.from_parts(of_users, np.zeros(n_users), of_items, np.zeros(n_items), train)
 
 
-def at_scale(
-    sizes: Sequence[int], n_items: int, k: int, n_requests: int, *, build_threads: int = 1
-) -> pd.DataFrame:
+def at_scale(sizes: Sequence[int], n_items: int, k: int, n_requests: int) -> pd.DataFrame:
     """Exact against approximate neighbours, of more and more users: the closed form, nothing kept.
 
     Columns users, search (exact, graph), build_seconds (of what serves; of the graph, it too),
@@ -185,7 +173,7 @@ def at_scale(
                 arrays, form=closed_form(k), approximate=search == "graph", cache_bytes=0
             )
             built = time.perf_counter() - begun
-            times = quantiles(in_turn({search: defender}, asked))
+            times = quantiles(request_times({search: defender}, asked))
             found = np.array([_neighbors(defender, user) for user in asked[:100]])
             exact = found if exact is None else exact
             rows.append(
@@ -200,21 +188,6 @@ def at_scale(
             )
             del defender
     return pd.concat(rows, ignore_index=True)
-
-
-def recalls(
-    victim: Victim, k: int, expansions: Sequence[int], distance: str = "euclidean"
-) -> dict[int, float]:
-    """Expansion of the graph → share of the exact k nearest that it finds, over all users."""
-    factors, everyone = victim.user_factors(), np.arange(victim.train.shape[0])
-    exact = NeighborSearch(factors, k, distance, ratings=victim.train)(everyone)
-    heard = np.diff(victim.train.indptr) > 0
-    found = {}
-    for expansion in expansions:
-        graph = Graph(factors, distance, expansion=expansion)
-        lists = ApproximateSearch(graph, k, factors, everyone, factors, heard)(everyone)
-        found[expansion] = _recall(lists, exact)
-    return found
 
 
 def _recall(found: np.ndarray, exact: np.ndarray) -> float:

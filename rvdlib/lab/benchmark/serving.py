@@ -6,41 +6,28 @@ first user comes, is preparation: everybody encoded, the neighbour search made r
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
-from rvdlib.arguments import as_indices
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, Quorum, VictimModule
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.models import Victim
 from rvdlib.models.base import DECODER
 from rvdlib.neighbors import DISTANCES, NeighborSearch, hubness_skewness
+from rvdlib.serving import Arrays
 
 LIST_LENGTH = 50
 Clock = Callable[[], float]
 Seconds = dict[str, np.ndarray]
 
 
-class Undefended:
-    """The victim as one would serve it: everybody encoded once, then one matrix product a block."""
-
-    def __init__(self, victim: Victim):
-        self.train, self.user_factors = victim.train, victim.user_factors
-        with torch.no_grad():
-            offsets, factors = victim.encode(victim.parameters, np.arange(victim.train.shape[0]))
-        decoder = [victim.parameters[name].numpy() for name in ("item_factors", "item_bias")]
-        ones = np.ones(len(decoder[1]), dtype=np.float32)
-        self._users = np.column_stack([factors, np.ones(len(factors)), offsets]).astype(np.float32)
-        self._items = np.column_stack([*decoder, ones]).T * np.float32(victim.max_rating)
-
-    def score(self, users: np.ndarray) -> np.ndarray:
-        """Scores (B, items) in stars, float32."""
-        return self._users[as_indices("users", users, len(self._users))] @ self._items
+def both_clocks() -> np.ndarray:
+    """Seconds of the clock, and of the processor in this thread."""
+    return np.array([time.perf_counter(), time.thread_time()])
 
 
 def prepared(victim: Victim, **choices) -> ClosedFormRVD:
@@ -82,9 +69,9 @@ def forms(
     """Form → how it is built, with the choices that :func:`choices` makes of these."""
     build = {
         "closed_form": ClosedFormRVD,
-        "undefended": Undefended,
+        "undefended": Arrays.of,
         "closed_form_prepared": prepared,
-        "quorum": lambda victim, **chosen: Quorum(Undefended(victim), **chosen),
+        "quorum": lambda victim, **chosen: Quorum(Arrays.of(victim), **chosen),
         "engine": FastRVD,
         "functional": _functional,
         "plain_loop": RVD,
@@ -140,42 +127,31 @@ def in_turn(
     work: Mapping[str, Callable[[], object]],
     rounds: int,
     *,
-    clock: Clock = time.perf_counter,
+    clock: Clock | Callable[[], np.ndarray] = time.perf_counter,
     description: str = "measuring",
 ) -> Seconds:
-    """Name → seconds (rounds,). Round by round, all in turn, every other round backwards.
+    """Name → seconds (rounds,), or (rounds, clocks). Round by round, all in turn, every other backwards.
 
     What slows the machine down for a while then slows down every one of them, and the ratio within
     a round stands.
     """
-    seconds = {name: np.empty(rounds) for name in work}
+    seconds: dict[str, list] = {name: [] for name in work}
     turns = [
         (number, name)
         for number in range(rounds)
         for name in (list(work) if number % 2 == 0 else reversed(work))
     ]
-    for number, name in progress(turns, total=len(turns), description=description):
+    for _, name in progress(turns, total=len(turns), description=description):
         start = clock()
         work[name]()
-        seconds[name][number] = clock() - start
-    return seconds
+        seconds[name].append(clock() - start)
+    return {name: np.array(taken) for name, taken in seconds.items()}
 
 
-def one_by_one(
-    recommenders: Mapping[str, tuple[Recommender, np.ndarray]],
-    seen: sp.csr_matrix,
-    *,
-    clock: Clock = time.perf_counter,
-) -> Seconds:
-    """Name → seconds (users,) of serving each of a form's users alone."""
-    seconds = {name: np.empty(len(users)) for name, (_, users) in recommenders.items()}
-    calls = [(name, n) for name, (_, users) in recommenders.items() for n in range(len(users))]
-    for name, number in progress(calls, total=len(calls), description="one user at a time"):
-        recommender, users = recommenders[name]
-        start = clock()
-        lists(recommender, users[number : number + 1], seen)
-        seconds[name][number] = clock() - start
-    return seconds
+def each_in_turn(serve: Callable[[object], object], users: Sequence) -> Callable[[], object]:
+    """``serve`` with one of ``users`` after the other, at each call the next."""
+    coming = iter(users)
+    return lambda: serve(next(coming))
 
 
 def hubs(victim: Victim, k: int) -> dict[str, float]:

@@ -151,10 +151,9 @@ def cached(trained: Mapping[str, Victim], n_requests: int) -> pd.DataFrame:
                 "undefended": RealTimeDefender(victim, form=NO_DEFENSE),
                 "rvd": RealTimeDefender(victim, form=form),
             }
-            times = real_time.in_turn(defenders, asked.tolist())
-            mean = times.groupby("name")["cpu_seconds"].mean()
+            times = real_time.request_times(defenders, asked.tolist())
             hits = 1 - len(set(asked.tolist())) / len(asked)
-            ratio = mean["rvd"] / mean["undefended"]
+            ratio = times["rvd"][:, 1].mean() / times["undefended"][:, 1].mean()
             rows.append((regime, victim.name, number, ratio, hits))
     return pd.DataFrame(rows, columns=["regime", "victim", "round", "ratio", "hits"])
 

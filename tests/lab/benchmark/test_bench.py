@@ -20,6 +20,7 @@ from rvdlib.lab.experiment.cells import Scenario, carry_out
 from rvdlib.models import VICTIMS
 from rvdlib.neighbors import DISTANCES, NeighborSearch, k_occurrence
 from rvdlib.seeding import stream
+from rvdlib.serving import Arrays
 from tests.lab.conftest import small_victims
 
 RATIOS = {  # → rounds, the slow form, the fast one
@@ -245,7 +246,10 @@ def test_preparation_is_outside_of_what_is_timed(dataset):
 
     ready, seconds = serving.prepare(Slow, seen, clock)
     assert seconds == pytest.approx(101)
-    alone = serving.one_by_one({"slow": (ready, np.arange(4))}, seen, clock=clock)
+    serve = serving.each_in_turn(
+        lambda users: serving.lists(ready, users, seen), np.arange(4)[:, None]
+    )
+    alone = serving.in_turn({"slow": serve}, 4, clock=clock)
     assert alone["slow"] == pytest.approx(np.ones(4))
 
 
@@ -255,7 +259,8 @@ def served(monkeypatch):
     noted, in_turn = [], bench.in_turn
 
     def noting(work, rounds, **options):
-        noted.append({name: call.args[1] for name, call in work.items()})
+        if rounds == 1:  # the others serve one user at a time
+            noted.append({name: call.args[1] for name, call in work.items()})
         return in_turn(work, rounds, **options)
 
     monkeypatch.setattr(bench, "in_turn", noting)
@@ -376,7 +381,7 @@ def test_forms_that_are_wrong_for_one_user_are_found_out(dataset, monkeypatch):
 
 def test_undefended_is_served_with_the_scores_of_the_victim(victim):
     users = np.array([3, 89, 0])
-    served = serving.Undefended(victim).score(users)
+    served = Arrays.of(victim).score(users)
     assert served.dtype == np.float32
     assert served == pytest.approx(victim.score(users), abs=1e-5)
 
@@ -393,7 +398,7 @@ def test_a_quorum_of_a_fifth_of_the_neighbours_serves_in_the_order_of_the_victim
     served = serving.forms(victim, {"k": k, "unobserved_weight": 0.1}, {})["quorum"]()
     assert (served.config.k, served.config.quorum) == (k, quorum)
     users = np.array([3, 89, 0])
-    assert np.array_equal(served.score(users), serving.Undefended(victim).score(users))
+    assert np.array_equal(served.score(users), Arrays.of(victim).score(users))
     assert np.array_equal(served.eligible(users), served.votes(users) >= quorum)
 
 

@@ -8,6 +8,7 @@ from rvdlib.lab.benchmark import real_time
 from rvdlib.lab.study import serving
 from rvdlib.lab.study.serving import EXACT, EXPANSION, graph_name
 from rvdlib.seeding import stream
+from tests.serving.conftest import victim
 
 GRAPH = graph_name(EXPANSION)
 
@@ -116,3 +117,29 @@ def test_at_scale_both_searches_serve_the_same_users():
     assert 0.9 < found.loc["graph", "recall"] <= 1
     assert (found[["p50_ms", "p99_cpu_ms", "build_seconds"]] > 0).all(axis=None)
     assert found.loc["graph", "graph_mib"] > 0 == found.loc["exact", "graph_mib"]
+
+
+def test_updates_are_timed_by_what_changes():
+    found = real_time.updates(victim(), 5, [1, 3], rounds=2)
+    kinds = ["1 of known users", "3 of known users", "a new user", "a user who leaves"]
+    assert found.groupby("name", sort=False)["update"].apply(list).tolist() == [kinds] * 3
+    assert (found["seconds"] > 0).all()
+    assert found.loc[found["update"] == kinds[1], "ratings"].eq(3).all()
+    assert (found["per_second"] * found["seconds"]).tolist() == pytest.approx(found["ratings"])
+
+
+def test_users_are_served_by_all_in_turn_and_timed_by_both_clocks():
+    class Noting:
+        def __init__(self, name):
+            self.name = name
+
+        def recommend(self, user, n):
+            served.append((self.name, user))
+
+    served = []
+    times = real_time.request_times({name: Noting(name) for name in "ab"}, [4, 7, 4])
+    assert served == [("a", 4), ("b", 4), ("b", 7), ("a", 7), ("a", 4), ("b", 4)]
+    assert times["a"].shape == (3, 2)
+    shown = real_time.quantiles({"a": np.column_stack([np.arange(101), np.arange(101) / 10])})
+    assert shown.loc[0, ["p50_ms", "p99_ms"]].tolist() == pytest.approx([50_000, 99_000])
+    assert shown.loc[0, "p99_cpu_ms"] == pytest.approx(9900)

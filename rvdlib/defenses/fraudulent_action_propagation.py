@@ -11,8 +11,8 @@ weighted by w, again and again. After t rounds a user is at the probability that
 ratings, item and rater by turns, meets a known fake in t rounds. It stops when nobody's changes any
 more by ``tolerance``: for ever, all who are connected would go to 1.
 
-No defence is told who is fake, so this is none; what it reaches is a bound
-(:mod:`rvdlib.lab.experiment.seeded_oracle`).
+The weights and the walk are the paper's; the stop, and how many are then removed
+(:mod:`rvdlib.lab.experiment.seeded_oracle`), are ours. No defence is told who is fake, so this is none.
 """
 
 import numpy as np

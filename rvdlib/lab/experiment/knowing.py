@@ -38,17 +38,19 @@ def told(regime: str, attack: str, form: Mapping, options: Mapping | None = None
 def searched(regime: str, against: str, form: Mapping) -> list[tuple[str, dict]]:
     """The attacks of whoever was searched against a defence, and what the scenario says of each.
 
-    The last search's first, then those of earlier ones. ``form``: the defence, of which the attack is
-    told. Empty where nobody was searched, as against training with an unobserved weight in the ranking
+    The last search's first, then those of earlier ones that do otherwise. ``form``: the defence, of which
+    the attack is told. Empty where nobody was searched, as against training with an unobserved weight in the ranking
     regime.
     """
     known = searched_attackers(regime)
-    found = [known[against]] if against in known else []
-    return [
-        (attack, {"attack_options": told(regime, attack, form, options), "filler_size": size})
-        for each in [*found, *earlier_attackers(regime).get(against, [])]
-        for attack, options, size in [(each["attack"], each["options"], each["filler_size"])]
-    ]
+    found: dict[str, tuple[str, dict]] = {}
+    for each in [known.get(against), *earlier_attackers(regime).get(against, [])]:
+        if each:
+            attack, size = each["attack"], each["filler_size"]
+            options = told(regime, attack, form, each["options"])
+            does = f"{attack} {size} {ATTACKS[attack].config(options)}"
+            found.setdefault(does, (attack, {"attack_options": options, "filler_size": size}))
+    return [*found.values()]
 
 
 def _about(form: Mapping, attack: str) -> dict:

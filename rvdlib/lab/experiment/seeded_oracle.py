@@ -2,8 +2,8 @@
 
 Before training it empties the rows of as many users as there are fakes: those that fraudulent action
 propagation (:mod:`rvdlib.defenses.fraudulent_action_propagation`) finds likeliest to be fake, starting
-from a random tenth of the fakes. No defence knows that: like :mod:`rvdlib.lab.experiment.oracles` it is
-a bound, here of what labels of a few fakes are worth.
+from a random tenth of the fakes. No defence knows that: like :mod:`rvdlib.lab.experiment.oracles` it
+is privileged, and shows what this method makes of a few labels; another might make more of them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -43,7 +43,8 @@ def claims_table() -> str:
         says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
         shown, verdict = claim.metric, NOT_MEASURED
         if profile:
-            shown = f"{claim.metric}: {span_of(rows)}"
+            where = ", ".join(rows["dataset"].dropna().unique())
+            shown = f"{claim.metric}: {span_of(rows)}" + (f" ({where})" if where else "")
             counts = rows["verdict"].value_counts(sort=False)
             verdict = rows["overall"].iloc[0]
             if len(counts) > 1:

@@ -44,6 +44,7 @@ def cells(
     seeds: Sequence[int],
     n_users: int | None = None,
     forms: Callable[[str, str, str], dict[str, dict]] | None = None,
+    own: bool = False,
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called.
 
@@ -53,12 +54,14 @@ def cells(
         against: the searched attackers, by whom they were searched against.
         n_users: size of the sample of users that is evaluated; None: every user.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
+        own: whoever was searched against a defence and is not in ``against`` meets that defence too,
+            and the undefended victim.
     """
     found, forms = [], forms or attacked_defenses
     for regime, promoted in target_sets.items():
         for victim in victims:
             defenses = {UNDEFENDED: {}} | forms(regime, victim, dataset)
-            for label, attack, known, faced in _attackers(regime, attacks, against, defenses):
+            for label, attack, known, faced in _attackers(regime, attacks, against, defenses, own):
                 found += [
                     (Cell(scenario=each, defense=name, n_users=n_users, **defenses[name]), label)
                     for each in scenarios(
@@ -69,13 +72,17 @@ def cells(
     return found
 
 
-def _attackers(regime, attacks, against, defenses) -> Iterator[tuple[str, str, dict, list[str]]]:
+def _attackers(
+    regime, attacks, against, defenses, own
+) -> Iterator[tuple[str, str, dict, list[str]]]:
     """What an attacker is called, his attack, what he knows, and whom he faces."""
     for attack in attacks:
         yield attack, attack, {}, [*defenses]
-    for name in against:
+    alone = [name for name in defenses if name not in against] if own else []
+    for name in [*against, *alone]:
+        faced = [*defenses] if name in against else [UNDEFENDED, name]
         for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):
-            yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, [*defenses]
+            yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, faced
     for name, form in defenses.items():
         if has_neighbors(form):
             known = {"attack_options": told(regime, VICINITY, form)}
@@ -196,6 +203,7 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     ranked = able.sort_values(kind="stable")
     best, others = ranked.index[0], ranked.iloc[1:3]
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
+    length = means.loc[best, "list_length"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     share = f"{lift['mean'].mean():.0%}"
     if len(lift) == 1 and not lift["low"].isna().any():
@@ -204,13 +212,14 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     retrained = ""
     if RETRAINED in means.index:
         retrained = (
-            f"; another training, {RETRAINED}, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at HR@50 "
-            f"{means.loc[RETRAINED, 'hit_ratio']:.3f}"
+            f"another training, *{RETRAINED}*, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at "
+            f"HR@50 {means.loc[RETRAINED, 'hit_ratio']:.3f}; "
         )
     return (
-        "of the defences that rank, on average, as well as the victim and the most popular items, "
-        f"*{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift removed), at HR@50 "
-        f"{hit:.3f} (undefended {bare:.3f})" + (f"; then come {after}" if after else "") + retrained
+        f"{retrained}of the defences of the victim as it is that rank, on average, as well as it and the "
+        f"most popular items, *{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift "
+        f"removed), at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of {length:.0f} items"
+        + (f"; then come {after}" if after else "")
     )
 
 

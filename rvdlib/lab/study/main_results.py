@@ -1,7 +1,7 @@
 """The paper's tables on all its data sets: which cells, and what of them is there.
 
 Attackers are of three kinds: the paper's seven, stronger ones that know no defence, and for some
-defences the one who was searched against it, who meets that defence and the undefended victim alone.
+defences the one whom the last search found, who meets that defence and the undefended victim alone.
 Searches were made for MF on ML-100K (:mod:`rvdlib.lab.tuning.attack_search`); elsewhere their
 attackers are carried over.
 """

@@ -1,10 +1,11 @@
 """Which defence to choose: every rival, alone and before RVD, under the same attackers.
 
-Attackers are those of :mod:`rvdlib.lab.study.adaptive`: oblivious ones, and ones that were searched
-against a defence. None was searched against a defence in training: there, the worst attacker is the
-worst of those who stand here, and a search might find a worse one.
+Attackers are those of :mod:`rvdlib.lab.study.adaptive`: oblivious ones, whom all meet, and ones that
+were searched against a defence, whom at least that one meets. Of the defences before and in training
+one has such an attacker, unobserved weight: for the others a search might find a worse one.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -25,7 +26,8 @@ from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 SETTING = ["dataset", *adaptive.SETTING]
 HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apart
-BOUNDS = [*ORACLES, PROPAGATED]
+TOLD = [*ORACLES, PROPAGATED]
+FEWEST = 3  # seeds, of a size that is judged
 GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
 PAYING = [RVD, CLOSED_FORM, "closed form, hardened", BOTH, "least support", "blending"]
 ALONE, CHAIN, BOUND = "alone", "combination", "told who is fake"
@@ -58,16 +60,18 @@ def cells(
         faced = part["attacks"], part["against"], part["seeds"], part["n_users"], forms
         for regime, victims in part["victims"].items():
             promoted = {regime: [target_sets[regime]]}
-            found += adaptive.cells(dataset, victims, promoted, *faced)
+            found += adaptive.cells(dataset, victims, promoted, *faced, own=True)
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
 
 
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
-    """Where somebody attacks, who is told all fakes, and who some; each with what the attacker is called."""
+    """Where somebody attacks whom all meet, who is told all fakes, and who some; each with what the
+    attacker is called."""
+    met = Counter(attacker for _, attacker in cells)
     bare = [
         ({"scenario": cell.scenario, "n_users": cell.n_users}, attacker)
         for cell, attacker in cells
-        if not cell.chain and attacker != "none"
+        if not cell.chain and attacker != "none" and met[attacker] >= met["none"]
     ]
     every = [(Told(oracle=name, **of), attacker) for of, attacker in bare for name in ORACLES]
     return every, [(ToldSome(**of), attacker) for of, attacker in bare]
@@ -84,7 +88,7 @@ def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
         for compute, each in wanted
     ]
     clean = found[0][(found[0]["attacker"] == "none") & (found[0]["defense"] == UNDEFENDED)]
-    found += [clean.assign(defense=name) for name in BOUNDS]
+    found += [clean.assign(defense=name) for name in TOLD]
     return pd.concat(found, ignore_index=True)
 
 
@@ -95,7 +99,7 @@ def attackers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def kind(regime: str, defense: str) -> str:
     """Whether a defence stands alone, is a chain of two, or is told who is fake."""
-    if defense in BOUNDS:
+    if defense in TOLD:
         return BOUND
     return CHAIN if defense in combinations(regime) else ALONE
 
@@ -111,7 +115,8 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
         changes are relative to the undefended victim.
     """
     attacked = rows["attacker"] != "none"
-    knows = rows["attacker"].str.startswith(AGAINST) & (rows["attacker"] != AGAINST + UNDEFENDED)
+    searched = rows["attacker"].str.startswith(AGAINST)
+    knows = searched & ~rows["attacker"].str.startswith(AGAINST + UNDEFENDED)
     clean = rows[~attacked].set_index([*SETTING, "defense", "seed"])
     found = clean[["hit_ratio", "ndcg", "rmse"]].copy()
     found.loc[found.index.get_level_values("regime") != "rating", "rmse"] = np.nan
@@ -164,11 +169,14 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
     """What each chain removes of the attacks' lift beyond the better of its two parts, seed by seed.
 
-    The better part is the one that removes more on average. Lifts are added up over all attackers.
+    The better part is the one that removes more on average. Lifts are added up over all attackers whom
+    every defence meets.
     """
-    known = rows[~rows["defense"].isin(BOUNDS)]
+    known = rows[~rows["defense"].isin(TOLD)]
     lifted, found = _attacked(known.assign(attack=known["attacker"])), []
     for key, here in lifted.groupby(SETTING, sort=False):
+        met = here.groupby("attacker")["defense"].transform("nunique")
+        here = here[met == here["defense"].nunique()]
         removed = {name: effects.removed(own) for name, own in here.groupby("defense", sort=False)}
         for name, parts in combinations(key[1]).items():
             if name not in removed:
@@ -253,7 +261,9 @@ def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part
     lifted = lifted[lifted["defense"] == RVD]
     for key, here in lifted.groupby([*SETTING, "attack_size"], sort=False):
         where = dict(zip(SETTING, key[:-1], strict=True)) | {"defense": RVD}
-        parts.append(Part(where, {f"lift removed at {key[-1]:.0%} fakes": effects.removed(here)}))
+        removed = effects.removed(here)
+        if removed.notna().sum() >= FEWEST:  # a seed without lift has no share of it
+            parts.append(Part(where, {f"lift removed at {key[-1]:.0%} fakes": removed}))
     chains = [part for (_, then), part in found if then == RVD]
     return pd.concat([judge("C5", parts), judge("C11", chains)], ignore_index=True)
 

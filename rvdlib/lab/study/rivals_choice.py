@@ -1,17 +1,16 @@
-"""Which rival a reader should take in each case, and what beats the forms of RVD, computed from tables.
+"""Which rival a reader should take in each regime, and what beats the forms of RVD, computed from tables.
 
-Of the defences that cost no accuracy worth the name, those count that remove nine tenths of the lift
-of the strongest attack, and of these the most accurate is taken, a combination only where no defence
-alone removes as much; where none does, the one that removes most. For lists accuracy is HR@50 and
-NDCG@50, at most 2 % below the undefended victim's and those of the most popular items; where predicted
-stars are shown it is RMSE, at most 5 % above. Whoever takes what is best on the rows that a table
-reports chooses in hindsight: so each seed is also served by what is best on the others.
+Of the defences whose HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those of the
+most popular items, those count that remove nine tenths of the lift of the strongest attack, and of
+these the most accurate is taken, a combination only where no defence alone removes as much; where none
+does, the one that removes most. Whoever takes what is best on the rows that a table reports chooses in
+hindsight: so each seed is also served by what is best on the others (leave one seed out), under the
+same attackers.
 """
 
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.study import adaptive, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
@@ -19,10 +18,8 @@ from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
 HARDENED = "closed form, hardened"
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
-STARS = 0.05  # of RMSE, relative
 METRICS = ["target_hit_ratio", *SHOWN]
 BEATEN = "lower, and ranks at least as well"
-LISTS, PREDICTED = "lists", "predicted stars"
 Levels = dict[tuple[str, str], pd.DataFrame]  # (data set, regime) → a row a defence
 
 
@@ -39,31 +36,22 @@ def levels(table: pd.DataFrame) -> Levels:
     return found
 
 
-def recommended(means: pd.DataFrame, case: str = LISTS) -> str | None:
+def recommended(means: pd.DataFrame) -> str | None:
     """The defence to take, as the module has it; None if every one costs too much.
 
-    Args:
-        means: of a data set and regime, as from :func:`levels`.
-        case: lists or predicted stars, whichever is shown.
+    ``means``: of a data set and regime, as from :func:`levels`.
     """
-    stars = case == PREDICTED
-    affordable = means["rmse_change"] <= STARS if stars else adaptive.accurate(means)
-    able = means[affordable & (means["kind"] != BOUND)].drop(index=UNDEFENDED, errors="ignore")
+    able = means[adaptive.accurate(means) & (means["kind"] != BOUND)]
+    able = able.drop(index=UNDEFENDED, errors="ignore")
     able = able.dropna(subset="lift_removed")
     if able.empty:
         return None
-    metric = "rmse" if stars else "ndcg"
     enough = able[able["lift_removed"] >= ENOUGH]
     if enough.empty:
         return able["lift_removed"].idxmax()
     alone = enough[enough["kind"] == ALONE]
     taken = enough if alone.empty else alone
-    return (BETTER[metric] * taken[metric]).idxmax()
-
-
-def cases(regime: str) -> list[str]:
-    """What a recommender of this regime shows: the ranking regime's scores are no stars."""
-    return [LISTS, PREDICTED] if regime == "rating" else [LISTS]
+    return taken["ndcg"].idxmax()
 
 
 def by_others(seeds: pd.DataFrame) -> pd.DataFrame:
@@ -73,42 +61,37 @@ def by_others(seeds: pd.DataFrame) -> pd.DataFrame:
         seeds: as from :func:`rvdlib.lab.study.rivals.by_seed`; a data set of one seed is left out.
 
     Returns:
-        Columns dataset, regime, shown (lists or predicted stars), seed, defense, and metrics.
+        Columns dataset, regime, seed, defense, and metrics.
     """
     tidy, found = seeds.melt([*HELD, "seed"], var_name="metric", value_name="mean"), []
     for (dataset, seed), own in tidy.groupby(["dataset", "seed"], sort=False):
         others = tidy[(tidy["dataset"] == dataset) & (tidy["seed"] != seed)]
         here = levels(own)
         for key, means in levels(others).items():
-            for case in cases(key[1]):
-                if taken := recommended(means, case):
-                    found.append((*key, case, seed, taken, *here[key].loc[taken, METRICS]))
-    return pd.DataFrame(found, columns=["dataset", "regime", "shown", "seed", "defense", *METRICS])
+            if taken := recommended(means):
+                found.append((*key, seed, taken, *here[key].loc[taken, METRICS]))
+    return pd.DataFrame(found, columns=["dataset", "regime", "seed", "defense", *METRICS])
 
 
 def recommendations(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """The defence to take in each case, beside the undefended victim and the forms of RVD.
+    """The defence to take in each regime, beside the undefended victim and the forms of RVD.
 
     Args:
         table: as from :func:`rvdlib.lab.study.rivals.measured`.
-        chosen: as from :func:`by_others`; of each case its mean over seeds has a row.
+        chosen: as from :func:`by_others`; of each regime its mean over seeds has a row.
     """
     found = []
-    for (dataset, regime), means in levels(table).items():
-        for case in cases(regime):
-            taken, others = recommended(means, case), _of_case(chosen, dataset, regime, case)
-            rows = [("take this", taken, means.loc[taken])] if taken else []
-            if len(others):
-                counts = others["defense"].value_counts().items()
-                named = ", ".join(f"{name} ({n} of {len(others)})" for name, n in counts)
-                rows.append(("chosen by the other seeds", named, others.mean(numeric_only=True)))
-            rest = dict.fromkeys([UNDEFENDED, *FORMS])
-            rows += [("–", name, means.loc[name]) for name in rest if name != taken]
-            found += [
-                (dataset, regime, case, says, name, *(values.get(metric) for metric in SHOWN))
-                for says, name, values in rows
-            ]
-    index = ["dataset", "regime", "shown", "", "defence"]
+    for key, means in levels(table).items():
+        taken, others = recommended(means), _of(chosen, *key)
+        rows = [("take this", taken, means.loc[taken])] if taken else []
+        if len(others):
+            counts = others["defense"].value_counts().items()
+            named = ", ".join(f"{name} ({n} of {len(others)})" for name, n in counts)
+            rows.append(("chosen by the other seeds", named, others.mean(numeric_only=True)))
+        rest = dict.fromkeys([UNDEFENDED, *FORMS])
+        rows += [("–", name, means.loc[name]) for name in rest if name != taken]
+        found += [(*key, says, name, *map(values.get, SHOWN)) for says, name, values in rows]
+    index = ["dataset", "regime", "", "defence"]
     shown = pd.DataFrame(found, columns=[*index, *SHOWN]).set_index(index).dropna(axis=1, how="all")
     shown = shown.rename(columns=SHOWN).map(lambda value: tables.span([value]), na_action="ignore")
     return shown.fillna("–")
@@ -139,8 +122,8 @@ def _both(row: pd.Series) -> str:
     return f"{row['target_hit_ratio']:.3f}, {row['ndcg']:.3f}"
 
 
-def _of_case(chosen: pd.DataFrame, *key: str) -> pd.DataFrame:
-    return chosen[(chosen[["dataset", "regime", "shown"]] == [*key]).all(axis=1)]
+def _of(chosen: pd.DataFrame, dataset: str, regime: str) -> pd.DataFrame:
+    return chosen[(chosen["dataset"] == dataset) & (chosen["regime"] == regime)]
 
 
 def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> str:
@@ -153,35 +136,35 @@ def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> s
     """
     said: dict[str, list[str]] = {}
     for (dataset, regime), means in levels(table).items():
-        advice = ", ".join(_advice(means, dataset, regime, case, chosen) for case in cases(regime))
         shown = means.loc[[UNDEFENDED, *FORMS]].rename({UNDEFENDED: "no defence"})
         beside = ", ".join(
             f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
             for name, row in shown.iterrows()
         )
         said.setdefault(regime, []).append(
-            f"on {dataset} {advice}, beside (THR@50, NDCG@50 in brackets) {beside}"
+            f"on {dataset} {_advice(means, _of(chosen, dataset, regime))}; THR@50 (NDCG@50) of {beside}"
         )
     sentences = [f"In the {regime} regime, {'; '.join(each)}." for regime, each in said.items()]
     return tables.answer(*sentences, _combining(gained))
 
 
-def _advice(means: pd.DataFrame, dataset: str, regime: str, case: str, chosen: pd.DataFrame) -> str:
-    taken, others = recommended(means, case), _of_case(chosen, dataset, regime, case)
+def _advice(means: pd.DataFrame, others: pd.DataFrame) -> str:
+    taken = recommended(means)
     if not taken:
-        return f"no defence of {case} costs little enough"
-    held = means.loc[taken]
-    at = f"RMSE {held['rmse']:.3f}" if case == PREDICTED else f"NDCG@50 {held['ndcg']:.3f}"
-    honest = ""
+        return "no defence costs little enough"
+    held, left = means.loc[taken], ""
     if len(others):
-        same, left = (others["defense"] == taken).sum(), others["target_hit_ratio"].mean()
-        honest = (
-            f"; whoever chooses by the other seeds takes it on {same} of {len(others)} and has "
-            f"{left:.3f}"
+        same, thr, ndcg = (
+            (others["defense"] == taken).sum(),
+            *others[["target_hit_ratio", "ndcg"]].mean(),
+        )
+        left = (
+            f", and whoever chooses by the other seeds takes it on {same} of {len(others)}, with "
+            f"{thr:.3f} ({ndcg:.3f})"
         )
     return (
-        f"for {case} *{taken}* is best in hindsight, with THR@50 {held['target_hit_ratio']:.3f} under "
-        f"its worst attacker here at {at} ({held['lift_removed']:.0%} of the lift removed{honest})"
+        f"*{taken}* does best in hindsight, with THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
+        f"{held['ndcg']:.3f}; {held['lift_removed']:.0%} of the lift removed){left}"
     )
 
 

@@ -17,8 +17,8 @@ import yaml
 
 from rvdlib.audit import words
 from rvdlib.audit.findings import findings
-from rvdlib.audit.preparing import Audit
-from rvdlib.audit.remedies import trains
+from rvdlib.audit.run import Audit
+from rvdlib.defenses.forms import chain_of
 from rvdlib.paths import check_writable, write_atomically
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")
@@ -42,7 +42,7 @@ def document(
     report["source"] = list(source) if source else None
     report["answer"] = words.answer(report)
     report["recommendation"] = words.recommendation(report)
-    report["sure"] = words.sure(report)
+    report["basis"] = words.basis(report)
     report["command"] = plain(shlex.join(command)) if command else None
     return report
 
@@ -81,7 +81,7 @@ def write(report: dict[str, Any], folder: Path) -> list[Path]:
 def as_yaml(form: dict[str, Any], made_by: str) -> str:
     """A form as a file of choices: ``regime``, and ``method`` with ``choices`` or a ``chain``."""
     head = f"# Written by {plain(made_by)}; chosen on validation items and the defender's own attacks.\n"
-    head += f"# It {words.TRAINS}.\n" if trains(form) else ""
+    head += f"# It {words.TRAINS}.\n" if chain_of(form).trains else ""
     return head + yaml.safe_dump(form, sort_keys=False)
 
 
@@ -125,19 +125,19 @@ def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
     if undefended["thr"] is None:
         return []
     for row in report["attacks"]:
-        if row["targets"] != undefended["targets"]:
-            continue
-        label = "nobody attacks" if row["name"] == "none" else f"undefended, attack {row['name']}"
-        kind = "clean" if row["name"] == "none" else "attack"
-        found.append(
-            {"label": label, **_bounds(row, "low", "high", undefended["thr_clean"]), "kind": kind}
-        )
+        if row["targets"] == undefended["targets"]:
+            clean = row["name"] == "none"
+            found.append(
+                row
+                | {"label": "nobody attacks" if clean else f"undefended, attack {row['name']}"}
+                | {"kind": "clean" if clean else "attack", "clean": undefended["thr_clean"]}
+            )
     for row in report["remedies"][1:]:
         other = "" if row["targets"] == undefended["targets"] else f", {row['targets']} items"
-        label = f"{row['name']}, attack {row['attack']}{other}"
-        kind = "best" if row["name"] == report["recommended"] else "remedy"
         found.append(
-            {"label": label, **_bounds(row, "thr_low", "thr_high", row["thr_clean"]), "kind": kind}
+            {"thr": row["thr"], "low": row["thr_low"], "high": row["thr_high"]}
+            | {"label": f"{row['name']}, attack {row['attack']}{other}", "clean": row["thr_clean"]}
+            | {"kind": "best" if row["name"] == report["recommended"] else "remedy"}
         )
     most = max([0.01, *(row[of] or 0.0 for row in found for of in ("high", "thr", "clean"))])
     return [row | {"most": most} for row in found]
@@ -147,42 +147,29 @@ def code(report: dict[str, Any], folder: Path = Path()) -> str:
     """How to train and serve by what is recommended, to be run where the audit was."""
     if not report["form"]:
         return ""
-    name, chosen, seed = report["model"], report["hyperparameters"], report["seed"]
-    form, split = str(folder / "defense.yml"), _SPLITS[report["split"]]
+    own, split = report["hyperparameters"] is None, _SPLITS[report["split"]]
+    name, regime, seed = report["model"], report["regime"], report["seed"]
     ratings = "# ratings: those that were given to audit()"
     if report["source"]:
         where, layout = report["source"]
         said = "".join(f", {option}={value!r}" for option, value in layout.items())
         ratings = f"ratings = load_dataset({where!r}{said})"
-    if chosen is None:
-        return (
-            "import numpy as np\n\n"
-            "from rvdlib.audit import Defended\n"
-            "from rvdlib.audit.subject import OwnModel, load_own\n"
-            "from rvdlib.data import load_dataset\n\n"
-            f"{ratings}\n"
-            f"yours = OwnModel({name!r}, {report['regime']!r}, load_own({name!r}))\n"
-            "# Trains it on all ratings, (users, items) CSR.\n"
-            f"served = Defended({form!r}, yours.make({seed}), ratings.matrix)\n"
-            "users = np.arange(3)\n"
-            "scores, listed = served.score(users), served.eligible(users)"
-        )
+    model = f"OurModel({name!r}, {regime!r}, [{report['hyperparameters']!r}])"
     return (
         "from pathlib import Path\n\n"
         "import numpy as np\n\n"
+        f"from rvdlib.audit.subject import {'subject_of' if own else 'OurModel'}\n"
         f"from rvdlib.data import {split}, load_dataset\n"
         "from rvdlib.defenses.forms import chain_of\n"
         "from rvdlib.eligibility import only_eligible\n"
-        f"from rvdlib.models import {name}\n"
         "from rvdlib.seeding import stream\n"
         "from rvdlib.strict_yaml import read_yaml\n\n"
         f"{ratings}\n"
         f'split = {split}(ratings, stream({seed}, "split"))\n'
-        f"chain, levels = chain_of(read_yaml(Path({form!r}))), ratings.levels\n"
-        f'rows = chain.clean(split.train, levels, stream({seed}, "clean"))\n'
-        f"victim = {name}(**{chosen!r})\n"
-        f'victim = chain.fit(victim, rows, split.validation, levels, stream({seed}, "model"))\n'
-        "served, users = chain.wrap(victim), np.arange(3)\n"
+        f"chain = chain_of(read_yaml(Path({str(folder / 'defense.yml')!r})))\n"
+        f"model = {f'subject_of({name!r}, {regime!r}, ratings.name)' if own else model}\n"
+        f"trained = model.fit({'ratings.matrix' if own else 'split.train'}, split, {seed}, chain)\n"
+        "served, users = chain.wrap(trained), np.arange(3)\n"
         "scores = only_eligible(served, users, served.score(users))  # -inf: not to be listed"
     )
 
@@ -190,10 +177,6 @@ def code(report: dict[str, Any], folder: Path = Path()) -> str:
 def plain(text: str) -> str:
     """Text without control characters, which a terminal would obey, each written as ``\\x1b`` is."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
-
-
-def _bounds(row: dict[str, Any], low: str, high: str, clean: float) -> dict[str, Any]:
-    return {"thr": row["thr"], "low": row[low], "high": row[high], "clean": clean}
 
 
 def _unbroken(text: str) -> str:

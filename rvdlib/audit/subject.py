@@ -15,7 +15,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from rvdlib import paths
 from rvdlib.arguments import as_indices, check_one_of, did_you_mean
 from rvdlib.data import Split
 from rvdlib.defenses.protocol import Chain
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
 
 _CHECKED_USERS = 20
 
@@ -189,36 +192,40 @@ class Trained:
         found = self._offsets[sample.row] + bias[sample.col]
         found = found + (self._factors[sample.row] * item_factors[sample.col]).sum(axis=1)
         top = self.train.data.max(initial=1)
-        units = {
-            "ones": np.ones_like(sample.data),
-            "shares": sample.data / top,
-            "stars": sample.data,
-        }
-        self.unit = min(units, key=lambda unit: ((units[unit] - found) ** 2).sum())
+        units = {"ones": np.ones_like, "shares": lambda stars: stars / top, "stars": np.copy}
+        self.unit = min(units, key=lambda unit: ((units[unit](sample.data) - found) ** 2).sum())
         self.train = self.train.copy()
-        if self.unit != "stars":
-            self.train.data = (
-                self.train.data / top if self.unit == "shares" else np.ones_like(self.train.data)
-            )
+        self.train.data = units[self.unit](self.train.data)
 
 
-class _blame:
+@contextmanager
+def _blame(name: str, what: str) -> Iterator[None]:
     """Whatever somebody's code raises becomes a :class:`ModelError` that names the place."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as error:  # sys.exit() there ends no audit
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise ModelError(
+            f"{what} of {name} raised {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}, line {last.lineno})"
+        ) from error
 
-    def __init__(self, name: str, what: str):
-        self._name, self._what = name, what
 
-    def __enter__(self) -> None:
-        pass
+def subject_of(model: str, regime: str, dataset: str) -> OurModel | OwnModel:
+    """One of ours by its name, or your own by ``mine.py:make_model``, which is then executed."""
+    if ":" in model or model.endswith(".py"):
+        return OwnModel(model, regime, load_own(model))
+    return OurModel(model, regime, hyperparameters(dataset, model, regime))
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        own = isinstance(error, Exception | SystemExit)  # sys.exit() there ends no audit
-        if own and not isinstance(error, ModelError):
-            last = traceback.extract_tb(trace)[-1]
-            raise ModelError(
-                f"{self._what} of {self._name} raised {type(error).__name__}: {error} "
-                f"({Path(last.filename).name}, line {last.lineno})"
-            ) from error
+
+def hyperparameters(dataset: str, model: str, regime: str) -> list[dict]:
+    """Those of a published data set for itself; for other data those of all of them, to choose from."""
+    chosen = read_yaml(paths.PARAMS / "victims.yml")
+    names = [dataset] if dataset in chosen else ["ml-100k", "filmtrust", "ml-1m", "yelp"]
+    found = [chosen[name].get(regime, {}).get(model) for name in names]
+    return [each for each in found if each] or [chosen["ml-100k"][regime].get(model, {})]
 
 
 def load_own(name: str) -> Callable[..., Any]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.remedies import trains
+from rvdlib.audit.verdicts import LEAST
+from rvdlib.defenses.forms import chain_of
 
 ITEMS = {
     "cold": "an item that hardly anybody rated",
@@ -40,33 +41,37 @@ def with_interval(row: dict, value: str, low: str, high: str) -> str:
 
 def answer(f: dict[str, Any]) -> list[str]:
     """Three sentences: is it fooled, what helps and what does it cost, how sure."""
-    return [_fooled(f), recommendation(f), _basis(f)]
+    tried, found = f["remedies"][1:], f["recommended"]
+    row = next((row for row in tried if row["name"] == found), None)
+    detail = ""
+    if row:
+        detail = (
+            f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is "
+            f"worst for it ({percent(row['thr_clean'])} without attack), {_costs(f, row)}"
+        )
+    elif tried and f["verdicts"]["remedy"] != "not needed":
+        best = min(tried, key=lambda row: row["thr"])
+        detail = (
+            f": the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
+        )
+    return [_fooled(f), f"{recommendation(f)[:-1]}{detail}.", _repetitions(f)]
 
 
 def recommendation(f: dict[str, Any]) -> str:
-    """What to do, in a sentence."""
-    verdict, rows = f["verdicts"]["remedy"], {row["name"]: row for row in f["remedies"]}
+    """What to do, in a sentence without numbers: that of another seed is the same, or undecided."""
+    verdict, name = f["verdicts"]["remedy"], f["recommended"]
     if verdict == "found":
-        row = rows[f["recommended"]]
-        return (
-            f"What helps: {NAMED[row['name']]} ({row['name']}) leaves "
-            f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it "
-            f"({percent(row['thr_clean'])} without attack), "
-            f"and {_costs(f, row)}{f'; it {TRAINS}' if trains(f['form']) else ''}."
-        )
+        also = f"; it {TRAINS}" if chain_of(f["form"]).trains else ""
+        return f"What helps is {NAMED[name]} ({name}){also}."
     if verdict == "not needed":
-        return "Nothing needs to be done against these attacks at this budget; the table says what each remedy would cost."
-    tried = [row for row in f["remedies"] if row["name"] != "none"]
+        return "Nothing needs to be done against these attacks at this budget."
     if verdict == "none":
-        return (
-            f"Of the {len(tried)} remedies that were tried, none removes half of the attack's effect at what it "
-            f"may cost; the table says what each reaches, and {_least(tried)}."
-        )
-    if f["verdicts"]["fooled"] == "undecided" or not tried:
+        return "No remedy that was tried removes half of the attack's effect at what it may cost."
+    if f["verdicts"]["fooled"] == "undecided" or len(f["remedies"]) < 2:
         return (
             "No remedy is recommended before it is clear that one is needed: give more --minutes."
         )
-    return f"Whether any of the {len(tried)} remedies helps is undecided, and {_least(tried)}: give more --minutes."
+    return "Whether a remedy helps is undecided on these users and in these --minutes."
 
 
 def _fooled(f: dict[str, Any]) -> str:
@@ -79,29 +84,23 @@ def _fooled(f: dict[str, Any]) -> str:
         "no": "No, these attacks hardly move it:",
         "undecided": "It is undecided whether it is fooled:",
     }[f["verdicts"]["fooled"]]
+    many = dict.fromkeys(KNOWLEDGE, 0) | {row["name"]: row["repetitions"] for row in f["attacks"]}
+    least = min(LEAST, max(many[name] for name in KNOWLEDGE))
+    lack = [name for name in KNOWLEDGE if not many[name]]
+    seldom = [name for name in KNOWLEDGE if 0 < many[name] < least]
+    missing = f"; not tried: the attacks {', '.join(lack)}" if lack else ""
+    missing += f"; tried too seldom to count: {', '.join(seldom)}" if seldom else ""
     return (
         f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
         f"knows {knows} has {ITEMS[worst['targets']]} listed to "
         f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
-        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{_missing(f)}."
+        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{missing}."
     )
 
 
-def _missing(f: dict[str, Any]) -> str:
-    """Which attackers the verdict does not rest on."""
-    many = dict.fromkeys(KNOWLEDGE, 0) | {row["name"]: row["repetitions"] for row in f["attacks"]}
-    most = max(many[name] for name in KNOWLEDGE)
-    untried = [name for name in KNOWLEDGE if not many[name]]
-    seldom = [name for name in KNOWLEDGE if 0 < many[name] < most / 2]
-    said = f"; not tried: the attacks {', '.join(untried)}" if untried else ""
-    return said + (f"; tried too seldom to count: {', '.join(seldom)}" if seldom else "")
-
-
 def _costs(f: dict[str, Any], row: dict) -> str:
-    bare = f["remedies"][0]
-    if row["accuracy_change"] is None:
-        accuracy = "its cost in accuracy cannot be measured here"
-    else:
+    bare, accuracy = f["remedies"][0], "its cost in accuracy cannot be measured here"
+    if row["accuracy_change"] is not None:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
     said = (
@@ -115,24 +114,18 @@ def _costs(f: dict[str, Any], row: dict) -> str:
     )
 
 
-def _least(tried: list[dict]) -> str:
-    best = min(tried, key=lambda row: row["thr"])
-    return f"the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
-
-
-def _basis(f: dict[str, Any]) -> str:
+def _repetitions(f: dict[str, Any]) -> str:
     many = f"{f['repetitions']} repetition{'s' * (f['repetitions'] != 1)}"
-    sentence = f"This rests on {many}, each with targets, fakes and a training of its own, on one split {f['split']}"
-    if f["repetitions"] < 2:
-        sentence += ", which is too few for an interval"
-    if f["interrupted"]:
-        sentence += f"; the audit ended early, because {f['interrupted']}"
-    return f"{sentence}."
+    return (
+        f"This rests on {many}, each with targets, fakes and a training of its own, on one split {f['split']}"
+        f"{', which is too few for an interval' if f['repetitions'] < 2 else ''}"
+        f"{'; the audit ended early, because ' + f['interrupted'] if f['interrupted'] else ''}."
+    )
 
 
-def sure(f: dict[str, Any]) -> list[str]:
-    """How sure: what the numbers rest on, and what weakens them."""
-    said = [_basis(f)]
+def basis(f: dict[str, Any]) -> list[str]:
+    """What the numbers rest on, and what weakens them."""
+    said = [_repetitions(f)]
     if f["audited_users"] < f["users"]:
         said.append(
             f"{f['audited_users']:,} of {f['users']:,} users were audited, drawn at random."
@@ -156,14 +149,11 @@ def sure(f: dict[str, Any]) -> list[str]:
         )
     for row in f["certificates"]:
         reach = (
-            "at nobody"
-            if not row["at_most"]
-            else f"at no more than {percent(row['at_most'], 0)} of users"
+            f"no more than {percent(row['at_most'], 0)} of users" if row["at_most"] else "nobody"
         )
         said.append(
             f"Proven, whatever the fakes look like: under {row['remedy']} up to {row['fakes']:,} fakes "
-            f"({percent(row['share'])} of users) bring an item that no real user rated to "
-            f"{reach.removeprefix('at ')}."
+            f"({percent(row['share'])} of users) bring an item that no real user rated to {reach}."
         )
     said.append("What stronger attackers reach, nobody knows: these are the least that one can.")
     return said

@@ -15,10 +15,9 @@ from rvdlib.intervals import Interval, t_interval
 from rvdlib.theory.certificate import thr_bound
 
 PROMISED = 0.1  # of users, whom a certificate keeps a new item from
+_OTHERS = ", ".join(name for name in ATTACKS if name not in {*KNOWLEDGE, "from_file"})
 ALWAYS_NOT_TRIED = {
-    f"other attacks ({', '.join(n for n in ATTACKS if n not in KNOWLEDGE and n != 'from_file')})": (
-        "rvd attack makes them"
-    ),
+    f"other attacks ({_OTHERS})": "rvd attack makes them",
     "attackers with other budgets or on other splits": "one budget and one split an audit",
     "attackers who demote an item, or promote it to chosen users only": (
         "an audit promotes, to everybody"
@@ -29,8 +28,8 @@ ALWAYS_NOT_TRIED = {
 
 def findings(found: Audit) -> dict[str, Any]:
     """All of it; ``null`` where nothing was measured. Keys are those of ``audit.json``."""
-    cells, prepared, ratings = Cells(found.cells), found.prepared, found.ratings
-    bench = prepared.bench if prepared else None
+    cells, ratings, subject = Cells(found.cells), found.ratings, found.subject
+    bench = found.prepared
     is_fooled, judged = fooled(cells), _judged(found, cells)
     half = cells.mean("none", "coverage") / 2
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
@@ -45,29 +44,25 @@ def findings(found: Audit) -> dict[str, Any]:
         "implicit": len(ratings.levels) == 1,
         "split": "by time" if ratings.times is not None else "at random",
         "audited_users": bench.split.train.shape[0] if bench else ratings.n_users,
-        "regime": found.subject.regime,
-        "model": found.subject.name,
-        "hyperparameters": found.subject.tries[0] if found.subject.ours else None,
+        "regime": subject.regime,
+        "model": subject.name,
+        "hyperparameters": subject.tries[0] if subject.ours else None,
         "budget": found.budget,
-        "fakes": bench.n_fakes if bench else None,
-        "list_length": bench.list_length if bench else None,
+        "fakes": bench and bench.n_fakes,
+        "list_length": bench and bench.list_length,
         "seed": found.seed,
         "minutes": found.minutes,
         "repetitions": len(cells.of("none")),
         "attacks": [row for name in ["none", *cells.attacks] for row in _attack_rows(cells, name)],
         "remedies": [_remedy_row(found, cells, each) for each in [undefended(cells), *judged]],
-        "verdicts": {
-            "fooled": is_fooled,
-            "harmful": harmful(cells),
-            "remedy": verdict,
-        },
+        "verdicts": {"fooled": is_fooled, "harmful": harmful(cells), "remedy": verdict},
         "sure": "undecided" not in (is_fooled, verdict),
         "recommended": recommended or None,
         "form": _form(found, recommended),
         "certificates": _certificates(found),
         "neighbor_agreement": found.agreement and _number(found.agreement.above_chance),
         "neighbors_by_chance": found.agreement and found.agreement.by_chance,
-        "beaten_by_popularity": bool(prepared and prepared.beaten_by_popularity),
+        "beaten_by_popularity": bool(bench and bench.beaten_by_popularity),
         "interrupted": found.interrupted or None,
         "not_tried": [{"what": w, "why": y} for w, y in _not_tried(found, cells).items()],
         "seconds": round(found.seconds, 1),
@@ -77,20 +72,15 @@ def findings(found: Audit) -> dict[str, Any]:
 def _judged(found: Audit, cells: Cells) -> list[Judged]:
     """Each remedy that was measured, the simplest first."""
     judged = [each for name in REMEDIES if name in found.chosen and (each := judge(cells, name))]
-    if fooled(cells) == "no":  # of next to nothing, no share is worth a verdict
-        judged = [
-            each if each.verdict == "harms" else replace(each, verdict="not needed")
-            for each in judged
-        ]
-    if not (found.agreement and found.agreement.by_chance):
-        return judged
-    latent = [
-        name
-        for name in BY_NEIGHBORS
-        if name in found.chosen
-        and resolved(found.chosen[name].form).get("distance") != "profile_overlap"
-    ]
-    return [replace(each, verdict="refused") if each.name in latent else each for each in judged]
+    harmless = fooled(cells) == "no"  # of next to nothing, no share is worth a verdict
+    by_chance = found.agreement is not None and found.agreement.by_chance
+    for at, each in enumerate(judged):
+        distance = resolved(found.chosen[each.name].form).get("distance")
+        if by_chance and each.name in BY_NEIGHBORS and distance != "profile_overlap":
+            judged[at] = replace(each, verdict="refused")
+        elif harmless and each.verdict != "harms":
+            judged[at] = replace(each, verdict="not needed")
+    return judged
 
 
 def _attack_rows(cells: Cells, name: str) -> list[dict]:
@@ -110,14 +100,14 @@ def _attack_rows(cells: Cells, name: str) -> list[dict]:
 
 
 def _remedy_row(found: Audit, cells: Cells, judged: Judged) -> dict:
-    name = judged.name
+    name, accuracy = judged.name, judged.accuracy
     clean = t_interval([*cells.thr("none", judged.targets, name).values()])
     return {
         "name": name,
         **_ratio(judged.thr, "thr_"),
-        "accuracy_change": _number(judged.accuracy.mean),
-        "accuracy_low": _number(judged.accuracy.low),
-        "accuracy_high": _number(judged.accuracy.high),
+        "accuracy_change": _number(accuracy.mean),
+        "accuracy_low": _number(accuracy.low),
+        "accuracy_high": _number(accuracy.high),
         "ms_per_user": _number(found.milliseconds.get(name, math.nan), 3),
         "coverage": _number(cells.mean(name, "coverage")),
         "list_length": _number(cells.mean(name, "list_length")),
@@ -141,19 +131,14 @@ def _certificates(found: Audit) -> list[dict]:
         n_users, chosen = found.bench.split.train.shape[0], resolved(choice.form)
         if name in ("quorum", "hardened") and chosen.get("max_in_degree"):
             limits = {"quorum": chosen["quorum"], "max_in_degree": chosen["max_in_degree"]}
-            over = (m for m in range(n_users) if _reached(m + 1, n_users, limits) > PROMISED)
-            tolerated, reaches = next(over, n_users), PROMISED
+            bounds = (thr_bound(0, m + 1, n_users=n_users, **limits) for m in range(n_users))
+            fakes = next((m for m, bound in enumerate(bounds) if bound > PROMISED), n_users)
+            rows.append({"remedy": name, "fakes": fakes, "at_most": PROMISED})
         elif name == "least support":
-            tolerated, reaches = max(0, chosen["min_ratings"] - 1), 0.0
-        else:
-            continue
-        share = _number(tolerated / n_users)
-        rows.append({"remedy": name, "fakes": tolerated, "share": share, "at_most": reaches})
-    return rows
-
-
-def _reached(fakes: int, n_users: int, limits: dict) -> float:
-    return float(thr_bound(0, fakes, n_users=n_users, **limits))
+            rows.append(
+                {"remedy": name, "fakes": max(0, chosen["min_ratings"] - 1), "at_most": 0.0}
+            )
+    return [row | {"share": _number(row["fakes"] / n_users)} for row in rows]
 
 
 def _not_tried(found: Audit, cells: Cells) -> dict[str, str]:
@@ -166,19 +151,26 @@ def _not_tried(found: Audit, cells: Cells) -> dict[str, str]:
         *(d for _, a, d in cells.cells if a != "none"),
     }
     left = {n: reason if asked[n] else "not asked for" for n in asked if n not in tried}
-    why = (found.tuner.left_out if found.tuner else {}) | found.failed
     users = {}
     if found.prepared and (n := found.bench.split.train.shape[0]) < found.ratings.n_users:
         users = {"all users": f"{n:,}, drawn at random, fit into the minutes"}
-    return users | left | why | ALWAYS_NOT_TRIED
+    return (
+        users
+        | left
+        | (found.tuner.left_out if found.tuner else {})
+        | found.failed
+        | ALWAYS_NOT_TRIED
+    )
 
 
 def _ratio(interval: Interval, prefix: str) -> dict:
     """``thr`` and its bounds, which no ratio exceeds."""
+    low, high = (min(max(bound, 0.0), 1.0) for bound in (interval.low, interval.high))
+    known = interval.n > 1
     return {
         "thr": _number(interval.mean),
-        f"{prefix}low": _number(max(interval.low, 0.0) if interval.n > 1 else math.nan),
-        f"{prefix}high": _number(min(interval.high, 1.0) if interval.n > 1 else math.nan),
+        f"{prefix}low": _number(low) if known else None,
+        f"{prefix}high": _number(high) if known else None,
     }
 
 

@@ -51,6 +51,7 @@ class Bench:
         yours: item indices that shall be promoted; None: cold and middling ones.
         seconds: what something took last: ``("fit", remedy)``, and (attack, remedy) as a whole.
         users: whose accuracy is measured.
+        beaten_by_popularity: whether the most popular items rank better than the model.
     """
 
     split: Split
@@ -60,6 +61,7 @@ class Bench:
     seed: int
     list_length: int = 0
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    beaten_by_popularity: bool = False
 
     def __post_init__(self):
         n_users, n_items = self.split.train.shape
@@ -91,12 +93,16 @@ class Bench:
         """Training rows with the fakes of an attack below; ``none``: without."""
         if attack == "none":
             return self.split.train
-        seed, how = self.seed_of(repetition), {"budget": self.budget, "known": known}
-        regime = self.subject.regime
-        return attacks.poison(
+        profiles = attacking.fakes(
+            attack,
             self.split,
-            attacking.fakes(attack, self.split, targets, seed, regime=regime, **how),
+            targets,
+            self.seed_of(repetition),
+            budget=self.budget,
+            regime=self.subject.regime,
+            known=known,
         )
+        return attacks.poison(self.split, profiles)
 
     def fit(
         self, train: sp.csr_matrix, repetition: int, name: str = "none", form: Mapping = NO_FORM

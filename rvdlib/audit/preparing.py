@@ -1,7 +1,6 @@
 """Before anything is attacked: on how many users, with which hyper-parameters, and how well it ranks."""
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,14 +19,6 @@ LEAST_RATINGS = 5  # of a user who is tested
 _TRAININGS = 60  # that the minutes should have room for
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What an audit measures on, and whether the most popular items rank better than its model."""
-
-    bench: Bench
-    beaten_by_popularity: bool
-
-
 def prepare(
     ratings: Ratings,
     subject: OurModel | OwnModel,
@@ -36,7 +27,7 @@ def prepare(
     seed: int,
     yours: np.ndarray | None = None,
     list_length: int = 0,
-) -> Prepared:
+) -> Bench:
     """Split (by time where there are times), and take as many users as the minutes have room for.
 
     Raises:
@@ -68,10 +59,11 @@ def prepare(
         raise ValueError(
             f"budget {budget:g} of {size} users is less than one fake: give {1 / size:.2g} or more"
         )
-    return Prepared(bench, _choose_hyperparameters(bench, clock))
+    _choose_hyperparameters(bench, clock)
+    return bench
 
 
-def _choose_hyperparameters(bench: Bench, clock: Clock) -> bool:
+def _choose_hyperparameters(bench: Bench, clock: Clock) -> None:
     """Of a model of ours: those that do best on validation. Of any: does popularity rank better?"""
     subject, train = bench.subject, bench.split.train
     measure = partial(bench.measure, targets=bench.targets(-1), few=False, validation=True)
@@ -86,4 +78,4 @@ def _choose_hyperparameters(bench: Bench, clock: Clock) -> bool:
     _, best, measured = min(fitted, key=lambda each: each[:2])
     subject.tries = [tries[best]]
     popular = measure(Popularity().fit(train))
-    return bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))
+    bench.beaten_by_popularity = bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))

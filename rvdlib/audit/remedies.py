@@ -37,8 +37,9 @@ def why_not(name: str, subject: OurModel | OwnModel, trained: Any) -> str:
         return "the model is trained with it already"
     if name in ("unobserved weight", "adversarial training") and not subject.ours:
         return "it changes how a model is trained: only ours can be told"
-    if name in ("closed form", "hardened") and not getattr(trained, "linear", True):
-        return f"it needs the model's arrays, and {trained.why_not_linear}"
+    reason = getattr(trained, "why_not_linear", "")
+    if name in ("closed form", "hardened") and reason:
+        return f"it needs the model's arrays, and {reason}"
     return ""
 
 

@@ -19,7 +19,7 @@ from rvdlib.arguments import check_one_of
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.clock import Clock, OutOfMinutes
 from rvdlib.audit.measuring import Bench, Measured
-from rvdlib.audit.preparing import Prepared, prepare
+from rvdlib.audit.preparing import prepare
 from rvdlib.audit.remedies import REMEDIES, TRAINS
 from rvdlib.audit.subject import ModelError, OurModel, OwnModel, subject_of
 from rvdlib.audit.tuning import UNFIT, Choice, Tuner
@@ -43,7 +43,7 @@ class Audit:
         attacks, remedies: those that it was asked to try.
         cells: see :class:`rvdlib.audit.verdicts.Cells`.
         failed: what → why.
-        vicinities: of the first training; ``agreement``: with the second, None where there are none.
+        vicinities: of the first two trainings; ``agreement``: of these, None where there are none.
         interrupted: why it ended early, or nothing.
     """
 
@@ -54,12 +54,12 @@ class Audit:
     minutes: float | None
     attacks: list[str]
     remedies: list[str]
-    prepared: Prepared | None = None
+    prepared: Bench | None = None
     tuner: Tuner | None = None
     cells: dict[tuple[int, str, str], Measured] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    vicinities: np.ndarray | None = None
+    vicinities: list[np.ndarray] = field(default_factory=list)
     agreement: Agreement | None = None
     interrupted: str = ""
     seconds: float = 0.0
@@ -69,7 +69,7 @@ class Audit:
         """What it measures on, once it is ``prepared``."""
         if self.prepared is None:
             raise RuntimeError("the audit is not prepared")
-        return self.prepared.bench
+        return self.prepared
 
     @property
     def chosen(self) -> dict[str, Choice]:
@@ -123,8 +123,7 @@ def audit(
     try:
         with clock.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            how = budget, seed, yours, list_length
-            found.prepared = prepare(ratings, subject, clock, *how)
+            found.prepared = prepare(ratings, subject, clock, budget, seed, yours, list_length)
             if _TRAININGS * found.bench.seconds["fit", "none"] < clock.left:
                 found.tuner = Tuner(found.bench, clock, remedies)
                 found.tuner.spend(_CHOOSING * clock.all - clock.seconds)
@@ -228,14 +227,15 @@ def _repeat(
 
 def _compare_neighbors(found: Audit, model: Any, repetition: int) -> None:
     """Of the first two clean trainings: the same rows, other first weights."""
-    if repetition > 1 or not getattr(model, "latent", True):
+    n_users = found.bench.split.train.shape[0]
+    if repetition > 1 or n_users < 2 or not getattr(model, "latent", True):
         return
-    k = max(1, min(30, found.bench.split.train.shape[0] - 1))
-    lists = Quorum(model, k=k, quorum=1, max_in_degree=None).vicinity(found.bench.users)
-    if repetition == 0:
-        found.vicinities = lists
-    elif found.vicinities is not None and len(lists) > 1:
-        found.agreement = neighbor_agreement(found.vicinities, lists)
+    k = min(30, n_users - 1)
+    found.vicinities.append(
+        Quorum(model, k=k, quorum=1, max_in_degree=None).vicinity(found.bench.users)
+    )
+    if len(found.vicinities) == 2:
+        found.agreement = neighbor_agreement(*found.vicinities)
 
 
 def _known(found: Audit) -> dict:

@@ -148,14 +148,20 @@ class Tuner:
         return len(self._sets) * len(self._repetitions) * cell
 
     def _forms(self, name: str) -> list[dict]:
-        bench, latent = self._bench, getattr(self._model, "latent", True)
-        dataset, omega = bench.split.ratings.name, []
-        if bench.subject.ours:
-            omega = hyperparameters(dataset, bench.subject.name, "ranking")
-        before = self.chosen.get("closed form")
-        n_users = bench.split.train.shape[0]
-        closed_form = before and before.form
-        return remedies.candidates(name, n_users, bench.n_fakes, latent, closed_form, omega)
+        split, subject, before = (
+            self._bench.split,
+            self._bench.subject,
+            self.chosen.get("closed form"),
+        )
+        omega = hyperparameters(split.ratings.name, subject.name, "ranking") if subject.ours else []
+        return remedies.candidates(
+            name,
+            n_users=split.train.shape[0],
+            n_fakes=self._bench.n_fakes,
+            latent=getattr(self._model, "latent", True),
+            closed_form=before.form if before else None,
+            omega=omega,
+        )
 
     def _fit(self, attack: str, name: str = "none", form: Mapping = NO_FORM) -> list[Any]:
         sets = zip(self._sets[attack], self._repetitions, strict=True)
@@ -215,7 +221,7 @@ def choose_form(
     names = ["closed form", "hardened"] if remedy == "hardened" else [remedy]
     with clock.running(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        tuner = Tuner(prepare(ratings, subject, clock, budget, seed).bench, clock, names)
+        tuner = Tuner(prepare(ratings, subject, clock, budget, seed), clock, names)
         tuner.spend(0.95 * clock.all - clock.seconds)
     if remedy not in tuner.chosen:
         reason = tuner.left_out.get(remedy, NO_TIME)

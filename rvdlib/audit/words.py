@@ -26,6 +26,11 @@ TRAINS = (
     "acts before or in training and cannot be served before a model that is trained already: train the "
     "model under it, then serve that model as it is"
 )
+FOOLED = {
+    "yes": "Yes, it is fooled:",
+    "no": "No, these attacks hardly move it:",
+    "undecided": "It is undecided whether it is fooled:",
+}
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -34,21 +39,15 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def with_interval(row: dict, value: str, low: str, high: str) -> str:
     """``12.0 % [10.1 %, 13.9 %]``; without an interval the number alone."""
-    if row.get(low) is None:
-        return percent(row[value])
-    return f"{percent(row[value])} [{percent(row[low])}, {percent(row[high])}]"
+    span = "" if row.get(low) is None else f" [{percent(row[low])}, {percent(row[high])}]"
+    return percent(row[value]) + span
 
 
 def answer(f: dict[str, Any]) -> list[str]:
     """Three sentences: is it fooled, what helps and what does it cost, how sure."""
-    tried, found = f["remedies"][1:], f["recommended"]
-    row = next((row for row in tried if row["name"] == found), None)
-    detail = ""
-    if row:
-        detail = (
-            f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is "
-            f"worst for it ({percent(row['thr_clean'])} without attack), {_costs(f, row)}"
-        )
+    tried, detail = f["remedies"][1:], ""
+    if f["recommended"]:
+        detail = _leaves(f, next(row for row in tried if row["name"] == f["recommended"]))
     elif tried and f["verdicts"]["remedy"] != "not needed":
         best = min(tried, key=lambda row: row["thr"])
         detail = (
@@ -58,7 +57,7 @@ def answer(f: dict[str, Any]) -> list[str]:
 
 
 def recommendation(f: dict[str, Any]) -> str:
-    """What to do, in a sentence without numbers: that of another seed is the same, or undecided."""
+    """What to do, in a sentence without numbers."""
     verdict, name = f["verdicts"]["remedy"], f["recommended"]
     if verdict == "found":
         also = f"; it {TRAINS}" if chain_of(f["form"]).trains else ""
@@ -78,49 +77,42 @@ def _fooled(f: dict[str, Any]) -> str:
     worst = f["remedies"][0]
     if worst["thr"] is None:
         return "Nothing was measured: the audit ended before the first attack."
-    knows = next(row["knowledge"] for row in f["attacks"] if row["name"] == worst["attack"])
-    does = {
-        "yes": "Yes, it is fooled:",
-        "no": "No, these attacks hardly move it:",
-        "undecided": "It is undecided whether it is fooled:",
-    }[f["verdicts"]["fooled"]]
-    many = dict.fromkeys(KNOWLEDGE, 0) | {row["name"]: row["repetitions"] for row in f["attacks"]}
-    least = min(LEAST, max(many[name] for name in KNOWLEDGE))
-    lack = [name for name in KNOWLEDGE if not many[name]]
-    seldom = [name for name in KNOWLEDGE if 0 < many[name] < least]
+    many = {row["name"]: row["repetitions"] for row in f["attacks"] if row["name"] in KNOWLEDGE}
+    lack = [name for name in KNOWLEDGE if name not in many]
+    seldom = [name for name in many if many[name] < min(LEAST, max(many.values()))]
     missing = f"; not tried: the attacks {', '.join(lack)}" if lack else ""
     missing += f"; tried too seldom to count: {', '.join(seldom)}" if seldom else ""
     return (
-        f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
-        f"knows {knows} has {ITEMS[worst['targets']]} listed to "
-        f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
+        f"{FOOLED[f['verdicts']['fooled']]} with {f['fakes']:,} fake users ({percent(f['budget'])} of the "
+        f"real ones) an attacker who knows {KNOWLEDGE[worst['attack']]} has {ITEMS[worst['targets']]} listed "
+        f"to {with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
         f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{missing}."
     )
 
 
-def _costs(f: dict[str, Any], row: dict) -> str:
-    bare, accuracy = f["remedies"][0], "its cost in accuracy cannot be measured here"
+def _leaves(f: dict[str, Any], row: dict) -> str:
+    """What is left of the attack, and what that costs."""
+    bare, accuracy, speed = f["remedies"][0], "its cost in accuracy cannot be measured here", ""
     if row["accuracy_change"] is not None:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
-    said = (
-        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list and lists "
-        f"{percent(row['coverage'])} of the catalogue (without it {percent(bare['coverage'])})"
-    )
-    if row["ms_per_user"] is None:
-        return said
+    if row["ms_per_user"] is not None:
+        speed = f", at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
     return (
-        f"{said}, at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
+        f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for "
+        f"it ({percent(row['thr_clean'])} without attack), {accuracy}, fills {row['list_length']:.0f} of "
+        f"{f['list_length']} places of a list and lists {percent(row['coverage'])} of the catalogue (without "
+        f"it {percent(bare['coverage'])}){speed}"
     )
 
 
 def _repetitions(f: dict[str, Any]) -> str:
-    many = f"{f['repetitions']} repetition{'s' * (f['repetitions'] != 1)}"
-    return (
-        f"This rests on {many}, each with targets, fakes and a training of its own, on one split {f['split']}"
-        f"{', which is too few for an interval' if f['repetitions'] < 2 else ''}"
-        f"{'; the audit ended early, because ' + f['interrupted'] if f['interrupted'] else ''}."
-    )
+    n = f["repetitions"]
+    said = f"This rests on {n} repetition{'s' * (n != 1)}, each with targets, fakes and a training of its own"
+    said += f", on one split {f['split']}"
+    said += ", which is too few for an interval" if n < 2 else ""
+    ended = f"; the audit ended early, because {f['interrupted']}" if f["interrupted"] else ""
+    return f"{said}{ended}."
 
 
 def basis(f: dict[str, Any]) -> list[str]:
@@ -143,17 +135,16 @@ def basis(f: dict[str, Any]) -> list[str]:
             "neighbours are refused, whatever they reached."
         )
     else:
-        said.append(
-            f"Two trainings agree on neighbours by {f['neighbor_agreement']:.2f} (0 is chance, 1 the same "
-            "neighbours)."
-        )
+        agreement = f"{f['neighbor_agreement']:.2f} (0 is chance, 1 the same neighbours)"
+        said.append(f"Two trainings agree on neighbours by {agreement}.")
     for row in f["certificates"]:
-        reach = (
-            f"no more than {percent(row['at_most'], 0)} of users" if row["at_most"] else "nobody"
-        )
+        some = f"no more than {percent(row['at_most'], 0)} of users"
         said.append(
             f"Proven, whatever the fakes look like: under {row['remedy']} up to {row['fakes']:,} fakes "
-            f"({percent(row['share'])} of users) bring an item that no real user rated to {reach}."
+            f"({percent(row['share'])} of users) bring an item that no real user rated to "
+            f"{some if row['at_most'] else 'nobody'}."
         )
-    said.append("What stronger attackers reach, nobody knows: these are the least that one can.")
-    return said
+    return [
+        *said,
+        "What stronger attackers reach, nobody knows: these are the least that one can.",
+    ]

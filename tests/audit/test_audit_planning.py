@@ -120,7 +120,7 @@ def test_what_compiles_is_not_timed(monkeypatch):
 
     monkeypatch.setattr(Count, "score", slow_at_first)
     one = [{"method": "count", "choices": {"k": 10, "distance": "profile_overlap"}}]
-    monkeypatch.setattr("rvdlib.audit.remedies.candidates", lambda *_: one)
+    monkeypatch.setattr("rvdlib.audit.remedies.candidates", lambda *_, **__: one)
     Tuner(found.bench, Clock(None), ["count"]).spend(np.inf)
     assert compiled
     assert found.bench.seconds["choosing", "count"] < 0.5

@@ -9,7 +9,7 @@ from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.remedies import BY_NEIGHBORS, REMEDIES, TRAINS
 from rvdlib.audit.run import Audit
 from rvdlib.audit.tuning import NO_TIME
-from rvdlib.audit.verdicts import Cells, Judged, fooled, harmful, judge, remedy_verdict, undefended
+from rvdlib.audit.verdicts import Cells, Judged, fooled, judge, remedy_verdict, undefended
 from rvdlib.defenses.forms import resolved
 from rvdlib.intervals import Interval, t_interval
 from rvdlib.theory.certificate import thr_bound
@@ -30,7 +30,7 @@ def findings(found: Audit) -> dict[str, Any]:
     """All of it; ``null`` where nothing was measured. Keys are those of ``audit.json``."""
     cells, ratings, subject = Cells(found.cells), found.ratings, found.subject
     bench = found.prepared
-    is_fooled, judged = fooled(cells), _judged(found, cells)
+    (is_fooled, harmful), judged = fooled(cells), _judged(found, cells)
     half = cells.mean("none", "coverage") / 2
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
     waiting = found.tuner.waiting if found.tuner else found.remedies
@@ -55,7 +55,7 @@ def findings(found: Audit) -> dict[str, Any]:
         "repetitions": len(cells.of("none")),
         "attacks": [row for name in ["none", *cells.attacks] for row in _attack_rows(cells, name)],
         "remedies": [_remedy_row(found, cells, each) for each in [undefended(cells), *judged]],
-        "verdicts": {"fooled": is_fooled, "harmful": harmful(cells), "remedy": verdict},
+        "verdicts": {"fooled": is_fooled, "harmful": harmful, "remedy": verdict},
         "sure": "undecided" not in (is_fooled, verdict),
         "recommended": recommended or None,
         "form": _form(found, recommended),
@@ -72,7 +72,7 @@ def findings(found: Audit) -> dict[str, Any]:
 def _judged(found: Audit, cells: Cells) -> list[Judged]:
     """Each remedy that was measured, the simplest first."""
     judged = [each for name in REMEDIES if name in found.chosen and (each := judge(cells, name))]
-    harmless = fooled(cells) == "no"  # of next to nothing, no share is worth a verdict
+    harmless = fooled(cells)[0] == "no"  # of next to nothing, no share is worth a verdict
     by_chance = found.agreement is not None and found.agreement.by_chance
     for at, each in enumerate(judged):
         distance = resolved(found.chosen[each.name].form).get("distance")

@@ -144,7 +144,7 @@ class Tuner:
             with suppress(*UNFIT):  # what fails is told when it is chosen
                 served = chain_of(form).wrap(self._model)
                 bench.milliseconds(served)  # compiles
-                cell = bench.milliseconds(served) * len(bench.few) / 1000
+                cell = bench.milliseconds(served) * (len(bench.users) + 2 * len(bench.few)) / 3000
         return len(self._sets) * len(self._repetitions) * cell
 
     def _forms(self, name: str) -> list[dict]:
@@ -172,8 +172,9 @@ class Tuner:
         chain, found = chain_of(form), {}
         for attack, bare in self._trained.items():
             models = self._fit(attack, name, form) if name in remedies.TRAINS else bare
+            few = attack != "none"  # accuracy is that of nobody attacking
             found[attack] = [
-                self._bench.measure(chain.wrap(model), targets, validation=True)
+                self._bench.measure(chain.wrap(model), targets, few=few, validation=True)
                 for model, targets in zip(models, self._repetitions.values(), strict=True)
             ]
         return found

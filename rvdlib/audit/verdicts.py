@@ -9,7 +9,7 @@ the minutes are over only by an interval of 99.9 % (the rule of Haybittle and Pe
 while they come in), and what 95 % do not show at the end stays undecided.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,23 +73,30 @@ class Cells:
         thr = self.thr(attack, target_set, remedy)
         return {r: value - clean[r] for r, value in thr.items() if r in clean}
 
-    def worst(
-        self, remedy: str = "none", attacks: Collection[str] = ()
-    ) -> tuple[str, str, dict[int, float]]:
-        """The attack, of all or of these, and the set of targets with the largest mean lift; and the lift.
+    def worst(self, remedy: str = "none") -> tuple[str, str, dict[int, float]]:
+        """The attack and the set of targets with the largest mean lift; and the lift.
 
         Of what was measured ``LEAST`` times, or as often as anything: of one draw, the largest is
         chance. Empty if nothing was measured.
         """
-        pairs = [(a, s) for a in attacks or self.attacks for s in self.sets]
+        pairs = [(a, s) for a in self.attacks for s in self.sets]
         lifts = [(*pair, self.lift(*pair, remedy)) for pair in pairs]
         least = max(1, min(LEAST, max((len(each[2]) for each in lifts), default=0)))
         often = [each for each in lifts if len(each[2]) >= least]
         return max(often, key=lambda each: np.mean([*each[2].values()]), default=("", "", {}))
 
-    def against(self, attack: str) -> str:
-        """Whether an attack is shown to be harmful."""
-        return against(t_interval([*self.worst(attacks=[attack])[2].values()]), FOOLED)
+    def lifts(self, attack: str) -> list[Interval]:
+        """Of the undefended model, one a set of targets."""
+        return [t_interval([*self.lift(attack, s).values()]) for s in self.sets]
+
+    def often(self) -> dict[str, str]:
+        """Attack → whether it is shown to be harmful, on any targets; of those of :meth:`worst`."""
+        many = {a: len(self.of(a)) for a in self.attacks}
+        least, shown = min(LEAST, max(many.values(), default=0)), {}
+        for attack in [a for a in many if many[a] >= least]:
+            said = {against(lift, FOOLED) for lift in self.lifts(attack)}
+            shown[attack] = "yes" if "yes" in said else "no" if said == {"no"} else "undecided"
+        return shown
 
     def accuracy_change(self, remedy: str) -> Interval:
         """Of NDCG, relative to the undefended model's: mean over users, and its interval."""
@@ -159,21 +166,16 @@ def judge(cells: Cells, remedy: str) -> Judged | None:
     return Judged(remedy, thr, attack, targets, accuracy, verdict, done)
 
 
-def harmful(cells: Cells) -> list[str]:
-    return [a for a in cells.attacks if cells.against(a) == "yes"]
-
-
-def fooled(cells: Cells) -> str:
-    """``yes`` if an attack is harmful; ``no`` if all that were measured often are shown not to be.
+def fooled(cells: Cells) -> tuple[str, list[str]]:
+    """``yes`` if an attack is harmful, ``no`` if all that were measured often are shown not to be; and
+    which are.
 
     ``no`` needs one of the strong attackers: that the weak ones fail shows nothing.
     """
-    if harmful(cells):
-        return "yes"
-    many = {a: len(cells.of(a)) for a in cells.attacks}
-    often = {a for a in many if many[a] >= min(LEAST, max(many.values()))}
-    harmless = all(cells.against(a) == "no" for a in often)
-    return "no" if harmless and STRONG & often else "undecided"
+    shown = cells.often()
+    harmful = [attack for attack, said in shown.items() if said == "yes"]
+    harmless = set(shown.values()) == {"no"} and bool(STRONG & shown.keys())
+    return "yes" if harmful else "no" if harmless else "undecided", harmful
 
 
 def still_open(cells: Cells, remedies: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -182,15 +184,19 @@ def still_open(cells: Cells, remedies: Sequence[str]) -> tuple[list[str], list[s
     A remedy is of interest where the model is fooled, and needs the attack that is worst for it, and the
     one that is worst without it.
     """
-    lifts = {a: t_interval([*cells.worst(attacks=[a])[2].values()]) for a in cells.attacks}
-    attacks = {a for a in lifts if not closed(lifts[a], FOOLED)}
-    if fooled(cells) != "yes":
-        return [a for a in lifts if a in attacks], []
+    attacks = set()
+    for attack in cells.attacks:
+        lifts = cells.lifts(attack)
+        above = any(closed(lift, FOOLED) and lift.mean > FOOLED for lift in lifts)
+        if not above and not all(closed(lift, FOOLED) for lift in lifts):
+            attacks.add(attack)
+    if fooled(cells)[0] != "yes":
+        return [a for a in cells.attacks if a in attacks], []
     judged = {name: judge(cells, name) for name in remedies}
     waiting = {name: each for name, each in judged.items() if each is None or not each.closed}
     if waiting:
         attacks |= {cells.worst()[0], *(each.attack for each in waiting.values() if each)}
-    return [a for a in lifts if a in attacks], [*waiting]
+    return [a for a in cells.attacks if a in attacks], [*waiting]
 
 
 def remedy_verdict(

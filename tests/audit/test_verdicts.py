@@ -11,7 +11,6 @@ from rvdlib.audit.verdicts import (
     against,
     closed,
     fooled,
-    harmful,
     judge,
     remedy_verdict,
     still_open,
@@ -76,22 +75,22 @@ def test_what_a_remedy_costs_counts_by_the_end_of_its_interval():
 
 def test_an_attack_is_harmful_if_it_wins_more_lists_than_an_average_item_has():
     clean = {("none", "none"): 0.01, ("random", "none"): 0.05, ("pga", "none"): 0.08}
-    assert harmful(cells(clean, noise=1e-4)) == ["pga"]
-    assert harmful(cells(clean, noise=1e-4, repetitions=1)) == []
+    assert fooled(cells(clean, noise=1e-4)) == ("yes", ["pga"])
+    assert fooled(cells(clean, noise=1e-4, repetitions=1)) == ("undecided", [])
 
 
 def test_that_weak_attackers_fail_clears_no_model():
     clean = {("none", "none"): 0.01, ("random", "none"): 0.01}
-    assert fooled(cells(clean, noise=1e-4)) == "undecided"
-    assert fooled(cells({**clean, ("pga", "none"): 0.01}, noise=1e-4)) == "no"
+    assert fooled(cells(clean, noise=1e-4))[0] == "undecided"
+    assert fooled(cells({**clean, ("pga", "none"): 0.01}, noise=1e-4))[0] == "no"
     seldom = dict(cells(clean, noise=1e-4).cells)
     seldom[0, "pga", "none"] = seldom[0, "random", "none"]
-    assert fooled(Cells(seldom)) == "undecided"
+    assert fooled(Cells(seldom))[0] == "undecided"
 
 
 def test_a_remedy_that_an_attack_gains_by_is_never_recommended():
     found = two(0.2, 0.5)
-    assert fooled(found) == "yes"
+    assert fooled(found)[0] == "yes"
     assert remedy_verdict("yes", [judge(found, "r")], {"r": True}) == ("none", "")
     assert remedy_verdict("yes", [judge(found, "r")], {"r": True}, untried=True)[0] == "undecided"
 

@@ -48,6 +48,7 @@ class Bench:
 
     Attributes:
         budget: fakes per real user.
+        seed: of what attacks and is trained anew in each repetition.
         yours: item indices that shall be promoted; None: cold and middling ones.
         seconds: what something took last: ``("fit", remedy)``, and (attack, remedy) as a whole.
         users: whose accuracy is measured.
@@ -68,7 +69,7 @@ class Bench:
         self.list_length = self.list_length or max(
             1, min(LONGEST_LIST, n_items // LEAST_ITEMS_EACH)
         )
-        some = stream(self.seed, "users").choice(n_users, min(MOST_USERS, n_users), replace=False)
+        some = stream(0, "users").choice(n_users, min(MOST_USERS, n_users), replace=False)
         self.users = np.sort(some)
 
     @property
@@ -81,8 +82,8 @@ class Bench:
         return int(round(self.budget * self.split.train.shape[0], 9))
 
     def seed_of(self, repetition: int) -> int:
-        """Of targets, fakes and first weights; the defender's own repetitions are below 0."""
-        return 1000 * self.seed + repetition % 1000
+        """Of targets, fakes and first weights; below 0, the defender's own, the same for every seed."""
+        return 1000 * self.seed + repetition if repetition >= 0 else 1000 + repetition
 
     def targets(self, repetition: int) -> attacking.Targets:
         return attacking.draw(self.split, self.yours, stream(self.seed_of(repetition), "targets"))

@@ -4,7 +4,8 @@ A unit of chance is a repetition: targets, fakes and first weights of its own, o
 target hit ratios are Student's t over repetitions, 95 %; what is compared is compared within them.
 Accuracy is compared user by user. What an interval does not show is not claimed: *undecided* is a verdict.
 
-So that another seed does not turn a verdict, repetitions go to what is open: a question is closed before
+Users, split, and what is chosen on it are the same for every seed, which draws attackers and trainings.
+So that another one does not turn a verdict, repetitions go to what is open: a question is closed before
 the minutes are over only by an interval of 99.9 % (the rule of Haybittle and Peto for looking at data
 while they come in), and what 95 % do not show at the end stays undecided.
 """
@@ -148,22 +149,31 @@ def judge(cells: Cells, remedy: str) -> Judged | None:
     if not after:
         return None
     both = [r for r in after if r in before]
-    removed = t_interval([(1 - REMOVED) * before[r] - after[r] for r in both])
+    removed = _share_removed([before[r] for r in both], [after[r] for r in both])
     worse = t_interval([after[r] - before[r] for r in both])
     accuracy = cells.accuracy_change(remedy)
     if worse.low > HARM:
         verdict = "harms"
-    elif removed.high < 0:
+    elif removed.high < REMOVED:
         verdict = "does not help"
     elif accuracy.high < -DEAR:
         verdict = "too dear"
-    elif removed.low > 0 and accuracy.low >= -DEAR:
+    elif removed.low > REMOVED and accuracy.low >= -DEAR:
         verdict = "helps"
     else:
         verdict = "undecided"
     thr = t_interval([*cells.thr(attack, targets, remedy).values()])
-    done = closed(removed, 0) and (removed.mean > 0 or closed(worse, HARM))
+    done = closed(removed, REMOVED) and (removed.mean > REMOVED or closed(worse, HARM))
     return Judged(remedy, thr, attack, targets, accuracy, verdict, done)
+
+
+def _share_removed(before: Sequence[float], after: Sequence[float]) -> Interval:
+    """1 − Σ after / Σ before, by the residuals of this ratio (Cochran, Sampling Techniques, ch. 6)."""
+    bare, served = np.array(before), np.array(after)
+    if not bare.sum() > 0:
+        return t_interval([])
+    left = served.sum() / bare.sum()
+    return t_interval(1 - left - (served - left * bare) / bare.mean())
 
 
 def fooled(cells: Cells) -> tuple[str, list[str]]:

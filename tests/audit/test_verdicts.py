@@ -60,6 +60,17 @@ def test_a_remedy_is_judged_by_what_it_removes_and_costs(undefended, remedied, h
     assert judge(two(undefended, remedied, **how), "r").verdict == verdict
 
 
+def test_what_is_removed_is_a_share_however_much_an_attack_reaches_from_time_to_time():
+    found, own = {}, np.ones(USERS)
+    for r, lift in enumerate((0.02, 0.1, 0.5, 0.9)):
+        for attack, remedy, thr in (("none", "none", 0), ("none", "r", 0), ("a", "none", lift)):
+            found[r, attack, remedy] = Measured({"cold": thr}, own, own, 0.5, 10)
+        found[r, "a", "r"] = Measured({"cold": 0.3 * lift}, own, own, 0.5, 10)
+    assert judge(Cells(found), "r").verdict == "helps"
+    served = [found[r, "a", "r"].thr["cold"] for r in range(4)]
+    assert np.mean(served) - t_interval(served).low > 0.1  # THR itself is hardly known
+
+
 def test_what_a_remedy_costs_counts_by_the_end_of_its_interval():
     found = dict(two(0.5, 0.02).cells)
     rng = np.random.default_rng(1)

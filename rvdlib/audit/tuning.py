@@ -10,7 +10,6 @@ does not stand where chance among test users turns its verdict.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +82,7 @@ class Tuner:
             for attack in ("none", *DEFENDERS)
         }
         self._trained = {attack: self._fit(attack) for attack in self._sets}
+        self._n_cells = len(self._sets) * len(self._repetitions)
         self._bare = self._measured("none", {})
         self._model = self._trained["none"][0]
         self._undefended = self._lift(self._bare)
@@ -95,15 +95,16 @@ class Tuner:
         """Choose for whatever has no choice yet, in turn; what one leaves of its share, others get."""
         end = self._clock.seconds + seconds
         for at, name in enumerate(waiting := [*self.waiting]):
-            until = self._clock.seconds + (end - self._clock.seconds) / (len(waiting) - at)
-            if self._clock.seconds < until:
-                forms = self._forms(name)
-                if self._clock.seconds + self._expected(name, forms[0]) < until:
-                    self.waiting.remove(name)
-                    self._choose(name, forms, until)
+            now = self._clock.seconds
+            until = now + (end - now) / (len(waiting) - at)
+            trainings = remedies.TRAINS.get(name, 0) * self._n_cells
+            if now + trainings * self._bench.seconds["fit", "none"] < until:
+                self.waiting.remove(name)
+                self._choose(name, until)
 
-    def _choose(self, name: str, forms: list[dict], until: float) -> None:
+    def _choose(self, name: str, until: float) -> None:
         found: list[tuple[dict, float, float]] = []
+        forms = self._forms(name)
         untried = [*forms]
         for form in forms:
             untried.remove(form)
@@ -116,8 +117,7 @@ class Tuner:
             except UNFIT as error:
                 self.left_out[name] = f"it cannot be had here: {error}"
                 continue
-            cells = len(self._sets) * len(self._repetitions)
-            self._bench.seconds["choosing", name] = (self._clock.seconds - start) / cells
+            self._bench.seconds["choosing", name] = (self._clock.seconds - start) / self._n_cells
             if self._clock.seconds > until:
                 break
         if found:
@@ -134,18 +134,6 @@ class Tuner:
             for of in ("hits", "gains")
         ]
         return _kept(self._lift(found)), _kept(max(losses))
-
-    def _expected(self, name: str, form: dict) -> float:
-        """Seconds of judging one form."""
-        bench, cell = self._bench, 0.0
-        if name in remedies.TRAINS:
-            cell = remedies.TRAINS[name] * bench.seconds["fit", "none"]
-        else:
-            with suppress(*UNFIT):  # what fails is told when it is chosen
-                served = chain_of(form).wrap(self._model)
-                bench.milliseconds(served)  # compiles
-                cell = bench.milliseconds(served) * (len(bench.users) + 2 * len(bench.few)) / 3000
-        return len(self._sets) * len(self._repetitions) * cell
 
     def _forms(self, name: str) -> list[dict]:
         split, subject, before = (

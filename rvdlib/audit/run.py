@@ -30,7 +30,7 @@ from rvdlib.defenses.quorum import Quorum
 from rvdlib.neighbors.agreement import Agreement, neighbor_agreement
 
 MOST_REPETITIONS = 60
-_TRAININGS = 12  # that there must be time for, or the defender does not choose at all
+_TRAININGS = 6  # that there must be time for before the defender chooses anything
 _CHOOSING = 0.35  # of the minutes, until when the defender chooses before anything is measured
 
 
@@ -124,9 +124,7 @@ def audit(
         with clock.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             found.prepared = prepare(ratings, subject, clock, budget, seed, yours, list_length)
-            if _TRAININGS * found.bench.seconds["fit", "none"] < clock.left:
-                found.tuner = Tuner(found.bench, clock, remedies)
-                found.tuner.spend(_CHOOSING * clock.all - clock.seconds)
+            _choose(found, clock, _CHOOSING * clock.all - clock.seconds)
             for repetition in range(repetitions or MOST_REPETITIONS):
                 asked, served = _next(found, clock, repetition, exactly=repetitions is not None)
                 if not asked:
@@ -165,12 +163,21 @@ def _next(
         if _expected(found.bench, [*taken, name]) >= room and (taken or repetition):
             break
         taken.append(name)
-    if repetition and found.tuner:
+    if repetition:
         before = [*found.chosen]
-        found.tuner.spend((share - _expected(found.bench, taken)) / 2)
+        _choose(found, clock, (share - _expected(found.bench, taken)) / 2)
         if new := [name for name in found.chosen if name not in before]:
             taken += [*new, *(first or found.attacks[-1:])]
     return [a for a in found.attacks if a in taken], [n for n in found.chosen if n in taken]
+
+
+def _choose(found: Audit, clock: Clock, seconds: float) -> None:
+    """For remedies that have no choice yet, if there is time for the trainings that it needs."""
+    end = clock.seconds + seconds
+    if not found.tuner and _TRAININGS * found.bench.seconds["fit", "none"] < seconds:
+        found.tuner = Tuner(found.bench, clock, found.remedies)
+    if found.tuner:
+        found.tuner.spend(end - clock.seconds)
 
 
 def _expected(bench: Bench, names: Sequence[str]) -> float:

@@ -22,9 +22,9 @@ def planned(left: float, repetition: int = 0, cells: dict | None = None):
     names = ["least support", "count", "detection"]
     seconds = {("fit", "none"): 1.0, **{("choosing", name): 1.0 for name in names}}
     found = SimpleNamespace(bench=SimpleNamespace(seconds=seconds), attacks=[*KNOWLEDGE], failed={})
-    found.chosen, found.tuner = dict.fromkeys(names), None
+    found.chosen, found.tuner = dict.fromkeys(names), SimpleNamespace(spend=lambda seconds: None)
     found.cells, found.budget = cells or {}, 0.03
-    asked = _next(found, SimpleNamespace(left=left), repetition, exactly=False)
+    asked = _next(found, SimpleNamespace(left=left, seconds=0.0), repetition, exactly=False)
     return *asked, _expected(found.bench, [*asked[0], *asked[1]])
 
 

@@ -4,10 +4,8 @@ report = document(audit(read_ratings("ratings.csv"), minutes=10))
 write(report, Path("report"))
 """
 
-from rvdlib.audit.defended import Defended
-from rvdlib.audit.preparing import Audit
 from rvdlib.audit.report import document, write
-from rvdlib.audit.run import audit
+from rvdlib.audit.run import Audit, audit
 from rvdlib.audit.subject import ModelError
 
-__all__ = ["Audit", "Defended", "ModelError", "audit", "document", "write"]
+__all__ = ["Audit", "ModelError", "audit", "document", "write"]

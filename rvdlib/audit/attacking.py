@@ -1,7 +1,7 @@
 """Who attacks, by how much they know, and what they promote."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,41 +20,28 @@ KNOWLEDGE = {
     "centroid": "40 % of the profiles, and that neighbours count",
     "vicinity": "40 % of the profiles, and the defence with its choices",
 }
-STRONG = ("pga", "centroid", "vicinity")  # who optimise, or know that or how neighbours count
+STRONG = {"pga", "centroid", "vicinity"}  # who optimise, or know that or how neighbours count
 DEFENDERS = ("low_clone", "vicinity")  # whom the defender simulates, with seeds of his own
 N_TARGETS = 5
 COLD = 5  # ratings of a cold item, at most
 
-
-@dataclass(frozen=True)
-class Targets:
-    """What a repetition promotes: all of them at once.
-
-    Attributes:
-        sets: ``cold``, ``middling`` or ``yours`` → (T,) item indices, none in two sets.
-    """
-
-    sets: dict[str, np.ndarray]
-
-    @property
-    def items(self) -> np.ndarray:
-        return np.sort(np.concatenate(list(self.sets.values())))
-
-    def of(self, items: np.ndarray) -> dict[str, np.ndarray]:
-        """Set → (items,) bool, which of these are in it."""
-        return {name: np.isin(items, those) for name, those in self.sets.items()}
+Targets = Mapping[str, np.ndarray]  # cold, middling or yours → (T,) item indices, none in two sets
 
 
 def draw(split: Split, yours: np.ndarray | None, rng: np.random.Generator) -> Targets:
-    """Targets: of your own list; else cold items (1 to 5 training ratings, or the least rated tenth)
-    and middling ones (the middle fifth of all others).
+    """What a repetition promotes, all at once: some of your own list; else cold items (1 to 5 training
+    ratings, or the least rated tenth) and middling ones (the middle fifth of all others).
 
     Raises:
         ValueError: if no item has a training rating.
     """
     most = max(1, min(N_TARGETS, split.train.shape[1] // 8))
+
+    def some(items: np.ndarray) -> np.ndarray:
+        return np.sort(rng.choice(items, min(most, len(items)), replace=False))
+
     if yours is not None:
-        return Targets({"yours": _some(yours, most, rng)})
+        return {"yours": some(yours)}
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
     rated = np.flatnonzero(counts)
     if not len(rated):
@@ -65,16 +52,15 @@ def draw(split: Split, yours: np.ndarray | None, rng: np.random.Generator) -> Ta
     if len(cold) < most:
         by_count = rated[np.argsort(counts[rated], kind="stable")]
         cold = by_count[: max(most, len(rated) // 10)]
-    sets, others = {"cold": _some(cold, most, rng)}, np.setdiff1d(rated, cold)
+    sets, others = {"cold": some(cold)}, np.setdiff1d(rated, cold)
     if len(others) >= 5 * most:
         low, high = np.quantile(counts[others], [0.4, 0.6])
-        middle = others[(counts[others] >= low) & (counts[others] <= high)]
-        sets["middling"] = _some(middle, most, rng)
-    return Targets(sets)
+        sets["middling"] = some(others[(counts[others] >= low) & (counts[others] <= high)])
+    return sets
 
 
-def _some(items: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    return np.sort(rng.choice(items, min(most, len(items)), replace=False))
+def all_of(targets: Targets) -> np.ndarray:
+    return np.sort(np.concatenate(list(targets.values())))
 
 
 def fakes(
@@ -85,28 +71,26 @@ def fakes(
     *,
     budget: float,
     regime: str,
-    known: Mapping = {},
+    known: Mapping,
 ) -> sp.csr_matrix:
     """The profiles (m, items) of an attack.
 
     Args:
         budget: fakes per real user.
-        known: what the attacker knows of the defence: ``k``, ``distance``, ``hubness_reduction`` and
-            ``quorum``, as its choices have them.
+        known: the choices of the defence, of which ``vicinity`` knows how it looks for neighbours.
 
     Raises:
         ValueError: if the budget buys no fake, or the attack cannot be made on such data.
     """
-    n_items = split.train.shape[1]
-    size = min(max(1, split.ratings.mean_profile_size), n_items - len(targets.items))
+    items = all_of(targets)
+    size = min(max(1, split.ratings.mean_profile_size), split.train.shape[1] - len(items))
     threat = build_threat_model(
-        split, targets.items, stream(seed, "visible"), attack_size=budget, filler_size=size
+        split, items, stream(seed, "visible"), attack_size=budget, filler_size=size
     )
     options = dict(read_yaml(paths.PARAMS / "attacks.yml")[regime].get(name, {}))
     if name == "vicinity":
-        options |= {
-            each: known[each] for each in ("k", "distance", "hubness_reduction") if each in known
-        }
+        told = {"k", "distance", "hubness_reduction"} & known.keys()
+        options |= {each: known[each] for each in told}
         options |= {"copies": min(known["quorum"], threat.n_fakes)} if "quorum" in known else {}
     return attacks.craft(name, threat, stream(seed, "attack", name), **options)
 
@@ -115,9 +99,7 @@ def some_users(ratings: Ratings, rows: np.ndarray) -> Ratings:
     """The ratings of these users alone; the catalogue stays whole."""
     starts = ratings.matrix.indptr
     cells = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
+    times = None if ratings.times is None else ratings.times[cells]
     return replace(
-        ratings,
-        matrix=ratings.matrix[rows],
-        user_ids=ratings.user_ids[rows],
-        times=None if ratings.times is None else ratings.times[cells],
+        ratings, matrix=ratings.matrix[rows], user_ids=ratings.user_ids[rows], times=times
     )

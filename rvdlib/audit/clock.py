@@ -1,5 +1,6 @@
 """The minutes of an audit: how many are left, a bar that shows it, and an end that cannot be missed."""
 
+import math
 import signal
 import sys
 import threading
@@ -17,60 +18,52 @@ class OutOfMinutes(KeyboardInterrupt):
 
 
 class Clock:
-    """Counts down ``minutes``; None: nothing ends by the clock."""
+    """Counts down ``minutes``; None: nothing ends by the clock.
+
+    Attributes:
+        all: seconds that there are, infinite without a limit.
+    """
 
     def __init__(self, minutes: float | None, show: bool = False):
-        self._start, self._minutes = time.monotonic(), minutes
-        total = None if minutes is None else round(60 * minutes)
-        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s" if minutes else None
-        self._bar = tqdm(
-            total=total,
-            disable=not show,
-            file=sys.stderr,
-            bar_format=form,
-            leave=False,
-            mininterval=1,
-        )
+        self._start, self.all = time.monotonic(), 60 * minutes if minutes else math.inf
+        bounded = {
+            "total": self.all,
+            "bar_format": "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s",
+        }
+        options = {"disable": not show, "file": sys.stderr, "leave": False, "mininterval": 1}
+        self._bar = tqdm(**options, **(bounded if minutes else {}))
 
     @property
     def seconds(self) -> float:
+        """Since it started."""
         return time.monotonic() - self._start
 
     @property
     def left(self) -> float:
-        """Seconds; infinite without a limit."""
-        return float("inf") if self._minutes is None else 60 * self._minutes - self.seconds
-
-    @property
-    def all(self) -> float:
-        return float("inf") if self._minutes is None else 60 * self._minutes
+        return self.all - self.seconds
 
     def says(self, doing: str) -> None:
         """Show what is being done, and how much of the time has gone."""
         self._bar.set_description_str(doing, refresh=False)
-        self._bar.n = min(self.seconds, self._bar.total or self.seconds)
+        self._bar.n = min(self.seconds, self.all)
         self._bar.refresh()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Raise :class:`OutOfMinutes` well after the end, in whatever runs; in the main thread alone."""
-        watched = (
-            self._minutes is not None and threading.current_thread() is threading.main_thread()
-        )
-        if not watched:
-            yield
-            return
-
-        def out(*_):
-            raise OutOfMinutes
-
-        before = signal.signal(signal.SIGALRM, out)
-        signal.setitimer(signal.ITIMER_REAL, max(0.01, _GRACE * self.all - self.seconds))
+        watched = threading.current_thread() is threading.main_thread() and self.all < math.inf
+        before = signal.getsignal(signal.SIGALRM)
         try:
+            if watched:
+                signal.signal(signal.SIGALRM, _out)
+                signal.setitimer(signal.ITIMER_REAL, max(0.01, _GRACE * self.all - self.seconds))
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+            if watched:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            self._bar.close()
 
-    def close(self) -> None:
-        self._bar.close()
+
+def _out(*_: object) -> None:
+    raise OutOfMinutes

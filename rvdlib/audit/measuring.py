@@ -11,11 +11,9 @@ import scipy.sparse as sp
 
 from rvdlib import attacks, metrics
 from rvdlib.audit import attacking
-from rvdlib.audit.attacking import Targets
 from rvdlib.audit.remedies import TRAINS
 from rvdlib.audit.subject import OurModel, OwnModel
 from rvdlib.data import Split
-from rvdlib.defenses import Chain
 from rvdlib.defenses.forms import chain_of
 from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.seeding import stream
@@ -50,9 +48,11 @@ class Bench:
 
     Attributes:
         budget: fakes per real user.
+        seed: of what attacks and is trained anew in each repetition.
         yours: item indices that shall be promoted; None: cold and middling ones.
-        seed: of all that is drawn.
-        fit_seconds: of the last training, by remedy; ``cell_seconds``: of a remedy under one attack.
+        seconds: what something took last: ``("fit", remedy)``, and (attack, remedy) as a whole.
+        users: whose accuracy is measured.
+        beaten_by_popularity: whether the most popular items rank better than the model.
     """
 
     split: Split
@@ -61,33 +61,35 @@ class Bench:
     yours: np.ndarray | None
     seed: int
     list_length: int = 0
-    users: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    fit_seconds: dict[str, float] = field(default_factory=dict)
-    cell_seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    beaten_by_popularity: bool = False
 
     def __post_init__(self):
         n_users, n_items = self.split.train.shape
         self.list_length = self.list_length or max(
             1, min(LONGEST_LIST, n_items // LEAST_ITEMS_EACH)
         )
-        users = np.arange(n_users)
-        if n_users > MOST_USERS:
-            users = np.sort(stream(self.seed, "users").choice(n_users, MOST_USERS, replace=False))
-        self.users = users
+        some = stream(0, "users").choice(n_users, min(MOST_USERS, n_users), replace=False)
+        self.users = np.sort(some)
+
+    @property
+    def few(self) -> np.ndarray:
+        """The users who find targets or not."""
+        return self.users[:: -(-len(self.users) // FEW)]
 
     @property
     def n_fakes(self) -> int:
         return int(round(self.budget * self.split.train.shape[0], 9))
 
     def seed_of(self, repetition: int) -> int:
-        """Of targets, fakes and first weights; the defender's own repetitions are below 0."""
-        return 1000 * self.seed + (repetition if repetition >= 0 else 1000 + repetition)
+        """Of targets, fakes and first weights; below 0, the defender's own, the same for every seed."""
+        return 1000 * self.seed + repetition if repetition >= 0 else 1000 + repetition
 
-    def targets(self, repetition: int) -> Targets:
+    def targets(self, repetition: int) -> attacking.Targets:
         return attacking.draw(self.split, self.yours, stream(self.seed_of(repetition), "targets"))
 
     def poisoned(
-        self, attack: str, targets: Targets, repetition: int, known: dict
+        self, attack: str, targets: attacking.Targets, repetition: int, known: Mapping = NO_FORM
     ) -> sp.csr_matrix:
         """Training rows with the fakes of an attack below; ``none``: without."""
         if attack == "none":
@@ -106,32 +108,29 @@ class Bench:
     def fit(
         self, train: sp.csr_matrix, repetition: int, name: str = "none", form: Mapping = NO_FORM
     ) -> Any:
-        """The model trained, by the remedy's form where that trains; its time is kept."""
+        """The model trained, by the remedy's form where that trains."""
         start = time.perf_counter()
-        chain = chain_of(form) if name in TRAINS else Chain()
+        chain = chain_of(form if name in TRAINS else {})
         trained = self.subject.fit(train, self.split, self.seed_of(repetition), chain)
-        self.fit_seconds[name] = time.perf_counter() - start
+        self.seconds["fit", name] = time.perf_counter() - start
         return trained
 
     def measure(
         self,
         recommender: Recommender,
-        targets: Targets,
+        targets: attacking.Targets,
         *,
         few: bool = True,
         validation: bool = False,
     ) -> Measured:
         """On ``few`` users or on many; on test items, or on ``validation`` items, to choose by."""
         split = replace(self.split, test=self.split.validation) if validation else self.split
-        users = self.users[:: -(-len(self.users) // FEW)] if few else self.users
-        found = evaluate(recommender, split, targets.items, k=self.list_length, users=users)
+        users, items = self.few if few else self.users, attacking.all_of(targets)
+        found = evaluate(recommender, split, items, k=self.list_length, users=users)
         hits, served = (np.array(each) for each in found.target_counts.values())
         ratios = np.divide(hits, served, out=np.full(len(hits), np.nan), where=served > 0)
         return Measured(
-            {
-                name: metrics.mean(ratios[those])
-                for name, those in targets.of(found.targets).items()
-            },
+            {s: metrics.mean(ratios[np.isin(found.targets, of)]) for s, of in targets.items()},
             metrics.hits(found.test_ranks, self.list_length),
             metrics.gains(found.test_ranks, self.list_length),
             found.catalogue_share,

@@ -1,8 +1,16 @@
-"""The audit: how many repetitions fit into the minutes, and what is carried out in which order."""
+"""The audit: what is carried out in which order, and how much of it fits into the minutes.
+
+1. Prepare: as many users as there is room for, hyper-parameters, one training.
+2. The defender chooses for each remedy, within a third of the minutes.
+3. Repetitions. Each has its share of what is left, a quarter of it at first, and holds as much as fits,
+   in the order of :func:`_next`; a remedy for which there was no time to choose has its turn again
+   before each. After four, only what is still open is repeated, until nothing is, or the minutes are over.
+"""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,17 +18,64 @@ import numpy as np
 from rvdlib.arguments import check_one_of
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.clock import Clock, OutOfMinutes
-from rvdlib.audit.measuring import Bench
-from rvdlib.audit.preparing import Audit, hyperparameters, prepare, subject_of
+from rvdlib.audit.measuring import Bench, Measured
+from rvdlib.audit.preparing import prepare
 from rvdlib.audit.remedies import REMEDIES, TRAINS
-from rvdlib.audit.subject import ModelError
-from rvdlib.audit.tuning import TOO_SLOW, UNFIT, tune
+from rvdlib.audit.subject import ModelError, OurModel, OwnModel, subject_of
+from rvdlib.audit.tuning import UNFIT, Choice, Tuner
+from rvdlib.audit.verdicts import LEAST, Cells, still_open
 from rvdlib.data import Ratings
 from rvdlib.defenses.forms import chain_of, resolved
 from rvdlib.defenses.quorum import Quorum
-from rvdlib.neighbors.agreement import neighbor_agreement
+from rvdlib.neighbors.agreement import Agreement, neighbor_agreement
 
-MOST_REPETITIONS, LEAST_REPETITIONS = 12, 4
+MOST_REPETITIONS = 60
+_TRAININGS = 6  # that there must be time for before the defender chooses anything
+_CHOOSING = 0.35  # of the minutes, until when the defender chooses before anything is measured
+
+
+@dataclass
+class Audit:
+    """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
+
+    Attributes:
+        ratings: all that were given.
+        attacks, remedies: those that it was asked to try.
+        cells: see :class:`rvdlib.audit.verdicts.Cells`.
+        failed: what → why.
+        vicinities: of the first two trainings; ``agreement``: of these, None where there are none.
+        interrupted: why it ended early, or nothing.
+    """
+
+    ratings: Ratings
+    subject: OurModel | OwnModel
+    budget: float
+    seed: int
+    minutes: float | None
+    attacks: list[str]
+    remedies: list[str]
+    prepared: Bench | None = None
+    tuner: Tuner | None = None
+    cells: dict[tuple[int, str, str], Measured] = field(default_factory=dict)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    vicinities: list[np.ndarray] = field(default_factory=list)
+    agreement: Agreement | None = None
+    interrupted: str = ""
+    seconds: float = 0.0
+
+    @property
+    def bench(self) -> Bench:
+        """What it measures on, once it is ``prepared``."""
+        if self.prepared is None:
+            raise RuntimeError("the audit is not prepared")
+        return self.prepared
+
+    @property
+    def chosen(self) -> dict[str, Choice]:
+        """Remedy → what was chosen of it; nothing of what failed since."""
+        chosen = self.tuner.chosen if self.tuner else {}
+        return {name: choice for name, choice in chosen.items() if name not in self.failed}
 
 
 def audit(
@@ -46,7 +101,8 @@ def audit(
         budget: fakes per real user.
         targets: raw ids to promote; by default cold and middling items of each repetition's own.
         minutes: to be kept; None: as long as ``repetitions`` take.
-        repetitions: exactly so many, whatever the clock says; by default as many as fit, 12 at most.
+        repetitions: exactly so many, of everything; by default until nothing is open, or the minutes
+            are over.
         attacks, remedies: those to try, of all that there are.
         show: a progress bar on stderr.
 
@@ -61,148 +117,143 @@ def audit(
     for name in remedies:
         check_one_of("remedies", name, REMEDIES)
     yours = None if targets is None else np.unique(_places(ratings, targets))
-    found = Audit(ratings, subject_of(model, regime, ratings), budget, seed, minutes, ratings)
+    subject = subject_of(model, regime, ratings.name)
+    found = Audit(ratings, subject, budget, seed, minutes, [*attacks], [*remedies])
     clock = Clock(minutes, show)
     try:
         with clock.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            _carry_out(found, clock, yours, list_length, repetitions, attacks, remedies)
+            found.prepared = prepare(ratings, subject, clock, budget, seed, yours, list_length)
+            _choose(found, clock, _CHOOSING * clock.all - clock.seconds)
+            for repetition in range(repetitions or MOST_REPETITIONS):
+                asked, served = _next(found, clock, repetition, exactly=repetitions is not None)
+                if not asked:
+                    break
+                _repeat(found, clock, repetition, asked, served)
     except OutOfMinutes:
         found.interrupted = "the minutes were over"
     except KeyboardInterrupt:
         found.interrupted = "it was interrupted"
-    finally:
-        clock.close()
     found.seconds = clock.seconds
     return found
 
 
-def _carry_out(found, clock, yours, list_length, repetitions, attacks, wanted) -> None:
-    found.prepared = bench = prepare(found, clock, yours, list_length)
-    twice = repetitions is None and 12 * bench.fit_seconds["none"] < 0.15 * clock.all
-    name = found.subject.name
-    omega = hyperparameters(found.whole.name, name, "ranking") if found.subject.ours else []
-    found.tuned = tune(bench, clock, wanted, 2 if twice else 1, omega)
-    found.not_tried |= found.tuned.left_out
-    left = {f"attack {name}": "not asked for" for name in KNOWLEDGE if name not in attacks}
-    found.not_tried |= left | {name: "not asked for" for name in REMEDIES if name not in wanted}
-    plan, factor = Plan(list(found.tuned.chosen), list(attacks)), 1.0
-    for repetition in range(repetitions or MOST_REPETITIONS):
-        if repetitions is None:
-            planned = LEAST_REPETITIONS - repetition, factor, clock.left
-            plan.cut(found, *planned)
-            plan.restore(found, *planned)
-            if repetition and clock.left < 1.05 * factor * plan.seconds(bench):
-                break
-        start = clock.seconds
-        _repeat(found, clock, repetition, plan)
-        factor = (clock.seconds - start) / plan.seconds(bench)
+def _next(
+    found: Audit, clock: Clock, repetition: int, *, exactly: bool
+) -> tuple[list[str], list[str]]:
+    """The attacks and the remedies of a repetition: none if nothing is open, or there is no time for it.
+
+    The simplest attack comes first, then the one that knows most, remedies that train nothing, the other
+    attacks, and remedies that train: as many as fit into its share of the time. What it leaves goes to
+    choosing for a remedy that had no time yet, half of it, for that is to be measured, too.
+    """
+    if exactly:
+        return found.attacks, [*found.chosen]
+    attacks, remedies = found.attacks, [*found.chosen]
+    if repetition >= LEAST:
+        cells = Cells(found.cells)
+        again, remedies = still_open(cells, remedies)
+        attacks = [a for a in attacks if a in again or a not in cells.attacks]
+    attacks = [a for a in attacks if f"attack {a}" not in found.failed]
+    first, slow = [*attacks[:1], *attacks[1:][-1:]], [n for n in remedies if n in TRAINS]
+    share = clock.left / max(1, LEAST - repetition)
+    taken: list[str] = []
+    for name in [*first, *(n for n in remedies if n not in slow), *attacks[1:-1], *slow]:
+        room = clock.left if name in first else share
+        if _expected(found.bench, [*taken, name]) >= room and (taken or repetition):
+            break
+        taken.append(name)
+    if repetition:
+        before = [*found.chosen]
+        _choose(found, clock, (share - _expected(found.bench, taken)) / 2)
+        if new := [name for name in found.chosen if name not in before]:
+            taken += [*new, *(first or found.attacks[-1:])]
+    return [a for a in found.attacks if a in taken], [n for n in found.chosen if n in taken]
 
 
-@dataclass
-class Plan:
-    """Which remedies and attacks a repetition has."""
-
-    remedies: list[str]
-    attacks: list[str]
-    dropped: list[tuple[list[str], str]] = field(default_factory=list)
-
-    def seconds(self, bench: Bench) -> float:
-        """What a repetition takes, about: crafting comes besides."""
-        cells = 1.5 * bench.fit_seconds["none"] + sum(bench.cell_seconds[n] for n in self.remedies)
-        return (1 + len(self.attacks)) * cells
-
-    def cut(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
-        """Leave out what keeps so many repetitions from fitting: slow trainings, then attacks.
-
-        The simplest attack and the one that knows most stay.
-
-        Args:
-            factor: how much longer a repetition takes than :meth:`seconds` says.
-            left: seconds.
-        """
-        cost = found.bench.cell_seconds
-        while repetitions > 0 and repetitions * factor * self.seconds(found.bench) > left:
-            slow = max((n for n in self.remedies if n in TRAINS), key=cost.__getitem__, default="")
-            if slow:
-                self.remedies.remove(slow)
-                self.dropped.append((self.remedies, slow))
-                found.not_tried[slow] = TOO_SLOW
-            elif len(self.attacks) > 2:
-                name = self.attacks.pop(min(2, len(self.attacks) - 2))
-                self.dropped.append((self.attacks, name))
-                found.not_tried[f"attack {name}"] = "no time in each repetition: give more minutes"
-            else:
-                return
-
-    def restore(self, found: Audit, repetitions: int, factor: float, left: float) -> None:
-        """Take back what was left out, the last first, where so many repetitions fit with it."""
-        for where, name in reversed(self.dropped.copy()):
-            where.append(name)
-            if max(1, repetitions) * 1.05 * factor * self.seconds(found.bench) > left:
-                where.pop()
-                continue
-            self.dropped.remove((where, name))
-            found.not_tried.pop(name if where is self.remedies else f"attack {name}", None)
-        self.attacks.sort(key=[*KNOWLEDGE].index)
+def _choose(found: Audit, clock: Clock, seconds: float) -> None:
+    """For remedies that have no choice yet, if there is time for the trainings that it needs."""
+    end = clock.seconds + seconds
+    if not found.tuner and _TRAININGS * found.bench.seconds["fit", "none"] < seconds:
+        found.tuner = Tuner(found.bench, clock, found.remedies)
+    if found.tuner:
+        found.tuner.spend(end - clock.seconds)
 
 
-def _repeat(found: Audit, clock: Clock, repetition: int, plan: Plan) -> None:
-    bench, tuned = found.bench, found.tuned.chosen
+def _expected(bench: Bench, names: Sequence[str]) -> float:
+    """Seconds of a repetition with these attacks and remedies.
+
+    What was never timed counts twice what was last timed of the same remedy.
+    """
+    attacks = ["none", *(n for n in names if n in KNOWLEDGE)]
+    total = 0.0
+    for attack, remedy in product(attacks, ["none", *(n for n in names if n not in KNOWLEDGE)]):
+        similar = [s for (_, name), s in bench.seconds.items() if name == remedy]
+        total += bench.seconds.get((attack, remedy), 2 * similar[-1])
+    return total
+
+
+def _repeat(
+    found: Audit, clock: Clock, repetition: int, asked: Sequence[str], remedies: list[str]
+) -> None:
+    bench = found.bench
     targets, known = bench.targets(repetition), _known(found)
-    for attack in ["none", *plan.attacks]:
+    for attack in ["none", *asked]:
+        if repetition and clock.left < sum(
+            bench.seconds.get((attack, name), 0.0) for name in ["none", *remedies]
+        ):
+            return
         clock.says(f"repetition {repetition + 1}, attack {attack}")
+        few = attack != "none"  # accuracy is that of nobody attacking
+        start = clock.seconds
         try:
             rows = bench.poisoned(attack, targets, repetition, known)
         except UNFIT as error:
-            if (
-                attack == plan.attacks[0]
-            ):  # the simplest of all: the budget or the data are at fault
+            if attack == found.attacks[0]:  # the simplest: the budget or the data are at fault
                 raise
-            found.not_tried[f"attack {attack}"] = f"it cannot be made here: {error}"
+            found.failed[f"attack {attack}"] = f"it cannot be made here: {error}"
             continue
         bare = bench.fit(rows, repetition)
-        few = attack != "none"  # accuracy is that of nobody attacking
-        found.cells[repetition, attack, "none"] = bench.measure(bare, targets, few=few)
-        for name in [*plan.remedies]:
-            form = tuned[name].form
+        for name in ["none", *remedies]:
+            form = found.chosen[name].form if name in found.chosen else {}
             try:
                 model = bench.fit(rows, repetition, name, form) if name in TRAINS else bare
                 served = chain_of(form).wrap(model)
                 found.cells[repetition, attack, name] = bench.measure(served, targets, few=few)
             except UNFIT as error:
-                if isinstance(error, ModelError):
+                if isinstance(error, ModelError) or name == "none":
                     raise
-                plan.remedies.remove(name)
-                found.not_tried[name] = f"it failed under the attack {attack}: {error}"
+                found.failed[name] = f"it failed under the attack {attack}: {error}"
+                remedies = [n for n in remedies if n != name]
                 continue
             if attack == "none":
-                _keep_fastest(found, name, bench.milliseconds(served))
+                fastest = found.milliseconds.get(name, np.inf)
+                found.milliseconds[name] = min(bench.milliseconds(served), fastest)
+            bench.seconds[attack, name] = clock.seconds - start
+            start = clock.seconds
         if attack == "none":
-            _keep_fastest(found, "none", bench.milliseconds(bare))
             _compare_neighbors(found, bare, repetition)
 
 
 def _compare_neighbors(found: Audit, model: Any, repetition: int) -> None:
     """Of the first two clean trainings: the same rows, other first weights."""
-    if repetition > 1 or not getattr(model, "latent", True):
+    n_users = found.bench.split.train.shape[0]
+    if repetition > 1 or n_users < 2 or not getattr(model, "latent", True):
         return
-    k = max(1, min(30, len(found.ratings.user_ids) - 1))
-    lists = Quorum(model, k=k, quorum=1, max_in_degree=None).vicinity(found.bench.users)
-    if repetition == 0:
-        found.vicinities = lists
-    elif found.vicinities is not None and len(lists) > 1:
-        found.agreement = neighbor_agreement(found.vicinities, lists)
+    k = min(30, n_users - 1)
+    found.vicinities.append(
+        Quorum(model, k=k, quorum=1, max_in_degree=None).vicinity(found.bench.users)
+    )
+    if len(found.vicinities) == 2:
+        found.agreement = neighbor_agreement(*found.vicinities)
 
 
 def _known(found: Audit) -> dict:
     """The choices of the neighbours' defence that an attacker would rather know."""
-    chosen = [n for n in ("hardened", "quorum", "closed form", "count") if n in found.tuned.chosen]
-    return resolved(found.tuned.chosen[chosen[0]].form) if chosen else {}
-
-
-def _keep_fastest(found: Audit, name: str, milliseconds: float) -> None:
-    found.milliseconds[name] = min(milliseconds, found.milliseconds.get(name, np.inf))
+    for name in ("hardened", "quorum", "closed form", "count"):
+        if name in found.chosen:
+            return resolved(found.chosen[name].form)
+    return {}
 
 
 def _places(ratings: Ratings, targets: Sequence[Any]) -> np.ndarray:

@@ -15,7 +15,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from rvdlib import paths
 from rvdlib.arguments import as_indices, check_one_of, did_you_mean
 from rvdlib.data import Split
 from rvdlib.defenses.protocol import Chain
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
 
 _CHECKED_USERS = 20
 
@@ -40,7 +43,7 @@ class OurModel:
     """One of ``VICTIMS``, trained anew for every poisoned set.
 
     Attributes:
-        tries: hyper-parameters to choose from on validation data, the first until then.
+        tries: hyper-parameters to choose from on validation data; the first are used.
     """
 
     ours = True
@@ -51,10 +54,10 @@ class OurModel:
 
     def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> Any:
         """Trained on ``train`` (users, items) CSR stars as the defences in ``chain`` have it."""
-        levels = split.ratings.levels
+        levels, rng = split.ratings.levels, stream(seed, "model", self.name)
         train = chain.clean(train, levels, stream(seed, "clean"))
         victim = VICTIMS[self.name](**self.tries[0])
-        return chain.fit(victim, train, split.validation, levels, stream(seed, "model", self.name))
+        return chain.fit(victim, train, split.validation, levels, rng)
 
 
 class OwnModel:
@@ -68,19 +71,12 @@ class OwnModel:
         self._seeded = "seed" in inspect.signature(make).parameters
 
     def fit(self, train: sp.csr_matrix, split: Split, seed: int, chain: Chain) -> "Trained":
-        """As :meth:`OurModel.fit`; a chain can only clean what it is trained on."""
-        train = chain.clean(train, split.ratings.levels, stream(seed, "clean"))
-        model = self.make(seed)
-        with _blame(self.name, "fit(ratings)"):
-            model.fit(train.copy())
-        return Trained(self.name, model, train, self.regime)
-
-    def make(self, seed: int) -> Any:
-        """A new model, not trained.
+        """As :meth:`OurModel.fit`; a chain can only clean what it is trained on.
 
         Raises:
-            ModelError: if making it fails, or gives something without ``fit`` and ``score``.
+            ModelError: if making or training it fails, or it has no ``fit`` and ``score``.
         """
+        train = chain.clean(train, split.ratings.levels, stream(seed, "clean"))
         with _blame(self.name, "making it"):
             model = self._make(**({"seed": seed} if self._seeded else {}))
         for method in ("fit", "score"):
@@ -89,7 +85,9 @@ class OwnModel:
                     f"{self.name} made a {type(model).__name__} without {method}(): an audit needs "
                     "fit(ratings) and score(users)"
                 )
-        return model
+        with _blame(self.name, "fit(ratings)"):
+            model.fit(train.copy())
+        return Trained(self.name, model, train, self.regime)
 
 
 class Trained:
@@ -97,7 +95,8 @@ class Trained:
 
     Attributes:
         train: (users, items) CSR that it was trained on, in the unit in which it predicts (``unit``).
-        linear: whether its arrays give its scores, so that the closed form can be had.
+        latent: whether it shows vectors to look for neighbours in.
+        why_not_linear: why the closed form cannot be had; empty if its arrays give its scores.
     """
 
     max_rating = 1.0
@@ -105,14 +104,21 @@ class Trained:
 
     def __init__(self, name: str, model: Any, train: sp.csr_matrix, regime: str):
         self.name, self._model, self._ranking = name, model, regime == "ranking"
-        self.train, self._shape = train, train.shape
-        users, items = (self._array(each) for each in ("user_factors", "item_factors"))
-        self.latent = users is not None
-        self._factors = np.empty((0, 0), np.float32) if users is None else users
-        self.linear = users is not None and items is not None
-        self.unit, self.why_not_linear = "", "it shows no user_factors and item_factors"
-        if users is not None and items is not None:
-            self._take_decoder(items)
+        self.train, self._shape, self.unit = train, train.shape, ""
+        n_users, n_items = train.shape
+        factors, items = self._array("user_factors", n_users), self._array("item_factors", n_items)
+        self.latent = factors is not None
+        self._factors = np.empty((0, 0), np.float32) if factors is None else factors
+        self.why_not_linear = "it shows no user_factors and item_factors"
+        if factors is not None and items is not None:
+            offsets, bias = self._array("offsets", n_users), self._array("item_bias", n_items)
+            self._offsets = np.zeros(n_users, np.float32) if offsets is None else offsets
+            bias = np.zeros(n_items, np.float32) if bias is None else bias
+            self.parameters = {
+                "item_factors": torch.from_numpy(items),
+                "item_bias": torch.from_numpy(bias),
+            }
+            self.why_not_linear = self._check_decoder(items, bias)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         """Scores (B, items), checked.
@@ -151,74 +157,72 @@ class Trained:
         offsets = torch.from_numpy(self._offsets[users])
         return torch.zeros_like(offsets) if self._ranking else offsets
 
-    def _array(self, name: str) -> np.ndarray | None:
+    def _array(self, name: str, length: int) -> np.ndarray | None:
         with _blame(self.name, name):
             given = getattr(self._model, name, None)
-            array = (
-                None if given is None or callable(given) else np.asarray(given, dtype=np.float32)
-            )
-        if array is None:
-            return None
-        axis = {"user_factors": 0, "offsets": 0}.get(name, 1)
-        if array.shape[:1] != (self._shape[axis],) or not np.isfinite(array).all():
+            if given is None or callable(given):
+                return None
+            array = np.asarray(given, dtype=np.float32)
+        if array.shape[:1] != (length,) or not np.isfinite(array).all():
             raise ModelError(
-                f"{name} of {self.name} must be finite and have {self._shape[axis]} rows, got the "
-                f"shape {array.shape}"
+                f"{name} of {self.name} must be finite and have {length} rows, got the shape "
+                f"{array.shape}"
             )
         return np.ascontiguousarray(array)
 
-    def _take_decoder(self, item_factors: np.ndarray) -> None:
+    def _check_decoder(self, items: np.ndarray, bias: np.ndarray) -> str:
         """Believe the arrays only if they give the scores; find the unit of the ratings."""
-        bias, offsets = self._array("item_bias"), self._array("offsets")
-        bias = np.zeros(self._shape[1], np.float32) if bias is None else bias
-        self._offsets = np.zeros(self._shape[0], np.float32) if offsets is None else offsets
-        self.parameters = {
-            "item_factors": torch.from_numpy(item_factors),
-            "item_bias": torch.from_numpy(bias),
-        }
+        if self._factors.shape[1:] != items.shape[1:] or items.ndim != 2:
+            return "its factors are not of one length"
         users = np.arange(min(_CHECKED_USERS, self._shape[0]))
-        if self._factors.shape[1:] != item_factors.shape[1:] or item_factors.ndim != 2:
-            self.linear, self.why_not_linear = False, "its factors are not of one length"
-            return
         given = self.score(users)
-        linear = self._offsets[users, None] + self._factors[users] @ item_factors.T + bias
+        linear = self._offsets[users, None] + self._factors[users] @ items.T + bias
         if np.abs(given - linear).max() > 1e-3 * max(np.ptp(given), 1e-9):
-            self.linear, self.why_not_linear = False, "its factors do not give its scores"
-            return
-        sample = self.train[:200].tocoo()
-        found = self._offsets[sample.row] + bias[sample.col]
-        found = found + (self._factors[sample.row] * item_factors[sample.col]).sum(axis=1)
-        top = self.train.data.max(initial=1)
+            return "its factors do not give its scores"
+        some = self.train[:200].tocoo()
+        found = self._offsets[some.row] + bias[some.col]
+        found = found + (self._factors[some.row] * items[some.col]).sum(axis=1)
+        stars = self.train.data
         units = {
-            "ones": np.ones_like(sample.data),
-            "shares": sample.data / top,
-            "stars": sample.data,
+            "ones": np.ones_like(stars),
+            "shares": stars / stars.max(initial=1),
+            "stars": stars,
         }
-        self.unit = min(units, key=lambda unit: ((units[unit] - found) ** 2).sum())
+        n = len(some.data)
+        self.unit = min(units, key=lambda unit: ((units[unit][:n] - found) ** 2).sum())
         self.train = self.train.copy()
-        if self.unit != "stars":
-            self.train.data = (
-                self.train.data / top if self.unit == "shares" else np.ones_like(self.train.data)
-            )
+        self.train.data = units[self.unit].copy()
+        return ""
 
 
-class _blame:
+@contextmanager
+def _blame(name: str, what: str) -> Iterator[None]:
     """Whatever somebody's code raises becomes a :class:`ModelError` that names the place."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as error:  # sys.exit() there ends no audit
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise ModelError(
+            f"{what} of {name} raised {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}, line {last.lineno})"
+        ) from error
 
-    def __init__(self, name: str, what: str):
-        self._name, self._what = name, what
 
-    def __enter__(self) -> None:
-        pass
+def subject_of(model: str, regime: str, dataset: str) -> OurModel | OwnModel:
+    """One of ours by its name, or your own by ``mine.py:make_model``, which is then executed."""
+    if ":" in model or model.endswith(".py"):
+        return OwnModel(model, regime, load_own(model))
+    return OurModel(model, regime, hyperparameters(dataset, model, regime))
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        own = isinstance(error, Exception | SystemExit)  # sys.exit() there ends no audit
-        if own and not isinstance(error, ModelError):
-            last = traceback.extract_tb(trace)[-1]
-            raise ModelError(
-                f"{self._what} of {self._name} raised {type(error).__name__}: {error} "
-                f"({Path(last.filename).name}, line {last.lineno})"
-            ) from error
+
+def hyperparameters(dataset: str, model: str, regime: str) -> list[dict]:
+    """Those of a published data set for itself; for other data those of all of them, to choose from."""
+    chosen = read_yaml(paths.PARAMS / "victims.yml")
+    names = [dataset] if dataset in chosen else ["ml-100k", "filmtrust", "ml-1m", "yelp"]
+    found = [chosen[name].get(regime, {}).get(model) for name in names]
+    return [each for each in found if each] or [chosen["ml-100k"][regime].get(model, {})]
 
 
 def load_own(name: str) -> Callable[..., Any]:

@@ -4,28 +4,31 @@ The defender attacks himself with seeds, targets and fakes of his own, none of w
 judges accuracy by validation items. Of all forms whose HR and NDCG are within ``BUDGET`` of the
 undefended model's, relative, the one with the least lift under the worse of his attacks, on the worse
 set of targets, is taken; lifts within ``EQUAL`` of it count as equal, and then accuracy decides. If none
-is within, the most accurate one. The same rule as that of the study's searches.
+is within, the most accurate one. ``BUDGET`` is half of what a verdict allows, so that what is chosen
+does not stand where chance among test users turns its verdict.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rvdlib import metrics
+from rvdlib.arguments import check_one_of
 from rvdlib.audit import remedies
 from rvdlib.audit.attacking import DEFENDERS
 from rvdlib.audit.clock import Clock
-from rvdlib.audit.measuring import Bench, Measured
-from rvdlib.audit.subject import ModelError
+from rvdlib.audit.measuring import NO_FORM, Bench, Measured
+from rvdlib.audit.preparing import prepare
+from rvdlib.audit.subject import ModelError, hyperparameters, subject_of
+from rvdlib.audit.verdicts import DEAR
+from rvdlib.data import Ratings
+from rvdlib.defenses.forms import chain_of
 
-BUDGET, EQUAL = 0.05, 0.01
-# What a remedy that trains takes, in trainings of the undefended model, about.
-TRAININGS = {"unobserved weight": 2, "detection": 2, "adversarial training": 20}
-TOO_SLOW = "it trains too slowly for the minutes: give more"
-NO_TIME = "no time was left to choose for it: give more --minutes"
+BUDGET, EQUAL = DEAR / 2, 0.01
+NO_TIME = "no time was left for it: give more --minutes"
 # What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
 UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
 
@@ -46,78 +49,132 @@ class Choice:
     undefended: float
     trials: int
 
+    @property
+    def useful(self) -> bool:
+        """Whether it costs at most what it may, and no attack gains by it."""
+        return self.loss <= DEAR and self.lift <= self.undefended + EQUAL
 
-@dataclass(frozen=True)
-class Tuned:
-    chosen: dict[str, Choice]
-    left_out: dict[str, str]
-
-
-def tune(
-    bench: Bench,
-    clock: Clock,
-    names: Sequence[str],
-    repetitions: int,
-    omega: list[dict],
-    share: float = 0.35,
-) -> Tuned:
-    """Choose the form of each remedy in turn, as long as there is time for it.
-
-    Args:
-        repetitions: of the defender, each with targets and fakes of its own.
-        omega: hyper-parameters of the ranking regime, the likeliest first.
-        share: of the minutes that choosing may take.
-    """
-    clock.says("choosing: training")
-    own = _Simulated(bench, repetitions)
-    chosen: dict[str, Choice] = {}
-    left_out: dict[str, str] = {}
-    n_users, model = bench.split.train.shape[0], own.trained["none"][0]
-    latent = getattr(model, "latent", True)
-    for name in names:
-        if reason := remedies.why_not(name, bench.subject, model):
-            left_out[name] = reason
-            continue
-        tries = remedies.candidates(
-            name, n_users, bench.n_fakes, latent, {n: c.form for n, c in chosen.items()}, omega
+    def __str__(self) -> str:
+        return (
+            f"of {self.trials} choices, on validation: under the worst of the defender's own attacks, "
+            f"{100 * self.lift:.1f} % more users find a target in their list than without attack and "
+            f"defence (undefended {100 * self.undefended:.1f} %), and accuracy changes by "
+            f"{-100 * self.loss:+.1f} %"
         )
-        if name not in remedies.TRAINS and clock.seconds < share * clock.all:
-            with suppress(*UNFIT):  # compiled before it is timed; what fails is told below
-                own.warm(tries[0])
-        slots = len(names) - list(names).index(name)
-        deadline = clock.seconds + max(0.0, share * clock.all - clock.seconds) / slots
-        if clock.seconds >= deadline:
-            left_out[name] = NO_TIME
-            continue
-        expected = own.n_cells * TRAININGS.get(name, 0) * bench.fit_seconds["none"]
-        if expected > 2 * (deadline - clock.seconds):
-            left_out[name] = TOO_SLOW
-            continue
-        found = []
-        for form in tries:
-            clock.says(f"choosing: {name}")
-            start = clock.seconds
+
+
+class Tuner:
+    """The defender: the model trained on poisoned sets of his own, and what he chose so far.
+
+    Attributes:
+        chosen: remedy → choice; ``waiting``: remedies that had no time yet.
+        left_out: what → why.
+    """
+
+    def __init__(self, bench: Bench, clock: Clock, names: Sequence[str]):
+        clock.says("choosing: training")
+        self._bench, self._clock = bench, clock
+        # Twice, with other targets and fakes, where that costs little.
+        twice = bench.seconds["fit", "none"] < 0.012 * clock.all < np.inf
+        self._repetitions = {seed: bench.targets(seed) for seed in range(-2 if twice else -1, 0)}
+        self._sets = {
+            attack: [bench.poisoned(attack, *each[::-1]) for each in self._repetitions.items()]
+            for attack in ("none", *DEFENDERS)
+        }
+        self._trained = {attack: self._fit(attack) for attack in self._sets}
+        self._n_cells = len(self._sets) * len(self._repetitions)
+        self._bare = self._measured("none", {})
+        self._model = self._trained["none"][0]
+        self._undefended = self._lift(self._bare)
+        self.chosen: dict[str, Choice] = {}
+        reasons = {name: remedies.why_not(name, bench.subject, self._model) for name in names}
+        self.left_out = {name: reason for name, reason in reasons.items() if reason}
+        self.waiting = [name for name in names if not reasons[name]]
+
+    def spend(self, seconds: float) -> None:
+        """Choose for whatever has no choice yet, in turn; what one leaves of its share, others get."""
+        end = self._clock.seconds + seconds
+        for at, name in enumerate(waiting := [*self.waiting]):
+            now = self._clock.seconds
+            until = now + (end - now) / (len(waiting) - at)
+            trainings = remedies.TRAINS.get(name, 0) * self._n_cells
+            if now + trainings * self._bench.seconds["fit", "none"] < until:
+                self.waiting.remove(name)
+                self._choose(name, until)
+
+    def _choose(self, name: str, until: float) -> None:
+        found: list[tuple[dict, float, float]] = []
+        forms = self._forms(name)
+        untried = [*forms]
+        for form in forms:
+            untried.remove(form)
+            self._clock.says(f"choosing: {name}")
+            start = self._clock.seconds
             try:
-                found.append((form, *own.judge(name, form)))
+                found.append((form, *self._judge(name, form)))
+            except ModelError:
+                raise
             except UNFIT as error:
-                if isinstance(error, ModelError):
-                    raise
-                left_out[name] = f"it cannot be had here: {error}"
+                self.left_out[name] = f"it cannot be had here: {error}"
                 continue
-            cost = (clock.seconds - start) / own.n_cells
-            bench.cell_seconds[name] = min(cost, bench.cell_seconds.get(name, cost))
-            if clock.seconds > deadline:
+            self._bench.seconds["choosing", name] = (self._clock.seconds - start) / self._n_cells
+            if self._clock.seconds > until:
                 break
-        if not found:
-            continue
-        left_out.pop(name, None)
-        form, lift, loss = choose(found)
-        chosen[name] = Choice(form, lift, loss, own.undefended, len(found))
-        if len(found) < len(tries):
-            left_out[f"{len(tries) - len(found)} more choices of {name}"] = (
-                "no time: more --minutes"
-            )
-    return Tuned(chosen, left_out)
+        if found:
+            self.left_out.pop(name, None)
+            self.chosen[name] = Choice(*choose(found), self._undefended, len(found))
+        if untried:
+            self.left_out[f"{len(untried)} more choices of {name}"] = NO_TIME
+
+    def _judge(self, name: str, form: dict) -> tuple[float, float]:
+        """Lift under the worst attack on the worst set of targets, and the loss of accuracy."""
+        found, clean = self._measured(name, form), self._bare["none"]
+        losses = [
+            1 - _accuracy(found["none"], of) / max(_accuracy(clean, of), 1e-12)
+            for of in ("hits", "gains")
+        ]
+        return _kept(self._lift(found)), _kept(max(losses))
+
+    def _forms(self, name: str) -> list[dict]:
+        split, subject, before = (
+            self._bench.split,
+            self._bench.subject,
+            self.chosen.get("closed form"),
+        )
+        omega = hyperparameters(split.ratings.name, subject.name, "ranking") if subject.ours else []
+        return remedies.candidates(
+            name,
+            n_users=split.train.shape[0],
+            n_fakes=self._bench.n_fakes,
+            latent=getattr(self._model, "latent", True),
+            closed_form=before.form if before else None,
+            omega=omega,
+        )
+
+    def _fit(self, attack: str, name: str = "none", form: Mapping = NO_FORM) -> list[Any]:
+        sets = zip(self._sets[attack], self._repetitions, strict=True)
+        return [self._bench.fit(rows, seed, name, form) for rows, seed in sets]
+
+    def _measured(self, name: str, form: dict) -> dict[str, list[Measured]]:
+        """Attack → what each repetition measures on validation items."""
+        chain, found = chain_of(form), {}
+        for attack, bare in self._trained.items():
+            models = self._fit(attack, name, form) if name in remedies.TRAINS else bare
+            few = attack != "none"  # accuracy is that of nobody attacking
+            found[attack] = [
+                self._bench.measure(chain.wrap(model), targets, few=few, validation=True)
+                for model, targets in zip(models, self._repetitions.values(), strict=True)
+            ]
+        return found
+
+    def _lift(self, found: dict[str, list[Measured]]) -> float:
+        """Of the worst attack on the worst set of targets."""
+        lifts = [
+            [f.thr[s] - c.thr[s] for f, c in zip(found[attack], found["none"], strict=True)]
+            for attack in DEFENDERS
+            for s in found["none"][0].thr
+        ]
+        return max(metrics.mean(np.array(each)) for each in lifts)
 
 
 def choose(found: list[tuple[dict, float, float]]) -> tuple[dict, float, float]:
@@ -129,62 +186,36 @@ def choose(found: list[tuple[dict, float, float]]) -> tuple[dict, float, float]:
     return min((each for each in affordable if each[1] <= least + EQUAL), key=lambda each: each[2])
 
 
-class _Simulated:
-    """The model trained on the defender's own poisoned sets."""
+def choose_form(
+    ratings: Ratings,
+    model: str = "MF",
+    remedy: str = "closed form",
+    *,
+    regime: str = "ranking",
+    budget: float = 0.03,
+    minutes: float | None = 10,
+    seed: int = 0,
+    show: bool = False,
+) -> Choice:
+    """``rvd tune``: choose k, q, ω, λ, or whatever the remedy has, without an audit around it.
 
-    def __init__(self, bench: Bench, repetitions: int):
-        self._bench, self._seeds = bench, range(-repetitions, 0)
-        self._targets = {seed: bench.targets(seed) for seed in self._seeds}
-        self.trained: dict[str, list[Any]] = {"none": []}
-        self._sets: dict[str, list] = {"none": [bench.split.train] * repetitions}
-        self.trained["none"] = [bench.fit(bench.split.train, seed) for seed in self._seeds]
-        for attack in DEFENDERS:
-            self._sets[attack] = [
-                bench.poisoned(attack, self._targets[seed], seed, {}) for seed in self._seeds
-            ]
-            self.trained[attack] = [
-                bench.fit(train, seed)
-                for train, seed in zip(self._sets[attack], self._seeds, strict=True)
-            ]
-        self.n_cells = repetitions * (1 + len(DEFENDERS))
-        self._bare = self._measured("none", {})
-        self.undefended = self._lift(self._bare)
+    Arguments as of :func:`rvdlib.audit.audit`; ``remedy``: one of ``REMEDIES``.
 
-    def judge(self, name: str, form: dict) -> tuple[float, float]:
-        """Lift under the worst attack on the worst set of targets, and the loss of accuracy."""
-        found = self._measured(name, form)
-        losses = [
-            1 - _accuracy(found["none"], of) / max(_accuracy(self._bare["none"], of), 1e-12)
-            for of in ("hits", "gains")
-        ]
-        return _kept(self._lift(found)), _kept(max(losses))
-
-    def warm(self, form: dict) -> None:
-        """Serve some users by a form, so that nothing compiles when it is timed."""
-        self._bench.milliseconds(remedies.chain_of(form).wrap(self.trained["none"][0]))
-
-    def _lift(self, found: dict[str, list[Measured]]) -> float:
-        clean = found["none"]
-        return max(
-            metrics.mean(
-                np.array([f.thr[s] - c.thr[s] for f, c in zip(found[attack], clean, strict=True)])
-            )
-            for attack in DEFENDERS
-            for s in clean[0].thr
-        )
-
-    def _measured(self, name: str, form: dict) -> dict[str, list[Measured]]:
-        bench, chain = self._bench, remedies.chain_of(form)
-        found: dict[str, list[Measured]] = {}
-        for attack, trained in self.trained.items():
-            found[attack] = []
-            for at, seed in enumerate(self._seeds):
-                model = trained[at]
-                if name in remedies.TRAINS:
-                    model = bench.fit(self._sets[attack][at], seed, name, form)
-                served = chain.wrap(model)
-                found[attack].append(bench.measure(served, self._targets[seed], validation=True))
-        return found
+    Raises:
+        ValueError: as there, and for a remedy that the model cannot have.
+        KeyboardInterrupt: if it is interrupted, or the minutes were over before anything was tried.
+    """
+    check_one_of("remedy", remedy, remedies.REMEDIES)
+    clock, subject = Clock(minutes, show), subject_of(model, regime, ratings.name)
+    names = ["closed form", "hardened"] if remedy == "hardened" else [remedy]
+    with clock.running(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        tuner = Tuner(prepare(ratings, subject, clock, budget, seed), clock, names)
+        tuner.spend(0.95 * clock.all - clock.seconds)
+    if remedy not in tuner.chosen:
+        reason = tuner.left_out.get(remedy, NO_TIME)
+        raise ValueError(f"{remedy} cannot be had for {subject.name}: {reason}")
+    return tuner.chosen[remedy]
 
 
 def _accuracy(found: list[Measured], of: str) -> float:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.remedies import trains
+from rvdlib.audit.verdicts import LEAST
+from rvdlib.defenses.forms import chain_of
 
 ITEMS = {
     "cold": "an item that hardly anybody rated",
@@ -25,6 +26,11 @@ TRAINS = (
     "acts before or in training and cannot be served before a model that is trained already: train the "
     "model under it, then serve that model as it is"
 )
+FOOLED = {
+    "yes": "Yes, it is fooled:",
+    "no": "No, these attacks hardly move it:",
+    "undecided": "It is undecided whether it is fooled:",
+}
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -33,106 +39,85 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def with_interval(row: dict, value: str, low: str, high: str) -> str:
     """``12.0 % [10.1 %, 13.9 %]``; without an interval the number alone."""
-    if row.get(low) is None:
-        return percent(row[value])
-    return f"{percent(row[value])} [{percent(row[low])}, {percent(row[high])}]"
+    span = "" if row.get(low) is None else f" [{percent(row[low])}, {percent(row[high])}]"
+    return percent(row[value]) + span
 
 
 def answer(f: dict[str, Any]) -> list[str]:
     """Three sentences: is it fooled, what helps and what does it cost, how sure."""
-    return [_fooled(f), recommendation(f), _basis(f)]
+    tried, detail = f["remedies"][1:], ""
+    if f["recommended"]:
+        detail = _leaves(f, next(row for row in tried if row["name"] == f["recommended"]))
+    elif tried and f["verdicts"]["remedy"] != "not needed":
+        best = min(tried, key=lambda row: row["thr"])
+        detail = (
+            f": the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
+        )
+    return [_fooled(f), f"{recommendation(f)[:-1]}{detail}.", _repetitions(f)]
 
 
 def recommendation(f: dict[str, Any]) -> str:
-    """What to do, in a sentence."""
-    verdict, rows = f["verdicts"]["remedy"], {row["name"]: row for row in f["remedies"]}
+    """What to do, in a sentence without numbers."""
+    verdict, name = f["verdicts"]["remedy"], f["recommended"]
     if verdict == "found":
-        row = rows[f["recommended"]]
-        return (
-            f"What helps: {NAMED[row['name']]} ({row['name']}) leaves "
-            f"{with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for it "
-            f"({percent(row['thr_clean'])} without attack), "
-            f"and {_costs(f, row)}{f'; it {TRAINS}' if trains(f['form']) else ''}."
-        )
+        also = f"; it {TRAINS}" if chain_of(f["form"]).trains else ""
+        return f"What helps is {NAMED[name]} ({name}){also}."
     if verdict == "not needed":
-        return "Nothing needs to be done against these attacks at this budget; the table says what each remedy would cost."
-    tried = [row for row in f["remedies"] if row["name"] != "none"]
+        return "Nothing needs to be done against these attacks at this budget."
     if verdict == "none":
-        return (
-            f"Of the {len(tried)} remedies that were tried, none removes half of the attack's effect at what it "
-            f"may cost; the table says what each reaches, and {_least(tried)}."
-        )
-    if f["verdicts"]["fooled"] == "undecided" or not tried:
+        return "No remedy that was tried removes half of the attack's effect at what it may cost."
+    if f["verdicts"]["fooled"] == "undecided" or len(f["remedies"]) < 2:
         return (
             "No remedy is recommended before it is clear that one is needed: give more --minutes."
         )
-    return f"Whether any of the {len(tried)} remedies helps is undecided, and {_least(tried)}: give more --minutes."
+    return "Whether a remedy helps is undecided on these users and in these --minutes."
 
 
 def _fooled(f: dict[str, Any]) -> str:
     worst = f["remedies"][0]
     if worst["thr"] is None:
         return "Nothing was measured: the audit ended before the first attack."
-    knows = next(row["knowledge"] for row in f["attacks"] if row["name"] == worst["attack"])
-    does = {
-        "yes": "Yes, it is fooled:",
-        "no": "No, these attacks hardly move it:",
-        "undecided": "It is undecided whether it is fooled:",
-    }[f["verdicts"]["fooled"]]
+    many = {row["name"]: row["repetitions"] for row in f["attacks"] if row["name"] in KNOWLEDGE}
+    lack = [name for name in KNOWLEDGE if name not in many]
+    seldom = [name for name in many if many[name] < min(LEAST, max(many.values()))]
+    missing = f"; not tried: the attacks {', '.join(lack)}" if lack else ""
+    missing += f"; tried too seldom to count: {', '.join(seldom)}" if seldom else ""
     return (
-        f"{does} with {f['fakes']:,} fake users ({percent(f['budget'])} of the real ones) an attacker who "
-        f"knows {knows} has {ITEMS[worst['targets']]} listed to "
-        f"{with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
-        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{_missing(f)}."
+        f"{FOOLED[f['verdicts']['fooled']]} with {f['fakes']:,} fake users ({percent(f['budget'])} of the "
+        f"real ones) an attacker who knows {KNOWLEDGE[worst['attack']]} has {ITEMS[worst['targets']]} listed "
+        f"to {with_interval(worst, 'thr', 'thr_low', 'thr_high')} of users among their first "
+        f"{f['list_length']} items, without an attack to {percent(worst['thr_clean'])}{missing}."
     )
 
 
-def _missing(f: dict[str, Any]) -> str:
-    """Which attackers the verdict does not rest on."""
-    many = dict.fromkeys(KNOWLEDGE, 0) | {row["name"]: row["repetitions"] for row in f["attacks"]}
-    most = max(many[name] for name in KNOWLEDGE)
-    untried = [name for name in KNOWLEDGE if not many[name]]
-    seldom = [name for name in KNOWLEDGE if 0 < many[name] < most / 2]
-    said = f"; not tried: the attacks {', '.join(untried)}" if untried else ""
-    return said + (f"; tried too seldom to count: {', '.join(seldom)}" if seldom else "")
-
-
-def _costs(f: dict[str, Any], row: dict) -> str:
-    bare = f["remedies"][0]
-    if row["accuracy_change"] is None:
-        accuracy = "its cost in accuracy cannot be measured here"
-    else:
+def _leaves(f: dict[str, Any], row: dict) -> str:
+    """What is left of the attack, and what that costs."""
+    bare, accuracy, speed = f["remedies"][0], "its cost in accuracy cannot be measured here", ""
+    if row["accuracy_change"] is not None:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
-    said = (
-        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list and lists "
-        f"{percent(row['coverage'])} of the catalogue (without it {percent(bare['coverage'])})"
-    )
-    if row["ms_per_user"] is None:
-        return said
+    if row["ms_per_user"] is not None:
+        speed = f", at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
     return (
-        f"{said}, at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
+        f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for "
+        f"it ({percent(row['thr_clean'])} without attack), {accuracy}, fills {row['list_length']:.0f} of "
+        f"{f['list_length']} places of a list and lists {percent(row['coverage'])} of the catalogue (without "
+        f"it {percent(bare['coverage'])}){speed}"
     )
 
 
-def _least(tried: list[dict]) -> str:
-    best = min(tried, key=lambda row: row["thr"])
-    return f"the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
+def _repetitions(f: dict[str, Any]) -> str:
+    n = f["repetitions"]
+    said = f"This rests on {n} repetition{'s' * (n != 1)}, each with targets, fakes and a training of its own"
+    said += f", on one split {f['split']}"
+    said += ", which is too few for an interval" if n < 2 else ""
+    ended = f"; the audit ended early, because {f['interrupted']}" if f["interrupted"] else ""
+    return f"{said}{ended}."
 
 
-def _basis(f: dict[str, Any]) -> str:
-    many = f"{f['repetitions']} repetition{'s' * (f['repetitions'] != 1)}"
-    sentence = f"This rests on {many}, each with targets, fakes and a training of its own, on one split {f['split']}"
-    if f["repetitions"] < 2:
-        sentence += ", which is too few for an interval"
-    if f["interrupted"]:
-        sentence += f"; the audit ended early, because {f['interrupted']}"
-    return f"{sentence}."
-
-
-def sure(f: dict[str, Any]) -> list[str]:
-    """How sure: what the numbers rest on, and what weakens them."""
-    said = [_basis(f)]
+def basis(f: dict[str, Any]) -> list[str]:
+    """What the numbers rest on, and what weakens them."""
+    said = [_repetitions(f)]
     if f["audited_users"] < f["users"]:
         said.append(
             f"{f['audited_users']:,} of {f['users']:,} users were audited, drawn at random."
@@ -150,20 +135,16 @@ def sure(f: dict[str, Any]) -> list[str]:
             "neighbours are refused, whatever they reached."
         )
     else:
-        said.append(
-            f"Two trainings agree on neighbours by {f['neighbor_agreement']:.2f} (0 is chance, 1 the same "
-            "neighbours)."
-        )
+        agreement = f"{f['neighbor_agreement']:.2f} (0 is chance, 1 the same neighbours)"
+        said.append(f"Two trainings agree on neighbours by {agreement}.")
     for row in f["certificates"]:
-        reach = (
-            "at nobody"
-            if not row["at_most"]
-            else f"at no more than {percent(row['at_most'], 0)} of users"
-        )
+        some = f"no more than {percent(row['at_most'], 0)} of users"
         said.append(
             f"Proven, whatever the fakes look like: under {row['remedy']} up to {row['fakes']:,} fakes "
             f"({percent(row['share'])} of users) bring an item that no real user rated to "
-            f"{reach.removeprefix('at ')}."
+            f"{some if row['at_most'] else 'nobody'}."
         )
-    said.append("What stronger attackers reach, nobody knows: these are the least that one can.")
-    return said
+    return [
+        *said,
+        "What stronger attackers reach, nobody knows: these are the least that one can.",
+    ]

@@ -62,7 +62,13 @@ def audited_options(command):
             show_default=True,
             help="To be kept; where all that is of use fits into less, it ends earlier.",
         ),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Of attackers and trainings; users, split and choices are the same for every seed.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

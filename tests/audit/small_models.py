@@ -74,3 +74,14 @@ class Neither:
 
 def not_called():
     raise AssertionError
+
+
+class MeanStars:
+    """Lists what has the best stars, damped: fakes that give five of them are believed at once."""
+
+    def fit(self, ratings):
+        raters = np.asarray((ratings > 0).sum(axis=0)).ravel()
+        self.means = np.asarray(ratings.sum(axis=0)).ravel() / (raters + 2)
+
+    def score(self, users):
+        return np.tile(self.means, (len(users), 1))

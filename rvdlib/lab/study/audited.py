@@ -63,6 +63,6 @@ def table(frame: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
 
 def caveats(report: dict[str, Any]) -> str:
     """How sure, and what was not tried, in Markdown."""
-    sure = [f"- {sentence}" for sentence in report["sure"][1:]]
+    sure = [f"- {sentence}" for sentence in report["basis"][1:]]
     left = [f"- {each['what']}: {each['why']}" for each in report["not_tried"]]
     return "\n".join([*sure, "", "Not tried:", "", *left])

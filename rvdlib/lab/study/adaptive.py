@@ -78,7 +78,7 @@ def _attackers(
     """What an attacker is called, his attack, what he knows, and whom he faces."""
     for attack in attacks:
         yield attack, attack, {}, [*defenses]
-    alone = [name for name in defenses if name not in against] if own else []
+    alone = [each for each in defenses if each not in (UNDEFENDED, *against)] if own else []
     for name in [*against, *alone]:
         faced = [*defenses] if name in against else [UNDEFENDED, name]
         for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):

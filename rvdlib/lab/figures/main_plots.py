@@ -54,7 +54,8 @@ def _panel(axes: Axes, here: pd.DataFrame, defenses: list[str]) -> None:
     if here["value"].notna().sum() == 0:
         middle = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center"}
         box = {"facecolor": "white", "edgecolor": "none"}
-        axes.text(s="not computed", transform=axes.transAxes, color=GREY, bbox=box, **middle)
+        said = "not computed" if here.empty else "hardly any lift"  # of which there is no share
+        axes.text(s=said, transform=axes.transAxes, color=GREY, bbox=box, **middle)
     for place, (kind, (marker, colour)) in enumerate(LOOKS.items()):
         rows = here[here["kind"] == kind].dropna(subset="value")
         y = np.array([defenses.index(name) for name in rows["defense"]]) + 0.25 * (place - 1)

@@ -24,6 +24,7 @@ SETTINGS = ["dataset", "regime", "target_set", "victim", "attack", "defense"]
 MEASURED = ["metric", "value", "low", "high", "n_seeds", "verdict", "overall"]
 PART = ["id", *SETTINGS, *MEASURED]
 COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile"]
+FEWEST = 3  # seeds, below which an interval says next to nothing
 
 
 class Claim(BaseModel):
@@ -37,7 +38,8 @@ class Claim(BaseModel):
     threshold: float | None = None
     sense: Literal["above", "at least", "below", "at most"] | None = None
     notebook: str | None = None
-    all_datasets: str | None = None  # the notebook that has the say if it has measured the claim
+    # The notebook that has the say if it has measured the claim, on FEWEST seeds or more.
+    all_datasets: str | None = None
 
 
 @functools.cache
@@ -85,11 +87,15 @@ def read_table(path) -> pd.DataFrame:
 
 
 def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
+    found = []
     for notebook in filter(None, (claim.all_datasets, claim.notebook)):
         table = _table(folder, notebook)
         rows = table[table["id"] == name].astype(object)
-        if (rows["verdict"] != NOT_MEASURED).any():
-            return rows.assign(notebook=notebook)
+        measured = rows[rows["verdict"] != NOT_MEASURED]
+        if len(measured):
+            found.append((measured["n_seeds"].min() >= FEWEST, rows.assign(notebook=notebook)))
+    if found:
+        return next((rows for enough, rows in found if enough), found[0][1])
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
 

@@ -20,6 +20,7 @@ PROFILES = ("paper", "quick")
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
+    "11": "The paper's tables on its four data sets",
     "07": "Attackers who know the defence",
     "09": "How many fakes a data set can take",
 }

@@ -171,6 +171,7 @@ def answer(covered: pd.DataFrame, remains: pd.DataFrame) -> str:
 
 def _by_dataset(here: pd.DataFrame) -> str:
     shown = tables.with_interval(here, "value", decimals=2)
+    shown = shown.where(here["value"].notna(), "no share of hardly any lift")
     return " and ".join(
         f"{value} ({name})" for name, value in zip(here["dataset"], shown, strict=True)
     )

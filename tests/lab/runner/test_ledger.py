@@ -76,6 +76,16 @@ def test_what_was_measured_on_all_data_sets_has_the_say(folder):
     ]
 
 
+def test_but_not_on_one_or_two_seeds_where_the_other_has_more(folder):
+    for few, taken in ((2, "03_rvd_in_five_minutes"), (3, "11_main_results")):
+        write(folder / "03_claims.csv", part("C1", n_seeds=3))
+        write(folder / "11_claims.csv", part("C1", n_seeds=9), part("C1", n_seeds=few))
+        assert set(ledger.assemble("tiny").set_index("id").loc[["C1"], "notebook"]) == {taken}
+    write(folder / "03_claims.csv", part("C1", n_seeds=1))
+    write(folder / "11_claims.csv", part("C1", n_seeds=1))
+    assert ledger.assemble("tiny").set_index("id").loc["C1", "notebook"] == "11_main_results"
+
+
 def test_tables_of_an_older_version_are_named_together(folder):
     for number in ("03", "08"):
         (folder / f"{number}_claims.csv").write_text("claim,measured\n")

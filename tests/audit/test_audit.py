@@ -235,7 +235,7 @@ def test_without_a_strong_attacker_no_model_is_cleared_and_the_first_sentence_na
 
 
 def test_minutes_that_are_over_leave_a_report_too():
-    report = document(audited(minutes=0.003, repetitions=None))
+    report = document(audited(minutes=1e-4, repetitions=None))
     assert report["interrupted"] == "the minutes were over" or report["repetitions"] <= 2
     assert report["seconds"] < 15
     said = {row["name"] for row in report["attacks"] + report["remedies"]}

@@ -69,6 +69,16 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*by, *KEPT]).dropna(subset="value", ignore_index=True)
 
 
+def kept(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """:func:`table` as its files hold it, one a data set: one of all would be too large to read."""
+    tidy = table(rows)
+    found = [
+        tables.kept(own.reset_index(drop=True), profile, f"11_table_{dataset}")
+        for dataset, own in tidy.groupby("dataset", sort=False)
+    ]
+    return pd.concat(found, ignore_index=True) if found else tidy
+
+
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy under the paper's attacks, means over them: data set × victim × defence; tidy.
 

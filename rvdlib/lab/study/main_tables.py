@@ -69,7 +69,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*by, *KEPT]).dropna(subset="value", ignore_index=True)
 
 
-def kept(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
+def saved(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
     """:func:`table` as its files hold it, one a data set: one of all would be too large to read."""
     tidy = table(rows)
     found = [

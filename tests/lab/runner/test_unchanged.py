@@ -232,7 +232,8 @@ def test_what_follows_from_the_rest_of_a_table_does_not_decide(follower, toleran
     )
 
 
-@functools.cache
+@functools.cache  # so in one style, whatever another test has set meanwhile
+@plt.style.context("default", after_reset=True)
 def drawn(
     y=0.5,
     label="0.3",

@@ -18,6 +18,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
 from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
+from rvdlib.lab.runner.ledger import FEWEST
 from rvdlib.lab.statistics import Interval, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
@@ -27,7 +28,6 @@ from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 SETTING = ["dataset", *adaptive.SETTING]
 HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apart
 TOLD = [*ORACLES, PROPAGATED]
-FEWEST = 3  # seeds, of a size that is judged
 GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
 PAYING = [RVD, CLOSED_FORM, "closed form, hardened", BOTH, "least support", "blending"]
 ALONE, CHAIN, BOUND = "alone", "combination", "told who is fake"
@@ -67,14 +67,20 @@ def cells(
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
     """Where somebody attacks whom all meet, who is told all fakes, and who some; each with what the
     attacker is called."""
-    met = Counter(attacker for _, attacker in cells)
+    met = Counter((_setting(cell), attacker) for cell, attacker in cells)
     bare = [
         ({"scenario": cell.scenario, "n_users": cell.n_users}, attacker)
         for cell, attacker in cells
-        if not cell.chain and attacker != "none" and met[attacker] >= met["none"]
+        if not cell.chain and attacker != "none"
+        if met[_setting(cell), attacker] == met[_setting(cell), "none"]
     ]
     every = [(Told(oracle=name, **of), attacker) for of, attacker in bare for name in ORACLES]
     return every, [(ToldSome(**of), attacker) for of, attacker in bare]
+
+
+def _setting(cell: Cell) -> tuple:
+    scenario = cell.scenario
+    return scenario.dataset, scenario.regime, scenario.victim, scenario.seed
 
 
 def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:

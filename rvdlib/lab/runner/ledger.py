@@ -1,11 +1,14 @@
 """The ledger of claims: what the paper says, from ``params/claims.yml``, and what notebooks found.
 
 A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
-own, ``NN_claims.csv``. This module joins these to one file of all, and judges nothing.
+own, ``NN_claims.csv``. This module joins these to one file of all. Where two notebooks have measured a
+claim, that one has the say on a data set that has more seeds there; a data set of fewer than
+:data:`FEWEST` seeds is left out where another has enough.
 """
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +20,7 @@ from rvdlib.lab.errors import StudyError
 from rvdlib.strict_yaml import read_yaml
 
 CLAIMS_FILE = paths.PARAMS / "claims.yml"
+REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
 NOT_MEASURED = "not measured"
 SIGNS = {"above": ">", "at least": "≥", "below": "<", "at most": "≤"}
 # What a part of a claim is about: columns that are empty where a claim has one part alone.
@@ -38,7 +42,7 @@ class Claim(BaseModel):
     threshold: float | None = None
     sense: Literal["above", "at least", "below", "at most"] | None = None
     notebook: str | None = None
-    # The notebook that has the say if it has measured the claim, on FEWEST seeds or more.
+    # The notebook that measures it on every data set, where ``notebook`` has one.
     all_datasets: str | None = None
 
 
@@ -76,6 +80,16 @@ def read(profile: str) -> pd.DataFrame:
     return read_table(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
+def overall(verdicts: Iterable[str]) -> str:
+    """The verdict on a claim, or on a claim on one data set, from those on its parts."""
+    counted = {verdict for verdict in verdicts if verdict != NOT_MEASURED}
+    if not counted:
+        return NOT_MEASURED
+    if len(counted) == 1:
+        return counted.pop()
+    return PARTLY if {REPRODUCED, NOT} <= counted else UNDECIDED
+
+
 def range_of(values: pd.Series) -> str:
     """``0.092 to 0.757``; one number where both ends are shown alike."""
     return " to ".join(dict.fromkeys(f"{values.agg(end):.3f}" for end in ("min", "max")))
@@ -87,15 +101,18 @@ def read_table(path) -> pd.DataFrame:
 
 
 def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
-    found = []
+    seeds, taken = {}, {}
     for notebook in filter(None, (claim.all_datasets, claim.notebook)):
         table = _table(folder, notebook)
-        rows = table[table["id"] == name].astype(object)
-        measured = rows[rows["verdict"] != NOT_MEASURED]
-        if len(measured):
-            found.append((measured["n_seeds"].min() >= FEWEST, rows.assign(notebook=notebook)))
-    if found:
-        return next((rows for enough, rows in found if enough), found[0][1])
+        rows = table[table["id"] == name].astype(object).assign(notebook=notebook)
+        for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
+            fewest = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"].min()
+            if fewest > seeds.get(dataset, 0):
+                seeds[dataset], taken[dataset] = fewest, here
+    enough = [dataset for dataset, fewest in seeds.items() if fewest >= FEWEST]
+    if taken:
+        rows = pd.concat([taken[dataset] for dataset in enough or taken])
+        return rows.assign(overall=overall(rows["verdict"])) if claim.all_datasets else rows
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
 

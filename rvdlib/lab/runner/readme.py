@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from rvdlib import paths
-from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, range_of, read, read_table
+from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, overall, range_of, read, read_table
 
 README = paths.PROJECT / "README.md"
 PROFILES = ("paper", "quick")
@@ -36,24 +36,32 @@ SETTING = ["regime", "target_set"]
 
 
 def claims_table() -> str:
-    """Every claim in Markdown: its verdict, and the range of what its parts measured."""
+    """Every claim in Markdown: on each data set its verdict, and the range of what its parts measured."""
     ledgers = {profile: read(profile) for profile in PROFILES}
-    lines = ["| | the paper says | measured here | verdict |", "|---|---|---|---|"]
+    lines = ["| | the paper says | what is measured | verdict |", "|---|---|---|---|"]
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
         says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
-        shown, verdict = claim.metric, NOT_MEASURED
+        verdict = NOT_MEASURED
         if profile:
-            where = ", ".join(rows["dataset"].dropna().unique())
-            shown = f"{claim.metric}: {span_of(rows)}" + (f" ({where})" if where else "")
-            counts = rows["verdict"].value_counts(sort=False)
-            verdict = rows["overall"].iloc[0]
-            if len(counts) > 1:
-                verdict += f" ({', '.join(f'{n} {what}' for what, n in counts.items())})"
-            notebook = rows["notebook"].iloc[0]
-            verdict = f"{verdict}, [{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
-        lines.append(f"| {name} | {says} | {shown} | {verdict} |")
+            verdict = "<br>".join(verdicts(rows, profile))
+        lines.append(f"| {name} | {says} | {claim.metric} | {verdict} |")
     return "\n".join(lines)
+
+
+def verdicts(rows: pd.DataFrame, profile: str) -> list[str]:
+    """A line a data set: the verdict there, of how many parts, what they measured, and in which notebook."""
+    found = []
+    for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
+        counts = here["verdict"].value_counts(sort=False)
+        verdict = overall(counts.index) if dataset else here["overall"].iloc[0]
+        if len(counts) > 1:
+            verdict += f" ({', '.join(f'{n} {what}' for what, n in counts.items())})"
+        notebook = here["notebook"].iloc[0]
+        link = f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
+        where = f"{dataset}: " if dataset else ""
+        found.append(f"{where}*{verdict}*, {span_of(here)}, {link}")
+    return found
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:

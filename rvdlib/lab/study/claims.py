@@ -3,7 +3,8 @@
 **One part of a claim** is one setting, a regime with its targets, and where it matters one victim;
 attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold. Two
 one-sided t-tests over seeds ask whether the claim is shown, and whether its contrary is; the tests of
-all parts of a claim are corrected together (Holm), so that none passes for being one of many:
+all parts of a claim on a data set are corrected together (Holm), so that none passes for being one of
+many:
 
 - *reproduced*: the claim is shown;
 - *not reproduced*: the contrary is shown;
@@ -44,7 +45,17 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.ledger import NOT_MEASURED, PART, SETTINGS, Claim, claims
+from rvdlib.lab.runner.ledger import (
+    NOT,
+    NOT_MEASURED,
+    PART,
+    REPRODUCED,
+    SETTINGS,
+    UNDECIDED,
+    Claim,
+    claims,
+    overall,
+)
 from rvdlib.lab.statistics import (
     BETTER,
     CONFIDENCE,
@@ -58,7 +69,6 @@ from rvdlib.lab.study import effects
 from rvdlib.lab.study.effects import RVD
 from rvdlib.lab.study.tables import with_interval
 
-REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
 LEVEL = (1 - CONFIDENCE) / 2
 MAINTAINED = -claims()["C2"].threshold  # the share of accuracy that a defence may cost
 RANKED = {"hit_ratio": "HR@50", "ndcg": "NDCG@50"}
@@ -86,15 +96,14 @@ def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
         Columns of :data:`rvdlib.lab.runner.ledger.PART`. Value, low and high are mean and t-interval;
         of several metrics, of the one that is furthest from the claim.
     """
+    if not parts:
+        return pd.DataFrame(columns=PART)
     claim = claims()[name]
     tests = [_test(part, claim) for part in parts]
-    held, contrary = (
-        holm([getattr(test, side) for test in tests]) for side in ("held", "contrary")
-    )
-    verdicts = [
-        _verdict(test.interval, *pair)
-        for test, pair in zip(tests, zip(held, contrary, strict=True), strict=True)
-    ]
+    p = pd.DataFrame(tests, columns=_Test._fields)
+    p = p.assign(dataset=[part.where.get("dataset", "") for part in parts])
+    corrected = p.groupby("dataset")[["held", "contrary"]].transform(holm).to_numpy()
+    verdicts = [_verdict(test.interval, *pair) for test, pair in zip(tests, corrected, strict=True)]
     names = ("value", "low", "high", "n_seeds")
     rows = [
         {
@@ -115,16 +124,6 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
     table = judged.assign(claim=said, measured=with_interval(judged, "value"))
     columns = ["id", "claim", *SETTINGS, "measured", "verdict", "overall"]
     return table[columns].dropna(axis=1, how="all").fillna("–").set_index("id")
-
-
-def overall(verdicts: Sequence[str]) -> str:
-    """The verdict on a claim from those on its parts."""
-    counted = {verdict for verdict in verdicts if verdict != NOT_MEASURED}
-    if not counted:
-        return NOT_MEASURED
-    if len(counted) == 1:
-        return counted.pop()
-    return PARTLY if {REPRODUCED, NOT} <= counted else UNDECIDED
 
 
 class _Test(NamedTuple):

@@ -6,9 +6,10 @@ Looseness and violations are those of single users; means and intervals are over
 import numpy as np
 import pandas as pd
 
+from rvdlib.lab.runner.ledger import NOT, overall
 from rvdlib.lab.statistics import Interval, interval_of, rank_correlation, summarise
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.claims import NOT, of_means, overall
+from rvdlib.lab.study.claims import of_means
 from rvdlib.lab.study.unlearning import DATA, LOSSES, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.theory.unlearning import OURS, PAPER_CLEAN, THEOREMS
 

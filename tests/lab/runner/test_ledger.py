@@ -64,26 +64,37 @@ def test_parts_are_taken_from_the_notebook_of_the_claim_alone(folder):
     assert (records[0]["value"], records[0]["victim"]) == (0.3, None)
 
 
-def test_what_was_measured_on_all_data_sets_has_the_say(folder):
-    write(folder / "03_claims.csv", part("C1", dataset="ml-100k"), part("C2", dataset="ml-100k"))
-    nothing = {"verdict": NOT_MEASURED, "overall": NOT_MEASURED}
-    write(folder / "11_claims.csv", part("C1", dataset="yelp"), part("C2", **nothing))
-    found = ledger.assemble("tiny").set_index("id")
-    assert found.loc["C1", ["dataset", "notebook"]].tolist() == ["yelp", "11_main_results"]
-    assert found.loc["C2", ["dataset", "notebook"]].tolist() == [
-        "ml-100k",
-        "03_rvd_in_five_minutes",
-    ]
+def taken(claim):
+    rows = ledger.assemble("tiny").set_index("id").loc[[claim]]
+    return dict(zip(rows["dataset"], rows["notebook"].str[:2], strict=True)), set(rows["overall"])
 
 
-def test_but_not_on_one_or_two_seeds_where_the_other_has_more(folder):
-    for few, taken in ((2, "03_rvd_in_five_minutes"), (3, "11_main_results")):
-        write(folder / "03_claims.csv", part("C1", n_seeds=3))
-        write(folder / "11_claims.csv", part("C1", n_seeds=9), part("C1", n_seeds=few))
-        assert set(ledger.assemble("tiny").set_index("id").loc[["C1"], "notebook"]) == {taken}
-    write(folder / "03_claims.csv", part("C1", n_seeds=1))
-    write(folder / "11_claims.csv", part("C1", n_seeds=1))
-    assert ledger.assemble("tiny").set_index("id").loc["C1", "notebook"] == "11_main_results"
+def test_on_each_data_set_the_notebook_of_more_seeds_has_the_say(folder):
+    no = {"verdict": "not reproduced", "overall": "not reproduced"}
+    nothing = {"verdict": NOT_MEASURED, "overall": NOT_MEASURED, "n_seeds": 0}
+    write(
+        folder / "03_claims.csv",
+        *(part(claim, dataset="ml-100k", n_seeds=10) for claim in ("C1", "C2", "C3")),
+    )
+    write(
+        folder / "11_claims.csv",
+        part("C1", dataset="ml-100k", **no),
+        part("C1", dataset="yelp", **no),
+        part("C2", dataset="yelp", **nothing),
+        part("C3", dataset="ml-100k", n_seeds=10, **no),
+    )
+    assert taken("C1") == ({"ml-100k": "03", "yelp": "11"}, {"partly"})
+    assert taken("C2") == ({"ml-100k": "03"}, {"reproduced"})
+    assert taken("C3") == ({"ml-100k": "11"}, {"not reproduced"})
+
+
+def test_one_or_two_seeds_of_a_part_have_no_say_beside_a_data_set_of_three(folder):
+    write(folder / "03_claims.csv", part("C1", dataset="ml-100k", n_seeds=2))
+    few = [part("C1", dataset="yelp", n_seeds=n) for n in (9, 1)]
+    write(folder / "11_claims.csv", *few)
+    assert taken("C1")[0] == {"ml-100k": "03", "yelp": "11"}
+    write(folder / "11_claims.csv", *few, part("C1", dataset="filmtrust"))
+    assert taken("C1")[0] == {"filmtrust": "11"}
 
 
 def test_tables_of_an_older_version_are_named_together(folder):

@@ -70,13 +70,33 @@ def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
     lines = readme.claims_table().splitlines()
     assert len(lines) == 2 + 17
     (depth,) = (line for line in lines if line.startswith("| C13 "))
-    assert "0.200 to 0.250" in depth
-    assert "undecided (1 undecided, 1 reproduced), [04](results/quick/04_" in depth
+    assert (
+        "*undecided (1 undecided, 1 reproduced)*, 0.200 to 0.250, [04](results/quick/04_" in depth
+    )
     pd.DataFrame(parts[:1]).to_csv(project / "results" / "paper" / "04_claims.csv", index=False)
     ledger.assemble("paper")
     (depth,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C13 "))
     assert "0.200 [0.100, 0.300]" in depth
     assert "results/paper/" in depth
+
+
+def test_the_verdict_on_each_data_set_stands_by_itself(project):
+    (project / "results" / "quick").mkdir()
+    row = dict.fromkeys(ledger.PART) | {"id": "C5", "n_seeds": 3, "overall": "partly"}
+    parts = [
+        row | {"dataset": dataset, "value": value, "verdict": verdict}
+        for dataset, value, verdict in (
+            ("ml-100k", 0.1, "not reproduced"),
+            ("yelp", 0.5, "reproduced"),
+            ("ml-100k", 0.2, "undecided"),
+        )
+    ]
+    pd.DataFrame(parts).to_csv(project / "results" / "quick" / "10_claims.csv", index=False)
+    ledger.assemble("quick")
+    (said,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C5 "))
+    first, second = said.split("<br>")
+    assert "ml-100k: *undecided (1 not reproduced, 1 undecided)*, 0.100 to 0.200, [10]" in first
+    assert second.startswith("yelp: *reproduced*, 0.500, [10]")
 
 
 def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):

@@ -77,6 +77,12 @@ def test_one_of_many_parts_needs_more_to_be_decided_than_one_alone():
     assert sharp["verdict"].tolist()[0] == YES
 
 
+def test_what_one_data_set_shows_does_not_wait_for_another():
+    clear = part(0.30, 0.33, 0.36)
+    noise = [Part({"dataset": "yelp"}, {"": [0.1, 0.3, n / 10]}) for n in range(9)]
+    assert judge("C1", [clear, *noise])["verdict"].tolist()[0] == YES
+
+
 @pytest.mark.parametrize(
     ("verdicts", "whole"),
     [

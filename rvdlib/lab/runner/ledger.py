@@ -2,8 +2,8 @@
 
 A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
 own, ``NN_claims.csv``. This module joins these to one file of all. Where two notebooks have measured a
-claim, that one has the say on a data set that has more seeds there; a data set of fewer than
-:data:`FEWEST` seeds is left out where another has enough.
+claim, the one on all data sets, under the paper's attacks, has the say on each data set of which it has
+:data:`FEWEST` seeds. A data set of fewer seeds is left out where another has enough.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Claim(BaseModel):
     threshold: float | None = None
     sense: Literal["above", "at least", "below", "at most"] | None = None
     notebook: str | None = None
-    # The notebook that measures it on every data set, where ``notebook`` has one.
+    # The notebook that measures it on every data set, where ``notebook`` has one alone.
     all_datasets: str | None = None
 
 
@@ -81,13 +81,17 @@ def read(profile: str) -> pd.DataFrame:
 
 
 def overall(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim, or on a claim on one data set, from those on its parts."""
+    """The verdict on a claim, or on a claim on one data set, from those on its parts.
+
+    *Reproduced* if all parts are, *partly* if some are, *not reproduced* if none is and the contrary of
+    some is shown, else *undecided*. What was not measured does not count.
+    """
     counted = {verdict for verdict in verdicts if verdict != NOT_MEASURED}
     if not counted:
         return NOT_MEASURED
-    if len(counted) == 1:
-        return counted.pop()
-    return PARTLY if {REPRODUCED, NOT} <= counted else UNDECIDED
+    if REPRODUCED in counted:
+        return REPRODUCED if counted == {REPRODUCED} else PARTLY
+    return NOT if NOT in counted else UNDECIDED
 
 
 def range_of(values: pd.Series) -> str:
@@ -101,17 +105,18 @@ def read_table(path) -> pd.DataFrame:
 
 
 def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
-    seeds, taken = {}, {}
+    taken, enough = {}, {}
     for notebook in filter(None, (claim.all_datasets, claim.notebook)):
         table = _table(folder, notebook)
         rows = table[table["id"] == name].astype(object).assign(notebook=notebook)
         for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
-            fewest = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"].min()
-            if fewest > seeds.get(dataset, 0):
-                seeds[dataset], taken[dataset] = fewest, here
-    enough = [dataset for dataset, fewest in seeds.items() if fewest >= FEWEST]
+            seeds = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"]
+            if len(seeds):
+                taken.setdefault(dataset, here)
+            if seeds.min() >= FEWEST:
+                enough.setdefault(dataset, here)
     if taken:
-        rows = pd.concat([taken[dataset] for dataset in enough or taken])
+        rows = pd.concat((enough or taken).values())
         return rows.assign(overall=overall(rows["verdict"])) if claim.all_datasets else rows
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])

@@ -13,10 +13,22 @@ from pathlib import Path
 import pandas as pd
 
 from rvdlib import paths
-from rvdlib.lab.runner.ledger import NOT_MEASURED, claims, overall, range_of, read, read_table
+from rvdlib.lab.runner.ledger import (
+    NOT,
+    NOT_MEASURED,
+    PARTLY,
+    REPRODUCED,
+    UNDECIDED,
+    claims,
+    overall,
+    range_of,
+    read,
+    read_table,
+)
 
 README = paths.PROJECT / "README.md"
 PROFILES = ("paper", "quick")
+VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED)
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
@@ -52,16 +64,52 @@ def claims_table() -> str:
 def verdicts(rows: pd.DataFrame, profile: str) -> list[str]:
     """A line a data set: the verdict there, of how many parts, what they measured, and in which notebook."""
     found = []
-    for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
-        counts = here["verdict"].value_counts(sort=False)
-        verdict = overall(counts.index) if dataset else here["overall"].iloc[0]
-        if len(counts) > 1:
-            verdict += f" ({', '.join(f'{n} {what}' for what, n in counts.items())})"
+    for dataset, here in rows.groupby(rows["dataset"].astype(object).fillna(""), sort=False):
+        verdict = overall(here["verdict"]) if dataset else here["overall"].iloc[0]
+        seeds = float(here["n_seeds"].min())  # NaN of timings
+        about = [*_counts(here)] + [f"{seeds:.0f} seed{'s'[: seeds > 1]}"] * (seeds > 0)
         notebook = here["notebook"].iloc[0]
         link = f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
         where = f"{dataset}: " if dataset else ""
-        found.append(f"{where}*{verdict}*, {span_of(here)}, {link}")
+        how = f" ({', '.join(about)})" if about else ""
+        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link}")
     return found
+
+
+def _counts(rows: pd.DataFrame) -> list[str]:
+    """How many parts have each verdict, where they differ."""
+    counts = rows["verdict"].value_counts(sort=False)
+    return [f"{counts[v]} {v}" for v in VERDICTS if v in counts] if len(counts) > 1 else []
+
+
+def summary() -> str:
+    """A line a verdict in Markdown: the claims that have it, and in how many settings of how many."""
+    ledgers, said = {profile: read(profile) for profile in PROFILES}, {}
+    for name, claim in claims().items():
+        rows = measured(ledgers, name)[1]
+        verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
+        shown = (rows["verdict"] == REPRODUCED).sum() if len(rows) else 0
+        how = f": in {shown} of {len(rows)} settings" if verdict == PARTLY else ""
+        said.setdefault(verdict, []).append(f"{claim.claim} ({name}{how})")
+    return "\n".join(
+        f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}): {'; '.join(said[verdict])}."
+        for verdict in (*VERDICTS, NOT_MEASURED)
+        if verdict in said
+    )
+
+
+def levels(headline: pd.DataFrame) -> str:
+    """What RVD does in each regime, in Markdown: means and intervals of the headline's metrics."""
+    columns = ["target hits, no attack", "attacked", "attacked, with RVD"]
+    columns += ["accuracy (HR@50), attacked", "with RVD"]
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    asked = [("none", "target_hit_ratio_clean"), ("none", "target_hit_ratio")]
+    asked += [("RVD", "target_hit_ratio"), ("none", "hit_ratio"), ("RVD", "hit_ratio")]
+    for (regime, promoted), here in headline.groupby(SETTING, sort=False):
+        rows = here.rename(columns={"mean": "value"}).set_index(["defense", "metric"])
+        shown = [span_of(rows.loc[[each]]) for each in asked]
+        lines.append(f"| {regime} regime, {promoted} targets | {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +149,8 @@ def generated() -> dict[str, str]:
     files = [paths.RESULTS / profile / "headline.csv" for profile in PROFILES]
     headline = read_table(next(file for file in files if file.is_file()))
     return {
-        "answer": answer("03"),
+        "levels": levels(headline),
+        "summary": summary(),
         "claims": claims_table(),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),

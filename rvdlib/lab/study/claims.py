@@ -14,9 +14,9 @@ many:
 The level is that of a 95 % interval: where a claim has one part, the verdict is what its interval
 says; where it has several, an interval may lie beyond the threshold and the part be undecided.
 
-**A claim with several parts** is *reproduced* if all are, *not reproduced* if all are not, *partly* if
-some are and some are not, whatever the others; else it is *undecided*. Parts that were not measured do
-not count.
+**A claim with several parts** is *reproduced* if all are, *partly* if some are, *not reproduced* if
+none is and the contrary of some is shown, else *undecided* (:func:`rvdlib.lab.runner.ledger.overall`).
+Parts that were not measured do not count. How many parts show what stands beside it.
 
 **Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
 regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown

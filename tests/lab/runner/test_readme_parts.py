@@ -70,9 +70,8 @@ def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
     lines = readme.claims_table().splitlines()
     assert len(lines) == 2 + 17
     (depth,) = (line for line in lines if line.startswith("| C13 "))
-    assert (
-        "*undecided (1 undecided, 1 reproduced)*, 0.200 to 0.250, [04](results/quick/04_" in depth
-    )
+    said = "*partly* (1 reproduced, 1 undecided, 3 seeds), 0.200 to 0.250, [04](results/quick/04_"
+    assert said in depth
     pd.DataFrame(parts[:1]).to_csv(project / "results" / "paper" / "04_claims.csv", index=False)
     ledger.assemble("paper")
     (depth,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C13 "))
@@ -95,8 +94,15 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     ledger.assemble("quick")
     (said,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C5 "))
     first, second = said.split("<br>")
-    assert "ml-100k: *undecided (1 not reproduced, 1 undecided)*, 0.100 to 0.200, [10]" in first
-    assert second.startswith("yelp: *reproduced*, 0.500, [10]")
+    counts = "(1 not reproduced, 1 undecided, 3 seeds)"
+    assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
+    assert second.startswith("yelp: *reproduced* (3 seeds), 0.500, [10]")
+    said = readme.summary().splitlines()
+    assert (
+        said[0]
+        == f"- **Partly** (1 of 17): {ledger.claims()['C5'].claim} (C5: in 1 of 3 settings)."
+    )
+    assert said[1].startswith("- **Not measured** (16 of 17): ")
 
 
 def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):

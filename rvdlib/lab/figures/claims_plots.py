@@ -10,10 +10,18 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED
 from rvdlib.lab.runner import ledger
-from rvdlib.lab.runner.ledger import COLUMNS, NOT_MEASURED, SIGNS, range_of
+from rvdlib.lab.runner.ledger import (
+    COLUMNS,
+    NOT,
+    NOT_MEASURED,
+    PARTLY,
+    REPRODUCED,
+    SIGNS,
+    range_of,
+)
 from rvdlib.lab.runner.readme import PROFILES, measured
 
-COLOURS = {"reproduced": BLUE, "partly": ORANGE, "not reproduced": RED}
+COLOURS = {REPRODUCED: BLUE, PARTLY: ORANGE, NOT: RED}
 REACH = 0.9  # of half the strip, to the value that is furthest from the threshold
 
 
@@ -21,7 +29,8 @@ def verdicts(found: pd.DataFrame) -> Figure:
     """A line a claim: a mark and interval for each of its parts, the verdict, and the numbers.
 
     The line in the middle is the claim's threshold; to the right of it lies what is claimed. Each
-    claim has a scale of its own, for each measures something else.
+    claim has a scale of its own, for each measures something else. A mark has the colour of its own
+    part's verdict.
 
     Args:
         found: the ledger, as :func:`rvdlib.lab.runner.ledger.read` has it.
@@ -32,20 +41,29 @@ def verdicts(found: pd.DataFrame) -> Figure:
     for place, (name, claim) in enumerate(claims.items()):
         here = found[found["id"] == name]
         verdict = here["overall"].iloc[0] if len(here) else NOT_MEASURED
+        colour, said = COLOURS.get(verdict, GREY), verdict
+        if verdict == PARTLY:
+            said += f", {(here['verdict'] == REPRODUCED).sum()} of {len(here)}"
         here = here[here["value"].notna()]  # timings stand in tables of their own
-        colour = COLOURS.get(verdict, GREY)
         measured = ""
         if len(here):
             values, low, high = _towards_the_claim(here, claim)
             y = place + np.linspace(-0.24, 0.24, len(here)) * (len(here) > 1)
             reach = np.nan_to_num([values - low, high - values])
-            axes.errorbar(
-                values, y, xerr=reach, fmt="o", color=colour, markersize=2, elinewidth=0.8
-            )
+            for part, its in enumerate(here["verdict"].map(COLOURS).fillna(GREY)):
+                axes.errorbar(
+                    values[part],
+                    y[part],
+                    xerr=reach[:, [part]],
+                    fmt="o",
+                    color=its,
+                    markersize=2,
+                    elinewidth=0.8,
+                )
             measured = f"{range_of(here['value'])}  ({SIGNS[claim.sense]} {claim.threshold:g})"
         right = {"x": 1.06, "ha": "left", "clip_on": False}
         up = 0.16 if measured else 0
-        axes.text(y=place - up, s=verdict, color=colour, weight="bold", va="center", **right)
+        axes.text(y=place - up, s=said, color=colour, weight="bold", va="center", **right)
         axes.text(y=place + 0.22, s=measured, color=GREY, size="small", va="center", **right)
     labels = [textwrap.fill(f"{name}  {claim.claim}", 46) for name, claim in claims.items()]
     axes.set_yticks(range(len(claims)), labels, size="small")

@@ -12,16 +12,16 @@ from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 LOOKS = {"the paper's": ("o", BLUE), "stronger": ("s", ORANGE), "knows the defence": ("^", PURPLE)}
-SHOWN = (-0.1, 1.4)  # of the share of the lift; what lies beyond stands at the edge
+SHOWN = (-0.1, 1.4)  # of the share of the lift; what lies beyond stands at the edge, in numbers
 
 
 def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
     """A row a data set, a column a regime, a line a defence; one mark and colour a kind of attack.
 
-    A panel without a complete seed says so.
+    A panel without a complete seed says so; a hollow mark is of one seed.
 
     Args:
-        remains: columns dataset, regime, kind, defense, value, low, high.
+        remains: columns dataset, regime, kind, defense, value, low, high, n.
     """
     regimes = list(dict.fromkeys(remains["regime"])) or ["rating"]
     defenses = list(dict.fromkeys(remains["defense"]))
@@ -61,6 +61,11 @@ def _panel(axes: Axes, here: pd.DataFrame, defenses: list[str]) -> None:
         y = np.array([defenses.index(name) for name in rows["defense"]]) + 0.25 * (place - 1)
         x, low, high = (rows[name].clip(*SHOWN) for name in ("value", "low", "high"))
         reach = np.nan_to_num(np.array([x - low, high - x]))
-        axes.errorbar(
-            x, y, xerr=reach, fmt=marker, color=colour, markersize=3.5, elinewidth=1.1, label=kind
-        )
+        look = {"fmt": marker, "color": colour, "markersize": 3.5, "elinewidth": 1.1}
+        axes.errorbar([], [], **look, label=kind)
+        for one, fill in ((rows["n"] > 1, colour), (rows["n"] == 1, "white")):
+            axes.errorbar(x[one], y[one], xerr=reach[:, one], **look, markerfacecolor=fill)
+        for value, height in zip(rows["value"], y, strict=True):
+            if value > SHOWN[1]:
+                at = {"xy": (SHOWN[1], height), "xytext": (-4, 0), "textcoords": "offset points"}
+                axes.annotate(f"{value:.1f}", **at, ha="right", va="center", size=5, color=colour)

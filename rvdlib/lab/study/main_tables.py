@@ -156,32 +156,43 @@ def judged(papers: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def answer(covered: pd.DataFrame, remains: pd.DataFrame) -> str:
-    """The answer of 11: how much there is, and what is left of the lift in each regime."""
+def answer(covered: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
+    """The answer of 11: how much there is; in each regime what is left of the lift, at what accuracy.
+
+    ``remains`` and ``accurate``: as from :func:`left` and :func:`accuracy`.
+    """
     done, asked = covered["computed"].sum(), covered["planned"].sum()
-    missing = covered[covered["computed"] < covered["planned"]]
-    where = ", ".join(
-        f"{dataset} {here['computed'].sum() / here['planned'].sum():.0%}"
-        for dataset, here in covered.groupby("dataset", sort=False)
-        if dataset in set(missing["dataset"])
+    by_seed = covered.groupby(["dataset", "regime", "seed"], sort=False)[
+        ["planned", "computed"]
+    ].sum()
+    whole = by_seed["planned"] == by_seed["computed"]
+    seeds = (
+        whole.groupby(level=["dataset", "regime"], sort=False).sum().groupby(level=0, sort=False)
     )
-    state = f"{done:,} of {asked:,} planned cells are computed"
-    sentences = [f"{state}{f', of {where}' if where else ''}."]
+    where = ", ".join(f"{n} of {name}" for name, n in seeds.min().items())
+    sentences = [
+        f"{done:,} of {asked:,} planned cells are computed; complete in both regimes are so many seeds: "
+        f"{where}."
+    ]
+    ranked = accurate[accurate["metric"] == "hit_ratio"]
+    hit = ranked.groupby(["dataset", "regime", "defense"])["value"].mean()
     for regime in dict.fromkeys(covered["regime"]):
         here = remains[(remains["regime"] == regime) & (remains["kind"] == PAPERS)]
         said = [
-            f"*{name}* leaves {_by_dataset(here[here['defense'] == name])}"
+            f"*{name}* leaves {_by_dataset(here[here['defense'] == name], hit)}"
             for name in (RVD, BOTH)
             if name in set(here["defense"])
         ]
-        found = ", ".join(said) or "no seed is complete"
+        found = "; ".join(said) or "no seed is complete"
         sentences.append(f"In the {regime} regime, of the lift of the paper's attacks, {found}.")
     return tables.answer(*sentences)
 
 
-def _by_dataset(here: pd.DataFrame) -> str:
+def _by_dataset(here: pd.DataFrame, hit: pd.Series) -> str:
     shown = tables.with_interval(here, "value", decimals=2)
-    shown = shown.where(here["value"].notna(), "no share of hardly any lift")
-    return " and ".join(
-        f"{value} ({name})" for name, value in zip(here["dataset"], shown, strict=True)
+    shown = shown.where(here["value"].notna(), "an unknown share, as there is hardly any lift,")
+    keys = here[["dataset", "regime"]].itertuples(index=False, name=None)
+    return ", ".join(
+        f"{value} at HR@50 {hit[(*key, name)]:.3f} of {hit[(*key, UNDEFENDED)]:.3f} ({key[0]})"
+        for value, key, name in zip(shown, keys, here["defense"], strict=True)
     )

@@ -14,8 +14,8 @@ def ledger(*rows):
 
 
 def part(name, value, low, high, overall):
-    measured = {"id": name, "value": value, "low": low, "high": high, "overall": overall}
-    return dict.fromkeys(COLUMNS) | measured
+    measured = {"id": name, "value": value, "low": low, "high": high}
+    return dict.fromkeys(COLUMNS) | measured | {"verdict": overall, "overall": overall}
 
 
 def marks(axes):
@@ -41,10 +41,19 @@ def test_what_the_paper_says_lies_to_the_right_whichever_way_its_metric_goes():
 def test_each_part_of_a_claim_has_a_mark_and_one_without_an_interval_too():
     parts = [part("C1", value, np.nan, np.nan, "undecided") for value in (0.1, 0.3, 0.6)]
     (axes,) = claims_plots.verdicts(ledger(*parts)).axes
-    (drawn,) = marks(axes)
+    drawn = np.vstack(marks(axes))
     assert len(drawn) == 3
     assert len(set(drawn[:, 1])) == 3
     assert "0.100 to 0.600  (≥ 0.2)" in [text.get_text() for text in axes.texts]
+
+
+def test_each_mark_has_the_colour_of_its_own_verdict_and_a_claim_says_how_many_show_it():
+    parts = [part("C1", 0.5, 0.4, 0.6, "reproduced"), part("C1", 0.1, 0.0, 0.15, "not reproduced")]
+    found = ledger(*parts).assign(overall="partly")
+    (axes,) = claims_plots.verdicts(found).axes
+    drawn = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_color() for line in drawn] == [claims_plots.BLUE, claims_plots.RED]
+    assert "partly, 1 of 2" in [text.get_text() for text in axes.texts]
 
 
 def test_what_the_paper_profile_has_not_measured_is_taken_from_the_quick_one(tmp_path, monkeypatch):
@@ -66,15 +75,15 @@ def test_what_the_paper_profile_has_not_measured_is_taken_from_the_quick_one(tmp
 
 
 def test_a_data_set_without_a_complete_seed_is_said_to_be_not_computed():
-    columns = ["dataset", "regime", "kind", "defense", "value", "low", "high"]
+    columns = ["dataset", "regime", "kind", "defense", "value", "low", "high", "n"]
     rows = [
-        ("ml-100k", "rating", "the paper's", "RVD", 0.7, 0.6, 0.8),
-        ("ml-100k", "rating", "knows the defence", "count", 3.0, 2.0, 4.0),
+        ("ml-100k", "rating", "the paper's", "RVD", 0.7, 0.6, 0.8, 3),
+        ("ml-100k", "rating", "knows the defence", "count", 3.0, 2.0, 4.0, 3),
     ]
     figure = main_plots.lift_left(pd.DataFrame(rows, columns=columns), ["ml-100k", "yelp"])
     there, missing = figure.axes
     assert [text.get_text() for text in missing.texts] == ["not computed"]
-    assert not there.texts
+    assert [text.get_text() for text in there.texts] == ["3.0"]  # beyond the edge
     x = np.concatenate([xy[:, 0] for xy in marks(there)] + [[0.7]])
     assert (x <= main_plots.SHOWN[1]).all()
     nothing = pd.DataFrame([], columns=columns)

@@ -101,7 +101,8 @@ def test_the_tables_say_what_the_rows_do(planned):
     assert accurate.groupby("metric")["value"].agg(["min", "max"]).to_numpy() == pytest.approx(
         np.array([[0.2, 0.2], [0.1, 0.1], [1.0, 1.0]])
     )
-    text = main_tables.answer(covered, remains)
+    text = main_tables.answer(covered, remains, accurate)
+    assert "*RVD* leaves 0.50 [0.50, 0.50] at HR@50 0.200 of 0.200 (ml-100k)" in text
     assert f"{len(planned)} of {len(planned)} planned cells" in text.replace(",", "")
 
 
@@ -142,7 +143,8 @@ def test_nothing_at_all_is_an_answer_too(planned, monkeypatch, tmp_path):
     assert main_tables.shown_along(main_tables.along(swept)).empty
     judged = main_tables.judged(main_tables.of_the_paper(whole), swept)
     assert judged.empty
-    assert "no seed is complete" in main_tables.answer(covered, remains)
+    accurate = main_tables.accuracy(whole)
+    assert "no seed is complete" in main_tables.answer(covered, remains, accurate)
 
 
 def test_a_dial_counts_for_the_seeds_that_have_all_its_values():

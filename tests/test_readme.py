@@ -19,7 +19,9 @@ from rvdlib.seeding import stream
 README = (paths.PROJECT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("marker", ["answer", "claims", "answers", "headline"])
+@pytest.mark.parametrize(
+    "marker", ["levels", "summary", "datasets", "answers", "claims", "headline"]
+)
 def test_what_it_shows_of_the_results_is_what_they_say(marker):
     assert readme.between(README, marker) == readme.generated()[marker]
 

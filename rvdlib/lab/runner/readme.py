@@ -32,10 +32,10 @@ VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED)
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
-    "11": "The paper's tables on its four data sets",
     "07": "Attackers who know the defence",
     "09": "How many fakes a data set can take",
 }
+COMPARED = ("RVD", "closed form, hardened", "closed form and quorum", "count")  # on every data set
 COLUMNS = {
     "target_hit_ratio_clean": "THR@50, not attacked",
     "target_hit_ratio": "THR@50, attacked",
@@ -102,7 +102,8 @@ def levels(headline: pd.DataFrame) -> str:
     """What RVD does in each regime, in Markdown: means and intervals of the headline's metrics."""
     columns = ["target hits, no attack", "attacked", "attacked, with RVD"]
     columns += ["accuracy (HR@50), attacked", "with RVD"]
-    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    seeds = f"ML-100K, {headline['n'].max()} seeds"
+    lines = [f"| {seeds} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     asked = [("none", "target_hit_ratio_clean"), ("none", "target_hit_ratio")]
     asked += [("RVD", "target_hit_ratio"), ("none", "hit_ratio"), ("RVD", "hit_ratio")]
     for (regime, promoted), here in headline.groupby(SETTING, sort=False):
@@ -132,6 +133,29 @@ def headline_table(headline: pd.DataFrame) -> str:
     return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
 
 
+def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
+    """What some defences leave of the paper's attacks on each data set, and at what accuracy; Markdown.
+
+    Args:
+        remains: 11's ``11_lift_left.csv``.
+        accurate: its ``11_accuracy.csv``; means over victims are shown.
+    """
+    papers = remains[remains["kind"] == "the paper's"]
+    ranked = accurate[accurate["metric"] == "hit_ratio"]
+    columns = ["", "seeds", "undefended", "popularity", *COMPARED]
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "--:|" * (len(columns) - 1)]
+    for (dataset, regime), rows in papers.groupby(["dataset", "regime"], sort=False):
+        here = ranked[(ranked["dataset"] == dataset) & (ranked["regime"] == regime)]
+        own, rows = here.groupby("defense")["value"].mean(), rows.set_index("defense")
+        cells = [f"{dataset}, {regime}", f"{rows['n'].max()}"]
+        cells += [f"HR@50 {own[name]:.3f}" for name in ("none", "popularity")]
+        for name in COMPARED:
+            left = span_of(rows.loc[[name]], decimals=2) if rows.loc[name, "n"] else "no lift"
+            cells.append(f"{left}, {own[name]:.3f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
     """What the executed notebook of this number opens with; – where none was executed."""
     for profile in profiles:
@@ -146,15 +170,20 @@ def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
 
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
-    files = [paths.RESULTS / profile / "headline.csv" for profile in PROFILES]
-    headline = read_table(next(file for file in files if file.is_file()))
+    headline, *main = map(_table, ("headline", "11_lift_left", "11_accuracy"))
     return {
         "levels": levels(headline),
         "summary": summary(),
         "claims": claims_table(),
+        "datasets": by_dataset(*main),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),
     }
+
+
+def _table(name: str) -> pd.DataFrame:
+    files = [paths.RESULTS / profile / f"{name}.csv" for profile in PROFILES]
+    return read_table(next(file for file in files if file.is_file()))
 
 
 def between(text: str, marker: str) -> str:
@@ -184,14 +213,15 @@ def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.Da
     return "", pd.DataFrame()
 
 
-def span_of(rows: pd.DataFrame) -> str:
+def span_of(rows: pd.DataFrame, decimals: int = 3) -> str:
     """What was measured, with its interval; of several parts, the least and the greatest."""
     if rows["value"].isna().all():  # timings, which stand apart
         return "in its tables"
     if len(rows) == 1:
-        row = rows.iloc[0]
-        around = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"
-        return f"{row['value']:.3f}{around}"
+        value, low, high = (
+            f"{rows[name].iloc[0]:.{decimals}f}" for name in ("value", "low", "high")
+        )
+        return value if low == "nan" else f"{value} [{low}, {high}]"
     return range_of(rows["value"])
 
 

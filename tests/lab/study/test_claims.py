@@ -404,3 +404,10 @@ def test_the_knowing_attacker_is_held_against_low_clones():
     assert (found["defense"], found["value"], found["verdict"]) == (RVD, pytest.approx(0.2), YES)
     (closed,) = claims.of_knowing(rows, "vicinity", "closed form").to_dict("records")
     assert (closed["value"], closed["verdict"]) == (pytest.approx(-0.1), NO)
+
+
+def test_who_can_add_nothing_is_not_asked_whether_he_does():
+    (found,) = claims.of_knowing(known({"low_clone": 0.97, "vicinity": 0.99}), "vicinity").to_dict(
+        "records"
+    )
+    assert (found["n_seeds"], found["verdict"]) == (0, NONE)

@@ -44,16 +44,20 @@ def with_interval(row: dict, value: str, low: str, high: str) -> str:
 
 
 def answer(f: dict[str, Any]) -> list[str]:
-    """Three sentences: is it fooled, what helps and what does it cost, how sure."""
-    tried, detail = f["remedies"][1:], ""
+    """Up to four sentences: is it fooled, what helps, what does it cost, how sure."""
+    tried, helps, cost = f["remedies"][1:], recommendation(f)[:-1], []
     if f["recommended"]:
-        detail = _leaves(f, next(row for row in tried if row["name"] == f["recommended"]))
+        row = next(row for row in tried if row["name"] == f["recommended"])
+        helps, _, serving = helps.partition("; it ")
+        helps += (
+            f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst "
+            f"for it ({percent(row['thr_clean'])} without attack)"
+        )
+        cost = [f"It {'; it '.join(filter(None, (_costs(f, row), serving)))}."]
     elif tried and f["verdicts"]["remedy"] != "not needed":
         best = min(tried, key=lambda row: row["thr"])
-        detail = (
-            f": the least is left by {best['name']}, {percent(best['thr'])} ({best['verdict']})"
-        )
-    return [_fooled(f), f"{recommendation(f)[:-1]}{detail}.", _repetitions(f)]
+        helps += f"; so far {best['name']} leaves least, {percent(best['thr'])} ({best['verdict']})"
+    return [_fooled(f), f"{helps}.", *cost, _repetitions(f)]
 
 
 def recommendation(f: dict[str, Any]) -> str:
@@ -90,19 +94,25 @@ def _fooled(f: dict[str, Any]) -> str:
     )
 
 
-def _leaves(f: dict[str, Any], row: dict) -> str:
-    """What is left of the attack, and what that costs."""
-    bare, accuracy, speed = f["remedies"][0], "its cost in accuracy cannot be measured here", ""
-    if row["accuracy_change"] is not None:
+def _costs(f: dict[str, Any], row: dict) -> str:
+    bare, accuracy, speed = (
+        f["remedies"][0],
+        "has a cost in accuracy that cannot be measured here",
+        "",
+    )
+    change = row["accuracy_change"]
+    if change is not None and change > 1:
+        low, high = (row[bound] for bound in ("accuracy_low", "accuracy_high"))
+        span = "" if low is None else f" [{1 + low:.1f}, {1 + high:.1f}]"
+        accuracy = f"multiplies NDCG@{f['list_length']} by {1 + change:.1f}{span}"
+    elif change is not None:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
     if row["ms_per_user"] is not None:
         speed = f", at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
     return (
-        f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst for "
-        f"it ({percent(row['thr_clean'])} without attack), {accuracy}, fills {row['list_length']:.0f} of "
-        f"{f['list_length']} places of a list and lists {percent(row['coverage'])} of the catalogue (without "
-        f"it {percent(bare['coverage'])}){speed}"
+        f"{accuracy}, fills {row['list_length']:.0f} of {f['list_length']} places of a list and lists "
+        f"{percent(row['coverage'])} of the catalogue (without it {percent(bare['coverage'])}){speed}"
     )
 
 

@@ -40,7 +40,7 @@ def audited(dataset: str, **asked: Any) -> dict[str, Any]:
 
 
 def answer(report: dict[str, Any]) -> str:
-    """The audit's own three sentences."""
+    """The audit's own sentences."""
     return tables.answer(*report["answer"])
 
 

@@ -49,7 +49,7 @@ def with_interval(rows: pd.DataFrame, value: str = "mean", decimals: int = 3) ->
 
 
 def answer(*sentences: str) -> str:
-    """What a notebook opens with, in Markdown: at most three sentences."""
+    """What a notebook opens with, in Markdown: a few sentences, a line each."""
     return "\n".join([f"{ANSWER}\n", *(f"- {sentence}" for sentence in sentences if sentence)])
 
 

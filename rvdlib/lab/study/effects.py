@@ -239,3 +239,16 @@ def cell_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Evaluated cells as a csv holds them, the same whatever order they came in: each cell once."""
     rows = rows.assign(**{name: rows[name].map(json.dumps) for name in LISTED})
     return rows.drop_duplicates(IDENTITY).sort_values(IDENTITY, kind="stable")
+
+
+def choices(cells: Sequence[Cell]) -> pd.DataFrame:
+    """What was chosen for RVD in both forms: a row for each regime, victim and form, a column a choice."""
+    chosen = {
+        (cell.scenario.regime, cell.scenario.victim, cell.defense): cell.choices
+        for cell in cells
+        if cell.defense in (RVD, CLOSED_FORM)
+    }
+    index = pd.MultiIndex.from_tuples(chosen, names=["regime", "victim", "defense"])
+    table = pd.DataFrame([*chosen.values()], index=index).astype(object)
+    shown = table.map(lambda value: f"{value:g}" if isinstance(value, float) else value)
+    return shown.where(table.notna(), "–")

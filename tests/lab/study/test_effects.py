@@ -347,3 +347,14 @@ def test_none_stays_text_and_what_is_missing_stays_missing(attacked):
     assert found["filler_size"].isna().all()
     assert json.loads(found["target_users"].iloc[0]) == [1000] * 5
     assert json.loads(found.loc[found["defense"] == RVD, "choices"].iloc[0]) == {"k": 3}
+
+
+def test_what_was_chosen_is_shown_once_for_each_victim():
+    cells = effects.effect_cells(
+        "ml-100k", ["MF", "CDAE"], {"rating": ["unpopular"]}, ["none", "random"], [0, 1], 50
+    )
+    table = effects.choices(cells)
+    assert [*table.index] == [("rating", v, d) for v in ("MF", "CDAE") for d in (RVD, CLOSED_FORM)]
+    chosen = yaml.safe_load((paths.PARAMS / "defenses.yml").read_text())["rating"]["MF"][RVD]
+    assert table.loc[("rating", "MF", RVD), "k"] == f"{chosen['choices']['k']:g}"
+    assert table.loc[("rating", "MF", CLOSED_FORM), "steps"] == "–"

@@ -1,5 +1,6 @@
 """Figures of the rivals: robustness against accuracy, every defence a point with its name."""
 
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED, REGIME_TITLES
 
 NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+NEAR = 0.08  # of the range of each axis, within which points share a label
 LOOKS = {
     "alone": {"marker": "o", "color": BLUE, "s": 16},
     "combination": {"marker": ".", "color": GREY, "s": 12},
@@ -57,22 +59,37 @@ def front(means: pd.DataFrame) -> list[str]:
     return found[::-1]
 
 
+def together(means: pd.DataFrame) -> list[list[str]]:
+    """The names of points that lie so close that one label stands for them, by rising THR@50."""
+    points = means[["target_hit_ratio", "ndcg"]]
+    reach = NEAR * (points.max() - points.min())
+    groups: list[list[str]] = []
+    for name, point in points.sort_values(["target_hit_ratio", "ndcg"], kind="stable").iterrows():
+        near = (each for each in groups if ((points.loc[each[0]] - point).abs() <= reach).all())
+        group = next(near, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(name)
+    return groups
+
+
 def _name(axes: Axes, means: pd.DataFrame) -> None:
-    """Each name right of the panel at about the height of its point, none over another."""
+    """Names right of the panel at about the height of their points, none over another."""
     low, high = axes.get_ylim()
-    means = means.sort_values(["target_hit_ratio", "ndcg"], kind="stable")
-    step = (high - low) * min(0.05, 1 / len(means))
-    heights: list[float] = []
-    for wanted in means["target_hit_ratio"]:
-        heights.append(max(wanted, heights[-1] + step) if heights else wanted)
-    over = max(0.0, heights[-1] - high)  # what stands too high pushes those below it down
-    for place in reversed(range(len(heights))):
-        top = high if place == len(heights) - 1 else heights[place + 1] - step
-        heights[place] = min(heights[place], top) if over else heights[place]
-    for (name, row), height in zip(means.iterrows(), heights, strict=True):
+    groups = together(means)
+    labels = [textwrap.fill(" · ".join(each), 30).replace("none", "undefended") for each in groups]
+    heights = np.array([label.count("\n") + 1 for label in labels]) * (high - low) * 0.047
+    places = means.loc[[each[0] for each in groups], "target_hit_ratio"].to_numpy(copy=True)
+    apart = (heights[:-1] + heights[1:]) / 2
+    for n, gap in enumerate(apart):
+        places[n + 1] = max(places[n + 1], places[n] + gap)
+    places[-1] = min(places[-1], high - heights[-1] / 2)
+    for n in reversed(range(len(apart))):
+        places[n] = min(places[n], places[n + 1] - apart[n])
+    for names, label, height in zip(groups, labels, places, strict=True):
         axes.annotate(
-            "undefended" if name == "none" else name,
-            (row["ndcg"], row["target_hit_ratio"]),
+            label,
+            means.loc[names[0], ["ndcg", "target_hit_ratio"]].tolist(),
             xytext=(1.04, height),
             textcoords=axes.get_yaxis_transform(),
             fontsize=6,

@@ -3,13 +3,14 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, ORANGE
+from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, ORANGE, shared_legend
 
 _COLOURS = {"exact": BLUE, "graph": ORANGE}
 _PANELS = {
-    "p50_cpu_ms": "ms of the processor a request",
-    "build_seconds": "seconds until it serves",
+    "p50_cpu_ms": "CPU ms a request",
+    "build_seconds": "seconds to start",
     "held_mib": "MiB held",
 }
 
@@ -20,18 +21,19 @@ def scale(rows: pd.DataFrame) -> Figure:
     Args:
         rows: as :func:`rvdlib.lab.benchmark.real_time.at_scale` has them.
     """
-    figure, panels = plt.subplots(1, len(_PANELS), figsize=(1.6 * COLUMN_WIDTH, 2.8))
+    size = (0.7 * COLUMN_WIDTH, 1.5 * len(_PANELS) + 0.4)
+    figure, panels = plt.subplots(len(_PANELS), 1, figsize=size, sharex=True)
     for panel, (column, label) in zip(panels, _PANELS.items(), strict=True):
         for search, own in rows.groupby("search", sort=False):
-            own = own.sort_values("users")
-            panel.plot(own["users"], own[column], "o-", ms=4, color=_COLOURS[search], label=search)
+            own, colour = own.sort_values("users"), _COLOURS[search]
+            panel.plot(own["users"], own[column], "o-", ms=4, color=colour, label=search)
             if column == "p50_cpu_ms":
-                panel.vlines(
-                    own["users"], own[column], own["p99_cpu_ms"], color=_COLOURS[search], lw=1
-                )
-        panel.set_xscale("log")
-        panel.set_yscale("symlog" if column == "held_mib" else "log")
-        panel.set_xlabel("users")
-        panel.set_ylabel(label)
-    panels[0].legend()
+                aside = own["users"] * (1.03 if search == "graph" else 1)
+                panel.vlines(aside, own[column], own["p99_cpu_ms"], color=colour, lw=1)
+        panel.set(xscale="log", yscale="log", ylabel=label)
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    panels[0].set(yscale="linear", ylim=(0, None))
+    panels[-1].set_xlabel("users")
+    shared_legend(figure, panels[0], columns=2)
     return figure

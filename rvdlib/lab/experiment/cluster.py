@@ -72,13 +72,13 @@ def run_on_cluster(
     """As :func:`rvdlib.lab.experiment.parallel.run_groups`; a group is kept when it is through.
 
     Raises:
-        StudyError: if a worker has other code, parameters or versions, or several were lost one after
-            another at the same group.
+        StudyError: when all others are through: of any group, if a worker has other code, parameters
+            or versions, or several were lost one after another at the same group.
     """
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    ours, waiting, running = state(), in_time(groups, deadline, fits), {}
+    ours, waiting, running, failed = state(), in_time(groups, deadline, fits), {}, {}
 
     def begin() -> Iterator[Any]:
         """As many as the workers of now, who may come and go, have use for."""
@@ -94,22 +94,25 @@ def run_on_cluster(
 
     finished = as_completed([*begin()])
     for future in finished:
-        group = running.pop(future.key)
+        group, rows, versions, done = running.pop(future.key), [], {}, {}
         try:
             rows, versions = future.result()
+        except StudyError as error:
+            failed[str(error)] = None
         except KilledWorker as error:
-            raise StudyError(
+            failed[
                 f"workers were lost, one after another, while they computed {_named(group)}: does "
                 f"their memory suffice? ({error})"
-            ) from None
-        done = {}
-        for (key, task), (row, cost) in zip(group.items(), rows, strict=True):
+            ] = None
+        for (key, task), (row, cost) in zip(group.items(), rows, strict=bool(rows)):
             made = task.fingerprint | {"versions": versions}
             store.save(task.spec, made, [row], cost)
             done[key] = row
         yield done
         for each in begin():
             finished.add(each)
+    if failed:
+        raise StudyError("\n".join(failed))
 
 
 def run_group(

@@ -128,7 +128,11 @@ def run_groups(
     Args:
         deadline: in seconds of ``time.time()``: no row is begun after it.
         fits: whether a group is begun at all, asked when its turn has come.
+
+    Raises:
+        StudyError: of any group, when all others are through: a run of hours does not end at the first.
     """
+    failed: dict[str, None] = {}
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(groups)))
     begun = in_time(groups, deadline, fits)
     calls = (joblib.delayed(_run_group)(group, compute, store, deadline) for group in begun)
@@ -136,7 +140,11 @@ def run_groups(
     with warnings.catch_warnings():
         # A worker that has grown large is replaced, and nothing is lost.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        yield from parallel(calls)
+        for done, error in parallel(calls):
+            failed |= dict.fromkeys([error] if error else [])
+            yield done
+    if failed:
+        raise StudyError("\n".join(failed))
 
 
 def jobs_asked_for() -> int:
@@ -148,17 +156,25 @@ def jobs_asked_for() -> int:
     return int(asked)
 
 
-def _run_group(group: Group, compute: Compute, store: CellStore, deadline: float) -> dict[str, Row]:
+def _run_group(
+    group: Group, compute: Compute, store: CellStore, deadline: float
+) -> tuple[dict[str, Row], str]:
+    """The rows that were computed, and the error that ended it, if one did."""
     done: dict[str, Row] = {}
     if time.time() >= deadline:
-        return done
-    rows = computed([task.item for task in group.values()], compute)
-    for (key, task), (row, cost) in zip(group.items(), rows, strict=True):
-        store.save(task.spec, task.fingerprint, [row], cost)
-        done[key] = row
-        if time.time() >= deadline:
-            break
-    return done
+        return done, ""
+    rows = zip(
+        group.items(), computed([task.item for task in group.values()], compute), strict=True
+    )
+    try:
+        for (key, task), (row, cost) in rows:
+            store.save(task.spec, task.fingerprint, [row], cost)
+            done[key] = row
+            if time.time() >= deadline:
+                break
+    except StudyError as error:
+        return done, str(error)
+    return done, ""
 
 
 def computed(items: list[Any], compute: Compute) -> Iterator[tuple[Row, Cost]]:

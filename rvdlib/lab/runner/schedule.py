@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cluster import connected, run_on_cluster
 from rvdlib.lab.experiment.lines import flat
 from rvdlib.lab.experiment.parallel import (
@@ -126,6 +127,9 @@ def work(
 
     Returns:
         How many rows were computed.
+
+    Raises:
+        StudyError: of any row, when all others are computed.
     """
     deadline = time.time() + 3600 * hours
     left = [row for row in rows if not row.finished]
@@ -135,14 +139,19 @@ def work(
         known = [costs.estimate(encode(task.spec)) for task in group.values()]
         return time.time() + sum(cost.seconds for cost in known if cost) <= deadline
 
-    jobs, done = jobs_asked_for(), 0
+    jobs, done, failed = jobs_asked_for(), 0, {}
     with connected(scheduler, jobs) if scheduler and left else nullcontext() as client:
         run = partial(run_on_cluster, client) if client else partial(run_groups, jobs=jobs)
         for batch in _batches(left):
             groups = in_groups(batch.tasks, store)
             finished = run(groups, batch.compute, store, deadline=deadline, fits=fits)
-            for computed in progress(finished, total=len(groups), description=batch.unit):
-                done += len(computed)
+            try:
+                for computed in progress(finished, total=len(groups), description=batch.unit):
+                    done += len(computed)
+            except StudyError as error:
+                failed[str(error)] = None
+    if failed:
+        raise StudyError("\n".join([*failed, f"{done:,} other rows were computed and are kept."]))
     return done
 
 

@@ -88,3 +88,21 @@ def test_a_wrong_number_of_jobs_is_refused_before_the_study_begins(seen, jobs):
         assert result.exit_code == 2
         assert "--jobs" in result.output
     assert seen == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_group_that_cannot_be_computed_ends_no_other(tmp_path, jobs):
+    store = CellStore(tmp_path)
+    tasks = [Task(n, {"n": n}, {}, n // 2) for n in range(8)]
+
+    with pytest.raises(StudyError, match=r"^3 is bad\n4 is bad$|^4 is bad\n3 is bad$"):
+        rows_of(tasks, but_for_3_and_4, store, jobs, "numbers")
+    kept = [task.item for task in tasks if store.lookup(task.spec, {}).rows]
+    assert kept == [0, 1, 2, 6, 7]  # 5 comes after 4, in its group
+
+
+def but_for_3_and_4(items):
+    for n in items:
+        if n in (3, 4):
+            raise StudyError(f"{n} is bad")
+        yield {"n": n}

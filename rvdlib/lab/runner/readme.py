@@ -83,19 +83,24 @@ def _counts(rows: pd.DataFrame) -> list[str]:
 
 
 def summary() -> str:
-    """A line a verdict in Markdown: the claims that have it, and in how many settings of how many."""
+    """A line a verdict in Markdown: the claims that have it; of *partly*, in how many settings."""
     ledgers, said = {profile: read(profile) for profile in PROFILES}, {}
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
         verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
-        shown = (rows["verdict"] == REPRODUCED).sum() if len(rows) else 0
-        how = f": in {shown} of {len(rows)} settings" if verdict == PARTLY else ""
+        how = f": {_by_regime(rows)}" if verdict == PARTLY else ""
         said.setdefault(verdict, []).append(f"{claim.claim} ({name}{how})")
     return "\n".join(
         f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}): {'; '.join(said[verdict])}."
         for verdict in (*VERDICTS, NOT_MEASURED)
         if verdict in said
     )
+
+
+def _by_regime(rows: pd.DataFrame) -> str:
+    """In how many settings of each regime a claim is reproduced."""
+    shown = (rows["verdict"] == REPRODUCED).groupby(rows["regime"], sort=False, dropna=False)
+    return ", ".join(f"{regime} regime {own.sum()} of {len(own)} settings" for regime, own in shown)
 
 
 def levels(headline: pd.DataFrame) -> str:

@@ -83,11 +83,11 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     (project / "results" / "quick").mkdir()
     row = dict.fromkeys(ledger.PART) | {"id": "C5", "n_seeds": 3, "overall": "partly"}
     parts = [
-        row | {"dataset": dataset, "value": value, "verdict": verdict}
-        for dataset, value, verdict in (
-            ("ml-100k", 0.1, "not reproduced"),
-            ("yelp", 0.5, "reproduced"),
-            ("ml-100k", 0.2, "undecided"),
+        row | {"dataset": dataset, "regime": regime, "value": value, "verdict": verdict}
+        for dataset, regime, value, verdict in (
+            ("ml-100k", "rating", 0.1, "not reproduced"),
+            ("yelp", "rating", 0.5, "reproduced"),
+            ("ml-100k", "ranking", 0.2, "undecided"),
         )
     ]
     pd.DataFrame(parts).to_csv(project / "results" / "quick" / "10_claims.csv", index=False)

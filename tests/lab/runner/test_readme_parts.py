@@ -98,10 +98,8 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
     assert second.startswith("yelp: *reproduced* (3 seeds), 0.500, [10]")
     said = readme.summary().splitlines()
-    assert (
-        said[0]
-        == f"- **Partly** (1 of 17): {ledger.claims()['C5'].claim} (C5: in 1 of 3 settings)."
-    )
+    where = "C5: rating regime 1 of 2, ranking regime 0 of 1 settings"
+    assert said[0] == f"- **Partly** (1 of 17): {ledger.claims()['C5'].claim} ({where})."
     assert said[1].startswith("- **Not measured** (16 of 17): ")
 
 

@@ -100,7 +100,8 @@ def summary() -> str:
 def _by_regime(rows: pd.DataFrame) -> str:
     """In how many settings of each regime a claim is reproduced."""
     shown = (rows["verdict"] == REPRODUCED).groupby(rows["regime"], sort=False, dropna=False)
-    return ", ".join(f"{regime} regime {own.sum()} of {len(own)} settings" for regime, own in shown)
+    said = [f"{regime} regime {own.sum()} of {len(own)}" for regime, own in shown]
+    return ", ".join(said) + " settings"
 
 
 def levels(headline: pd.DataFrame) -> str:

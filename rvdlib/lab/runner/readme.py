@@ -106,8 +106,8 @@ def _by_regime(rows: pd.DataFrame) -> str:
 
 def levels(headline: pd.DataFrame) -> str:
     """What RVD does in each regime, in Markdown: means and intervals of the headline's metrics."""
-    columns = ["target hits, no attack", "attacked", "attacked, with RVD"]
-    columns += ["accuracy (HR@50), attacked", "with RVD"]
+    columns = ["THR@50, not attacked", "attacked", "attacked, under RVD"]
+    columns += ["HR@50, attacked", "attacked, under RVD"]
     seeds = f"ML-100K, {headline['n'].max()} seeds"
     lines = [f"| {seeds} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     asked = [("none", "target_hit_ratio_clean"), ("none", "target_hit_ratio")]

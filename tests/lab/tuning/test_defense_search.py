@@ -15,6 +15,7 @@ from rvdlib import paths
 from rvdlib.attacks import ATTACKS
 from rvdlib.defenses import DEFENSES, defense
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment import cells
 from rvdlib.lab.experiment.cells import Attacked
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.runner.plan import PROFILES
@@ -305,9 +306,12 @@ def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["defense_search.yml"]
 
 
-def test_a_trial_serves_a_real_victim_under_the_form_and_changes_what_it_scores():
+def test_a_trial_serves_a_real_victim_under_the_form_and_changes_what_it_scores(
+    dataset, monkeypatch
+):
+    monkeypatch.setattr(cells, "beaten_by", lambda *_, **__: "")  # so few users are
     rule = SEARCH["rule"] | {"seeds": [2001]}
-    simulation = Simulation(rule, "ml-100k", "rating", "PlainMF")
+    simulation = Simulation(rule, dataset, "rating", "MF")
     bare = simulation.measure(30, defense="none")
     defended = simulation.measure(30, method="closed_form", choices={"k": 30})
     assert list(bare) == list(defended) == METRICS

@@ -10,7 +10,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import ACCURACY, BETTER, interval_of
 from rvdlib.lab.study import claims, tables
-from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD, as_set
 
 METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
 # What unobserved cells add is told apart from what the closed form does.
@@ -48,25 +48,16 @@ def cells(
         choices: form, of :data:`METHODS` → choice → its values.
     """
     found = []
-    for regime, under in settings.items():
-        attacked = [under["attack"]], [under["target_set"]]
-        for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            found.append(Cell(scenario=scenario, n_users=n_users))
-            for form, dials in choices.items():
-                tried = [
-                    dict(zip(dials, values, strict=True)) for values in product(*dials.values())
-                ]
-                chosen = _chosen(regime, scenario.victim, form)
-                found += [
-                    Cell(
-                        scenario=scenario,
-                        defense=form,
-                        method=METHODS[form],
-                        choices=each,
-                        n_users=n_users,
-                    )
-                    for each in tried + [chosen] * (chosen not in tried)
-                ]
+    for scenario in as_set(dataset, victims, settings, seeds):
+        whose = {"scenario": scenario, "n_users": n_users}
+        found.append(Cell(**whose))
+        for form, dials in choices.items():
+            tried = [dict(zip(dials, values, strict=True)) for values in product(*dials.values())]
+            chosen = _chosen(scenario.regime, scenario.victim, form)
+            found += [
+                Cell(**whose, defense=form, method=METHODS[form], choices=each)
+                for each in tried + [chosen] * (chosen not in tried)
+            ]
     return found
 
 

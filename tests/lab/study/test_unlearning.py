@@ -8,7 +8,7 @@ from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment import cells
 from rvdlib.lab.figures import unlearning_plots
-from rvdlib.lab.study import claims, unlearning, unlearning_tables
+from rvdlib.lab.study import claims, effects, unlearning, unlearning_tables
 from rvdlib.lab.study.unlearning import DATA, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
@@ -63,7 +63,7 @@ def test_a_users_targets_fall_as_far_as_with_plain_descent(measured, monkeypatch
     assert row["loss"] == WHOLE
 
     small_victims(monkeypatch, **SMALL)
-    (scenario,) = unlearning.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
+    (scenario,) = effects.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
     attacked = cells.carry_out(scenario)
     victim, users = attacked.victim, np.array([row["user"]])
     rows = RVD(victim, k=6).vicinity(users)[0]

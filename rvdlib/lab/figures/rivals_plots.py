@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED, REGIME_TITLES
 
 NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+LINE = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "color": GREY, "linewidth": 0.3}
 LOOKS = {
     "alone": {"marker": "o", "color": BLUE, "s": 16},
     "combination": {"marker": ".", "color": GREY, "s": 12},
@@ -77,12 +78,6 @@ def _name(axes: Axes, means: pd.DataFrame) -> None:
             textcoords=axes.get_yaxis_transform(),
             fontsize=6,
             va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "relpos": (0, 0.5),
-                "shrinkA": 0,
-                "color": GREY,
-                "linewidth": 0.3,
-            },
+            arrowprops=LINE,
         )
     axes.set_ylim(low, high)

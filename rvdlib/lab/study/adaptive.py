@@ -142,14 +142,15 @@ def told_to_vicinity(rows: pd.DataFrame) -> list[str]:
 
 
 def under_worst(rows: pd.DataFrame, setting: list[str] = SETTING) -> pd.DataFrame:
-    """The rows of each defence under its worst attacker, in each setting.
+    """The rows of each defence under its worst attacker, in each setting."""
+    return under_strongest(rows[rows["attacker"] != "none"], [*setting, "defense"], "attacker")
 
-    That is the one under whom its target hit ratio is highest, on average.
-    """
-    by, attacked = [*setting, "defense"], rows[rows["attacker"] != "none"]
-    means = attacked.groupby([*by, "attacker"], sort=False)["target_hit_ratio"].mean().reset_index()
-    worst = means.sort_values("target_hit_ratio", ascending=False, kind="stable")
-    return attacked.merge(worst.drop_duplicates(by)[[*by, "attacker"]])
+
+def under_strongest(rows: pd.DataFrame, by: list[str], attacker: str) -> pd.DataFrame:
+    """Of each group, the rows of that ``attacker`` whose target hit ratio is highest, on average."""
+    means = rows.groupby([*by, attacker], sort=False, dropna=False)["target_hit_ratio"].mean()
+    worst = means.reset_index().sort_values("target_hit_ratio", ascending=False, kind="stable")
+    return rows.merge(worst.drop_duplicates(by)[[*by, attacker]])
 
 
 def fine_tuning(rows: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ from rvdlib.lab.study import trade_off
 from rvdlib.lab.study.trade_off import CLOSED_FORM, OBSERVED_ONLY, RVD, WEIGHTED
 from rvdlib.lab.tuning.defense_search import candidates, search_file
 from rvdlib.strict_yaml import read_yaml
+from tests.lab.study.conftest import row_of
 
 SETTINGS = {
     "rating": {"attack": "random", "target_set": "unpopular"},
@@ -62,16 +63,14 @@ def rows(points, regime="rating", seeds=(0.0,)):
     """Cells of the closed form at (THR, accuracy), the undefended victim at the first."""
     metric, other = ("rmse", "ndcg") if regime == "rating" else ("ndcg", "rmse")
     return pd.DataFrame(
-        {
-            "regime": regime,
-            "victim": "MF",
-            "seed": seed,
-            "defense": "none" if number == 0 else CLOSED_FORM,
-            "choices": {} if number == 0 else {"k": number, "proximal_weight": 0.5},
-            "target_hit_ratio": thr + up,
-            metric: accuracy,
-            other: 0.0,
-        }
+        row_of(
+            defense=CLOSED_FORM if number else "none",
+            thr=thr + up,
+            regime=regime,
+            seed=seed,
+            choices={"k": number, "proximal_weight": 0.5} if number else {},
+            **{metric: accuracy, other: 0.0},
+        )
         for number, (thr, accuracy) in enumerate(points)
         for seed, up in enumerate(seeds)
     )

@@ -44,8 +44,7 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
 def growth(grown: pd.DataFrame) -> Figure:
     """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
 
-    Args:
-        grown: columns dataset, regime, attack_size, label, mean, low, high.
+    Columns: dataset, regime, attack_size, label, mean, low, high.
     """
     regimes, datasets = (list(dict.fromkeys(grown[name])) for name in ("regime", "dataset"))
     shades = colours(grown["label"], {"none": GREY})

@@ -75,8 +75,7 @@ def trade_off(points: pd.DataFrame) -> Figure:
     choices of ``params/defenses.yml``, the star is the undefended victim, both with intervals. Down
     and to the better side is better: RMSE's axis is turned round.
 
-    Args:
-        points: rows of :func:`rvdlib.lab.study.trade_off.points`.
+    ``points``: rows of :func:`rvdlib.lab.study.trade_off.points`.
     """
     regimes, victims = points["regime"].unique(), points["victim"].unique()
     size = style.COLUMN_WIDTH * (1 if len(victims) < 3 else 1.25), 2.6 * len(regimes) + 0.5
@@ -121,11 +120,7 @@ def _crosses(axes: Axes, rows: pd.DataFrame, **look) -> None:
 
 
 def gradient_flow(found: pd.DataFrame) -> Figure:
-    """How far closed form and descent come apart as the steps grow, and how far they move scores.
-
-    Args:
-        found: rows of :func:`rvdlib.lab.study.gradient_flow.agreement`.
-    """
+    """How far the moves of :func:`rvdlib.lab.study.gradient_flow.agreement` are, and come apart."""
     shades = style.colours(found["victim"], {})
     dashes = dict(zip(found["regime"].unique(), ("-", "--"), strict=False))
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.COLUMN_WIDTH, 2.9))

@@ -17,8 +17,7 @@ _PANELS = {
 def scale(rows: pd.DataFrame) -> Figure:
     """A request's time (the bar up to the 99th of a hundred), building, and memory, by users.
 
-    Args:
-        rows: as :func:`rvdlib.lab.benchmark.real_time.at_scale` has them.
+    ``rows`` as from :func:`rvdlib.lab.benchmark.real_time.at_scale`.
     """
     figure, panels = plt.subplots(1, len(_PANELS), figsize=(1.6 * COLUMN_WIDTH, 2.8))
     for panel, (column, label) in zip(panels, _PANELS.items(), strict=True):

@@ -52,7 +52,6 @@ def cells(
         target_sets: regime → what is promoted in it.
         attacks: that are told nothing of the defence; ``none`` among them.
         against: the searched attackers, by whom they were searched against.
-        n_users: size of the sample of users that is evaluated; None: every user.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
             and the undefended victim.

@@ -11,12 +11,11 @@ from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
-from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM
+from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, VOTES
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.theory.certificate import thr_bound
 
 SETTING = ["dataset", "regime"]
-VOTES = ["k", "quorum"]
 BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]

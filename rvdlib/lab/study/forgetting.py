@@ -62,7 +62,6 @@ def cells(
 
     Args:
         settings: regime → the ``attacks`` that its victims are under, and the ``target_set``.
-        n_users: size of the sample of users that is evaluated; None: every user.
         choices: ``k``, ``steps`` and ``learning_rate`` of all of them.
     """
     found = []

@@ -32,7 +32,6 @@ def sweep_cells(
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        n_users: size of the sample of users that is evaluated; None: every user.
         dials: choice of :class:`rvdlib.defenses.RVD` → its values.
     """
     cells = []

@@ -44,7 +44,6 @@ def cells(
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        n_users: size of the sample of users that is evaluated; None: every user.
         choices: form, of :data:`METHODS` → choice → its values.
     """
     found = []

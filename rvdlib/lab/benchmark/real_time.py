@@ -27,18 +27,16 @@ def closed_form(k: int) -> dict:
     return {"method": "closed_form", "choices": {"k": k}}
 
 
-def hardened(k: int) -> dict:
-    """The closed form, of which a quorum serves what a seventh of as many neighbours rated."""
-    quorum = {"method": "quorum", "choices": {"k": k, "quorum": max(1, k // 7)}}
-    return {"chain": [closed_form(k), quorum]}
-
-
 def forms(k: Sequence[int]) -> dict[str, dict]:
-    """What is timed, by name; the defences at each k."""
+    """What is timed, by name; the defences at each k.
+
+    *Hardened*: the closed form, of which a quorum serves what a seventh of as many neighbours rated.
+    """
     found: dict[str, dict] = {"undefended": dict(UNDEFENDED)}
     for each in k:
-        found |= {f"closed form, k = {each}": closed_form(each)}
-        found |= {f"hardened, k = {each}": hardened(each)}
+        quorum = {"method": "quorum", "choices": {"k": each, "quorum": max(1, each // 7)}}
+        found[f"closed form, k = {each}"] = closed_form(each)
+        found[f"hardened, k = {each}"] = {"chain": [closed_form(each), quorum]}
     return found
 
 

@@ -44,7 +44,6 @@ def agreement(
     learning_rate: float,
     steps: Sequence[int],
     n_users: int,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Decoder-only descent (SGD, full batch) beside the closed form with the λ of as many steps.
 
@@ -61,10 +60,9 @@ def agreement(
     with single_thread():
         for regime in regimes:
             for name in victims:
-                scenario = Scenario(dataset=dataset, victim=name, regime=regime, seed=seed)
-                attacked = carry_out(scenario)
-                victim = attacked.victim
-                users = sample_users(len(attacked.split.train.indptr) - 1, n_users, seed)
+                scenario = Scenario(dataset=dataset, victim=name, regime=regime)
+                victim = carry_out(scenario).victim
+                users = sample_users(victim.train.shape[0], n_users, scenario.seed)
                 before = victim.score(users)
                 for number in steps:
                     weight = equivalent(k, learning_rate, number)

@@ -120,8 +120,8 @@ def as_chosen(points: pd.DataFrame) -> pd.DataFrame:
     return compared[compared["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
-def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.DataFrame:
-    """The lowest mean THR@50 that each form reaches at no more than so much accuracy, relative.
+def in_hindsight(points: pd.DataFrame) -> pd.DataFrame:
+    """The lowest mean THR@50 of each form that loses at most :data:`claims.MAINTAINED` of accuracy.
 
     Of all points, by the figures that they report: a bound on what a form can do, and more
     flattering the more of its points there are.
@@ -132,7 +132,7 @@ def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.
     """
     compared, keys = _compared(points), ["regime", "victim", "form"]
     compared["n_points"] = compared.groupby(keys)["form"].transform("size")
-    affordable = compared[compared["change"] >= -budget]
+    affordable = compared[compared["change"] >= -claims.MAINTAINED]
     best = affordable.groupby(keys, sort=False)["defended"].idxmin()
     return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
 

@@ -1,6 +1,5 @@
 """The trade-off: every combination once, fronts that nothing beats, and what accuracy pays for."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -154,8 +153,6 @@ def test_the_budget_bounds_the_loss_of_accuracy_not_the_gain(regime, sign):
 def test_a_form_that_costs_too_much_everywhere_is_left_out():
     found = trade_off.points(rows([(0.8, 1.0), (0.1, 1.2)]))
     assert len(trade_off.in_hindsight(found)) == 0
-    assert len(trade_off.in_hindsight(found, budget=0.3)) == 1
-    assert not np.isnan(found["thr"]).any()
 
 
 def test_each_victim_is_held_against_itself_undefended():

@@ -1,20 +1,13 @@
 """``rvd bench``: what it costs to serve a victim's users, undefended and in every form of RVD.
 
-One process, the same threads, all forms in turn. Times are per user, of scores for the whole
-catalogue, neighbours and first 50 items (:mod:`rvdlib.lab.benchmark.serving`). Ratios are medians of the
-ratios within a round, in which both sides serve the same users, each equally often: undefended,
-quorum, and closed form with and without the search for neighbours, everybody, again until there are
-:data:`LEAST_VISITS`; every form of RVD a sample of users, closed form and engine again until there
-are ``SAMPLE_VISITS`` times as many, for they are quick and serve in batches. Single users are timed
-too: of the quick forms so many more of them.
+Times are per user (:mod:`rvdlib.lab.benchmark.serving`), all forms in turn, on the same threads. Ratios
+are medians of those within a round, in which both sides serve the same users, each equally often:
+:data:`PAIRS` everybody, again until there are :data:`LEAST_VISITS`; every form of RVD a sample, of whom
+:data:`QUICK` forms serve each ``SAMPLE_VISITS`` times, in batches. Single users are timed too.
 
-Agreement with the plain loop, of scores in stars and of first 50 items, is found out on the sample,
-in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
-float32 that is served, where two items may be closer than rounding (``agreement`` has both).
-
-The peak memory is that of a process of its own, which loads the victim and has the closed form
-serve everybody in one call (:mod:`rvdlib.lab.benchmark.memory`); of larger crowds as many as have
-:data:`MOST_SCORES` scores. Hubs are reported as the skewness of k-occurrences, by distance.
+Agreement with the plain loop is found out on the sample, in float64 (are they the same computation?)
+and in the float32 that is served, where two items may be closer than rounding. The peak memory is that
+of :mod:`rvdlib.lab.benchmark.memory`, of a crowd with :data:`MOST_SCORES` scores at most.
 """
 
 import time

@@ -89,12 +89,7 @@ def scenarios(
     ]
 
 
-def as_set(
-    dataset: str,
-    victims: Sequence[str],
-    settings: Mapping[str, Mapping],
-    seeds: Sequence[int],
-) -> list[Scenario]:
+def as_set(dataset, victims, settings: Mapping[str, Mapping], seeds) -> list[Scenario]:
     """Every victim as its regime's setting says: under its ``attack``, or each of its ``attacks``."""
     return [
         scenario

@@ -1,4 +1,15 @@
-"""Rows of cells as tests of the study make them up."""
+"""Rows of cells as tests of the study make them up, and where their tables go."""
+
+import pytest
+
+from rvdlib import paths
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """The folder of tables, this test's own."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path
 
 
 def row_of(attack="none", defense="none", thr=0.0, **others) -> dict:

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from rvdlib import paths
 from rvdlib.lab.figures import effect_plots
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
@@ -37,12 +36,6 @@ def attacked():
         row("random", "none", 0.109),
         row("random", RVD, 0.04),
     )
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    return tmp_path
 
 
 def test_lifts_are_those_worked_out_by_hand(attacked):

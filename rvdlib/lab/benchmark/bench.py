@@ -1,20 +1,13 @@
 """``rvd bench``: what it costs to serve a victim's users, undefended and in every form of RVD.
 
-One process, the same threads, all forms in turn. Times are per user, of scores for the whole
-catalogue, neighbours and first 50 items (:mod:`rvdlib.lab.benchmark.serving`). Ratios are medians of the
-ratios within a round, in which both sides serve the same users, each equally often: undefended,
-quorum, and closed form with and without the search for neighbours, everybody, again until there are
-:data:`LEAST_VISITS`; every form of RVD a sample of users, closed form and engine again until there
-are ``SAMPLE_VISITS`` times as many, for they are quick and serve in batches. Single users are timed
-too: of the quick forms so many more of them.
+Times are per user (:mod:`rvdlib.lab.benchmark.serving`), all forms in turn, on the same threads. Ratios
+are medians of those within a round, in which both sides serve the same users, each equally often:
+:data:`PAIRS` everybody, again until there are :data:`LEAST_VISITS`; every form of RVD a sample, of whom
+:data:`QUICK` forms serve each ``SAMPLE_VISITS`` times, in batches. Single users are timed too.
 
-Agreement with the plain loop, of scores in stars and of first 50 items, is found out on the sample,
-in float64 (``max_abs_difference``, ``top50_identical``: are they the same computation?) and in the
-float32 that is served, where two items may be closer than rounding (``agreement`` has both).
-
-The peak memory is that of a process of its own, which loads the victim and has the closed form
-serve everybody in one call (:mod:`rvdlib.lab.benchmark.memory`); of larger crowds as many as have
-:data:`MOST_SCORES` scores. Hubs are reported as the skewness of k-occurrences, by distance.
+Agreement with the plain loop is found out on the sample, in float64 (are they the same computation?)
+and in the float32 that is served, where two items may be closer than rounding. The peak memory is that
+of :mod:`rvdlib.lab.benchmark.memory`, of a crowd with :data:`MOST_SCORES` scores at most.
 """
 
 import time
@@ -57,6 +50,11 @@ LEAST_VISITS = 10_000
 SAMPLE_VISITS = 20
 PAIRS = ("undefended", "closed_form", "closed_form_prepared", "quorum")
 QUICK = (*PAIRS, "engine")
+RATIOS = {f"{name}_over_undefended": ("pairs", name, "undefended") for name in PAIRS[1:]} | {
+    "plain_over_closed_form": ("loops", "plain_decoder_loop", "closed_form"),
+    "plain_over_engine": ("loops", "plain_loop", "engine"),
+    "plain_over_functional": ("loops", "plain_loop", "functional"),
+}
 DESCRIPTIONS = {"pairs": "undefended, quorum, closed form", "loops": "every form of RVD"}
 STEPS, LEARNING_RATE = 20, 0.01
 MOST_SCORES = 2**28  # of one call: 1 GiB
@@ -174,12 +172,9 @@ def _measure(
         "served": {n: len(users) for n, users in (served["loops"] | served["pairs"]).items()},
         **{f"{name}_us_per_user": costs[name] for name in costs},
         **{
-            f"{name}_over_undefended": _ratio(rounds["pairs"], name, "undefended")
-            for name in PAIRS[1:]
+            name: float(np.median(rounds[group][slow] / rounds[group][fast]))
+            for name, (group, slow, fast) in RATIOS.items()
         },
-        "plain_over_closed_form": _ratio(rounds["loops"], "plain_decoder_loop", "closed_form"),
-        "plain_over_engine": _ratio(rounds["loops"], "plain_loop", "engine"),
-        "plain_over_functional": _ratio(rounds["loops"], "plain_loop", "functional"),
         **_agreement(victim, closed, iterative, few, seen),
         "closed_form_error": closed_form_error(ready["closed_form"], few),
         "peak_rss_mib": memory_mib["peak"],
@@ -187,7 +182,11 @@ def _measure(
         "peak_rss_users": len(crowd),
         "hubness_skewness": hubs(victim, closed["k"]),
         "preparation_ms": {name: 1000 * seconds for name, seconds in preparation.items()},
-        "single_user_ms": {name: _percentiles(1000 * taken) for name, taken in alone.items()},
+        "single_user_ms": {
+            name: {f"p{n}": 1000 * float(np.percentile(taken, n)) for n in (50, 99)}
+            | {"calls": len(taken)}
+            for name, taken in alone.items()
+        },
         "matmul_gflops": machine.matmul_gflops(),
         "copy_gigabytes": machine.copy_gigabytes(),
         "rounds_us_per_user": {
@@ -195,15 +194,6 @@ def _measure(
             for group, by_form in rounds.items()
         },
     }
-
-
-def _ratio(rounds: dict[str, np.ndarray], slow: str, fast: str) -> float:
-    return float(np.median(rounds[slow] / rounds[fast]))
-
-
-def _percentiles(milliseconds: np.ndarray) -> dict:
-    p50, p99 = np.percentile(milliseconds, [50, 99])
-    return {"p50": float(p50), "p99": float(p99), "calls": len(milliseconds)}
 
 
 def _agreement(

@@ -1,12 +1,11 @@
 """What serving costs against every dial, the catalogue's size and the number of served users."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.lab.benchmark import memory
@@ -35,19 +34,17 @@ RATINGS_PER_USER = 50  # of made-up users
 
 
 class Trained(NamedTuple):
-    """A victim to be served: the name of its data set, the victim, its users' ratings."""
+    """A victim to be served, and the name of its data set."""
 
     dataset: str
     victim: Victim
-    seen: sp.csr_matrix
 
 
 def train(datasets: Iterable[str], victim: str) -> list[Trained]:
     """The victim on each data set, in the rating regime, not attacked."""
     with single_thread():
         scenarios = [Scenario(dataset=name, victim=victim, regime="rating") for name in datasets]
-        attacked = [(scenario.dataset, carry_out(scenario)) for scenario in scenarios]
-    return [Trained(name, found.victim, found.split.train) for name, found in attacked]
+        return [Trained(each.dataset, carry_out(each).victim) for each in scenarios]
 
 
 def made_up(victim: str, n_users: int, n_items: int) -> Trained:
@@ -61,7 +58,7 @@ def made_up(victim: str, n_users: int, n_items: int) -> Trained:
     model = VICTIMS[victim](epochs=1)
     with single_thread(), learning_is_not_asked_for():
         model.fit(split.train, split.validation, ratings.levels, stream(0, "model"))
-    return Trained(MADE_UP, model, split.train)
+    return Trained(MADE_UP, model)
 
 
 def serving_times(
@@ -86,8 +83,8 @@ def serving_times(
     rows = []
     with single_thread():
         for number, one in enumerate(trained):
-            size = one.seen.shape[1]
-            at_base = pd.DataFrame(_times(one, base, n_users, f"{size:,} items"))
+            size = one.victim.train.shape[1]
+            at_base = _times(one, base, n_users, f"{size:,} items")
             rows.append(at_base.assign(dial="items", value=size))
             for dial, values in dials.items() if number == 0 else ():
                 usual = base["iterative"][dial]
@@ -97,44 +94,35 @@ def serving_times(
                         form: chosen | ({dial: value} if dial in chosen else {})
                         for form, chosen in base.items()
                     }
-                    measured = pd.DataFrame(_times(one, turned, n_users, f"{dial} {value}"))
+                    measured = _times(one, turned, n_users, f"{dial} {value}")
                     rows.append(measured.assign(dial=dial, value=value))
     columns = ["dataset", "items", "dial", "value", "group", "form", "round", "ms_per_user"]
     return pd.concat(rows, ignore_index=True)[columns]
 
 
-def _times(one: Trained, choices, n_users: Mapping[str, int], description: str) -> Iterator[dict]:
-    built = forms(one.victim, **choices)
-    ready = {form: prepare(built[form], one.seen)[0] for form in VISITS["many"] | VISITS["few"]}
+def _times(one: Trained, choices, n_users: Mapping[str, int], description: str) -> pd.DataFrame:
+    seen, built, found = one.victim.train, forms(one.victim, **choices), []
+    ready = {form: prepare(built[form], seen)[0] for form in VISITS["many"] | VISITS["few"]}
     for group, visits in VISITS.items():
-        sample = sample_users(one.seen.shape[0], n_users[group], seed=0)
+        sample = sample_users(seen.shape[0], n_users[group], seed=0)
         served = {form: again(sample, least) for form, least in visits.items()}
-        work = {form: partial(lists, ready[form], served[form], one.seen) for form in visits}
+        work = {form: partial(lists, ready[form], served[form], seen) for form in visits}
         seconds = in_turn(work, ROUNDS, description=f"{one.dataset}, {description}, {group} users")
         for form, taken in seconds.items():
-            for number, each in enumerate(1000 * taken / len(served[form])):
-                yield {
-                    "dataset": one.dataset,
-                    "items": one.seen.shape[1],
-                    "group": group,
-                    "form": form,
-                    "round": number,
-                    "ms_per_user": each,
-                }
+            each = pd.DataFrame({"ms_per_user": 1000 * taken / len(served[form])})
+            found.append(each.assign(group=group, form=form, round=each.index))
+    return pd.concat(found).assign(dataset=one.dataset, items=seen.shape[1])
 
 
-def ratios(times: pd.DataFrame, dial: str = "k") -> pd.DataFrame:
-    """Medians of the ratios within a round: a row a value of the dial, a column a pair of forms.
-
-    ``times`` as from :func:`serving_times`.
-    """
-    turned = times[times["dial"] == dial]
+def ratios(times: pd.DataFrame) -> pd.DataFrame:
+    """Medians of the ratios within a round of :func:`serving_times`: a row a k, a column a pair of forms."""
+    turned = times[times["dial"] == "k"]
     index, columns = ["value", "round"], ["group", "form"]
     each = turned.pivot(index=index, columns=columns, values="ms_per_user")
     found = {
         name: each[group, slow] / each[group, fast] for name, (group, slow, fast) in RATIOS.items()
     }
-    return pd.DataFrame(found).groupby("value").median().rename_axis(dial)
+    return pd.DataFrame(found).groupby("value").median().rename_axis("k")
 
 
 def times_of_many(
@@ -150,14 +138,13 @@ def times_of_many(
     Returns:
         Columns served, form, round, seconds, us_per_user.
     """
-    rows = []
-    one = made_up("MF", n_users, n_items)
+    rows, victim = [], made_up("MF", n_users, n_items).victim
     with single_thread():
-        built = forms(one.victim, **base)
-        ready = {form: prepare(built[form], one.seen)[0] for form in ("undefended", "closed_form")}
+        seen, built = victim.train, forms(victim, **base)
+        ready = {form: prepare(built[form], seen)[0] for form in ("undefended", "closed_form")}
         for n in served:
             users = np.resize(np.arange(n_users), n)
-            work = {form: partial(lists, ready[form], users, one.seen) for form in ready}
+            work = {form: partial(lists, ready[form], users, seen) for form in ready}
             for form, taken in in_turn(work, ROUNDS, description=f"{n:,} users").items():
                 rows += [
                     (n, form, number, seconds, 1e6 * seconds / n)
@@ -177,10 +164,11 @@ def memory_of_one_call(trained: Iterable[Trained], **choices) -> pd.DataFrame:
         (:func:`rvdlib.lab.benchmark.memory.of_one_call`).
     """
     rows = []
-    for dataset, victim, seen in trained:
-        found = memory.of_one_call(victim, np.arange(seen.shape[0]), seen, **choices)
-        scores = 4 * seen.shape[0] * seen.shape[1] / 2**20
-        rows.append((dataset, *seen.shape, scores, found["before"], found["peak"]))
+    for dataset, victim in trained:
+        n_users, n_items = victim.train.shape
+        found = memory.of_one_call(victim, np.arange(n_users), victim.train, **choices)
+        scores = 4 * n_users * n_items / 2**20
+        rows.append((dataset, n_users, n_items, scores, found["before"], found["peak"]))
     columns = ["data set", "users", "items", "scores, MiB", "before, MiB", "peak, MiB"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -27,18 +27,16 @@ def closed_form(k: int) -> dict:
     return {"method": "closed_form", "choices": {"k": k}}
 
 
-def hardened(k: int) -> dict:
-    """The closed form, of which a quorum serves what a seventh of as many neighbours rated."""
-    quorum = {"method": "quorum", "choices": {"k": k, "quorum": max(1, k // 7)}}
-    return {"chain": [closed_form(k), quorum]}
-
-
 def forms(k: Sequence[int]) -> dict[str, dict]:
-    """What is timed, by name; the defences at each k."""
+    """What is timed, by name; the defences at each k.
+
+    *Hardened*: the closed form, of which a quorum serves what a seventh of as many neighbours rated.
+    """
     found: dict[str, dict] = {"undefended": dict(UNDEFENDED)}
     for each in k:
-        found |= {f"closed form, k = {each}": closed_form(each)}
-        found |= {f"hardened, k = {each}": hardened(each)}
+        quorum = {"method": "quorum", "choices": {"k": each, "quorum": max(1, each // 7)}}
+        found[f"closed form, k = {each}"] = closed_form(each)
+        found[f"hardened, k = {each}"] = {"chain": [closed_form(each), quorum]}
     return found
 
 
@@ -49,12 +47,10 @@ def trace(n_users: int, n_requests: int, rng: np.random.Generator) -> np.ndarray
 
 
 @single_thread()
-def request_times(
-    defenders: Mapping[str, RealTimeDefender], users: Sequence, n: int = LIST_LENGTH
-) -> Seconds:
+def request_times(defenders: Mapping[str, RealTimeDefender], users: Sequence) -> Seconds:
     """Name → (users, 2) seconds of the clock and of the processor; each user is served by all in turn."""
     work = {
-        name: each_in_turn(partial(defender.recommend, n=n), users)
+        name: each_in_turn(partial(defender.recommend, n=LIST_LENGTH), users)
         for name, defender in defenders.items()
     }
     return in_turn(work, len(users), clock=both_clocks, description="requests")
@@ -71,12 +67,12 @@ def quantiles(times: Seconds) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def latencies(victim: Victim, k: Sequence[int], n_requests: int, seed: int = 0) -> pd.DataFrame:
+def latencies(victim: Victim, k: Sequence[int], n_requests: int) -> pd.DataFrame:
     """Quantiles of every form, cold (nothing kept) and warm, under one trace.
 
     Columns name, cache (cold, warm), p50_ms, …, hits (share of requests that the cache answered).
     """
-    users = trace(victim.train.shape[0], n_requests, stream(seed, "trace")).tolist()
+    users = trace(victim.train.shape[0], n_requests, stream(0, "trace")).tolist()
     found = []
     for cache, n_bytes in CACHE.items():
         defenders = {
@@ -89,11 +85,9 @@ def latencies(victim: Victim, k: Sequence[int], n_requests: int, seed: int = 0) 
     return pd.concat(found, ignore_index=True)
 
 
-def throughput(
-    victim: Victim, k: int, n_requests: int, threads: Sequence[int], seed: int = 0
-) -> pd.DataFrame:
+def throughput(victim: Victim, k: int, n_requests: int, threads: Sequence[int]) -> pd.DataFrame:
     """Requests a second by form and threads, nothing kept: columns name, threads, per_second."""
-    users = trace(victim.train.shape[0], n_requests, stream(seed, "trace")).tolist()
+    users = trace(victim.train.shape[0], n_requests, stream(0, "trace")).tolist()
     rows = []
     for name, form in forms([k]).items():
         defender = RealTimeDefender(victim, form=form, cache_bytes=0)
@@ -183,16 +177,16 @@ def at_scale(sizes: Sequence[int], n_items: int, k: int, n_requests: int) -> pd.
                     build_seconds=built,
                     held_mib=_held_mib() - before,
                     graph_mib=defender.graph_bytes / 2**20,
-                    recall=_recall(found, exact),
+                    recall=recall(found, exact),
                 )
             )
             del defender
     return pd.concat(rows, ignore_index=True)
 
 
-def _recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """The share of the exact neighbours (B, k) that are among those found."""
-    shares = [len(set(a) & set(b)) / len(b) for a, b in zip(found, exact, strict=True)]
+def recall(found: np.ndarray, exact: np.ndarray) -> float:
+    """The share of the neighbours (B, k) found that are among the exact ones (B, k)."""
+    shares = [np.isin(a, b).mean() for a, b in zip(found, exact, strict=True)]
     return float(np.mean(shares))
 
 

@@ -9,24 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.lab.figures.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    DOT,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    REGIME_TITLES,
-    SKY,
-    colours,
-    reach,
-    shared_legend,
-)
+from rvdlib.lab.figures import style
 
-VICTIM_COLOURS = {"MF": BLUE, "NSVD": ORANGE, "AutoRec": GREEN, "CDAE": PURPLE}
-NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
+VICTIM_COLOURS = {
+    "MF": style.BLUE,
+    "NSVD": style.ORANGE,
+    "AutoRec": style.GREEN,
+    "CDAE": style.PURPLE,
+}
+NARROW = 0.7 * style.COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
 THIN = {"elinewidth": 1.0}
 
 
@@ -43,13 +34,12 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
     """
     settings = summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False)
     settings, victims = list(settings), list(dict.fromkeys(summary["victim"]))
-    palette = colours(victims, VICTIM_COLOURS)
+    palette = style.colours(victims, VICTIM_COLOURS)
     attacks = [name for name in ATTACKS if name in set(summary["attack"])]
     rows, columns = -(-len(settings) // 2), min(2, len(settings))
     size = (NARROW, rows * (0.17 * len(attacks) + 0.6) + 0.6)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
-    )
+    share = {"sharex": True, "sharey": True}
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, **share)
     for axes in grid.ravel()[len(settings) :]:
         axes.remove()
     for axes, (regime, target_set) in zip(grid.ravel(), settings, strict=False):
@@ -70,14 +60,16 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
                 look = {"markerfacecolor": face, "color": colour, "label": called + told, **THIN}
                 if len(chosen):
                     places = [attacks.index(name) + shift for name in chosen["attack"]]
-                    axes.errorbar(chosen["mean"], places, xerr=reach(chosen), **DOT | look)
-        axes.set_title(f"{REGIME_TITLES[regime]},\n{target_set} targets", fontsize="medium")
+                    axes.errorbar(
+                        chosen["mean"], places, xerr=style.reach(chosen), **style.DOT | look
+                    )
+        axes.set_title(f"{style.REGIME_TITLES[regime]},\n{target_set} targets", fontsize="medium")
         axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
         axes.set_xlim(-0.03, 1.03)
     grid[0, 0].invert_yaxis()
     figure.supxlabel("THR@50 (dashed: not attacked)", fontsize="medium")
     if len(grid[0, 0].get_legend_handles_labels()[0]) > 1:
-        shared_legend(figure, grid[0, 0], columns=2)
+        style.shared_legend(figure, grid[0, 0], columns=2)
     return figure
 
 
@@ -112,21 +104,15 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     stacked.invert_yaxis()
     for axes, (column, title) in zip(others, titles.items(), strict=True):
         spread = rows.groupby("attack", sort=False)[column].agg(["mean", "min", "max"]).loc[attacks]
-        about = reach(spread, low="min", high="max")
-        axes.errorbar(spread["mean"], places, xerr=about, color=BLUE, **DOT | THIN)
+        about = style.reach(spread, low="min", high="max")
+        axes.errorbar(spread["mean"], places, xerr=about, color=style.BLUE, **style.DOT | THIN)
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-    others[2].axvline(0.5, color=GREY, linewidth=0.8)
+    others[2].axvline(0.5, color=style.GREY, linewidth=0.8)
     others[2].set_xlim(-0.05, 1.05)
-    figure.legend(
-        *stacked.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=len(levels),
-        columnspacing=1,
-        handlelength=1.2,
-        title="stars",
-    )
+    look = {"columnspacing": 1, "handlelength": 1.2, "title": "stars"}
+    style.shared_legend(figure, stacked, columns=len(levels), **look)
     return figure
 
 
@@ -136,19 +122,15 @@ def latent_maps(people: pd.DataFrame) -> Figure:
     Columns: victim, attack, x, y, kind.
     """
     victims, attacks = (list(people[name].unique()) for name in ("victim", "attack"))
-    size = COLUMN_WIDTH * 1.25 / len(attacks)
-    figure, grid = plt.subplots(
-        len(victims),
-        len(attacks),
-        figsize=(size * len(attacks), 0.85 * size * len(victims) + 0.5),
-        squeeze=False,
-    )
+    width = style.COLUMN_WIDTH * 1.25
+    size = (width, 0.85 * width / len(attacks) * len(victims) + 0.5)
+    figure, grid = plt.subplots(len(victims), len(attacks), figsize=size, squeeze=False)
     for (i, victim), (j, attack) in product(enumerate(victims), enumerate(attacks)):
         axes = grid[i, j]
         here = people[(people["victim"] == victim) & (people["attack"] == attack)]
         for kind, look in (
             ("user", {"c": "#C8C8C8", "s": 4, "label": "real users"}),
-            ("fake", {"c": RED, "s": 14, "marker": "x", "linewidths": 0.9, "label": "fakes"}),
+            ("fake", {"c": style.RED, "s": 14, "marker": "x", "linewidths": 0.9, "label": "fakes"}),
         ):
             chosen = here[here["kind"] == kind]
             axes.scatter(chosen["x"], chosen["y"], rasterized=True, **look)
@@ -158,7 +140,7 @@ def latent_maps(people: pd.DataFrame) -> Figure:
         if j == 0:
             axes.set_ylabel(victim)
     figure.supxlabel("t-SNE of the latent vectors (no units)", fontsize="medium")
-    shared_legend(figure, grid[0, 0])
+    style.shared_legend(figure, grid[0, 0])
     return figure
 
 
@@ -183,18 +165,26 @@ def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
         here = level.loc[regime].sort_values("target_hit_ratio", ascending=False)
         for place, (name, values) in enumerate(here.iterrows()):
             each = found[regime, name]
-            axes.plot(each, np.full(len(each), place), "|", color=GREY, markersize=6, zorder=2)
-            axes.plot(values["target_hit_ratio_clean"], place, "o", color=SKY, zorder=3)
-            axes.plot(values["target_hit_ratio"], place, "D", color=RED, markersize=4.5, zorder=4)
+            axes.plot(
+                each, np.full(len(each), place), "|", color=style.GREY, markersize=6, zorder=2
+            )
+            axes.plot(values["target_hit_ratio_clean"], place, "o", color=style.SKY, zorder=3)
+            axes.plot(
+                values["target_hit_ratio"], place, "D", color=style.RED, markersize=4.5, zorder=4
+            )
             axes.text(1.04, place, f"{values['hit_ratio']:.2f}", va="center", fontsize=7)
         axes.text(1.04, len(here) - 0.2, "HR@50", va="center", fontsize=7)
         names = ["undefended" if name == "none" else name for name in here.index]
         axes.set_yticks(range(len(here)), names, fontsize=7)
         axes.set_ylim(-0.6, len(here) + 0.1)
-        axes.set_title(REGIME_TITLES[regime], fontsize="medium", loc="left")
+        axes.set_title(style.REGIME_TITLES[regime], fontsize="medium", loc="left")
     panels[-1, 0].set_xlim(-0.03, 1.03)
     panels[-1, 0].set_xlabel("THR@50")
-    marks = {"not attacked": ("o", SKY), "each attacker": ("|", GREY), "the worst": ("D", RED)}
+    marks = {
+        "not attacked": ("o", style.SKY),
+        "each attacker": ("|", style.GREY),
+        "the worst": ("D", style.RED),
+    }
     handles = [plt.Line2D([], [], marker=m, color=c, linewidth=0) for m, c in marks.values()]
     figure.legend(handles, marks, loc="outside upper center", ncols=3, fontsize=7)
     return figure

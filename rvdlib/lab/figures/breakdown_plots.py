@@ -44,19 +44,13 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
 def growth(grown: pd.DataFrame) -> Figure:
     """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
 
-    Args:
-        grown: columns dataset, regime, attack_size, label, mean, low, high.
+    Columns: dataset, regime, attack_size, label, mean, low, high.
     """
     regimes, datasets = (list(dict.fromkeys(grown[name])) for name in ("regime", "dataset"))
     shades = colours(grown["label"], {"none": GREY})
-    figure, panels = plt.subplots(
-        len(datasets),
-        len(regimes),
-        figsize=(WIDTH, 0.9 + 1.8 * len(datasets)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    shape, size = (len(datasets), len(regimes)), (WIDTH, 0.9 + 1.8 * len(datasets))
+    share = {"sharex": True, "sharey": True}
+    figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, **share)
     for axes_of, dataset in zip(panels, datasets, strict=True):
         for axes, regime in zip(axes_of, regimes, strict=True):
             for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):

@@ -11,8 +11,7 @@ from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH
 def certificates(report: dict) -> Figure:
     """The bound on THR by real raters, a line for each number of fakes; and whose lists survive.
 
-    Args:
-        report: as :func:`rvdlib.lab.study.certified.certify_dataset` makes it.
+    ``report`` as from :func:`rvdlib.lab.study.certified.certify_dataset`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(1.4 * COLUMN_WIDTH, 3.6))
     bounds, n_users = pd.DataFrame(report["bounds"]), report["n_users"]

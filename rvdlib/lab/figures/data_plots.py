@@ -5,19 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    DOT,
-    GREY,
-    ORANGE,
-    RED,
-    colours,
-    reach,
-    shared_legend,
-)
+from rvdlib.lab.figures import style
 
-KINDS = {"victim": BLUE, "reference": GREY, "peer": ORANGE}
+KINDS = {"victim": style.BLUE, "reference": style.GREY, "peer": style.ORANGE}
 QUALITY_PANELS = {
     "rating": ("rmse_holdout", "RMSE in stars, random fifth\n(left is better)"),
     "ranking": ("hit_ratio", "HR@50, leave-one-out\n(right is better)"),
@@ -31,14 +21,14 @@ def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
         tails: rows of :func:`rvdlib.lab.study.datasets.long_tail`.
         targets: rows of :func:`rvdlib.lab.study.datasets.target_popularity`.
     """
-    shades = colours(tails["dataset"], {})
+    shades = style.colours(tails["dataset"], {})
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(COLUMN_WIDTH, 2.3 + 0.25 * len(shades)), width_ratios=(1.1, 1)
+        1, 2, figsize=(style.COLUMN_WIDTH, 2.3 + 0.25 * len(shades)), width_ratios=(1.1, 1)
     )
     for dataset, tail in tails.groupby("dataset", sort=False):
         x, y = 100 * tail["catalogue_share"], 100 * tail["rating_share"]
         left.plot(x, y, color=shades[dataset], label=dataset)
-    left.axvline(10, color=GREY, linestyle=":", linewidth=1)
+    left.axvline(10, color=style.GREY, linestyle=":", linewidth=1)
     left.set(
         xscale="log",
         xlim=(0.1, 100),
@@ -54,10 +44,9 @@ def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
     for row, ((dataset, _), group) in enumerate(rows):
         # Spread, because many targets have the same few ratings.
         spread = np.linspace(-0.25, 0.25, len(group)) if len(group) > 1 else 0
-        right.scatter(
-            group["train_ratings"], row + spread, s=14, color=shades[dataset], linewidths=0
-        )
-    right.axvspan(0.8, 5.5, color=GREY, alpha=0.15, linewidth=0)
+        look = {"s": 14, "color": shades[dataset], "linewidths": 0}
+        right.scatter(group["train_ratings"], row + spread, **look)
+    right.axvspan(0.8, 5.5, color=style.GREY, alpha=0.15, linewidth=0)
     labels = [f"{dataset}, {target_set}" for (dataset, target_set), _ in rows]
     right.set(
         xscale="log",
@@ -83,12 +72,8 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
         bounds: rows of :func:`rvdlib.lab.study.demands.demands`.
     """
     datasets = summary["dataset"].unique()
-    figure, grid = plt.subplots(
-        len(datasets),
-        2,
-        figsize=(COLUMN_WIDTH * 1.15, 2.5 * len(datasets) + 0.5),
-        squeeze=False,
-    )
+    size = (style.COLUMN_WIDTH * 1.15, 2.5 * len(datasets) + 0.5)
+    figure, grid = plt.subplots(len(datasets), 2, figsize=size, squeeze=False)
     for panels, dataset in zip(grid, datasets, strict=True):
         for axes, (regime, (metric, label)) in zip(panels, QUALITY_PANELS.items(), strict=True):
             here = summary[(summary["dataset"] == dataset) & (summary["metric"] == metric)]
@@ -100,24 +85,17 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
                 (others.dropna(subset="mean"), {"mfc": "white", "label": "trained for ratings"}),
             ):
                 if len(rows):
-                    y, look = rows["system"].map(places), {"color": BLUE, "markersize": 4, **look}
-                    axes.errorbar(rows["mean"], y, xerr=reach(rows), **DOT | look)
-            asked = bounds[
-                (bounds["dataset"] == dataset)
-                & (bounds["regime"] == regime)
-                & (bounds["metric"] == metric)
-            ].dropna(subset="bound")
-            axes.scatter(
-                asked["bound"],
-                asked["system"].map(places),
-                marker="|",
-                s=130,
-                color=RED,
-                linewidths=1.6,
-                label="asked for",
-            )
+                    y, look = (
+                        rows["system"].map(places),
+                        {"color": style.BLUE, "markersize": 4, **look},
+                    )
+                    axes.errorbar(rows["mean"], y, xerr=style.reach(rows), **style.DOT | look)
+            asked = bounds[(bounds["dataset"] == dataset) & (bounds["regime"] == regime)]
+            asked = asked[asked["metric"] == metric].dropna(subset="bound")
+            y, look = asked["system"].map(places), {"color": style.RED, "linewidths": 1.6}
+            axes.scatter(asked["bound"], y, marker="|", s=130, label="asked for", **look)
             axes.set(yticks=range(len(places)), yticklabels=list(places), xlabel=label)
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.set_title(f"{dataset}, {regime} regime", fontsize="medium")
-    shared_legend(figure, grid[0, 0], columns=9)
+    style.shared_legend(figure, grid[0, 0], columns=9)
     return figure

@@ -8,33 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rvdlib.lab.figures.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    REGIME_TITLES,
-    SKY,
-    colours,
-    reach,
-    shared_legend,
-)
+from rvdlib.lab.figures import style
 
 # Notebook 03: what RVD does to an attack.
 
 FORM_COLOURS = {
-    "none": GREY,
-    "RVD": ORANGE,
-    "closed form": BLUE,
-    "popularity": GREEN,
-    "least support": PURPLE,
-    "unobserved weight": SKY,
+    "none": style.GREY,
+    "RVD": style.ORANGE,
+    "closed form": style.BLUE,
+    "popularity": style.GREEN,
+    "least support": style.PURPLE,
+    "unobserved weight": style.SKY,
 }
 NARROW = 3.35  # inches, a column of a paper
-TIGHT = {"columns": 3, "handletextpad": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
+TIGHT = {"handletextpad": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
 SMALL = {
     "font.size": 7,
     "axes.labelsize": 7,
@@ -49,33 +36,17 @@ SMALL = {
 
 def user_map(people: pd.DataFrame) -> Figure:
     """Everybody on a plane, from columns x, y and kind (:meth:`rvdlib.lab.study.story.Story.map`)."""
+    edge = {"edgecolors": "black"}
     looks = {
         "user": {"c": "#C8C8C8", "s": 8, "label": "real users"},
-        "fake": {"c": RED, "s": 22, "marker": "x", "linewidths": 1.2, "label": "fakes"},
-        "neighbour": {
-            "c": SKY,
-            "s": 26,
-            "edgecolors": "black",
-            "linewidths": 0.5,
-            "label": "neighbours",
-        },
-        "fake neighbour": {
-            "c": RED,
-            "s": 40,
-            "edgecolors": "black",
-            "marker": "X",
-            "label": "fakes among them",
-        },
-        "served": {
-            "c": BLUE,
-            "s": 130,
-            "marker": "*",
-            "edgecolors": "black",
-            "linewidths": 0.6,
-            "label": "the user served",
-        },
+        "fake": {"c": style.RED, "s": 22, "marker": "x", "linewidths": 1.2, "label": "fakes"},
+        "neighbour": edge | {"c": style.SKY, "s": 26, "linewidths": 0.5, "label": "neighbours"},
+        "fake neighbour": edge
+        | {"c": style.RED, "s": 40, "marker": "X", "label": "fakes among them"},
+        "served": edge
+        | {"c": style.BLUE, "s": 130, "marker": "*", "linewidths": 0.6, "label": "the user served"},
     }
-    figure, axes = plt.subplots(figsize=(COLUMN_WIDTH * 0.8, COLUMN_WIDTH * 0.55))
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH * 0.8, style.COLUMN_WIDTH * 0.55))
     for kind, look in looks.items():
         chosen = people[people["kind"] == kind]
         if len(chosen):
@@ -97,40 +68,26 @@ def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """
     settings = list(dict.fromkeys(zip(levels["regime"], levels["target_set"], strict=True)))
     victims = list(levels["victim"].unique())
+    size = (NARROW, (0.22 * len(victims) + 0.5) * len(settings) + 0.5)
     with plt.rc_context(SMALL):
-        figure, grid = plt.subplots(
-            len(settings),
-            2,
-            figsize=(NARROW, (0.22 * len(victims) + 0.5) * len(settings) + 0.5),
-            sharey=True,
-            squeeze=False,
-        )
+        figure, grid = plt.subplots(len(settings), 2, figsize=size, sharey=True, squeeze=False)
         for (left, right), setting in zip(grid, settings, strict=True):
             here, change = (
                 table[(table["regime"] == setting[0]) & (table["target_set"] == setting[1])]
                 for table in (levels, changes)
             )
             clean = here[here["system"] == "not attacked"]
-            left.plot(
-                clean["mean"],
-                [victims.index(victim) for victim in clean["victim"]],
-                "o",
-                color="black",
-                fillstyle="none",
-                markersize=4,
-                label="not attacked",
-                clip_on=False,
-            )
+            y, look = [victims.index(victim) for victim in clean["victim"]], {"clip_on": False}
+            look |= {"color": "black", "fillstyle": "none", "markersize": 4}
+            left.plot(clean["mean"], y, "o", label="not attacked", **look)
             _along(left, here[here["system"] != "not attacked"], "system", victims)
             _along(right, change, "defense", victims)
-            right.axvline(0, color=GREY, linewidth=0.8)
+            right.axvline(0, color=style.GREY, linewidth=0.8)
             left.set_xlim(left=0)
-            left.set_title(f"{REGIME_TITLES[setting[0]]}, {setting[1]} targets", loc="left")
+            left.set_title(f"{style.REGIME_TITLES[setting[0]]}, {setting[1]} targets", loc="left")
         grid[-1, 0].set_xlabel("THR@50 under attack")
         grid[-1, 1].set_xlabel("change by the defence")
-        grid[0, 0].set_yticks(range(len(victims)), victims)
-        grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
-        shared_legend(figure, grid[0, 0], **TIGHT)
+        _named(figure, grid[0, 0], victims)
     return figure
 
 
@@ -144,41 +101,40 @@ def accuracy_changes(changes: pd.DataFrame) -> Figure:
     """
     titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
     regimes, victims = (list(changes[name].unique()) for name in ("regime", "victim"))
+    size, shape = (NARROW, (0.25 * len(victims) + 0.45) * len(regimes) + 0.5), (len(regimes), 3)
     with plt.rc_context(SMALL):
-        figure, grid = plt.subplots(
-            len(regimes),
-            len(titles),
-            figsize=(NARROW, (0.25 * len(victims) + 0.45) * len(regimes) + 0.5),
-            sharey=True,
-            squeeze=False,
-        )
+        figure, grid = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False)
         for (row, regime), (column, metric) in product(enumerate(regimes), enumerate(titles)):
             axes = grid[row, column]
             if metric == "rmse" and regime == "ranking":
                 axes.set_visible(False)
                 continue
             here = changes[(changes["regime"] == regime) & (changes["metric"] == metric)]
-            axes.axvline(0, color=GREY, linewidth=0.8)
+            axes.axvline(0, color=style.GREY, linewidth=0.8)
             _along(axes, here, "defense", victims)
             axes.set_title(titles[metric])
             axes.set_xlabel("better by →")
             if column == 0:
-                axes.set_ylabel(REGIME_TITLES[regime])
-        grid[0, 0].set_yticks(range(len(victims)), victims)
-        grid[0, 0].set_ylim(len(victims) - 0.5, -0.5)
-        shared_legend(figure, grid[0, 0], **TIGHT)
+                axes.set_ylabel(style.REGIME_TITLES[regime])
+        _named(figure, grid[0, 0], victims)
     return figure
+
+
+def _named(figure: Figure, axes: Axes, victims: list[str]) -> None:
+    axes.set_yticks(range(len(victims)), victims)
+    axes.set_ylim(len(victims) - 0.5, -0.5)
+    style.shared_legend(figure, axes, columns=3, **TIGHT)
 
 
 def _along(axes: Axes, rows: pd.DataFrame, by: str, victims: list[str]) -> None:
     """Means along x, with intervals if there are any; victims along y, ``by`` a little apart."""
     names = list(dict.fromkeys(rows[by]))
-    looks = colours(names, FORM_COLOURS)
+    looks = style.colours(names, FORM_COLOURS)
     for number, name in enumerate(names):
         here = rows[rows[by] == name]
         y = [victims.index(v) + 0.7 * ((number + 0.5) / len(names) - 0.5) for v in here["victim"]]
         label = "undefended" if name == "none" else name
-        around = reach(here) if "low" in here else None
+        around = style.reach(here) if "low" in here else None
         look = {"markersize": 2.8, "elinewidth": 0.9, "color": looks[name], "label": label}
         axes.errorbar(here["mean"], y, xerr=around, fmt="o", **look).lines[0].set_clip_on(False)
     axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
@@ -196,15 +152,9 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
     rows = {"target_hit_ratio": "THR@50", accuracy: accuracy_label}
     labels = {"k": "neighbours k", "steps": "steps", "unobserved_weight": "unobserved weight ω"}
     swept = [name for name in labels if name in set(summary["swept"])]
-    figure, grid = plt.subplots(
-        len(rows),
-        len(swept),
-        figsize=(COLUMN_WIDTH * 1.2, 4.0),
-        sharex="col",
-        sharey="row",
-        squeeze=False,
-    )
-    victims = colours(summary["victim"], {})
+    size, share = (style.COLUMN_WIDTH * 1.2, 4.0), {"sharex": "col", "sharey": "row"}
+    figure, grid = plt.subplots(2, len(swept), figsize=size, squeeze=False, **share)
+    victims = style.colours(summary["victim"], {})
     for (i, metric), (j, name) in product(enumerate(rows), enumerate(swept)):
         axes = grid[i, j]
         here = summary[(summary["metric"] == metric) & (summary["swept"] == name)]
@@ -220,5 +170,5 @@ def sweep(summary: pd.DataFrame, accuracy: str, accuracy_label: str) -> Figure:
             axes.set_xlabel(labels[name])
         if j == 0:
             axes.set_ylabel(rows[metric])
-    shared_legend(figure, grid[0, 0])
+    style.shared_legend(figure, grid[0, 0])
     return figure

@@ -8,25 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from rvdlib.lab.figures.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    REGIME_TITLES,
-    colours,
-    reach,
-    shared_legend,
-)
+from rvdlib.lab.figures import style
 
 FORM_LOOKS = {
-    "undefended": (GREY, "o", "undefended"),
-    "closed_form": (BLUE, "s", "closed form"),
-    "engine": (GREEN, "^", "RVD: engine"),
-    "functional": (PURPLE, "D", "RVD: torch.func"),
-    "plain_loop": (ORANGE, "v", "RVD: plain loop"),
+    "undefended": (style.GREY, "o", "undefended"),
+    "closed_form": (style.BLUE, "s", "closed form"),
+    "engine": (style.GREEN, "^", "RVD: engine"),
+    "functional": (style.PURPLE, "D", "RVD: torch.func"),
+    "plain_loop": (style.ORANGE, "v", "RVD: plain loop"),
 }
 
 
@@ -40,7 +29,7 @@ def serving(times: pd.DataFrame, many: pd.DataFrame) -> Figure:
         times: rows of :func:`rvdlib.lab.benchmark.latency.serving_times`.
         many: rows of :func:`rvdlib.lab.benchmark.latency.times_of_many`.
     """
-    figure, grid = plt.subplots(2, 2, figsize=(COLUMN_WIDTH, 5.2))
+    figure, grid = plt.subplots(2, 2, figsize=(style.COLUMN_WIDTH, 5.2))
     of_many = set(times.loc[times["group"] == "many", "form"])
     drawn = times[(times["group"] == "many") == times["form"].isin(of_many)]
     labels = {"k": "neighbours k", "steps": "steps T", "items": "items in the catalogue"}
@@ -54,7 +43,7 @@ def serving(times: pd.DataFrame, many: pd.DataFrame) -> Figure:
             axes.set_xticks([], minor=True)
     _lines(grid[1, 1], many, "served", "seconds")
     grid[1, 1].set(xlabel="users served", ylabel="seconds")
-    shared_legend(figure, grid[0, 0], columns=3)
+    style.shared_legend(figure, grid[0, 0], columns=3)
     return figure
 
 
@@ -72,9 +61,9 @@ def _lines(axes: Axes, rows: pd.DataFrame, along: str, measured: str) -> None:
 
 
 POINT_LOOKS = {
-    "RVD": (ORANGE, "s"),
-    "closed form, ω = 0": (GREEN, "^"),
-    "closed form, ω > 0": (BLUE, "o"),
+    "RVD": (style.ORANGE, "s"),
+    "closed form, ω = 0": (style.GREEN, "^"),
+    "closed form, ω > 0": (style.BLUE, "o"),
 }
 ACCURACY_LABELS = {"rmse": "RMSE (stars)", "ndcg": "NDCG@50"}
 
@@ -86,17 +75,12 @@ def trade_off(points: pd.DataFrame) -> Figure:
     choices of ``params/defenses.yml``, the star is the undefended victim, both with intervals. Down
     and to the better side is better: RMSE's axis is turned round.
 
-    Args:
-        points: rows of :func:`rvdlib.lab.study.trade_off.points`.
+    ``points``: rows of :func:`rvdlib.lab.study.trade_off.points`.
     """
     regimes, victims = points["regime"].unique(), points["victim"].unique()
-    figure, grid = plt.subplots(
-        len(regimes),
-        len(victims),
-        figsize=(COLUMN_WIDTH * (1 if len(victims) < 3 else 1.25), 2.6 * len(regimes) + 0.5),
-        sharey="row",
-        squeeze=False,
-    )
+    size = style.COLUMN_WIDTH * (1 if len(victims) < 3 else 1.25), 2.6 * len(regimes) + 0.5
+    shape = len(regimes), len(victims)
+    figure, grid = plt.subplots(*shape, figsize=size, sharey="row", squeeze=False)
     for (row, regime), (column, victim) in product(enumerate(regimes), enumerate(victims)):
         axes = grid[row, column]
         here = points[(points["regime"] == regime) & (points["victim"] == victim)]
@@ -117,7 +101,7 @@ def trade_off(points: pd.DataFrame) -> Figure:
         if metric == "rmse":
             axes.invert_xaxis()
         if column == 0:
-            axes.set_ylabel(f"{REGIME_TITLES[regime]}\nTHR@50 under attack")
+            axes.set_ylabel(f"{style.REGIME_TITLES[regime]}\nTHR@50 under attack")
         if row == 0:
             axes.set_title(victim)
     for axes in grid[:, 0]:  # after all is drawn: a limit that is set ends autoscaling
@@ -125,25 +109,21 @@ def trade_off(points: pd.DataFrame) -> Figure:
     look = {"color": "white", "marker": "o", "linestyle": "none", "markeredgecolor": "black"}
     grid[0, 0].plot([], [], markersize=8, label="large: as the defender chose", **look)
     grid[0, 0].plot([], [], color="black", linewidth=0.8, alpha=0.7, label="best in hindsight")
-    shared_legend(figure, grid[0, 0], columns=3)
+    style.shared_legend(figure, grid[0, 0], columns=3)
     return figure
 
 
 def _crosses(axes: Axes, rows: pd.DataFrame, **look) -> None:
     """Means, with intervals along both axes."""
-    x, y = (reach(rows, name, f"{name}_low", f"{name}_high") for name in ("accuracy", "thr"))
+    x, y = (style.reach(rows, name, f"{name}_low", f"{name}_high") for name in ("accuracy", "thr"))
     axes.errorbar(rows["accuracy"], rows["thr"], y, x, elinewidth=0.8, **look)
 
 
 def gradient_flow(found: pd.DataFrame) -> Figure:
-    """How far closed form and descent come apart as the steps grow, and how far they move scores.
-
-    Args:
-        found: rows of :func:`rvdlib.lab.study.gradient_flow.agreement`.
-    """
-    shades = colours(found["victim"], {})
+    """How far the moves of :func:`rvdlib.lab.study.gradient_flow.agreement` are, and come apart."""
+    shades = style.colours(found["victim"], {})
     dashes = dict(zip(found["regime"].unique(), ("-", "--"), strict=False))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(COLUMN_WIDTH, 2.9))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(style.COLUMN_WIDTH, 2.9))
     for (regime, victim), line in found.groupby(["regime", "victim"], sort=False):
         look = {"color": shades[victim], "linestyle": dashes[regime]}
         label = f"{victim}, {regime}"
@@ -155,5 +135,5 @@ def gradient_flow(found: pd.DataFrame) -> Figure:
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="steps T of descent; λ = k/(2ηT)")
     right.annotate("pale: the move itself", (0.97, 0.04), xycoords="axes fraction", ha="right")
-    shared_legend(figure, left)
+    style.shared_legend(figure, left)
     return figure

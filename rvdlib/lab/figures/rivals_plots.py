@@ -13,6 +13,7 @@ from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED, REGI
 
 NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
 NEAR = 0.08  # of the range of each axis, within which points share a label
+LINE = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "color": GREY, "linewidth": 0.3}
 LOOKS = {
     "alone": {"marker": "o", "color": BLUE, "s": 16},
     "combination": {"marker": ".", "color": GREY, "s": 12},
@@ -94,12 +95,6 @@ def _name(axes: Axes, means: pd.DataFrame) -> None:
             textcoords=axes.get_yaxis_transform(),
             fontsize=6,
             va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "relpos": (0, 0.5),
-                "shrinkA": 0,
-                "color": GREY,
-                "linewidth": 0.3,
-            },
+            arrowprops=LINE,
         )
     axes.set_ylim(low, high)

@@ -18,8 +18,7 @@ _PANELS = {
 def scale(rows: pd.DataFrame) -> Figure:
     """A request's time (the bar up to the 99th of a hundred), building, and memory, by users.
 
-    Args:
-        rows: as :func:`rvdlib.lab.benchmark.real_time.at_scale` has them.
+    ``rows`` as from :func:`rvdlib.lab.benchmark.real_time.at_scale`.
     """
     size = (0.7 * COLUMN_WIDTH, 1.5 * len(_PANELS) + 0.4)
     figure, panels = plt.subplots(len(_PANELS), 1, figsize=size, sharex=True)

@@ -87,20 +87,6 @@ def reach(rows: pd.DataFrame, mean: str = "mean", low: str = "low", high: str = 
     return np.nan_to_num(np.abs(rows[[low, high]].to_numpy().T - rows[mean].to_numpy()))
 
 
-def dots(axes: Axes, rows: pd.DataFrame, along: str, by: str, colours: dict[str, str]) -> None:
-    """Means with intervals: categories along x, one colour and a small shift for each of ``by``."""
-    places = {name: place for place, name in enumerate(rows[along].unique())}
-    groups = [name for name in colours if name in set(rows[by])]
-    apart = min(0.22, 0.8 / max(1, len(groups)))
-    for number, name in enumerate(groups):
-        here = rows[rows[by] == name]
-        x = here[along].map(places) + apart * (number - (len(groups) - 1) / 2)
-        axes.errorbar(x, here["mean"], reach(here), **DOT, color=colours[name], label=name)
-    axes.set_xticks(list(places.values()), list(places))
-    axes.margins(x=0.12)
-    axes.grid(axis="x", visible=False)
-
-
 def shared_legend(figure: Figure, axes: Axes, columns: int = 4, **look) -> None:
     """One legend above all panels, of whatever any of them shows; ``axes`` has the say in the order."""
     shown = {}

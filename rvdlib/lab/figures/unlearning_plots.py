@@ -28,15 +28,12 @@ def distance_left(loose: pd.DataFrame, served_after: int) -> Figure:
         for victim, colour in victims.items():
             for metric, line in (("left", "-"), ("bounded", "--")):
                 of = here[(here["victim"] == victim) & (here["metric"] == metric)]
-                if len(of):
-                    axes.plot(
-                        of["epochs"], of["mean"], line, color=colour, marker="o", markersize=2.5
-                    )
+                look = {"color": colour, "marker": "o", "markersize": 2.5}
+                axes.plot(of["epochs"], of["mean"], line, **look)
         axes.set(xscale="log", yscale="log", title=REGIME_TITLES[regime], xlabel="epochs")
     low = max(LEAST, loose["mean"].min() / 2)
-    panels[0, 0].set(
-        ylim=(low, max(2.0, loose["mean"].max() * 1.3)), ylabel="distance left, of the start"
-    )
+    high = max(2.0, loose["mean"].max() * 1.3)
+    panels[0, 0].set(ylim=(low, high), ylabel="distance left, of the start")
     shown = [Line2D([], [], color=colour, label=name) for name, colour in victims.items()]
     styles = (("measured", "k", "-"), ("bound", "k", "--"), ("served", GREY, "-"))
     shown += [Line2D([], [], color=c, linestyle=line, label=name) for name, c, line in styles]

@@ -13,7 +13,7 @@ from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
-from rvdlib.lab.statistics import Interval, interval_of, paired, summarise, t_interval
+from rvdlib.lab.statistics import paired, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
@@ -52,7 +52,6 @@ def cells(
         target_sets: regime → what is promoted in it.
         attacks: that are told nothing of the defence; ``none`` among them.
         against: the searched attackers, by whom they were searched against.
-        n_users: size of the sample of users that is evaluated; None: every user.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
             and the undefended victim.
@@ -97,29 +96,32 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
         high, n; metrics are those of :data:`HELD`. ``lift_removed``: of the lift that the undefended
         victim's own worst attacker has; changes are relative to the undefended victim, paired.
     """
-    found = []
-    for key, here in rows.groupby(SETTING, sort=False):
-        clean = dict(list(here[here["attacker"] == "none"].groupby("defense", sort=False)))
-        worst = {name: under_worst(here, name) for name in clean}
-        lift = {name: paired(worst[name], clean[name], "target_hit_ratio") for name in clean}
-        for name, own in clean.items():
-            at, under = own.set_index("seed"), worst[name].set_index("seed")
-            values = {
-                "target_hit_ratio_clean": at["target_hit_ratio"],
-                "target_hit_ratio": under["target_hit_ratio"],
-                "lift_removed": metrics.lift_removed(lift[name], lift[UNDEFENDED]),
-                **{metric: at[metric] for metric in ("hit_ratio", "ndcg", "list_length")},
-                **{
-                    f"{metric}_change": paired(own, clean[UNDEFENDED], metric, relative=True)
-                    for metric in ("hit_ratio", "ndcg")
-                },
-            }
-            attacker = under["attacker"].iloc[0]
-            found += [
-                (*key, name, attacker, metric, *interval_of(metric, values[metric]))
-                for metric in HELD
-            ]
-    return pd.DataFrame(found, columns=[*SETTING, "defense", "worst", "metric", *Interval._fields])
+    found = by_seed(rows, SETTING, ["hit_ratio", "ndcg", "list_length"]).reset_index()
+    return summarise(found, [*SETTING, "defense", "worst"], list(HELD))
+
+
+def by_seed(rows: pd.DataFrame, setting: list[str], accuracy: list[str]) -> pd.DataFrame:
+    """What each defence holds on each seed under its worst attacker, beside the undefended victim.
+
+    Returns:
+        Indexed by ``setting``, defense and seed: ``accuracy`` where nobody attacks, and its changes;
+        worst, target_hit_ratio_clean, target_hit_ratio and lift_removed, as :func:`held` has them.
+    """
+    keys = [*setting, "defense", "seed"]
+    clean = rows[rows["attacker"] == "none"].set_index(keys)
+    under = under_worst(rows, setting).set_index(keys)
+    found = clean[accuracy].assign(
+        worst=under["attacker"],
+        target_hit_ratio_clean=clean["target_hit_ratio"],
+        target_hit_ratio=under["target_hit_ratio"],
+        lift=under["target_hit_ratio"] - clean["target_hit_ratio"],
+    )
+    bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
+    found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
+    for name in accuracy:
+        base = bare[name].where(bare[name] > 0)  # of nothing there is no share
+        found[f"{name}_change"] = found[name] / base.to_numpy() - 1
+    return found
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,11 +140,16 @@ def told_to_vicinity(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(rows.loc[rows["attacker"] == VICINITY, "defense"]))
 
 
-def under_worst(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows of a defence under its worst attacker, in each setting."""
-    here = rows[rows["defense"] == name]
-    worst = [each[each["attacker"] == worst_attacker(each)] for _, each in here.groupby(SETTING)]
-    return pd.concat(worst)
+def under_worst(rows: pd.DataFrame, setting: list[str] = SETTING) -> pd.DataFrame:
+    """The rows of each defence under its worst attacker, in each setting."""
+    return under_strongest(rows[rows["attacker"] != "none"], [*setting, "defense"], "attacker")
+
+
+def under_strongest(rows: pd.DataFrame, by: list[str], attacker: str) -> pd.DataFrame:
+    """Of each group, the rows of that ``attacker`` whose target hit ratio is highest, on average."""
+    means = rows.groupby([*by, attacker], sort=False, dropna=False)["target_hit_ratio"].mean()
+    worst = means.reset_index().sort_values("target_hit_ratio", ascending=False, kind="stable")
+    return rows.merge(worst.drop_duplicates(by)[[*by, attacker]])
 
 
 def fine_tuning(rows: pd.DataFrame) -> str:
@@ -153,9 +160,10 @@ def fine_tuning(rows: pd.DataFrame) -> str:
     """
     said = []
     for regime, here in rows.groupby("regime", sort=False):
-        worst = [under_worst(here, name) for name in (BOTH, QUORUM)]
-        unattacked = here[here["attacker"] == "none"]
-        clean = [unattacked[unattacked["defense"] == name] for name in (BOTH, QUORUM)]
+        worst, clean = (
+            [each[each["defense"] == name] for name in (BOTH, QUORUM)]
+            for each in (under_worst(here), here[here["attacker"] == "none"])
+        )
         gains = {
             "THR@50": paired(*worst, "target_hit_ratio"),
             "HR@50": paired(*clean, "hit_ratio"),
@@ -171,12 +179,6 @@ def fine_tuning(rows: pd.DataFrame) -> str:
         f"each under its own worst attacker: {'; '.join(said)}. An interval across 0 means that these "
         "seeds do not tell."
     )
-
-
-def worst_attacker(under: pd.DataFrame) -> str:
-    """The attacker under whom these rows of one defence have the highest mean target hit ratio."""
-    attacked = under[under["attacker"] != "none"]
-    return attacked.groupby("attacker", sort=False)["target_hit_ratio"].mean().idxmax()
 
 
 def answer(table: pd.DataFrame) -> str:

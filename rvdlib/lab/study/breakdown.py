@@ -18,6 +18,7 @@ from rvdlib.lab.experiment.retraining import Retraining
 from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
 
 POPULARITY, QUORUM, COUNT = "popularity", "quorum", "count"
+VOTES = ["k", "quorum"]
 
 
 def votes(k: int, quorum: int | None = None) -> dict:
@@ -42,9 +43,7 @@ def clean_cells(
 ) -> list[Cell]:
     """Nobody attacks: undefended, popularity, and a quorum at every share of every k.
 
-    Args:
-        target_sets: regime → the target set of its cells, so that they are also those of an attack.
-        n_users: size of the sample of users that is evaluated; None: every user.
+    ``target_sets``: regime → the target set of its cells, so that they are also those of an attack.
     """
     forms = {UNDEFENDED: [{}], POPULARITY: [{"method": "popularity"}]}
     forms[QUORUM] = [
@@ -114,14 +113,8 @@ def once(cells: Sequence[Cell]) -> list[Cell]:
 
 def with_votes(rows: pd.DataFrame) -> pd.DataFrame:
     """Add ``k`` and ``quorum`` of what serves by votes, NaN elsewhere."""
-    by_votes = rows["method"].isin(["quorum", "count"])
-    read = {
-        name: [
-            choices.get(name, np.nan) if here else np.nan
-            for choices, here in zip(rows["choices"], by_votes, strict=True)
-        ]
-        for name in ("k", "quorum")
-    }
+    chosen = rows["choices"].where(rows["method"].isin(["quorum", "count"]), {})
+    read = {name: chosen.map(lambda each, of=name: each.get(of, np.nan)) for name in VOTES}
     return rows.assign(**read)
 
 

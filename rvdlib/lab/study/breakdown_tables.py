@@ -10,12 +10,12 @@ from rvdlib.data import load_dataset
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM
+from rvdlib.lab.study.adaptive import under_strongest
+from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, VOTES
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.theory.certificate import thr_bound
 
 SETTING = ["dataset", "regime"]
-VOTES = ["k", "quorum"]
 BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
@@ -80,10 +80,7 @@ def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
     """What a reader sees of :func:`clean` and :func:`bounds`: a row a data set, regime and quorum."""
     here = found[found["metric"].isin(SHOWN)]
     shown = here.assign(shown=tables.with_interval(here))
-    shown["defense"] = [
-        f"{q:.0f} of {k:.0f}" if name == QUORUM else name
-        for name, k, q in zip(here["defense"], here["k"], here["quorum"], strict=True)
-    ]
+    shown["defense"] = labelled(here).str.removeprefix(f"{QUORUM} ")
     by = [*SETTING, "defense"]
     order = shown[by].drop_duplicates().itertuples(index=False, name=None)
     wide = shown.pivot(index=by, columns="metric", values="shown").loc[list(order), list(SHOWN)]
@@ -93,9 +90,8 @@ def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
         if name.startswith(BOUND)
     }
     names["taken"] = "fakes taken"
-    limits = promised.assign(
-        defense=[f"{q:.0f} of {k:.0f}" for k, q in promised[VOTES].itertuples(index=False)]
-    ).set_index(["dataset", "defense"])[list(names)]
+    asked = labelled(promised.assign(defense="")).str.strip()
+    limits = promised.assign(defense=asked).set_index(["dataset", "defense"])[list(names)]
     of = [(dataset, defense) for dataset, _, defense in wide.index]
     limits = limits.reindex(of).set_axis(wide.index)
     limits = limits.map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
@@ -154,12 +150,8 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
         ),
         kind="stable",
     )
-    found = []
-    for _, here in ordered.groupby(by, sort=False, dropna=False):
-        strongest = here.groupby("attack", sort=False)["target_hit_ratio"].mean().idxmax()
-        found.append(here[here["attack"] == strongest])
-    measured = ["target_hit_ratio", "list_length", "ndcg"]
-    return summarise(pd.concat(found), [*by, "attack"], measured)
+    strongest = under_strongest(ordered, by, "attack")
+    return summarise(strongest, [*by, "attack"], ["target_hit_ratio", "list_length", "ndcg"])
 
 
 def reached(grown: pd.DataFrame) -> pd.DataFrame:
@@ -170,14 +162,11 @@ def reached(grown: pd.DataFrame) -> pd.DataFrame:
 
 def labelled(grown: pd.DataFrame) -> pd.Series:
     """What a defence is called in tables and figures: *quorum 6 of 30*, *count of 30*."""
-    of = grown[["defense", *VOTES]].itertuples(index=False, name=None)
-    return pd.Series([_label(*each) for each in of], index=grown.index, dtype=object)
-
-
-def _label(defense: str, k: float, quorum: float) -> str:
-    if pd.isna(k):
-        return defense
-    return f"{defense} of {k:.0f}" if pd.isna(quorum) else f"{defense} {quorum:.0f} of {k:.0f}"
+    quorum, of_k = (
+        grown[name].map(form.format, na_action="ignore").fillna("")
+        for name, form in (("quorum", " {:.0f}"), ("k", " of {:.0f}"))
+    )
+    return grown["defense"] + quorum + of_k
 
 
 def growth_table(grown: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -245,18 +234,15 @@ def _promise(best: pd.DataFrame, tolerated: float, least_kept: float) -> str:
     return (
         f"The most fakes per real user of which it is proven that they bring a new item to at most "
         f"{_percent(tolerated)} of users, whatever they do, with a quorum of neighbours in latent space "
-        f"that keeps "
-        f"{_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has more), are: "
+        f"that keeps {_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has more), are: "
         f"{'; '.join(regimes)}."
     )
 
 
 def _reached(grown: pd.DataFrame) -> str:
-    thr = reached(grown)
-    least, most = (
-        getattr(thr.loc[thr["attack_size"] > 0, "attack_size"], at)() for at in ("min", "max")
-    )
-    told = []
+    thr, told = reached(grown), []
+    sizes = thr.loc[thr["attack_size"] > 0, "attack_size"]
+    least, most = sizes.min(), sizes.max()
     for (dataset, regime), here in thr.groupby(SETTING, sort=False):
         means = here.pivot(index="label", columns="attack_size", values="mean")
         means = means.loc[here["label"].drop_duplicates()]
@@ -264,8 +250,7 @@ def _reached(grown: pd.DataFrame) -> str:
         told.append(f"{', '.join(each)} ({dataset}, {regime} regime)")
     return (
         f"With {_percent(least)} → {_percent(most)} fakes, under the stronger of a few attacks (07's searched "
-        f"ones reach more), THR@50 is: "
-        f"{'; '.join(told)}."
+        f"ones reach more), THR@50 is: {'; '.join(told)}."
     )
 
 

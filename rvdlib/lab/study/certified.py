@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import ValidationError
 
 from rvdlib.data import Ratings, Split, load_dataset
@@ -95,16 +96,13 @@ def _choices(**asked: int) -> QuorumConfig:
 
 
 def _bounds(n_users: int, quorum: int, max_in_degree: int) -> list[dict]:
-    rows = []
-    for n_fakes in sorted({max(1, int(round(size * n_users, 9))) for size in ATTACK_SIZES}):
-        raters = [r for r in RATERS if r < n_users]
-        limits = {"quorum": quorum, "max_in_degree": max_in_degree, "n_users": n_users}
-        bounds = thr_bound(np.array(raters), n_fakes, **limits)
-        rows += [
-            {"m": n_fakes, "honest_raters": r, "thr_bound": float(bound)}
-            for r, bound in zip(raters, bounds, strict=True)
-        ]
-    return rows
+    limits = {"quorum": quorum, "max_in_degree": max_in_degree, "n_users": n_users}
+    return [
+        {"m": m, "honest_raters": r, "thr_bound": float(thr_bound(r, m, **limits))}
+        for m in sorted({max(1, int(round(size * n_users, 9))) for size in ATTACK_SIZES})
+        for r in RATERS
+        if r < n_users
+    ]
 
 
 def _steps(split: Split, choices: QuorumConfig, seed: int) -> Iterator[Any]:
@@ -129,9 +127,7 @@ def _steps(split: Split, choices: QuorumConfig, seed: int) -> Iterator[Any]:
 def as_text(report: dict) -> str:
     """The report as a reader wants it; :func:`certify_dataset` says what is in it."""
     r, n_users = report, report["n_users"]
-    fakes = sorted({row["m"] for row in r["bounds"]})
-    raters = sorted({row["honest_raters"] for row in r["bounds"]})
-    bounds = {(row["m"], row["honest_raters"]): row["thr_bound"] for row in r["bounds"]}
+    bounds = pd.DataFrame(r["bounds"]).pivot(index="m", columns="honest_raters", values="thr_bound")
     lines = [
         f"{r['dataset']}: {n_users:,} users. An item is served to a user if {r['quorum']} of the "
         f"user's {r['k']} neighbours rated it, and nobody stands in more than {r['max_in_degree']} "
@@ -140,11 +136,10 @@ def as_text(report: dict) -> str:
         "The most that a target's THR can be, whatever the fakes do, by the number of fakes and the",
         "target's real raters:",
         "",
-        f"{'fakes':>14}" + "".join(f"{n:>8,}" for n in raters),
+        f"{'fakes':>14}" + "".join(f"{n:>8,}" for n in bounds),
     ]
-    for m in fakes:
-        row = "".join(f"{bounds[m, n]:8.3f}" for n in raters)
-        lines.append(f"{m:>6,} ({m / n_users:5.1%})" + row)
+    for m, row in bounds.iterrows():
+        lines.append(f"{m:>6,} ({m / n_users:5.1%})" + "".join(f"{each:8.3f}" for each in row))
     lines += [
         "",
         f"Users whose first {FIRST} items would all keep their quorum without f of their neighbours, "

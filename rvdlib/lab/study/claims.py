@@ -14,9 +14,7 @@ many:
 The level is that of a 95 % interval: where a claim has one part, the verdict is what its interval
 says; where it has several, an interval may lie beyond the threshold and the part be undecided.
 
-**A claim with several parts** is *reproduced* if all are, *partly* if some are, *not reproduced* if
-none is and the contrary of some is shown, else *undecided* (:func:`rvdlib.lab.runner.ledger.overall`).
-Parts that were not measured do not count. How many parts show what stands beside it.
+**A claim with several parts** has the verdict of :func:`rvdlib.lab.runner.ledger.overall`.
 
 **Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
 regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown
@@ -33,7 +31,7 @@ tests, and must beat each end.
 
 **The attacker who knows RVD (C15)** is held against low clones, named beforehand: they have his budget
 and rate as he does, and know nothing of neighbours. Where they reach nearly every user (:data:`MOST`)
-he can add nothing, and the claim is not measured.
+he can add nothing: not measured.
 
 The paper's claims are judged for the paper's method. Other defences are held to the same questions,
 in a table of their own (:func:`others`).

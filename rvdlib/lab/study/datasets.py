@@ -6,17 +6,12 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.data import Split
-from rvdlib.lab.experiment.splits import split_of_seed
+from rvdlib.lab.experiment.splits import split_of_seed as split_dataset
 from rvdlib.lab.study import tables
 from rvdlib.seeding import stream
 from rvdlib.threat_model import build_threat_model, draw_targets
 
 TARGET_SETS = ("unpopular", "random")
-
-
-def split_dataset(dataset: str, seed: int) -> Split:
-    """The leave-one-out split that every cell of this seed is trained and evaluated on."""
-    return split_of_seed(dataset, seed)
 
 
 def describe(split: Split, attack_size: float = 0.03) -> dict:

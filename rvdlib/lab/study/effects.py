@@ -89,6 +89,16 @@ def scenarios(
     ]
 
 
+def as_set(dataset, victims, settings: Mapping[str, Mapping], seeds) -> list[Scenario]:
+    """Every victim as its regime's setting says: under its ``attack``, or each of its ``attacks``."""
+    return [
+        scenario
+        for regime, under in settings.items()
+        for attacks in [under["attacks"] if "attacks" in under else [under["attack"]]]
+        for scenario in scenarios(dataset, victims, [regime], attacks, [under["target_set"]], seeds)
+    ]
+
+
 def with_lift(rows: pd.DataFrame) -> pd.DataFrame:
     """Add what the attack did to the target hit ratio, seed by seed.
 

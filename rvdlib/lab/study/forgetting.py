@@ -15,7 +15,7 @@ import pandas as pd
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, sample_users
 from rvdlib.lab.statistics import summarise
-from rvdlib.lab.study.effects import scenarios
+from rvdlib.lab.study.effects import as_set
 
 WHOLE = "whole loss"
 METRICS = ["target_hit_ratio", "rmse", "hit_ratio", "ndcg"]
@@ -49,16 +49,6 @@ def parts(regime: str, unobserved_weight: float) -> dict[str, dict]:
     }
 
 
-def _scenarios(dataset, victims, settings, seeds):
-    return [
-        scenario
-        for regime, under in settings.items()
-        for scenario in scenarios(
-            dataset, victims, [regime], under["attacks"], [under["target_set"]], seeds
-        )
-    ]
-
-
 def cells(
     dataset: str,
     victims: Sequence[str],
@@ -72,20 +62,14 @@ def cells(
 
     Args:
         settings: regime → the ``attacks`` that its victims are under, and the ``target_set``.
-        n_users: size of the sample of users that is evaluated; None: every user.
         choices: ``k``, ``steps`` and ``learning_rate`` of all of them.
     """
     found = []
-    for scenario in _scenarios(dataset, victims, settings, seeds):
-        found.append(Cell(scenario=scenario, n_users=n_users))
+    for scenario in as_set(dataset, victims, settings, seeds):
+        whose = {"scenario": scenario, "n_users": n_users}
+        found.append(Cell(**whose))
         found += [
-            Cell(
-                scenario=scenario,
-                defense=name,
-                method="rvd",
-                choices={**choices, **own},
-                n_users=n_users,
-            )
+            Cell(**whose, defense=name, method="rvd", choices={**choices, **own})
             for name, own in parts(scenario.regime, unobserved_weight).items()
         ]
     return found
@@ -107,7 +91,7 @@ def row_norms(
         the scenario's columns, ``defense``, and ``target_row_norm``.
     """
     found = []
-    for scenario in _scenarios(dataset, victims, settings, seeds):
+    for scenario in as_set(dataset, victims, settings, seeds):
         attacked = carry_out(scenario)
         victim = attacked.victim
         users = sample_users(attacked.split.train.shape[0], n_users, scenario.seed)

@@ -29,14 +29,9 @@ from rvdlib.lab.study import tables
 from rvdlib.threads import single_thread
 
 
-def equivalent_proximal_weight(k: int, learning_rate: float, steps: int) -> float:
-    """λ = k / (2ηT) of the closed form that goes as far as T steps of descent by η."""
-    return k / (2 * learning_rate * steps)
-
-
-def equivalent_steps(k: int, learning_rate: float, proximal_weight: float) -> float:
-    """T = k / (2ηλ): how many steps of descent by η go as far as the closed form."""
-    return k / (2 * learning_rate * proximal_weight)
+def equivalent(k: int, learning_rate: float, other: float) -> float:
+    """λ = k / (2ηT) of the closed form that goes as far as T steps of descent by η, and T of λ."""
+    return k / (2 * learning_rate * other)
 
 
 def agreement(
@@ -49,7 +44,6 @@ def agreement(
     learning_rate: float,
     steps: Sequence[int],
     n_users: int,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Decoder-only descent (SGD, full batch) beside the closed form with the λ of as many steps.
 
@@ -66,13 +60,12 @@ def agreement(
     with single_thread():
         for regime in regimes:
             for name in victims:
-                scenario = Scenario(dataset=dataset, victim=name, regime=regime, seed=seed)
-                attacked = carry_out(scenario)
-                victim = attacked.victim
-                users = sample_users(len(attacked.split.train.indptr) - 1, n_users, seed)
+                scenario = Scenario(dataset=dataset, victim=name, regime=regime)
+                victim = carry_out(scenario).victim
+                users = sample_users(victim.train.shape[0], n_users, scenario.seed)
                 before = victim.score(users)
                 for number in steps:
-                    weight = equivalent_proximal_weight(k, learning_rate, number)
+                    weight = equivalent(k, learning_rate, number)
                     slow = FastRVD(victim, steps=number, **descent, **shared)
                     fast = ClosedFormRVD(victim, proximal_weight=weight, **shared)
                     moves = slow.score(users) - before, fast.score(users) - before
@@ -95,7 +88,7 @@ def answer(found: pd.DataFrame, hubs: pd.DataFrame, k: int, learning_rate: float
         f"{np.floor(1000 * weakest['correlation']) / 1000:.3f} ({weakest['victim']}, "
         f"{weakest['regime']} regime, {weakest['steps']} steps), and after {most} steps they differ by "
         f"at most {100 * apart:.0f} % of the largest move.",
-        f"The closed form with λ = 1 goes as far as {equivalent_steps(k, learning_rate, 1):,.0f} steps "
+        f"The closed form with λ = 1 goes as far as {equivalent(k, learning_rate, 1):,.0f} steps "
         f"of {learning_rate:g}.",
         f"The number of lists in which a user stands has a skewness of "
         f"{tables.span(hubs['euclidean'], '{:.1f}')} by Euclidean distance, and the least, "

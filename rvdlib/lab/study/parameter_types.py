@@ -7,7 +7,7 @@ A list has at least one item, and none twice, wherever it stands in a value
 import os
 from collections.abc import Collection
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -41,6 +41,8 @@ def _with(items: Collection, given: Collection) -> Collection:
     return given
 
 
+_Item = TypeVar("_Item")
+Each = Annotated[list[_Item], AfterValidator(each_once)]  # may be empty
 Profile = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 File = Annotated[str, AfterValidator(_file)]
 DataSet = Annotated[str, AfterValidator(_data_set)]
@@ -75,36 +77,26 @@ WholesFromZero = Annotated[Some[Whole], AfterValidator(partial(_with, [0]))]
 
 
 class Options(BaseModel):
-    """A mapping with these keys and no others."""
+    """A mapping with these keys and no others; the notebooks say of each what it is for."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Setting(Options):
-    """What a regime's victims are under."""
-
     attack: Attack
     target_set: TargetSet
 
 
 class Faced(Options):
-    """Who faces whom on a data set."""
-
     victims: dict[Regime, Some[Victim]]
     attacks: AttacksAndNone
-    against: Annotated[
-        list[Searched], AfterValidator(each_once)
-    ]  # the defences whose searched attacker they meet
+    against: Each[Searched]  # the defences whose searched attacker they meet
     seeds: Some[Seed]
     n_users: Sample
 
 
 class Slice(Faced):
-    """What of the main results is computed on a data set."""
-
-    retrained: Annotated[
-        list[Victim], AfterValidator(each_once)
-    ]  # who are trained with an unobserved weight, too
+    retrained: Each[Victim]  # who are trained with an unobserved weight, too
 
 
 class Compared(Faced):
@@ -125,8 +117,6 @@ class Compared(Faced):
 
 
 class Turned(Options):
-    """Two dials of RVD on a data set, one turned at a time."""
-
     victims: Some[Victim]
     settings: dict[Regime, Setting]
     k: CountsFromOne
@@ -136,54 +126,40 @@ class Turned(Options):
 
 
 class Votes(Options):
-    """A quorum."""
-
     k: Count
     quorum: Count
 
 
 class ClosedForm(Options):
-    """Choices of the closed form."""
-
     k: Count
     proximal_weight: Rate
     unobserved_weight: Weight
 
 
 class Iterative(Options):
-    """Choices of the forms that fine-tune step by step."""
-
     k: Count
     steps: Whole
     learning_rate: Rate
 
 
 class ClosedFormGrid(Options):
-    """Values of the closed form's choices; every combination is tried."""
-
     k: Some[Count]
     proximal_weight: Some[Rate]
     unobserved_weight: Some[Weight]
 
 
 class IterativeGrid(Options):
-    """Values of the choices of the forms that fine-tune step by step, likewise."""
-
     k: Some[Count]
     steps: Some[Whole]
     learning_rate: Some[Rate]
 
 
 class Dials(Options):
-    """Values at which serving is timed, one dial turned at a time."""
-
     k: Some[Count]
     steps: Some[Whole]
 
 
 class Base(Options):
-    """The choices at which serving is timed."""
-
     closed_form: ClosedForm
     iterative: Iterative
 
@@ -196,30 +172,22 @@ class TimedUsers(Options):
 
 
 class Descent(Options):
-    """Choices of descent that moves the decoder alone."""
-
     k: Count
     unobserved_weight: Weight
     learning_rate: Rate
 
 
 class Crowded(Options):
-    """Whose neighbours are counted."""
-
     victim: Victim
     k: Count
 
 
 class Attacked(Options):
-    """The attacks that a regime's victims are under, one at a time."""
-
     attacks: Some[Attack]
     target_set: TargetSet
 
 
 class Parts(Options):
-    """How the parts of RVD's loss are told apart."""
-
     victims: Some[Victim]
     settings: dict[Regime, Attacked]
     n_users: Sample

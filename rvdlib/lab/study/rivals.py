@@ -123,34 +123,14 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     attacked = rows["attacker"] != "none"
     searched = rows["attacker"].str.startswith(AGAINST)
     knows = searched & ~rows["attacker"].str.startswith(AGAINST + UNDEFENDED)
-    clean = rows[~attacked].set_index([*SETTING, "defense", "seed"])
-    found = clean[["hit_ratio", "ndcg", "rmse"]].copy()
-    found.loc[found.index.get_level_values("regime") != "rating", "rmse"] = np.nan
-    for name, those in (
-        ("target_hit_ratio", attacked),
-        ("knowing", knows),
-        ("oblivious", attacked & ~knows),
-    ):
-        under = _under_worst(rows[those]).set_index(clean.index.names)
+    found = adaptive.by_seed(rows, SETTING, ["hit_ratio", "ndcg", "rmse"])
+    for name, those in (("knowing", knows), ("oblivious", attacked & ~knows)):
+        under = adaptive.under_worst(rows[those], SETTING).set_index(found.index.names)
         found[name] = under["target_hit_ratio"]
-        if name == "target_hit_ratio":
-            found["worst"] = under["attacker"]
-    found["lift"] = found["target_hit_ratio"] - clean["target_hit_ratio"]
-    bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
-    found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
-    for name in ("ndcg", "rmse"):
-        base = bare[name].where(bare[name] > 0)  # of nothing there is no share
-        found[f"{name}_change"] = found[name] / base.to_numpy() - 1
     found = found.reset_index()
+    found.loc[found["regime"] != "rating", ["rmse", "rmse_change"]] = np.nan
     kinds = [kind(*each) for each in zip(found["regime"], found["defense"], strict=True)]
     return found.assign(kind=kinds)[[*HELD, "seed", "target_hit_ratio", *SHOWN]]
-
-
-def _under_worst(rows: pd.DataFrame) -> pd.DataFrame:
-    by = [*SETTING, "defense"]
-    means = rows.groupby([*by, "attacker"], sort=False)["target_hit_ratio"].mean().reset_index()
-    worst = means.sort_values("target_hit_ratio", ascending=False, kind="stable")
-    return rows.merge(worst.drop_duplicates(by)[[*by, "attacker"]])
 
 
 def measured(seeds: pd.DataFrame) -> pd.DataFrame:

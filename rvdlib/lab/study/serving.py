@@ -1,7 +1,7 @@
 """What 12_serving_timings asks of a defender in service: what approximate neighbours and a cache change,
 and how often the alarm is raised for nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Scenario, carry_out, sample_
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.statistics import summarise
-from rvdlib.lab.study import tables
+from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, removed, with_lift
 from rvdlib.models import Victim
@@ -42,19 +42,11 @@ def graph_name(expansion: int) -> str:
 
 
 def scenarios(dataset, victim, settings, seeds) -> Iterator[Scenario]:
-    """Attacked as each regime's setting says, and not attacked."""
-    for regime, setting in settings.items():
+    """Not attacked, and attacked as each regime's setting says, seed by seed."""
+    for regime, under in settings.items():
+        attacks, target_set = ["none", under["attack"]], under["target_set"]
         for seed in seeds:
-            for attack in ("none", setting["attack"]):
-                yield Scenario(
-                    dataset=dataset,
-                    victim=victim,
-                    regime=regime,
-                    attack=attack,
-                    attack_size=ATTACK_SIZE[regime],
-                    target_set=setting["target_set"],
-                    seed=seed,
-                )
+            yield from effects.scenarios(dataset, [victim], [regime], attacks, [target_set], [seed])
 
 
 def approximation(
@@ -81,17 +73,10 @@ def approximation(
             if name != UNDEFENDED:
                 lists = recommender.search(users)
                 exact = lists if exact is None else exact
-                same = [np.isin(one, other).mean() for one, other in zip(lists, exact, strict=True)]
-                recall = float(np.mean(same))
-            rows.append(
-                {
-                    **scenario.model_dump(exclude={"attack_options"}),
-                    "defense": name,
-                    "recall": recall,
-                    **found.summary(),
-                    **found.target_counts,
-                }
-            )
+                recall = real_time.recall(lists, exact)
+            known = scenario.model_dump() | {"attack_size": ATTACK_SIZE[scenario.regime]}
+            known |= {"defense": name, "recall": recall}
+            rows.append(known | found.summary() | found.target_counts)
     columns = ["dataset", "victim", "regime", "target_set", "attack", "seed", "defense", "recall"]
     kept = [*columns, "target_hit_ratio", "hit_ratio", "ndcg", "attack_size"]
     return pd.DataFrame(rows)[[*kept, "target_hits", "target_users"]]
@@ -127,13 +112,9 @@ def lift_lost(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return found
 
 
-def victims(
-    dataset: str, victim: str, settings: Mapping[str, Mapping], seed: int = 0
-) -> dict[str, Victim]:
+def victims(dataset: str, victim: str, regimes: Iterable[str]) -> dict[str, Victim]:
     """Regime → the victim, not attacked."""
-    made = [
-        Scenario(dataset=dataset, victim=victim, regime=regime, seed=seed) for regime in settings
-    ]
+    made = [Scenario(dataset=dataset, victim=victim, regime=regime) for regime in regimes]
     return {scenario.regime: carry_out(scenario).victim for scenario in made}
 
 

@@ -48,13 +48,13 @@ class Story:
         }
         return pd.DataFrame(columns, index=pd.RangeIndex(1, LIST_LENGTH + 1, name="rank"))
 
-    def map(self, k: int, seed: int = 0) -> pd.DataFrame:
+    def map(self, k: int) -> pd.DataFrame:
         """:func:`plane` of everybody, one row a user.
 
         Kind is ``user``, ``fake``, ``neighbour`` or ``fake neighbour`` (of the k), or ``served``.
         """
         victim = self.attacked.victim
-        people = plane(victim, self.clean.split.train.shape[0], seed)
+        people = plane(victim, self.clean.split.train.shape[0])
         nearest = NeighborSearch(victim.user_factors(), k)(np.array([self.user]))[0]
         fake = people["kind"] == "fake"
         people.loc[nearest, "kind"] = np.where(fake[nearest], "fake neighbour", "neighbour")
@@ -69,7 +69,7 @@ class Story:
         return [f"{m}item {i} ({n})" for m, i, n in zip(marks, ids, counts, strict=True)]
 
 
-def plane(victim: Victim, n_real: int, seed: int = 0) -> pd.DataFrame:
+def plane(victim: Victim, n_real: int) -> pd.DataFrame:
     """Everybody's latent vector on a plane (t-SNE): x, y and kind, ``user`` or ``fake``.
 
     ``radius``, a vector's distance from the mean of all, tells whether the victim is the same. The
@@ -77,7 +77,7 @@ def plane(victim: Victim, n_real: int, seed: int = 0) -> pd.DataFrame:
     """
     factors = victim.user_factors()
     with single_thread():
-        xy = TSNE(init="pca", perplexity=30, random_state=seed).fit_transform(factors)
+        xy = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(factors)
     kind = np.where(np.arange(len(xy)) < n_real, "user", "fake").astype(object)
     radius = np.linalg.norm(factors - factors.mean(axis=0), axis=1)
     x, y = xy.T.astype(float).round(1)

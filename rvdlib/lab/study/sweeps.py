@@ -8,7 +8,7 @@ from rvdlib.lab.experiment.cells import Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import ACCURACY, summarise
 from rvdlib.lab.study import claims, tables
-from rvdlib.lab.study.effects import METRICS, RVD, scenarios
+from rvdlib.lab.study.effects import METRICS, RVD, as_set
 
 # Dial → how its ends are named, and the claims about it.
 DIALS = {
@@ -32,29 +32,16 @@ def sweep_cells(
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        n_users: size of the sample of users that is evaluated; None: every user.
         dials: choice of :class:`rvdlib.defenses.RVD` → its values.
     """
     cells = []
-    for regime, under in settings.items():
-        attacked = [under["attack"]], [under["target_set"]]
-        for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            paper = chosen_defenses(regime, scenario.victim, dataset)[RVD]
-            cells += [
-                (
-                    Cell(
-                        scenario=scenario,
-                        defense=RVD,
-                        method=paper["method"],
-                        choices=paper["choices"] | {dial: value},
-                        n_users=n_users,
-                    ),
-                    dial,
-                    float(value),
-                )
-                for dial, values in dials.items()
-                for value in values
-            ]
+    for scenario in as_set(dataset, victims, settings, seeds):
+        paper = chosen_defenses(scenario.regime, scenario.victim, dataset)[RVD]
+        whose = {"scenario": scenario, "n_users": n_users, "defense": RVD}
+        for dial, values in dials.items():
+            for value in values:
+                turned = paper | {"choices": paper["choices"] | {dial: value}}
+                cells.append((Cell(**whose, **turned), dial, float(value)))
     return cells
 
 

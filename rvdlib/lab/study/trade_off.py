@@ -10,7 +10,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.statistics import ACCURACY, BETTER, interval_of
 from rvdlib.lab.study import claims, tables
-from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD, as_set
 
 METHODS = {CLOSED_FORM: "closed_form", RVD: "rvd"}
 # What unobserved cells add is told apart from what the closed form does.
@@ -44,29 +44,19 @@ def cells(
 
     Args:
         settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        n_users: size of the sample of users that is evaluated; None: every user.
         choices: form, of :data:`METHODS` → choice → its values.
     """
     found = []
-    for regime, under in settings.items():
-        attacked = [under["attack"]], [under["target_set"]]
-        for scenario in scenarios(dataset, victims, [regime], *attacked, seeds):
-            found.append(Cell(scenario=scenario, n_users=n_users))
-            for form, dials in choices.items():
-                tried = [
-                    dict(zip(dials, values, strict=True)) for values in product(*dials.values())
-                ]
-                chosen = _chosen(regime, scenario.victim, form)
-                found += [
-                    Cell(
-                        scenario=scenario,
-                        defense=form,
-                        method=METHODS[form],
-                        choices=each,
-                        n_users=n_users,
-                    )
-                    for each in tried + [chosen] * (chosen not in tried)
-                ]
+    for scenario in as_set(dataset, victims, settings, seeds):
+        whose = {"scenario": scenario, "n_users": n_users}
+        found.append(Cell(**whose))
+        for form, dials in choices.items():
+            tried = [dict(zip(dials, values, strict=True)) for values in product(*dials.values())]
+            chosen = _chosen(scenario.regime, scenario.victim, form)
+            found += [
+                Cell(**whose, defense=form, method=METHODS[form], choices=each)
+                for each in tried + [chosen] * (chosen not in tried)
+            ]
     return found
 
 
@@ -130,8 +120,8 @@ def as_chosen(points: pd.DataFrame) -> pd.DataFrame:
     return compared[compared["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
-def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.DataFrame:
-    """The lowest mean THR@50 that each form reaches at no more than so much accuracy, relative.
+def in_hindsight(points: pd.DataFrame) -> pd.DataFrame:
+    """The lowest mean THR@50 of each form that loses at most :data:`claims.MAINTAINED` of accuracy.
 
     Of all points, by the figures that they report: a bound on what a form can do, and more
     flattering the more of its points there are.
@@ -142,7 +132,7 @@ def in_hindsight(points: pd.DataFrame, budget: float = claims.MAINTAINED) -> pd.
     """
     compared, keys = _compared(points), ["regime", "victim", "form"]
     compared["n_points"] = compared.groupby(keys)["form"].transform("size")
-    affordable = compared[compared["change"] >= -budget]
+    affordable = compared[compared["change"] >= -claims.MAINTAINED]
     best = affordable.groupby(keys, sort=False)["defended"].idxmin()
     return compared.loc[best].drop(columns="chosen").reset_index(drop=True)
 

@@ -23,7 +23,7 @@ import pandas as pd
 from rvdlib import metrics
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment.cells import Attacked, carry_out, sample_users
-from rvdlib.lab.study.effects import scenarios
+from rvdlib.lab.study.effects import as_set
 from rvdlib.seeding import stream
 from rvdlib.theory import path, unlearning
 from rvdlib.theory.ridge import VicinalRidge, decoder_of, latent_of
@@ -79,37 +79,33 @@ def measure(
     """
     bounds, users, paths = [], [], []
     epochs = sorted({*epochs, served_after})
-    for regime, under in settings.items():
-        for scenario in scenarios(
-            dataset, victims, [regime], under["attacks"], [under["target_set"]], seeds
-        ):
-            attacked = carry_out(scenario)
-            victim = attacked.victim
-            known = scenario.model_dump(include=set(WHERE))
-            n_real = attacked.split.train.shape[0]
-            sample = sample_users(n_real, n_users, scenario.seed)
-            vicinities = RVD(victim, k=k).vicinity(sample)
-            some = stream(scenario.seed, "users", "path").permutation(len(sample))[:path_users]
-            start = decoder_of(victim)
-            for name, regularizer in LOSSES.items():
-                loss = victim.loss.variant(regularizer=regularizer)
-                everyone = VicinalRidge.of(victim, np.arange(victim.train.shape[0]), loss)
-                trained = everyone.trained_point(start)
-                bound = unlearning.strongly_convex if name == WHOLE else unlearning.convex
-                for user, rows in zip(sample, vicinities, strict=True):
-                    fakes = rows >= n_real
-                    if fakes.all():
-                        continue
-                    found = bound(
-                        VicinalRidge.of(victim, rows, loss), fakes, start, trained, epochs
-                    )
-                    row = known | {"user": user, "loss": name, "n_fakes": int(fakes.sum())}
-                    bounds += [row | each for each in _by_form(found)]
-                    place = epochs.index(served_after)
-                    users.append(row | _served(attacked, user, start, found, place))
-            for place in some:
-                rng = stream(scenario.seed, "lanczos", int(sample[place]))
-                paths.append(known | _path(attacked, vicinities[place], path_epochs, rng))
+    for scenario in as_set(dataset, victims, settings, seeds):
+        attacked = carry_out(scenario)
+        victim = attacked.victim
+        known = scenario.model_dump(include=set(WHERE))
+        n_real = attacked.split.train.shape[0]
+        sample = sample_users(n_real, n_users, scenario.seed)
+        vicinities = RVD(victim, k=k).vicinity(sample)
+        some = stream(scenario.seed, "users", "path").permutation(len(sample))[:path_users]
+        start = decoder_of(victim)
+        for name, regularizer in LOSSES.items():
+            loss = victim.loss.variant(regularizer=regularizer)
+            everyone = VicinalRidge.of(victim, np.arange(victim.train.shape[0]), loss)
+            trained = everyone.trained_point(start)
+            bound = unlearning.strongly_convex if name == WHOLE else unlearning.convex
+            for user, rows in zip(sample, vicinities, strict=True):
+                fakes = rows >= n_real
+                if fakes.all():
+                    continue
+                vicinity = VicinalRidge.of(victim, rows, loss)
+                found = bound(vicinity, fakes, start, trained, epochs)
+                row = known | {"user": user, "loss": name, "n_fakes": int(fakes.sum())}
+                bounds += [row | each for each in _by_form(found)]
+                place = epochs.index(served_after)
+                users.append(row | _served(attacked, user, start, found, place))
+        for place in some:
+            rng = stream(scenario.seed, "lanczos", int(sample[place]))
+            paths.append(known | _path(attacked, vicinities[place], path_epochs, rng))
     return Measured(*map(pd.DataFrame, (bounds, users, paths)))
 
 

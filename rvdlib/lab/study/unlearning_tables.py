@@ -3,6 +3,8 @@
 Looseness and violations are those of single users; means and intervals are over seeds.
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -75,11 +77,10 @@ def correlations(users: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for key, here in users.groupby([*WHERE, "loss"], sort=False):
-        for quantity in QUANTITIES:
-            for outcome in OUTCOMES:
-                found.append(
-                    (*key, quantity, outcome, rank_correlation(here[quantity], here[outcome]))
-                )
+        found += [
+            (*key, one, other, rank_correlation(here[one], here[other]))
+            for one, other in product(QUANTITIES, OUTCOMES)
+        ]
     return pd.DataFrame(found, columns=[*WHERE, "loss", "quantity", "outcome", "rho"])
 
 
@@ -145,8 +146,7 @@ def verdicts(measured: Measured) -> pd.DataFrame:
     """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
     theorems = of_means(violations(measured.bounds), {"C9": "C9", "C10": "C10"})
     theorems.loc[theorems["value"] > 0, "verdict"] = NOT
-    by_claim = theorems.groupby("id")["verdict"]
-    theorems["overall"] = by_claim.transform(
+    theorems["overall"] = theorems.groupby("id")["verdict"].transform(
         lambda verdicts: NOT if NOT in set(verdicts) else overall(verdicts)
     )
     return pd.concat([theorems, of_means(measured.paths, {"C16": "promised"})], ignore_index=True)

@@ -60,12 +60,9 @@ def mutate(search: dict, best: Attempt, rng: np.random.Generator) -> Attempt:
     dials = [name for name, values in space.items() if len(values) > 1]
     if not dials or rng.random() < search["rule"]["another"]:
         return draw(search, rng)
-    name = str(rng.choice(dials))
-    now = best[FILLER_SIZE] if name == FILLER_SIZE else best["options"].get(name)
-    value = _one_of([each for each in space[name] if each != now], rng)
-    if name == FILLER_SIZE:
-        return {**best, FILLER_SIZE: value}
-    return {**best, "options": {**best["options"], name: value}}
+    name, now = str(rng.choice(dials)), {**best["options"], FILLER_SIZE: best[FILLER_SIZE]}
+    changed = now | {name: _one_of([each for each in space[name] if each != now.get(name)], rng)}
+    return {"attack": best["attack"], FILLER_SIZE: changed.pop(FILLER_SIZE), "options": changed}
 
 
 def _one_of(values: Sequence, rng: np.random.Generator):
@@ -73,15 +70,11 @@ def _one_of(values: Sequence, rng: np.random.Generator):
 
 
 def cells_of(
-    search: dict,
-    regime: str,
-    attempt: Attempt,
-    name: str,
-    form: Mapping,
-    known: Mapping | None = None,
+    search: dict, regime: str, attempt: Attempt, name: str, form: Mapping, known: Mapping
 ) -> list[Cell]:
     """One attack on one defence, a cell a seed; ``known``: what the attacker takes the defence for."""
     rule = search["rule"]
+    options = told(regime, attempt["attack"], known, attempt["options"])
     return [
         Cell(
             scenario=Scenario(
@@ -90,12 +83,7 @@ def cells_of(
                 regime=regime,
                 attack=attempt["attack"],
                 attack_size=rule["attack_size"][regime],
-                attack_options=told(
-                    regime,
-                    attempt["attack"],
-                    form if known is None else known,
-                    attempt["options"],
-                ),
+                attack_options=options,
                 filler_size=attempt[FILLER_SIZE],
                 target_set=rule["target_set"][regime],
                 seed=seed,

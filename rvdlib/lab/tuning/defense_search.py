@@ -42,11 +42,7 @@ from rvdlib.lab.experiment.cells import (
     carry_out,
     evaluate_cell,
 )
-from rvdlib.lab.experiment.hyperparameters import (
-    DEFENSES_FILE,
-    HARDENED_FILE,
-    ROBUST_FILE,
-)
+from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE, HARDENED_FILE, ROBUST_FILE
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
@@ -149,8 +145,13 @@ class Simulation:
     def _carried_out(self, scenario: Scenario) -> Attacked:
         key = repr(scenario)
         if key not in self._attacked:
-            self._attacked[key] = carry_out(scenario)
-            check_trained(scenario, self._attacked[key])
+            trained = self._attacked[key] = carry_out(scenario)
+            if trained.beaten_by:
+                raise StudyError(
+                    f"no defence can be chosen on a victim that {trained.beaten_by} beats on "
+                    f"validation: {scenario.victim}, {scenario.regime} regime, seed {scenario.seed}; "
+                    "choose its hyper-parameters first"
+                )
         return self._attacked[key]
 
 
@@ -217,30 +218,6 @@ def choose(
     return trials.loc[loss.idxmin()]
 
 
-def check_trained(scenario: Scenario, trained: Attacked) -> None:
-    """Refuse to choose on a victim that biases or popularity beat, attacked though it is.
-
-    Raises:
-        StudyError: naming what beats it.
-    """
-    if trained.beaten_by:
-        raise StudyError(
-            f"no defence can be chosen on a victim that {trained.beaten_by} beats on validation: "
-            f"{scenario.victim}, {scenario.regime} regime, seed {scenario.seed}; choose its "
-            "hyper-parameters first"
-        )
-
-
-@click.command(help=__doc__.split("\n\n")[0])
-@click.option(
-    "--search", type=click.Choice(list(CHOSEN_FILES)), default="defense", show_default=True
-)
-@click.option("--dataset", default="ml-100k", show_default=True)
-@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
-def main(search, dataset, jobs):
-    choose_all(search, dataset, jobs)
-
-
 def search_file(name: str) -> Path:
     return paths.PARAMS / f"{name}_search.yml"
 
@@ -249,8 +226,17 @@ def log_file(name: str) -> Path:
     return paths.RESULTS / "search" / f"{CHOSEN_FILES[name].stem}.csv"
 
 
-def choose_all(name: str = "defense", dataset: str = "ml-100k", jobs: int = -1) -> None:
-    """Search every form for every victim, and write what was tried and what is chosen."""
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option(
+    "--search",
+    "name",
+    type=click.Choice(list(CHOSEN_FILES)),
+    default="defense",
+    show_default=True,
+)
+@click.option("--dataset", default="ml-100k", show_default=True)
+@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+def main(name, dataset, jobs):
     paths.require_clone()
     search = read_yaml(search_file(name))
     rule, forms = search["rule"], search["forms"]

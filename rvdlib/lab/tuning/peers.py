@@ -9,7 +9,6 @@ the rows of the data sets measured are replaced; the others stay.
 """
 
 import functools
-import io
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -19,13 +18,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import surprise
-import yaml
 from sklearn.model_selection import ParameterGrid
 from tqdm import tqdm
 
 from rvdlib import evaluation, paths
 from rvdlib.data import Split, leave_one_out, load_dataset, random_holdout
 from rvdlib.lab.experiment.quality import judge
+from rvdlib.lab.tuning.records import one_line
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
@@ -130,7 +129,7 @@ def measure(dataset: str, seeds: int) -> pd.DataFrame:
             rows.append(
                 {"dataset": dataset, "system": system, "regime": regime, "seed": seed}
                 | judge(train, ratings, regime, seed)
-                | {"package": package, "hyperparameters": _flow(chosen), "data": ratings.sha256}
+                | {"package": package, "hyperparameters": one_line(chosen), "data": ratings.sha256}
             )
     return pd.DataFrame(rows)
 
@@ -143,10 +142,6 @@ def _placed(values: np.ndarray, rows: list[int], n_rows: int) -> np.ndarray:
 
 def _random_state(seed: int) -> int:
     return int(stream(seed, "model", "peer").integers(2**31))
-
-
-def _flow(chosen: dict) -> str:
-    return yaml.safe_dump(chosen, default_flow_style=True, width=1e9).strip()
 
 
 @click.command(help=__doc__.split("\n\n")[0])
@@ -167,9 +162,7 @@ def main(datasets, seeds):
         if PEERS_FILE.exists():
             kept = pd.read_csv(PEERS_FILE)
             rows = pd.concat([kept[kept["dataset"] != dataset], rows])
-        text = io.StringIO()
-        rows.to_csv(text, index=False, float_format="%.6g")
-        paths.write_atomically(PEERS_FILE, text.getvalue())
+        paths.write_atomically(PEERS_FILE, rows.to_csv(index=False, float_format="%.6g"))
 
 
 if __name__ == "__main__":

@@ -3,33 +3,86 @@
     python -m rvdlib.lab.tuning.swap_check
 
 From the best attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are exchanged at random,
-the victim is trained anew behind its defence, and what helps is kept (:mod:`rvdlib.lab.tuning.swap_search`). The
-attacker sees the whole system here, on the very split and targets that are attacked: more than any
-attacker of the study. ``results/search/swaps.csv`` has what it gained: little says that the search has
-converged, as far as so few exchanges can tell.
+the victim is trained anew behind its defence, and what helps is kept. The attacker sees the whole
+system here, on the very split and targets that are attacked: more than any attacker of the study.
+``results/search/swaps.csv`` has what it gained: little says that the search has converged, as far as so
+few exchanges can tell; much, that a gradient was masked (Carlini et al. 2019).
 """
 
 import math
+from collections.abc import Callable
 
 import click
 import joblib
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from tqdm import tqdm
 
 from rvdlib import paths
+from rvdlib.attacks.profiles import assemble, filler_candidates
 from rvdlib.evaluation import Evaluation, evaluate
 from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE, cells_of
 from rvdlib.lab.tuning.records import REGIMES, write_trials
-from rvdlib.lab.tuning.swap_search import swap_fillers
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
+from rvdlib.threat_model import ThreatModel
 
 NOT_AIMED = ("attack", "dataset", "options", "crafted_for")  # of what identifies a poison
+ITEMS, STARS, BOTH = range(3)  # what an exchange changes
+
+
+def swap_fillers(
+    profiles: sp.csr_matrix,
+    threat: ThreatModel,
+    rng: np.random.Generator,
+    objective: Callable[[sp.csr_matrix], float],
+    steps: int,
+    fakes_at_once: int,
+) -> tuple[sp.csr_matrix, list[float]]:
+    """Profiles that are at least as good, of the same budget: targets, F fillers, scale.
+
+    A step takes random fakes, and of each one a random number of fillers, few as often as many. They
+    become other items, or get other stars, or both. Unless the objective rises, all is taken back.
+
+    Args:
+        profiles: (fakes, items) CSR of stars, of the threat model's budget.
+        objective: of such profiles; higher is better for the attacker. It is asked once for these
+            and once a step.
+
+    Returns:
+        The profiles, and the best objective so far: at the start, and after each step.
+    """
+    size, candidates = (threat.n_fakes, threat.filler_size), filler_candidates(threat)
+    dense = profiles.toarray()[:, candidates]
+    items, stars = candidates[np.nonzero(dense)[1]].reshape(size), dense[dense > 0].reshape(size)
+    best = assemble(threat, items, stars)
+    history = [objective(best)]
+    for _ in range(steps):
+        tried_items, tried_stars = items.copy(), stars.copy()
+        for fake in rng.choice(threat.n_fakes, fakes_at_once, replace=False):
+            _exchange(rng, tried_items[fake], tried_stars[fake], candidates, threat.levels)
+        tried = assemble(threat, tried_items, tried_stars)
+        value = objective(tried)
+        if value > history[-1]:
+            items, stars, best = tried_items, tried_stars, tried
+        history.append(max(value, history[-1]))
+    return best, history
+
+
+def _exchange(rng, items: np.ndarray, stars: np.ndarray, candidates, levels) -> None:
+    """Change some of one fake's fillers (F,), in place."""
+    kind, n = rng.integers(3), int(len(items) ** rng.random()) if len(items) else 0
+    places = rng.permutation(len(items))[:n]
+    if kind != STARS:
+        others = rng.permutation(np.setdiff1d(candidates, items))[:n]
+        items[places[: len(others)]] = others
+    if kind != ITEMS:
+        stars[places] = rng.choice(levels, n)
 
 
 def nearness(evaluation: Evaluation) -> float:
@@ -78,19 +131,12 @@ def refine(cell: Cell, steps: int, share: float) -> dict:
 def main(jobs):
     paths.require_clone()
     search = read_yaml(SEARCH_FILE)
-    rule, swaps = search["rule"], search["swaps"]
-    cells = [
-        cell
-        for regime in REGIMES
-        for name in swaps["defenses"]
-        for cell in cells_of(
-            search,
-            regime,
-            searched_attackers(regime)[name],
-            name,
-            attacked_defenses(regime, rule["victim"], rule["dataset"])[name],
-        )
-    ]
+    rule, swaps, cells = search["rule"], search["swaps"], []
+    for regime in REGIMES:
+        forms = attacked_defenses(regime, rule["victim"], rule["dataset"])
+        for name in swaps["defenses"]:
+            attacker, form = searched_attackers(regime)[name], forms[name]
+            cells += cells_of(search, regime, attacker, name, form, form)
     tasks = (joblib.delayed(refine)(cell, swaps["steps"], swaps["share"]) for cell in cells)
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     found = pd.DataFrame(tqdm(run, total=len(cells), desc="fakes"))

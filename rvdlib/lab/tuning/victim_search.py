@@ -34,17 +34,6 @@ FIRST_SEED = 1001  # this one and those after it stand in no table
 LOGS = paths.RESULTS / "search" / "victims"
 
 
-def _distributions(space: dict[str, list]) -> dict:
-    return {
-        name: scipy.stats.loguniform(*choice) if len(choice) == 2 else choice
-        for name, choice in space.items()
-    }
-
-
-def _rounded(value):
-    return float(f"{value:.2g}") if isinstance(value, float) else value
-
-
 def _trial(dataset: str, regime: str, victim: str, hyperparameters: dict, splits: int) -> dict:
     ratings = without_test_ratings(load_dataset(dataset))
     start, errors = time.perf_counter(), []
@@ -99,17 +88,20 @@ def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
     tasks = []
     for regime in regimes or REGIMES:
         for victim in victims or VICTIMS:
-            rng = stream(seed, "search", dataset, regime, victim)
-            sampler = ParameterSampler(
-                _distributions(spaces[regime][victim]),
-                trials,
-                random_state=int(rng.integers(2**31)),
-            )
-            elsewhere = _chosen_elsewhere(dataset, regime, victim, spaces[regime][victim])
-            for drawn in [*elsewhere, *sampler]:
-                hyperparameters = {k: _rounded(v) for k, v in drawn.items()} | {"epochs": epochs}
-                trial = joblib.delayed(_trial)
-                tasks.append(trial(dataset, regime, victim, hyperparameters, splits))
+            state = int(stream(seed, "search", dataset, regime, victim).integers(2**31))
+            space = spaces[regime][victim]
+            drawn_from = {
+                name: scipy.stats.loguniform(*choice) if len(choice) == 2 else choice
+                for name, choice in space.items()
+            }
+            sampler = ParameterSampler(drawn_from, trials, random_state=state)
+            for drawn in [*_chosen_elsewhere(dataset, regime, victim, space), *sampler]:
+                rounded = {
+                    name: float(f"{value:.2g}") if isinstance(value, float) else value
+                    for name, value in drawn.items()
+                }
+                chosen = rounded | {"epochs": epochs}
+                tasks.append(joblib.delayed(_trial)(dataset, regime, victim, chosen, splits))
     run = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     log = LOGS / f"{dataset}.csv"
     log.parent.mkdir(parents=True, exist_ok=True)

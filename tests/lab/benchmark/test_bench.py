@@ -125,8 +125,23 @@ def run(*arguments):
     return CliRunner().invoke(main, ["bench", *map(str, arguments)])
 
 
-def test_json_has_all_that_is_asked_for(dataset, small):
-    result = run("--dataset", dataset, "--model", "MF", "--k", 3, "--sample", 5, "--json")
+@pytest.fixture
+def built(monkeypatch):
+    """Form → the configurations that were measured."""
+    noted, prepare = [], bench.prepare
+
+    def noting(build, *rest):
+        ready, seconds = prepare(build, *rest)
+        noted.append(ready)
+        return ready, seconds
+
+    monkeypatch.setattr(bench, "prepare", noting)
+    return noted
+
+
+def test_json_has_all_that_is_asked_for(dataset, small, built):
+    options = ("--k", 3, "--unobserved-weight", 0.7, "--proximal-weight", 2.5)
+    result = run("--dataset", dataset, "--model", "MF", *options, "--sample", 5, "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert RATIOS.keys() <= report.keys()
@@ -159,15 +174,20 @@ def test_json_has_all_that_is_asked_for(dataset, small):
     ((_, users, options),) = small
     assert np.array_equal(users, np.arange(N_USERS))
     threads = {"threads": torch.get_num_threads()}
-    assert options == {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0} | threads
+    asked = {"k": 3, "unobserved_weight": 0.7, "proximal_weight": 2.5}
+    assert options == asked | threads
     assert report["hubness_skewness"].keys() == set(DISTANCES)
     made = {
-        "closed_form": {"k": 3, "unobserved_weight": 0.1, "proximal_weight": 1.0},
+        "closed_form": asked,
         "plain_decoder_loop": {"k": 3, "steps": 3, "learning_rate": 0.01, "scope": "decoder"}
-        | {"regularizer": "none", "unobserved_weight": 0.1},
+        | {"regularizer": "none", "unobserved_weight": 0.7},
     }
     for name, choices in made.items():
         assert report["choices"][name].items() >= choices.items()
+    closed = next(form.config for form in built if isinstance(form, ClosedFormRVD))
+    assert closed.model_dump().items() >= asked.items()
+    loops = [form.config.unobserved_weight for form in built if type(form) is serving.RVD]
+    assert loops == [None, 0.7]  # the victim's own, and the closed form's
     for name in report["served"]:
         alone = report["single_user_ms"][name]
         assert 0 < alone["p50"] <= alone["p99"]
@@ -184,6 +204,7 @@ def test_the_table_says_what_the_json_says(dataset):
     result = run(*options)
     assert result.exit_code == 0, result.output
     assert "AutoRec on own.csv, rating regime: 120 users, 150 items" in result.stdout
+    assert "closed form: k = 3, λ = 1, ω = 0.1" in result.stdout
     for name in COSTS:
         assert name.replace("_", " ") in result.stdout
     for form in ("engine", "functional"):
@@ -278,34 +299,6 @@ def test_both_sides_of_a_ratio_serve_the_same_users_each_equally_often(dataset, 
         found, visits = np.unique(users, return_counts=True)
         assert np.array_equal(found, sample), name
         assert set(visits) == {20 if name in ("closed_form", "engine") else 1}, name
-
-
-@pytest.fixture
-def built(monkeypatch):
-    """Form → the configurations that were measured."""
-    noted, prepare = [], bench.prepare
-
-    def noting(build, *rest):
-        ready, seconds = prepare(build, *rest)
-        noted.append(ready)
-        return ready, seconds
-
-    monkeypatch.setattr(bench, "prepare", noting)
-    return noted
-
-
-def test_weights_that_are_asked_for_are_measured(dataset, built):
-    options = ("--k", 3, "--unobserved-weight", 0.7, "--proximal-weight", 2.5)
-    result = run("--dataset", dataset, "--model", "MF", *options, "--sample", 3, "--pairs", 1)
-    assert result.exit_code == 0, result.output
-    assert "closed form: k = 3, λ = 2.5, ω = 0.7" in result.stdout
-    closed = next(form.config for form in built if isinstance(form, ClosedFormRVD))
-    assert (closed.unobserved_weight, closed.proximal_weight) == (0.7, 2.5)
-    loops = [form.config for form in built if type(form) is serving.RVD]
-    assert [(loop.scope, loop.unobserved_weight) for loop in loops] == [
-        ("all", None),  # the victim's own
-        ("decoder", 0.7),
-    ]
 
 
 def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkeypatch):

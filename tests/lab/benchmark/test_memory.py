@@ -12,14 +12,16 @@ CHOICES = {"k": 10, "unobserved_weight": 0.1, "proximal_weight": 1.0}
 
 
 @pytest.fixture(scope="module")
-def one():
-    return made_up("MF", USERS, ITEMS)
+def victim():
+    return made_up("MF", USERS, ITEMS).victim
 
 
-def test_as_many_users_as_ml_1m_has_are_served_in_one_call_in_little_more_than_their_scores(one):
+def test_as_many_users_as_ml_1m_has_are_served_in_one_call_in_little_more_than_their_scores(
+    victim,
+):
     ballast = np.ones(2**27)  # this process's own memory is not to count: 1 GiB
     few, all_of_them = (
-        memory.of_one_call(one.victim, np.arange(n), one.seen, **CHOICES) for n in (1, USERS)
+        memory.of_one_call(victim, np.arange(n), victim.train, **CHOICES) for n in (1, USERS)
     )
     scores = 4 * USERS * ITEMS / 2**20
     assert machine.peak_mib() > 1024 + few["before"] / 2

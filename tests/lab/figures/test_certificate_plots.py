@@ -1,18 +1,6 @@
 """The figure of what a quorum promises draws what the report says."""
 
-import matplotlib
-import matplotlib.pyplot as plt
-import pytest
-
 from rvdlib.lab.figures.certificate_plots import certificates
-
-matplotlib.use("agg")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_a_line_for_each_number_of_fakes_and_the_share_of_users_by_bad_neighbours():

@@ -8,6 +8,7 @@ from rvdlib.lab.experiment import knowing
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.study import adaptive, adaptive_checks
 from rvdlib.lab.study.effects import RVD
+from tests.lab.study.conftest import row_of
 
 FORMS = {
     RVD: {"method": "rvd", "choices": {"k": 20}},
@@ -69,28 +70,21 @@ def test_who_was_searched_against_a_defence_is_told_its_choices_and_keeps_what_w
     }
 
 
-def rows(thr, accuracy, **columns):
+def rows(thr, accuracy):
     """(defence, attacker) → THR, and defence → HR@50; three seeds differ by a level of their own."""
     return pd.DataFrame(
-        {
-            "dataset": "ml-100k",
-            "regime": "ranking",
-            "target_set": "random",
-            "victim": "MF",
-            "defense": defense,
-            "attacker": attacker,
-            "attack": attacker,
-            "attack_options": "{}",
-            "filler_size": None,
-            "seed": seed,
-            "target_hit_ratio": value + level,
-            "hit_ratio": accuracy[defense],
-            "ndcg": accuracy[defense] / 2,
-            "list_length": 50.0,
-            "fake_neighbor_share": 0.3 if defense == "closed form" else 0.1,
-            "certificate_violations": 0.0 if defense == "quorum" else np.nan,
-            **columns,
-        }
+        row_of(
+            attacker,
+            defense,
+            value + level,
+            regime="ranking",
+            target_set="random",
+            attacker=attacker,
+            seed=seed,
+            hit_ratio=accuracy[defense],
+            ndcg=accuracy[defense] / 2,
+            certificate_violations=0.0 if defense == "quorum" else np.nan,
+        )
         for (defense, attacker), value in thr.items()
         for seed, level in enumerate((0.0, 0.01, 0.02))
     )

@@ -12,25 +12,15 @@ from rvdlib.lab.study.attack_effects import (
     KNOWING,
     OPTIMISING,
 )
+from tests.lab.study.conftest import row_of
 
 
-def rows(thr, *, near_real=0.02, near_fakes=0.05, seeds=(0, 1, 2), victims=("MF",)):
+def rows(thr):
     """``thr``: attack → THR, the same in each seed but for a seed's own level."""
     return pd.DataFrame(
-        {
-            "regime": "rating",
-            "target_set": "random",
-            "victim": victim,
-            "attack": attack,
-            "seed": seed,
-            "target_hit_ratio": thr.get(attack, 0.1) + 0.01 * seed,
-            "hit_ratio": 0.3,
-            "fake_neighbor_share": 0.0 if attack == "none" else near_real,
-            "fakes_near_fakes": float("nan") if attack == "none" else near_fakes,
-        }
-        for victim in victims
+        row_of(attack, thr=thr.get(attack, 0.1) + 0.01 * seed, target_set="random", seed=seed)
         for attack in ("none", *ATTACKED)
-        for seed in seeds
+        for seed in range(3)
     )
 
 

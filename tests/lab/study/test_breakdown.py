@@ -13,6 +13,7 @@ from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.seeding import stream
 from rvdlib.theory.certificate import exposure, thr_bound
+from tests.lab.study.conftest import row_of
 
 TARGETS = {"rating": "unpopular", "ranking": "random"}
 N_USERS = 200
@@ -57,10 +58,7 @@ def test_quorums_are_whole_numbers_each_once(k, shares, expected):
 
 
 def row(**changes):
-    found = {"dataset": "a", "regime": "rating", "seed": 0, "attack": "none", "attack_size": 0.0}
-    found |= {"defense": UNDEFENDED, "method": UNDEFENDED, "choices": {}}
-    found |= {"hit_ratio": 0.5, "ndcg": 0.2, "list_length": 50.0, "catalogue_share": 0.1}
-    return found | {"target_hit_ratio": 0.0} | changes
+    return row_of(dataset="a", method=UNDEFENDED) | {"choices": {}} | changes
 
 
 def quorum(q, **changes):

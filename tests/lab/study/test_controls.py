@@ -4,23 +4,15 @@ import pandas as pd
 import pytest
 
 from rvdlib.lab.study import attack_effects, controls
+from tests.lab.study.conftest import row_of
 
-SEEDS = (0, 1, 2)
 
-
-def rows(thr, seeds=SEEDS):
+def rows(thr):
     """``thr``: attack → THR, the same in each seed but for a seed's own level."""
     return pd.DataFrame(
-        {
-            "regime": "rating",
-            "target_set": "random",
-            "victim": "MF",
-            "attack": attack,
-            "seed": seed,
-            "target_hit_ratio": level + 0.1 * seed,
-        }
+        row_of(attack, thr=level + 0.1 * seed, target_set="random", seed=seed)
         for attack, level in thr.items()
-        for seed in seeds
+        for seed in range(3)
     )
 
 

@@ -79,16 +79,6 @@ def test_the_targets_shown_are_the_ones_that_the_study_attacks(ml100k):
         assert rows["train_ratings"].tolist() == counts[attacked.targets].tolist()
 
 
-def test_unpopular_targets_have_one_to_five_training_ratings_in_every_seed(ml100k):
-    shown = target_popularity("ml-100k", [0, 1])
-    assert shown.groupby(["seed", "target_set"]).size().tolist() == [5] * 4
-    unpopular = shown[shown["target_set"] == "unpopular"]
-    assert unpopular["train_ratings"].between(1, 5).all()
-    pd.testing.assert_frame_equal(
-        shown[shown["seed"] == 1].reset_index(drop=True), target_popularity("ml-100k", [1])
-    )
-
-
 def test_the_answer_spans_the_data_sets():
     facts = pd.DataFrame(
         {

@@ -8,46 +8,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from rvdlib import paths
+from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.figures import effect_plots
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.headline import headline
 from rvdlib.lab.tuning.defense_search import search_file
+from tests.lab.study.conftest import row_of as row
 
 FORMS = {
     RVD: {"method": "rvd", "choices": {"k": 3}},
     CLOSED_FORM: {"method": "closed_form", "choices": {"k": 5, "unobserved_weight": 0.1}},
 }
-
-
-def row(attack, defense, thr, **others):
-    """A cell of MF in the rating regime; a row's other columns as given."""
-    return {
-        "dataset": "ml-100k",
-        "victim": "MF",
-        "regime": "rating",
-        "attack": attack,
-        "attack_size": 0.0 if attack == "none" else 0.03,
-        "attack_options": {},
-        "visible_share": 0.4,
-        "filler_size": None,
-        "crafted_for": "targets",
-        "target_set": "unpopular",
-        "seed": 0,
-        "evaluated_on": "test",
-        "defense": defense,
-        "choices": {} if defense == "none" else {"k": 3},
-        "target_hit_ratio": thr,
-        "target_hits": [round(1000 * thr)] * 5,
-        "target_users": [1000] * 5,
-        "catalogue_share": 0.3,
-        "hit_ratio": 0.5,
-        "ndcg": 0.2,
-        "rmse": 1.0,
-        "n_users": 943,
-        **others,
-    }
 
 
 def frame(*rows):
@@ -65,12 +37,6 @@ def attacked():
         row("random", "none", 0.109),
         row("random", RVD, 0.04),
     )
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    return tmp_path
 
 
 def test_lifts_are_those_worked_out_by_hand(attacked):
@@ -355,6 +321,6 @@ def test_what_was_chosen_is_shown_once_for_each_victim():
     )
     table = effects.choices(cells)
     assert [*table.index] == [("rating", v, d) for v in ("MF", "CDAE") for d in (RVD, CLOSED_FORM)]
-    chosen = yaml.safe_load((paths.PARAMS / "defenses.yml").read_text())["rating"]["MF"][RVD]
+    chosen = chosen_defenses("rating", "MF")[RVD]
     assert table.loc[("rating", "MF", RVD), "k"] == chosen["choices"]["k"]
     assert table.loc[("rating", "MF", CLOSED_FORM), "steps"] == "–"

@@ -10,7 +10,7 @@ from rvdlib.data import leave_one_out, synthetic_ratings
 from rvdlib.defenses import RVD, ClosedFormRVD
 from rvdlib.lab.benchmark.agreement import in_double
 from rvdlib.lab.study import gradient_flow
-from rvdlib.lab.study.gradient_flow import agreement, equivalent_proximal_weight, equivalent_steps
+from rvdlib.lab.study.gradient_flow import agreement, equivalent
 from rvdlib.models import VICTIMS
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
@@ -75,7 +75,7 @@ def test_descent_goes_the_share_of_the_way_that_the_mean_of_squares_says(
 
 
 def test_the_closed_form_goes_its_share_at_the_weight_of_as_many_steps(victim):
-    weight = equivalent_proximal_weight(K, 0.03, 40)
+    weight = equivalent(K, 0.03, 40)
     assert weight == pytest.approx(6 / (2 * 0.03 * 40))
     defended = ClosedFormRVD(victim, k=K, unobserved_weight=0.1, proximal_weight=weight)
     for user, rows, scores in zip(
@@ -83,12 +83,6 @@ def test_the_closed_form_goes_its_share_at_the_weight_of_as_many_steps(victim):
     ):
         expected = moved(victim, user, rows, 0.1, lambda s: s / (s + weight))
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-
-
-def test_steps_and_weight_stand_for_each_other():
-    for steps in (1, 30):
-        weight = equivalent_proximal_weight(10, 0.05, steps)
-        assert equivalent_steps(10, 0.05, weight) == pytest.approx(steps)
 
 
 def test_shares_are_never_further_apart_than_the_docstring_says():

@@ -19,6 +19,7 @@ from rvdlib.lab.study import adaptive, rivals, rivals_choice, who_pays
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.parameter_types import Compared
 from rvdlib.models import VICTIMS
+from tests.lab.study.conftest import row_of
 
 matplotlib.use("agg")
 HARDENED, VAT, CHAIN = rivals_choice.HARDENED, "VAT", f"VAT + {RVD}"
@@ -131,24 +132,17 @@ ATTACKERS = ("none", "low_clone", KNOWING)
 def rows(levels=LEVELS, dataset="ml-100k"):
     """Three seeds differ by a level of their own in THR alone, attacked or not."""
     return pd.DataFrame(
-        {
-            "dataset": dataset,
-            "regime": "rating",
-            "target_set": "unpopular",
-            "victim": "MF",
-            "defense": defense,
-            "attacker": attacker,
-            "attack": attacker,
-            "attack_size": 0.03 * (attacker != "none"),
-            "seed": seed,
-            "target_hit_ratio": thr + shift,
-            "target_hits": [round(1000 * (thr + shift))],
-            "target_users": [1000],
-            "hit_ratio": 2 * ndcg,
-            "ndcg": ndcg,
-            "rmse": rmse,
-            "list_length": 50.0,
-        }
+        row_of(
+            attacker,
+            defense,
+            thr + shift,
+            attacker=attacker,
+            dataset=dataset,
+            seed=seed,
+            hit_ratio=2 * ndcg,
+            ndcg=ndcg,
+            rmse=rmse,
+        )
         for defense, (thrs, ndcg, rmse) in levels.items()
         for attacker, thr in zip(ATTACKERS, thrs, strict=True)
         for seed, shift in enumerate((0.0, 0.01, 0.02))

@@ -8,6 +8,7 @@ from rvdlib.lab.benchmark import real_time
 from rvdlib.lab.study import serving
 from rvdlib.lab.study.serving import EXACT, EXPANSION, graph_name
 from rvdlib.seeding import stream
+from tests.lab.study.conftest import row_of
 from tests.serving.conftest import victim
 
 GRAPH = graph_name(EXPANSION)
@@ -15,31 +16,13 @@ GRAPH = graph_name(EXPANSION)
 
 def rows(lost=0.0):
     """Undefended THR rises by 0.4, of which the exact form removes three quarters."""
-    found = []
-    for seed in range(3):
-        for attack, thr in (("none", 0.0), ("random", 0.4)):
-            removed = {"none": 0.0, EXACT: 0.75, GRAPH: 0.75 - lost}
-            for name, share in removed.items():
-                hits = int(1000 * (0.1 + thr * (1 - share)))
-                found.append(
-                    {
-                        "dataset": "ml-100k",
-                        "victim": "MF",
-                        "regime": "rating",
-                        "target_set": "unpopular",
-                        "attack": attack,
-                        "attack_size": 0.03,
-                        "seed": seed,
-                        "defense": name,
-                        "recall": np.nan if name == "none" else 1 - lost,
-                        "target_hit_ratio": hits / 1000,
-                        "hit_ratio": 0.5,
-                        "ndcg": 0.2,
-                        "target_hits": [hits],
-                        "target_users": [1000],
-                    }
-                )
-    return pd.DataFrame(found)
+    removed = {"none": 0.0, EXACT: 0.75, GRAPH: 0.75 - lost}
+    return pd.DataFrame(
+        row_of(attack, name, 0.1 + thr * (1 - share), seed=seed, recall=1 - lost * (name != "none"))
+        for seed in range(3)
+        for attack, thr in (("none", 0.0), ("random", 0.4))
+        for name, share in removed.items()
+    )
 
 
 def caching(ratio):

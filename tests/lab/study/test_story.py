@@ -61,14 +61,6 @@ def test_who_had_a_target_before_the_attack_is_passed_over(scenario, one, monkey
     assert story.tell(scenario).user == both
 
 
-def test_the_two_victims_differ_by_the_attack_alone(one):
-    n_real = one.clean.split.train.shape[0]
-    assert one.clean.victim.train.shape[0] == n_real
-    assert one.attacked.victim.train.shape[0] == n_real + 24
-    np.testing.assert_array_equal(one.clean.targets, one.attacked.targets)
-    assert (one.clean.split.train != one.attacked.split.train).nnz == 0
-
-
 @pytest.mark.parametrize("harmless", [{"attack": "none"}, {"attack_size": 0.0}])
 def test_an_attack_that_reaches_nobody_has_no_story(scenario, harmless):
     with pytest.raises(ValueError, match="no target into anybody's first ten"):

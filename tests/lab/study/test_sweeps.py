@@ -5,6 +5,7 @@ import pytest
 
 from rvdlib.lab.study import sweeps
 from rvdlib.lab.study.effects import RVD
+from tests.lab.study.conftest import row_of as row
 
 DIALS = {"k": [1, 10, 30], "steps": [0, 5], "unobserved_weight": [0.0, 0.1, 1.0]}
 BASE = {"k": 10, "steps": 20, "learning_rate": 0.001}
@@ -48,15 +49,9 @@ def test_each_regime_has_its_own_attack_and_setting(cells):
 
 def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
     rows = pd.DataFrame(
-        {
-            **cell.scenario.model_dump(),
-            "swept": dial,
-            "value": value,
-            "target_hit_ratio": cell.choices["k"] / 100 + cell.scenario.seed,
-            "hit_ratio": 0.5,
-            "ndcg": 0.2,
-            "rmse": 1.0,
-        }
+        row(thr=cell.choices["k"] / 100 + cell.scenario.seed)
+        | cell.scenario.model_dump()
+        | {"swept": dial, "value": value}
         for cell, dial, value in cells
     )
     found = sweeps.summary(rows)
@@ -71,18 +66,8 @@ def test_the_summary_tells_what_was_swept_from_what_was_fixed(cells):
 def test_the_answer_is_a_sentence_a_dial_of_means_over_victims_with_the_verdicts():
     def both(dial, low, high):
         return pd.DataFrame(
-            {
-                "regime": regime,
-                "victim": victim,
-                "attack": "clone",
-                "swept": dial,
-                "value": value,
-                "seed": 0,
-                "target_hit_ratio": thr + up,
-                "rmse": 1 + value / 100,
-                "ndcg": 0.2,
-                "hit_ratio": 0.5,
-            }
+            row("clone", thr=thr + up, regime=regime, victim=victim, rmse=1 + value / 100)
+            | {"swept": dial, "value": value}
             for regime in ("rating", "ranking")
             for victim, up in (("MF", 0.0), ("CDAE", 0.2))
             for value, thr in ((low, 0.4), (10, 0.1), (high, 0.3))

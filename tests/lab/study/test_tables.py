@@ -3,16 +3,9 @@ import math
 import pandas as pd
 import pytest
 
-from rvdlib import paths
 from rvdlib.lab.runner.unchanged import TABLE
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.datasets import describe, split_dataset
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    return tmp_path
 
 
 def test_a_saved_table_comes_back_with_six_digits_and_no_index(results):

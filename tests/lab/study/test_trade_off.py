@@ -1,6 +1,5 @@
 """The trade-off: every combination once, fronts that nothing beats, and what accuracy pays for."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from rvdlib.lab.study import trade_off
 from rvdlib.lab.study.trade_off import CLOSED_FORM, OBSERVED_ONLY, RVD, WEIGHTED
 from rvdlib.lab.tuning.defense_search import candidates, search_file
 from rvdlib.strict_yaml import read_yaml
+from tests.lab.study.conftest import row_of
 
 SETTINGS = {
     "rating": {"attack": "random", "target_set": "unpopular"},
@@ -62,16 +62,14 @@ def rows(points, regime="rating", seeds=(0.0,)):
     """Cells of the closed form at (THR, accuracy), the undefended victim at the first."""
     metric, other = ("rmse", "ndcg") if regime == "rating" else ("ndcg", "rmse")
     return pd.DataFrame(
-        {
-            "regime": regime,
-            "victim": "MF",
-            "seed": seed,
-            "defense": "none" if number == 0 else CLOSED_FORM,
-            "choices": {} if number == 0 else {"k": number, "proximal_weight": 0.5},
-            "target_hit_ratio": thr + up,
-            metric: accuracy,
-            other: 0.0,
-        }
+        row_of(
+            defense=CLOSED_FORM if number else "none",
+            thr=thr + up,
+            regime=regime,
+            seed=seed,
+            choices={"k": number, "proximal_weight": 0.5} if number else {},
+            **{metric: accuracy, other: 0.0},
+        )
         for number, (thr, accuracy) in enumerate(points)
         for seed, up in enumerate(seeds)
     )
@@ -155,8 +153,6 @@ def test_the_budget_bounds_the_loss_of_accuracy_not_the_gain(regime, sign):
 def test_a_form_that_costs_too_much_everywhere_is_left_out():
     found = trade_off.points(rows([(0.8, 1.0), (0.1, 1.2)]))
     assert len(trade_off.in_hindsight(found)) == 0
-    assert len(trade_off.in_hindsight(found, budget=0.3)) == 1
-    assert not np.isnan(found["thr"]).any()
 
 
 def test_each_victim_is_held_against_itself_undefended():

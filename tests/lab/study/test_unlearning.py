@@ -8,7 +8,7 @@ from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment import cells
 from rvdlib.lab.figures import unlearning_plots
-from rvdlib.lab.study import claims, unlearning, unlearning_tables
+from rvdlib.lab.study import claims, effects, unlearning, unlearning_tables
 from rvdlib.lab.study.unlearning import DATA, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
@@ -63,7 +63,7 @@ def test_a_users_targets_fall_as_far_as_with_plain_descent(measured, monkeypatch
     assert row["loss"] == WHOLE
 
     small_victims(monkeypatch, **SMALL)
-    (scenario,) = unlearning.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
+    (scenario,) = effects.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
     attacked = cells.carry_out(scenario)
     victim, users = attacked.victim, np.array([row["user"]])
     rows = RVD(victim, k=6).vicinity(users)[0]
@@ -107,7 +107,7 @@ def test_looseness_is_the_median_over_users_of_orders_of_magnitude():
     assert (loose["exceeded"], loose["exceeded_with_fakes"]) == (0, 0)
 
 
-def test_a_bound_that_is_exceeded_breaks_its_claim_and_the_reading_that_is_no_theorem_does_not():
+def test_a_reading_that_is_no_theorem_breaks_no_claim():
     rows = [bounds(seed=seed, user=u) for seed in (0, 1, 2) for u in (1, 2)]
     rows += [{**row, "loss": DATA} for row in rows]
     rows += [{**row, "form": PAPER_CLEAN, "exceeded": True, "n_fakes": 1} for row in rows]
@@ -121,11 +121,6 @@ def test_a_bound_that_is_exceeded_breaks_its_claim_and_the_reading_that_is_no_th
     assert judged.set_index("id")["verdict"].to_dict() == dict.fromkeys(
         ("C9", "C10", "C16"), "reproduced"
     )
-    broken = [{**row, "exceeded": row["user"] == 1 or row["exceeded"]} for row in rows]
-    judged = unlearning_tables.verdicts(Measured(pd.DataFrame(broken), pd.DataFrame(), paths))
-    verdicts = judged.set_index("id")["verdict"].to_dict()
-    assert verdicts == {"C9": "not reproduced", "C10": "not reproduced", "C16": "reproduced"}
-    assert judged.set_index("id").loc["C9", "value"] == 0.5
 
 
 def test_a_perfect_predictor_is_seen_and_a_constant_one_is_not_counted():

@@ -68,9 +68,8 @@ def test_a_mutation_changes_one_thing_or_draws_anew(seed):
 def test_who_faces_a_quorum_is_told_it_and_an_attempt_overrules_it():
     form = {"method": "quorum", "choices": {"k": 20, "quorum": 4, "distance": "cosine"}}
     attempt = {"attack": "vicinity", "options": {"k": 12}, FILLER_SIZE: 10}
-    for cell, seed in zip(
-        cells_of(SEARCH, "ranking", attempt, "quorum", form), SEARCH["rule"]["seeds"], strict=True
-    ):
+    cells = cells_of(SEARCH, "ranking", attempt, "quorum", form, form)
+    for cell, seed in zip(cells, SEARCH["rule"]["seeds"], strict=True):
         scenario = cell.scenario
         assert (scenario.seed, scenario.filler_size) == (seed, 10)
         assert scenario.attack_options["copies"] == 4

@@ -1,16 +1,83 @@
-"""The gradient-free check: it starts from a cell's own fakes and never ends below them."""
+"""The gradient-free check: it starts from a cell's own fakes, climbs, and keeps the budget."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rvdlib import paths
+from rvdlib.attacks import craft
+from rvdlib.attacks.profiles import check_profiles
 from rvdlib.evaluation import Evaluation
 from rvdlib.lab.experiment.cells import Cell, Scenario, run_cells
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE
-from rvdlib.lab.tuning.swap_check import nearness, refine
+from rvdlib.lab.tuning.swap_check import nearness, refine, swap_fillers
+from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
+from rvdlib.threat_model import ThreatModel
+
+
+def a_threat(n_items=12, filler_size=4, n_fakes=3, levels=(1, 2, 3, 4, 5), seed=0):
+    levels = np.array(levels, dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    visible = rng.choice(np.append(np.float32(0), levels), (6, n_items))
+    return ThreatModel(sp.csr_matrix(visible), np.array([0]), n_fakes, filler_size, levels)
+
+
+def worth(threat, seed=0):
+    """A sum of stars, each times a weight of its cell: the best is known."""
+    weights = np.random.default_rng(seed).normal(size=(threat.n_fakes, threat.n_items))
+    return weights, lambda profiles: float((profiles.toarray() * weights).sum())
+
+
+@given(
+    st.integers(0, 6),
+    st.integers(1, 4),
+    st.sampled_from([(1, 2, 3, 4, 5), (0.5, 4), (1,)]),
+    st.integers(0, 15),
+    st.integers(0, 2**32),
+)
+def test_it_never_gets_worse_keeps_the_budget_and_measures_what_it_returns(
+    filler_size, n_fakes, levels, steps, seed
+):
+    threat = a_threat(7, filler_size, n_fakes, levels, seed)
+    start = craft("random", threat, stream(seed))
+    before, (_, objective) = start.toarray(), worth(threat, seed)
+    at_once = 1 + seed % n_fakes
+    found, history = swap_fillers(start, threat, stream(seed), objective, steps, at_once)
+    check_profiles(threat, found)
+    assert found.dtype == np.float32
+    assert np.array_equal(start.toarray(), before)
+    assert len(history) == steps + 1
+    assert (np.diff(history) >= 0).all()
+    assert (history[0], history[-1]) == (objective(start), objective(found))
+
+
+@pytest.mark.parametrize(("fakes_at_once", "share"), [(1, 1.0), (3, 0.8)])
+def test_the_best_of_a_known_objective_is_found_and_nearly_so_if_all_must_gain(
+    fakes_at_once, share
+):
+    threat = a_threat(filler_size=2)
+    weights, objective = worth(threat)
+    start = craft("random", threat, stream(0))
+    _, history = swap_fillers(start, threat, stream(0), objective, 2000, fakes_at_once)
+    # Of each fake the two items of which the top or the bottom rating is worth most.
+    cells = np.maximum(weights * 1, weights * 5)[:, 1:]
+    best = 5 * weights[:, 0].sum() + np.sort(cells, axis=1)[:, -2:].sum()
+    assert history[-1] <= best + 1e-5
+    assert history[-1] - history[0] > share * (best - history[0]) - 1e-5
+
+
+@pytest.mark.parametrize(("filler_size", "levels"), [(11, (1, 5)), (3, (1,))])
+def test_items_alone_or_stars_alone_are_exchanged_where_the_other_cannot_be(filler_size, levels):
+    threat = a_threat(12, filler_size, levels=levels)
+    _, objective = worth(threat)
+    start = craft("random", threat, stream(0))
+    _, history = swap_fillers(start, threat, stream(0), objective, 100, 1)
+    assert history[-1] > history[0]
 
 
 def evaluation(ranks):

@@ -182,45 +182,44 @@ def fine_tuning(rows: pd.DataFrame) -> str:
 
 
 def answer(table: pd.DataFrame) -> str:
-    """The answer of 07: a sentence a regime, of levels that are means over victims and target sets."""
+    """The answer of 07: what falls and what holds in each regime; means over victims and target sets."""
     sentences = []
     for regime, here in table.groupby("regime", sort=False):
         means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
         thr, bare = means["target_hit_ratio"], means.loc[UNDEFENDED]
         able = thr[accurate(means)].drop([UNDEFENDED, "popularity", RETRAINED], errors="ignore")
-        sentences.append(
-            f"In the {regime} regime ({ATTACK_SIZE[regime]:.0%} fakes, "
-            f"{' and '.join(here['target_set'].unique())} targets) the strongest of the attackers raises "
-            f"the THR@50 of undefended victims from {bare['target_hit_ratio_clean']:.3f} to "
-            f"{bare['target_hit_ratio']:.3f}; against the strongest that each meets, RVD has "
-            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}; {_best(able, means, here)}."
-        )
+        sentences += [
+            f"{regime.capitalize()} regime ({ATTACK_SIZE[regime]:.0%} fakes, "
+            f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest "
+            f"attacker raises the THR@50 of undefended victims from {bare['target_hit_ratio_clean']:.3f} to "
+            f"{bare['target_hit_ratio']:.3f}; under the strongest that each meets, RVD has {thr[RVD]:.3f} "
+            f"and the closed form {thr[SOLVED]:.3f}.",
+            f"{_best(able, means, here)}.",
+        ]
+        if RETRAINED in means.index:
+            sentences.append(
+                f"Another training, *{RETRAINED}*, has {thr[RETRAINED]:.3f} at HR@50 "
+                f"{means.loc[RETRAINED, 'hit_ratio']:.3f}."
+            )
     return tables.answer(*sentences)
 
 
 def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     """Of the defences of a victim that keep its accuracy, those with the lowest target hit ratios."""
     if able.empty:
-        return "no defence ranks as well as the victim and the most popular items"
+        return "No defence ranks as well as the victim and the most popular items"
     ranked = able.sort_values(kind="stable")
     best, others = ranked.index[0], ranked.iloc[1:3]
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
-    length = means.loc[best, "list_length"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     share = f"{lift['mean'].mean():.0%}"
     if len(lift) == 1 and not lift["low"].isna().any():
         share += f" [{lift['low'].iloc[0]:.0%}, {lift['high'].iloc[0]:.0%}]"
     after = ", ".join(f"*{name}* {value:.3f}" for name, value in others.items())
-    retrained = ""
-    if RETRAINED in means.index:
-        retrained = (
-            f"another training, *{RETRAINED}*, has {means.loc[RETRAINED, 'target_hit_ratio']:.3f} at "
-            f"HR@50 {means.loc[RETRAINED, 'hit_ratio']:.3f}; "
-        )
     return (
-        f"{retrained}of the defences of the victim as it is that rank, on average, as well as it and the "
-        f"most popular items, *{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift "
-        f"removed), at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of {length:.0f} items"
+        f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
+        f"*{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift removed) at HR@50 "
+        f"{hit:.3f} (undefended {bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items"
         + (f"; then come {after}" if after else "")
     )
 

@@ -232,10 +232,9 @@ def _promise(best: pd.DataFrame, tolerated: float, least_kept: float) -> str:
         ]
         regimes.append(f"{', '.join(each)} in the {regime} regime")
     return (
-        f"The most fakes per real user of which it is proven that they bring a new item to at most "
-        f"{_percent(tolerated)} of users, whatever they do, with a quorum of neighbours in latent space "
-        f"that keeps {_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has more), are: "
-        f"{'; '.join(regimes)}."
+        f"A quorum that keeps {_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has "
+        f"more) is proven to bring a new item to at most {_percent(tolerated)} of users, whatever the fakes "
+        f"do, up to so many fakes per real user: {'; '.join(regimes)}."
     )
 
 
@@ -249,9 +248,14 @@ def _reached(grown: pd.DataFrame) -> str:
         each = [f"{name} {row[least]:.3f} → {row[most]:.3f}" for name, row in means.iterrows()]
         told.append(f"{', '.join(each)} ({dataset}, {regime} regime)")
     return (
-        f"With {_percent(least)} → {_percent(most)} fakes, under the stronger of a few attacks (07's searched "
-        f"ones reach more), THR@50 is: {'; '.join(told)}."
+        f"With {_percent(least)} → {_percent(most)} fakes ({_seeds(thr)}), under the stronger of a few attacks "
+        f"(07's searched ones reach more), THR@50 is: {'; '.join(told)}."
     )
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    n = rows["n"].max()
+    return f"{n} seed{'s' if n > 1 else ''}"
 
 
 def _fewest(found: pd.DataFrame, agreed: pd.DataFrame) -> str:

@@ -3,8 +3,7 @@
 **One part of a claim** is one setting, a regime with its targets, and where it matters one victim;
 attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold. Two
 one-sided t-tests over seeds ask whether the claim is shown, and whether its contrary is; the tests of
-all parts of a claim on a data set are corrected together (Holm), so that none passes for being one of
-many:
+all parts of a claim on a data set are corrected together (Holm):
 
 - *reproduced*: the claim is shown;
 - *not reproduced*: the contrary is shown;
@@ -18,8 +17,7 @@ says; where it has several, an interval may lie beyond the threshold and the par
 
 **Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
 regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown
-to be worse than that. So a metric that fails makes the part fail, and not "partly" hold. A defence
-that lacks one of them, as popularity has no RMSE, is not measured.
+to be worse than that. A defence that lacks one of them, as popularity has no RMSE, is not measured.
 
 **The attacks of C1 to C4** are those of the literature: low clones, which are ours, are left out.
 

@@ -134,11 +134,11 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
     assert "*closed form* has least, in hindsight: 0.110" in said
     said = adaptive.answer(adaptive.held(rows(THR, ACCURACY | {"quorum": 0.595})))
     assert (
-        "*quorum* has least, in hindsight: 0.070 (80% [80%, 80%] of the lift removed), at HR@50"
+        "*quorum* has least, in hindsight: 0.070 (80% [80%, 80%] of the lift removed) at HR@50"
         in said
     )
     said = adaptive.answer(adaptive.held(rows(THR, dict.fromkeys(ACCURACY, 0.1) | {"none": 0.6})))
-    assert "no defence ranks as well" in said
+    assert "No defence ranks as well" in said
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ import numpy as np
 from rvdlib.arguments import as_indices
 from rvdlib.defenses.vicinal_defense import VicinityConfig
 from rvdlib.neighbors.spaces import directions
-from rvdlib.serving.errors import TooFewUsers, UnusableForm
-from rvdlib.serving.extras import needed
+from rvdlib.serving.errors import TooFewUsers, UnusableForm, needed
 
 METRICS = {"euclidean": "l2sq", "cosine": "cos", "inner_product": "ip"}
 CONNECTIVITY, EXPANSION = 16, 64  # of HNSW; the more, the better and the slower

@@ -6,7 +6,8 @@ base in their order, then the others in order of their ids; who rates as in the 
 vector, anybody else the one that the model folds in. Users who are removed are gone, their rows too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,9 +58,10 @@ class Names:
 
     def parse(self, text: str) -> object:
         """The id that a text means, as in an address; the text where it means none."""
-        if self.kind is int and len(text) < 20 and text.removeprefix("-").isdecimal():
-            number = int(text)
-            return number if str(number) == text else text
+        if self.kind is int:
+            with suppress(ValueError):
+                if str(number := int(text)) == text:
+                    return number
         return text
 
 
@@ -163,14 +165,12 @@ class State:
     def _place_of_later(self) -> dict:
         return {user: self._n_known + place for place, user in enumerate(self.later)}
 
-    def changed(self, ratings: Changes, removed: Iterable = ()) -> tuple["State", Change]:
-        """After users were removed, and then these ratings came. The state itself stays.
+    def changed(self, ratings: Changes, gone: Collection[int] = ()) -> tuple["State", Change]:
+        """After these rows were removed, and then these ratings came. The state itself stays.
 
         Raises:
-            UnknownUser: for a removed user who is not there.
             CannotFoldIn: for ratings of whom the model has no vector.
         """
-        gone = {self.row_of(user) for user in removed}
         places = {user: self.base.users.place(user) for user in ratings}
         names = sorted(places, key=lambda user: (places[user] < 0, places[user], user))
         known = np.array([places[user] for user in names], dtype=np.int64)

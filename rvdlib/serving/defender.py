@@ -89,7 +89,7 @@ class RealTimeDefender:
         self.cache, self.monitors = Cache(cache_bytes), Monitors()
         self._graphs: snapshot.Graphs | None = {} if approximate and not module else None
         self._updates = threading.Lock()
-        self._snapshot = self._made(State.first(base))
+        self._snapshot = snapshot.make(State.first(base), self.form, self.cache, self._graphs)
         if module is not None:
             serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
             self.defense = "rvd"
@@ -98,10 +98,6 @@ class RealTimeDefender:
             )
         self._snapshot.warn_of_empty_lists()
         self.cache.clear()  # nothing is kept of whom nobody asked for
-
-    @single_thread()
-    def _made(self, state: State, before=None) -> snapshot.Snapshot:
-        return snapshot.make(state, self.form, self.cache, self._graphs, before)
 
     @property
     def version(self) -> int:
@@ -242,7 +238,8 @@ class RealTimeDefender:
             gone = {now.state.row_of(user) for user in remove}
             state, change = now.state.changed(changes, gone)
             try:
-                made = self._made(state, (now, change))
+                before = now, change
+                made = snapshot.make(state, self.form, self.cache, self._graphs, before)
                 counts = self._clicks(now, changes)
                 keep()
             except BaseException:
@@ -266,9 +263,7 @@ class RealTimeDefender:
         """
         counts: dict[str, float] = {}
         for user in list(changes)[: self.monitors.most_clicks]:
-            try:
-                row = now.state.row_of(user)
-            except UnknownUser:
+            if (row := now.state.find(user)) < 0:
                 continue
             new = set(changes[user]) - set(now.state.arrays.train[row].indices.tolist())
             n = min(self.monitors.list_length, len(now.state.base.items.ids))

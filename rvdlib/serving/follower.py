@@ -13,7 +13,7 @@ from pathlib import Path
 from rvdlib.seeding import stream
 from rvdlib.serving.alarm import DEVIATIONS, Alarm
 from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
-from rvdlib.serving.errors import ServingError, UnknownUser
+from rvdlib.serving.errors import ServingError
 from rvdlib.serving.log import RatingsLog, begin_anew, held, sync
 from rvdlib.serving.state import Base
 from rvdlib.serving.storing import load, read_about, save
@@ -82,7 +82,7 @@ class Follower:
         for record in records:
             for user in record.get("remove", ()):
                 ratings = {key: stars for key, stars in ratings.items() if key[0] != user}
-                if self._is_there(user):
+                if self.defender.state.find(user) >= 0:
                     removed.add(user)
             ratings |= {(user, item): stars for user, item, stars in record.get("ratings", ())}
         try:
@@ -93,13 +93,6 @@ class Follower:
             self.defender.monitors.add({"rvd_skipped_records_total": len(records) == 1})
             for record in records if len(records) > 1 else ():
                 self._apply([record])
-
-    def _is_there(self, user: object) -> bool:
-        try:
-            self.defender.state.row_of(user)
-        except UnknownUser:
-            return False
-        return True
 
     def _follow(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):

@@ -52,7 +52,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
 
 
-class Refused(Exception):
+class Refused(ServingError):
     """A request that is not as it should be: status and sentence."""
 
     def __init__(self, status: int, sentence: str):
@@ -91,13 +91,10 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
     def answer(content: Any, status: int = 200) -> Any:
         return responses.JSONResponse(content, status)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Any, error: Refused) -> Any:
-        return answer({"error": str(error)}, error.status)
-
     @app.exception_handler(ServingError)
-    async def unusable(request: Any, error: ServingError) -> Any:
-        return answer({"error": str(error)}, STATUS.get(type(error), 400))
+    async def refused(request: Any, error: ServingError) -> Any:
+        status = error.status if isinstance(error, Refused) else STATUS.get(type(error), 400)
+        return answer({"error": str(error)}, status)
 
     @app.exception_handler(needed("starlette.exceptions").HTTPException)
     async def of_http(request: Any, error: Any) -> Any:

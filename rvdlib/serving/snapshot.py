@@ -23,6 +23,7 @@ from rvdlib.serving.change import Change
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, UnusableModel
 from rvdlib.serving.matching import following
 from rvdlib.serving.state import State
+from rvdlib.threads import single_thread
 
 # Of these, a list depends on the user and the vicinity alone.
 LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
@@ -129,6 +130,7 @@ def _seen(train: sp.csr_matrix, row: int) -> Any:
     return _Row("csr", (1, train.shape[1]), np.array([0, len(indices)], np.int32), indices)
 
 
+@single_thread()
 def make(
     state: State,
     form: forms.Form,

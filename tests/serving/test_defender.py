@@ -293,16 +293,6 @@ def test_too_few_users_may_not_be_left():
     assert defender.update(remove=range(34)) == 1
 
 
-def test_a_removed_user_is_in_no_vicinity_and_cannot_be_asked_for():
-    defender = RealTimeDefender(victim(), form=FORM)
-    gone = defender.recommend(0, evidence=True).evidence.neighbors[0]
-    defender.update(remove=[gone])
-    answers = defender.recommend([u for u in range(40) if u != gone], evidence=True)
-    assert gone not in {v for a in answers for v in a.evidence.neighbors}
-    with pytest.raises(UnknownUser):
-        defender.recommend(gone)
-
-
 def test_the_cache_stays_in_its_bound_and_is_never_out_of_date():
     defender = RealTimeDefender(victim(), form=FORMS["closed form"], cache_bytes=6000)
     fresh = RealTimeDefender(victim(), form=FORMS["closed form"], cache_bytes=0)

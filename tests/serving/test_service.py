@@ -22,7 +22,6 @@ from rvdlib.paths import PROJECT
 from rvdlib.serving import RealTimeDefender, guard, load, save
 from rvdlib.serving.follower import LOG, MODEL
 from rvdlib.serving.service import Settings, application
-from rvdlib.serving.storing import read_about
 from tests.serving.conftest import FORM, victim
 
 with warnings.catch_warnings():  # it would rather have another client
@@ -447,9 +446,3 @@ def test_the_page_shows_both_lists_and_runs_no_id(server, folder):
     assert "there is no user &#39;nobody&#39;" in shown("nobody") or "no user 'nobody'" in shown(
         "nobody"
     )
-
-
-def test_read_about_tells_one_model_from_another(folder):
-    about = read_about(folder / MODEL)
-    assert about["form"] == FORM
-    assert re.fullmatch(r"[0-9a-f]{64}", about["sha256"])

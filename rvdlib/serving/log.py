@@ -112,13 +112,20 @@ class RatingsLog:
 
     @contextmanager
     def alone(self, *, cut_off: bool = True) -> Iterator[None]:
-        """Nobody else reads or writes, and nothing is unfinished; within another such, nothing more."""
+        """Nobody else reads or writes, and nothing is unfinished; within another such, nothing more.
+
+        Raises:
+            OSError: if the file was moved away or replaced: whoever starts next would not find what is
+                written to it.
+        """
         if self._locked:
             yield
             return
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._locked = True
         try:
+            if not os.path.samefile(self.path, self._file):
+                raise OSError(f"{self.path} is another file than before: start again")
             if cut_off:
                 self._cut_off()
             yield

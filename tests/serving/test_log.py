@@ -44,6 +44,18 @@ def test_a_file_that_is_no_log_stays_as_it_is(tmp_path, content):
     assert (tmp_path / "log").read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_log_that_is_gone_takes_nothing(tmp_path, content):
+    path = tmp_path / "log"
+    log = RatingsLog(path, "a")
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    for use in (lambda: log.append({"remove": [3]}), lambda: log.read(log.begin)):
+        with pytest.raises(OSError, match=r"another file than before|No such file"):
+            use()
+
+
 def test_nobody_reads_what_the_disk_does_not_have(tmp_path, monkeypatch):
     log, other = (RatingsLog(tmp_path / "log", "a") for _ in range(2))
     seen, before = [], (tmp_path / "log").read_bytes()

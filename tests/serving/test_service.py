@@ -22,6 +22,7 @@ from rvdlib.paths import PROJECT
 from rvdlib.serving import RealTimeDefender, guard, load, save
 from rvdlib.serving.follower import LOG, MODEL
 from rvdlib.serving.service import Settings, application
+from rvdlib.serving.state import State
 from tests.serving.conftest import FORM, victim
 
 with warnings.catch_warnings():  # it would rather have another client
@@ -254,6 +255,13 @@ def test_lists_are_served_while_ratings_wait(client, monkeypatch):
         thread.join()
     assert found == [200]
     assert client.get("/recommend/3?n=1").json()["version"] == 50
+
+
+def test_what_ratings_change_is_computed_once(client, monkeypatch):
+    calls, changed = [], State.changed
+    monkeypatch.setattr(State, "changed", lambda *given: calls.append(1) or changed(*given))
+    assert client.post("/ratings", json=rating()).json()["version"] == 1
+    assert len(calls) == 1
 
 
 def test_users_who_are_numbers_can_be_asked_for_whatever_their_size(tmp_path, ratings):

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -65,9 +66,9 @@ def serve(
     """Serve lists, defended when they are asked for, over HTTP.
 
     The first start trains the model and keeps it in --folder; later ones load it, with the ratings
-    that came since, which they put into its file. GET / is a page, GET /recommend/USER?n=10 a list, POST /ratings takes
-    {"ratings": [{"user": ..., "item": ..., "rating": ...}], "remove": [USER, ...]}, GET /metrics is
-    for Prometheus, GET /v2/health/ready for whoever waits. Whoever can reach the port can use all of
+    that came since, which they put into its file. GET / is a page, GET /recommend/USER?n=10 a list,
+    POST /ratings takes {"ratings": [{"user": ..., "item": ..., "rating": ...}], "remove": [USER, ...]},
+    GET /metrics is for Prometheus, GET /v2/health/ready for whoever waits. Whoever can reach the port can use all of
     it: it listens to this machine alone unless --host says otherwise.
 
     A defence may allow fewer items than were asked for, or none: "short" in an answer says how many
@@ -77,6 +78,7 @@ def serve(
     if (dataset is None) == (ratings is None):
         raise click.UsageError("give either --dataset or --ratings")
     from rvdlib.serving import ServingError, service
+    from rvdlib.serving.follower import taken_up
 
     place = Path(os.path.expanduser(folder))
     settings = service.Settings(
@@ -85,37 +87,40 @@ def serve(
         most_bytes=body_kib * 2**10,
         hosts=tuple({*service.LOOPBACK, host}) if host in service.LOOPBACK else (),
     )
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            defender = _defender(dataset or ratings, layout, place, settings.cache_bytes, made_of)
-        for sentence in dict.fromkeys(str(each.message) for each in caught):
-            click.echo(f"Warning: {sentence}", err=True)
-        _check_port(host, port)
-    except (ServingError, OSError, ImportError) as error:
-        raise BadInput(str(error)) from None
-    state = defender.state
-    at = f"[{host}]" if ":" in host else host
-    click.echo(
-        f"{defender.defense}: {state.n_users:,} users, {len(state.base.items.ids):,} items, "
-        f"at http://{at}:{port}/ (Ctrl-C ends it)"
-    )
-    service.run(settings, defender, host, port, workers)
+    with ExitStack() as stack:
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                _make(dataset or ratings, layout, place, made_of)
+                defender = stack.enter_context(taken_up(place, settings.cache_bytes))
+            for sentence in dict.fromkeys(str(each.message) for each in caught):
+                click.echo(f"Warning: {sentence}", err=True)
+            _check_port(host, port)
+        except (ServingError, OSError, ImportError) as error:
+            raise BadInput(str(error)) from None
+        state = defender.state
+        at = f"[{host}]" if ":" in host else host
+        click.echo(
+            f"{defender.defense}: {state.n_users:,} users, {len(state.base.items.ids):,} items, "
+            f"at http://{at}:{port}/ (Ctrl-C ends it)"
+        )
+        service.run(settings, defender, host, port, workers)
 
 
-def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of: dict):
-    """The folder's, or a new one, which is kept there."""
+def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
+    """A model in the folder, if there is none."""
     import json
 
     from rvdlib.paths import check_writable, write_atomically
-    from rvdlib.serving import RealTimeDefender, UnusableModel, save
-    from rvdlib.serving.follower import MODEL, take_up
+    from rvdlib.serving import UNDEFENDED, RealTimeDefender, UnusableModel, save
+    from rvdlib.serving.follower import MODEL
     from rvdlib.serving.forms import read_form
+    from rvdlib.serving.log import held
 
     data = read_dataset(source, layout)
     form = made_of["defense"]
-    if form and form != "none":
-        made_of["defense"] = Path(form).read_text() if Path(form).is_file() else form
+    if form and form != "none" and Path(form).is_file():
+        made_of["defense"] = Path(form).read_text(errors="replace")
     origin = {"ratings": data.sha256, "name": data.name, **made_of}
     path, known = place / MODEL, place / ORIGIN
     if path.is_file():
@@ -124,19 +129,19 @@ def _defender(source: str, layout: dict, place: Path, cache_bytes: int, made_of:
             raise UnusableModel(
                 f"{place} has a model of another {other[0]}: name another --folder, or remove this one"
             )
-        return take_up(place, cache_bytes)
+        return
     check_writable(path)
-    if form and form != "none":
-        read_form(form)  # before anything is trained
+    if form:  # read before anything is trained
+        form = UNDEFENDED if form == "none" else read_form(form)
     click.echo(f"training {made_of['model']} on {data}", err=True)
-    form = {"chain": []} if form == "none" else form
-    chosen = {"form": form, "approximate": made_of["approximate"], "cache_bytes": cache_bytes}
     victim = _trained(data, made_of["model"], made_of["regime"], made_of["seed"])
-    defender = RealTimeDefender(victim, data, **chosen)
+    defender = RealTimeDefender(victim, data, form=form, approximate=made_of["approximate"])
     place.mkdir(parents=True, exist_ok=True)
-    write_atomically(known, json.dumps(origin, indent=1))
-    save(defender, path)
-    return take_up(place, cache_bytes)  # mapped, as every worker has it
+    with held(place, alone=True) as alone:
+        if not alone or path.is_file():
+            raise UnusableModel(f"{place} has got a model from another process: start again")
+        write_atomically(known, json.dumps(origin, indent=1))
+        save(defender, path)
 
 
 def _trained(data, model: str, regime: str, seed: int):

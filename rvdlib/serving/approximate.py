@@ -16,8 +16,7 @@ import numpy as np
 from rvdlib.arguments import as_indices
 from rvdlib.defenses.vicinal_defense import VicinityConfig
 from rvdlib.neighbors.spaces import directions
-from rvdlib.serving.errors import TooFewUsers, UnusableForm
-from rvdlib.serving.extras import needed
+from rvdlib.serving.errors import TooFewUsers, UnusableForm, needed
 
 METRICS = {"euclidean": "l2sq", "cosine": "cos", "inner_product": "ip"}
 CONNECTIVITY, EXPANSION = 16, 64  # of HNSW; the more, the better and the slower
@@ -25,22 +24,14 @@ _CANDIDATES = 2  # times k
 
 
 class Graph:
-    """The approximate nearest among fixed vectors; those of one thread are the same at every run.
+    """The approximate nearest among fixed vectors, the same at every run: one thread builds it.
 
     Args:
         vectors: (users, d).
         expansion: of HNSW; less is sooner, and misses more.
-        threads: that build it; with several, which neighbours are found depends on the run.
     """
 
-    def __init__(
-        self,
-        vectors: np.ndarray,
-        distance: str,
-        *,
-        expansion: int = EXPANSION,
-        threads: int = 1,
-    ):
+    def __init__(self, vectors: np.ndarray, distance: str, *, expansion: int = EXPANSION):
         usearch = needed("usearch.index")
         self.distance = distance
         self._index = usearch.Index(
@@ -53,7 +44,7 @@ class Graph:
         )
         # It has room for as many searches at once as there are cores, and refuses others.
         self._one_at_a_time = threading.Lock()
-        self._index.add(np.arange(len(vectors)), np.float32(vectors), threads=threads)
+        self._index.add(np.arange(len(vectors)), np.float32(vectors), threads=1)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -111,16 +102,12 @@ class ApproximateSearch:
     def _nearest(self, user: int) -> np.ndarray:
         reach = _CANDIDATES * self.k + 1
         while True:
-            rows = self._row_of[
-                self.graph.nearest(self._factors[user], min(reach, len(self.graph)))
-            ]
-            rows = np.concatenate([rows[(rows >= 0) & (rows != user)], self._others])
-            rows = np.unique(rows[rows != user])
-            if len(rows) >= self.k:
-                break
-            if reach >= len(self.graph):  # what no search finds, all are asked for
-                rows = np.union1d(self._row_of[self._row_of >= 0], self._others)
-                rows = rows[rows != user]
+            listed = self._row_of  # what no search finds, all are asked for
+            if reach < len(self.graph):
+                listed = listed[self.graph.nearest(self._factors[user], reach)]
+            rows = np.union1d(listed[listed >= 0], self._others)
+            rows = rows[rows != user]
+            if len(rows) >= self.k or reach >= len(self.graph):
                 break
             reach *= 4
         return rows[np.argsort(self._distances(user, rows), kind="stable")[: self.k]]

@@ -18,6 +18,7 @@ from rvdlib.arguments import as_indices, check_csr
 from rvdlib.models import Loss, Victim
 from rvdlib.serving.change import Change
 from rvdlib.serving.errors import UnusableModel
+from rvdlib.threads import single_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,3 +198,22 @@ class Arrays:
 
     def unobserved_target(self, users: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.silence[self.rows(users)])
+
+
+class Module:
+    """A torch module without a defence."""
+
+    def __init__(self, module: torch.nn.Module):
+        self._module = module
+
+    @single_thread()
+    def score(self, users: np.ndarray) -> np.ndarray:
+        """Scores (B, items), as its ``forward`` gives them."""
+        with torch.no_grad():
+            return self._module(torch.from_numpy(users)).cpu().numpy()
+
+
+def arrays_of(train: sp.csr_matrix) -> Arrays:
+    """Who there is and what they have rated; vectors and decoder are a torch module's own affair."""
+    of_users, of_items = map(np.zeros, train.shape)
+    return Arrays.from_parts(of_users[:, None], of_users, of_items[:, None], of_items, train)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rvdlib.serving.extras import needed
+from rvdlib.serving.errors import needed
 
 _OVERHEAD = 400  # bytes of a key, its places in two dictionaries, and the tuple around a value
 
@@ -23,7 +23,6 @@ class Cache:
 
     def __init__(self, most_bytes: int):
         cachetools = needed("cachetools")
-        self.most_bytes = most_bytes
         self._kept = cachetools.LRUCache(most_bytes, getsizeof=size_of)
         self._get = cachetools.cached(
             self._kept, key=lambda key, work: key, condition=threading.Condition(), info=True
@@ -43,8 +42,7 @@ class Cache:
 
     @property
     def hits_and_misses(self) -> tuple[int, int]:
-        info = self._get.cache_info()
-        return info.hits, info.misses
+        return self._get.cache_info()[:2]
 
 
 def size_of(value: Any) -> int:

@@ -9,7 +9,7 @@ updated meanwhile, and has the same answer whoever else is served.
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from rvdlib.data import Ratings
 from rvdlib.defenses import FunctionalRVD
 from rvdlib.models import Victim
 from rvdlib.serving import forms, snapshot
-from rvdlib.serving.arrays import Arrays
+from rvdlib.serving.arrays import Arrays, Module, arrays_of
 from rvdlib.serving.cache import Cache
 from rvdlib.serving.errors import (
     CannotFoldIn,
@@ -31,10 +31,8 @@ from rvdlib.serving.errors import (
     UnusableModel,
     shortened,
 )
-from rvdlib.serving.evidence import Answer, Evidence, evidence_of
+from rvdlib.serving.evidence import Answer, evidence_of
 from rvdlib.serving.folding import Folding
-from rvdlib.serving.lengths import warn_of_empty_lists
-from rvdlib.serving.modules import Module, arrays_of
 from rvdlib.serving.monitors import Monitors
 from rvdlib.serving.state import Base, Names, State
 from rvdlib.threads import single_thread
@@ -91,19 +89,15 @@ class RealTimeDefender:
         self.cache, self.monitors = Cache(cache_bytes), Monitors()
         self._graphs: snapshot.Graphs | None = {} if approximate and not module else None
         self._updates = threading.Lock()
-        self._snapshot = self._made(State.first(base))
+        self._snapshot = snapshot.make(State.first(base), self.form, self.cache, self._graphs)
         if module is not None:
             serving = FunctionalRVD(module, len(base.users.ids), **dict(form or {}))  # type: ignore[arg-type]
             self.defense = "rvd"
             self._snapshot = replace(
                 self._snapshot, serving=serving, undefended=Module(module), layers=[serving]
             )
-        warn_of_empty_lists(self._snapshot)
+        self._snapshot.warn_of_empty_lists()
         self.cache.clear()  # nothing is kept of whom nobody asked for
-
-    @single_thread()
-    def _made(self, state: State, before=None) -> snapshot.Snapshot:
-        return snapshot.make(state, self.form, self.cache, self._graphs, before)
 
     @property
     def version(self) -> int:
@@ -158,7 +152,7 @@ class RealTimeDefender:
             raise ListLength(n, n_items)
         if fallback not in (None, "undefended", "popularity"):
             raise ValueError(f"fallback must be undefended, popularity or None, got {fallback!r}")
-        n, flagged, found, row = int(n), None, None, None
+        n, flagged, row = int(n), None, None
         try:
             row = now.state.row_of(user)
             items, scores = self._list(now, "defended", row, n)
@@ -175,15 +169,14 @@ class RealTimeDefender:
             added = np.flatnonzero(~np.isin(others[0], items))[: n - n_defended]
             items = np.concatenate([items, others[0][added]])
             scores = np.concatenate([scores, others[1][added]])
-            if len(added):
-                flagged = fallback
-        if row is None:
-            found = Evidence((), ((),) * len(items), None, ()) if evidence else None
-        elif evidence or (now.layers and self.monitors.wants_comparison):
+            flagged = fallback if len(added) else None
+        undefended = np.empty(0, np.int64)
+        if row is not None and (evidence or (now.layers and self.monitors.wants_comparison)):
             undefended = self._list(now, "undefended", row, n)[0]
-            self.monitors.compared(items, undefended)
-            if evidence:
-                found = evidence_of(now.state, now.layers, row, items, undefended, n_defended)
+            self.monitors.compared(items[:n_defended], undefended)
+        found = None
+        if evidence:
+            found = evidence_of(now.state, now.layers, row, items, undefended, n_defended)
         names = now.state.base.items.ids
         seconds = time.perf_counter() - begun
         self.monitors.served(seconds, len(items), n_defended, n, flagged)
@@ -209,6 +202,7 @@ class RealTimeDefender:
         ratings: Iterable[tuple[Any, Any, float]] = (),
         *,
         remove: Iterable = (),
+        keep: Callable[[], object] = lambda: None,
     ) -> int:
         """Take what has changed; all of it or, where it raises, nothing. The new version.
 
@@ -221,6 +215,8 @@ class RealTimeDefender:
             ratings: (user id, item id, stars) of known users and of new ones.
             remove: ids of users who go, before the ratings come. They are nobody's neighbour and
                 cannot be asked for; their id may come again as a new user.
+            keep: called when nothing is left that could be refused, and before anybody is served by
+                it; what it raises is raised.
 
         Raises:
             UnusableRating: for an unknown item, an id of another type, stars off the scale.
@@ -230,44 +226,53 @@ class RealTimeDefender:
         """
         if not self.updatable:
             raise CannotFoldIn("a torch module holds its own data: make another defender of it")
-        changes, remove = self._changes(ratings), list(remove)
+        changes: dict[Any, dict[int, float]] = {}
+        for user, item, stars in ratings:
+            name, column, number = self.state.base.checked(user, item, stars)
+            changes.setdefault(name, {})[column] = number
+        remove = list(remove)
         with self._updates:
             now = self._snapshot
             if not changes and not remove:
                 return now.version
-            self._note_clicks(now, changes)
-            state, change = now.state.changed(changes, remove)
-            self._snapshot = self._made(state, (now, change))
-            self.monitors.updated(sum(map(len, changes.values())), len(remove))
-        return now.version + 1
-
-    def check(
-        self, ratings: Iterable[tuple[Any, Any, float]] = (), *, remove: Iterable = ()
-    ) -> None:
-        """Raise what :meth:`update` would, and change nothing."""
-        now = self._snapshot
-        snapshot.check(now.layers, now.state.changed(self._changes(ratings), list(remove))[0])
-
-    def _changes(self, ratings: Iterable[tuple[Any, Any, float]]) -> dict[Any, dict[int, float]]:
-        changes: dict[Any, dict[int, float]] = {}
-        base = self._snapshot.state.base
-        for user, item, stars in ratings:
-            name, column, number = base.checked(user, item, stars)
-            changes.setdefault(name, {})[column] = number
-        return changes
-
-    def _note_clicks(self, now: snapshot.Snapshot, changes: Mapping[Any, Mapping]) -> None:
-        """Were they in the list, before they were known? Of the first of a batch, with each list."""
-        for user in list(changes)[: self.monitors.most_clicks]:
+            gone = {now.state.row_of(user) for user in remove}
+            state, change = now.state.changed(changes, gone)
             try:
-                row = now.state.row_of(user)
-            except UnknownUser:
+                before = now, change
+                made = snapshot.make(state, self.form, self.cache, self._graphs, before)
+                counts = self._clicks(now, changes)
+                keep()
+            except BaseException:
+                self.cache.clear()  # what was kept for a version that there is not
+                raise
+            self._snapshot = made
+            self.monitors.add(
+                {
+                    "rvd_updates_total": 1,
+                    "rvd_ratings_total": sum(map(len, changes.values())),
+                    "rvd_removed_users_total": len(gone),
+                    **counts,
+                }
+            )
+            return made.version
+
+    def _clicks(self, now: snapshot.Snapshot, changes: Mapping[Any, Mapping]) -> dict[str, float]:
+        """What users rated after their list was made: the accuracy that can be seen while serving.
+
+        Were they in the list, before they were known? Of the first of a batch, with each list.
+        """
+        counts: dict[str, float] = {}
+        for user in list(changes)[: self.monitors.most_clicks]:
+            if (row := now.state.find(user)) < 0:
                 continue
             new = set(changes[user]) - set(now.state.arrays.train[row].indices.tolist())
             n = min(self.monitors.list_length, len(now.state.base.items.ids))
+            by = {"rvd_clicks_total": len(new)}
             for kind in ("defended", "undefended"):
                 listed = set(self._list(now, kind, row, n)[0].tolist())
-                self.monitors.clicked(kind, len(new & listed), len(new))
+                by[f'rvd_click_hits_total{{list="{kind}"}}'] = len(new & listed)
+            counts = {name: counts.get(name, 0) + number for name, number in by.items()}
+        return counts
 
 
 def _base(source: Victim | Arrays | torch.nn.Module, ratings: Ratings | None) -> Base:
@@ -278,7 +283,7 @@ def _base(source: Victim | Arrays | torch.nn.Module, ratings: Ratings | None) ->
     elif isinstance(source, Arrays):
         arrays = source
     elif isinstance(source, torch.nn.Module) and given is not None:
-        arrays = arrays_of(source, given)
+        arrays = arrays_of(given)
     else:
         raise UnusableModel("a source is a trained victim, Arrays, or a torch module with ratings")
     arrays.check_finite()

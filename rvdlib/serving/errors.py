@@ -1,5 +1,8 @@
 """What can be wrong with a request, an update or a model: a type for each, which names the value."""
 
+import importlib
+from typing import Any
+
 
 class ServingError(ValueError):
     """Something that was asked for, or given, cannot be used."""
@@ -9,8 +12,8 @@ def shortened(value: object, most: int = 60) -> str:
     """``repr``, or its beginning."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no number of thousands of digits
-        text = f"a {type(value).__name__} of very many digits"
+    except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
+        text = f"a {type(value).__name__} that is too long or too deep to write"
     return text if len(text) <= most else text[:most] + "…"
 
 
@@ -18,7 +21,6 @@ class UnknownUser(ServingError):
     """There is no user of this id."""
 
     def __init__(self, user: object, kind: str):
-        self.user = user
         super().__init__(f"there is no user {shortened(user)}; ids are {kind}")
 
 
@@ -55,3 +57,14 @@ class UnusableRating(ServingError):
 
 class CannotFoldIn(ServingError):
     """The model has no vector for a user whom it was not trained with; the message says why."""
+
+
+def needed(module: str) -> Any:
+    """A module of the optional extra; ImportError says how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ImportError(
+            f"serving needs {module}, which is not installed: pip install 'rvdlib[serving]' (in a "
+            "clone: pip install -e '.[serving]')"
+        ) from None

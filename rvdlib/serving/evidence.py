@@ -55,31 +55,26 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         pairs = zip(self.items, self.scores, strict=True)
-        found: dict[str, Any] = {
-            "user": self.user,
-            "items": [{"item": item, "score": score} for item, score in pairs],
-            "defense": self.defense,
-            "fallback": self.fallback,
-            "short": self.short,
-            "version": self.version,
-        }
-        if self.evidence is not None:
-            found["evidence"] = dict(vars(self.evidence))
-        return found
+        found = dict(vars(self)) | {"items": [{"item": i, "score": s} for i, s in pairs]}
+        del found["scores"]
+        evidence = found.pop("evidence")
+        return found | ({"evidence": dict(vars(evidence))} if evidence else {})
 
 
 def evidence_of(
     state: State,
     layers: list[VicinalDefense],
-    row: int,
+    row: int | None,
     items: np.ndarray,
     undefended: np.ndarray,
     n_defended: int,
 ) -> Evidence:
-    """Of a row's list ``items`` (columns; the first so many are defended), and of the undefended one."""
-    names = state.base.items.ids
-    listed = tuple(names[item] for item in undefended)
-    if not layers:
+    """Of a row's list ``items`` (columns; the first so many are defended), and of the undefended one.
+
+    ``row`` None: of somebody who is not there.
+    """
+    listed = tuple(state.base.items.ids[item] for item in undefended)
+    if row is None or not layers:
         return Evidence((), ((),) * len(items), None, listed)
     outer = layers[0]
     rows = outer.vicinity(np.array([row]))[0]

@@ -13,8 +13,6 @@ ratings alone:
 """
 
 import copy
-from functools import cached_property
-from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,19 +34,13 @@ class Folding:
 
     Args:
         victim: trained; of a class that is not described here, nobody can be folded in.
+        biases: of training, which some encoders read; of a victim without its training rows.
     """
 
-    def __init__(self, victim: Victim):
-        self.victim = victim
-
-    @classmethod
-    def with_biases(cls, victim: Victim, mean: float, item_bias: np.ndarray) -> Self:
-        """Of a victim without its training rows, with what :attr:`biases` had of them."""
-        folding = cls(victim)
-        known = Biases()
-        known.mean, known.item_bias = mean, item_bias
-        folding.biases = known
-        return folding
+    def __init__(self, victim: Victim, biases: Biases | None = None):
+        self.victim, self.biases = victim, biases
+        if biases is None and isinstance(victim, AutoRec) and not victim.ranking:
+            self.biases = Biases().fit(victim.train)
 
     @single_thread()
     def encode(self, train: sp.csr_matrix, known: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -118,12 +110,6 @@ class Folding:
                 "train it again with the new ratings"
             )
         return folded
-
-    @cached_property
-    def biases(self) -> Biases | None:
-        """Of training, where the encoder reads them."""
-        reads = isinstance(self.victim, AutoRec) and not self.victim.ranking
-        return Biases().fit(self.victim.train) if reads else None
 
     def _read(self, folded: AutoRec) -> None:
         """As :meth:`AutoRec.read_profiles`, the item biases those of training."""

@@ -55,10 +55,9 @@ def read_form(given: Form | str | Path) -> Form:
         raise UnusableForm(f"{path} must hold a mapping with method and choices, or a chain")
     form = {name: read[name] for name in NAMES if name in read}
     try:
-        chain_of(form)
+        return read_form(form)
     except UnusableForm as error:
         raise UnusableForm(f"{path}: {error}") from None
-    return form
 
 
 def chain_of(form: Form) -> Chain:
@@ -84,11 +83,11 @@ def chain_of(form: Form) -> Chain:
     except UnusableForm:
         raise
     except (TypeError, ValueError) as error:
-        problem = f"choices of {method}: {error}" if method else str(error)
+        problem = str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            problem = f"choices of {method}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UnusableForm(problem) from None
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UnusableForm(f"choices of {method}: {problem}" if method else problem) from None
     if found.trains:
         raise UnusableForm(
             f"{method} acts before or in training, and what is served is trained: train the model "

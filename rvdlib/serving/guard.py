@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from rvdlib.serving.errors import shortened
-from rvdlib.serving.extras import needed
+from rvdlib.serving.errors import needed, shortened
 
 AT_ONCE = 256  # requests; others are told to come again
 HEADERS = {

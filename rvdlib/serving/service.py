@@ -2,7 +2,7 @@
 
 Every answer is JSON but the page and the metrics; every refusal is ``{"error": one sentence}``. A worker
 has a defender of its own over the same mapped file, and follows the one log of ratings, so what one
-worker has taken the others have within a quarter of a second.
+worker has taken the others look for four times a second.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from rvdlib.serving.errors import (
     UnknownUser,
     UnusableModel,
     UnusableRating,
+    needed,
     shortened,
 )
-from rvdlib.serving.extras import needed
-from rvdlib.serving.follower import LOG, MODEL, Follower, take_up
+from rvdlib.serving.follower import LOG, MODEL, Follower
 from rvdlib.serving.guard import Guard
 from rvdlib.serving.log import RatingsLog, held
 from rvdlib.serving.monitors import as_prometheus
@@ -34,7 +34,8 @@ from rvdlib.serving.storing import load, read_about
 
 STATIC = Path(__file__).parent / "static"
 VARIABLE = "RVD_SERVE"  # by which workers are told the settings
-MOST_ITEMS, BODY_SECONDS, GRACE_SECONDS, START_SECONDS = 1000, 10, 10, 300
+MOST_ITEMS, MOST_CHARACTERS = 1000, 256  # of a list; of a user's id
+BODY_SECONDS, GRACE_SECONDS, START_SECONDS = 10, 10, 300
 MOST_CONNECTIONS = 900  # idle ones too: below the 1,024 files that a process may have open
 STATUS = {UnknownUser: 404, TooFewUsers: 409, CannotFoldIn: 422, UnusableModel: 503}
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -51,7 +52,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
 
 
-class Refused(Exception):
+class Refused(ServingError):
     """A request that is not as it should be: status and sentence."""
 
     def __init__(self, status: int, sentence: str):
@@ -64,12 +65,11 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
     fastapi, responses = needed("fastapi"), needed("fastapi.responses")
     pool = needed("fastapi.concurrency").run_in_threadpool
     disconnected = needed("starlette.requests").ClientDisconnect
-    folder, followers = Path(settings.folder), []
+    folder, followers, one_at_a_time = Path(settings.folder), [], asyncio.Lock()
 
     def begin() -> Follower:
         own = defender or load(folder / MODEL, cache_bytes=settings.cache_bytes)
-        log = RatingsLog(folder / LOG, read_about(folder / MODEL)[1])
-        follower = Follower(own, log)
+        follower = Follower(own, RatingsLog(folder / LOG, read_about(folder / MODEL)["sha256"]))
         follower.start()
         return follower
 
@@ -91,13 +91,10 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
     def answer(content: Any, status: int = 200) -> Any:
         return responses.JSONResponse(content, status)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Any, error: Refused) -> Any:
-        return answer({"error": str(error)}, error.status)
-
     @app.exception_handler(ServingError)
-    async def unusable(request: Any, error: ServingError) -> Any:
-        return answer({"error": str(error)}, STATUS.get(type(error), 400))
+    async def refused(request: Any, error: ServingError) -> Any:
+        status = error.status if isinstance(error, Refused) else STATUS.get(type(error), 400)
+        return answer({"error": str(error)}, status)
 
     @app.exception_handler(needed("starlette.exceptions").HTTPException)
     async def of_http(request: Any, error: Any) -> Any:
@@ -122,20 +119,13 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
         return answer(found.as_json())
 
     def take(content: bytes) -> dict:
-        own = follower()
-        record = _record(content)
-
-        def check() -> None:  # with all that the log has before it, whichever worker took it
-            own.catch_up()
-            own.defender.check(record["ratings"], remove=record["remove"])
-
+        own, record = follower(), _record(content)
         try:
-            own.log.append(record, check)
+            version = own.take(record)
         except OSError as error:
             raise Refused(
                 503, f"the ratings could not be kept: {error.strerror or error}"
             ) from None
-        version = own.catch_up()
         return {
             "ratings": len(record["ratings"]),
             "removed": len(record["remove"]),
@@ -147,18 +137,19 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # a form of somebody else's page cannot send this
             raise Refused(415, "ratings must be sent with Content-Type: application/json")
-        content, said = b"", request.headers.get("content-length", "0")
+        content = b""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.stream():
                     content += part
-                    if max(len(content), int(said)) > settings.most_bytes:
+                    if len(content) > settings.most_bytes:
                         raise Refused(413, f"a body may have {settings.most_bytes} bytes at most")
         except TimeoutError:
             raise Refused(408, f"the body did not come within {BODY_SECONDS} seconds") from None
         except disconnected:
             raise Refused(400, "the client went away") from None
-        return answer(await pool(take, content))
+        async with one_at_a_time:  # or those that wait would have all threads, and lists none
+            return answer(await pool(take, content))
 
     @app.get("/metrics")
     def metrics() -> Any:
@@ -178,7 +169,7 @@ def application(settings: Settings, defender: RealTimeDefender | None = None) ->
     def count(status: int) -> None:
         if followers:
             name = f'rvd_http_responses_total{{status="{status}"}}'
-            followers[0].defender.monitors.counted(name)
+            followers[0].defender.monitors.add({name: 1})
 
     app.add_middleware(Guard, hosts=settings.hosts, count=count)
     # Without an argument, which a request could give: the only files that are ever sent.
@@ -194,20 +185,16 @@ def of_environment() -> Any:
     return application(Settings(**given | {"hosts": tuple(given["hosts"])}))
 
 
-def run(
-    settings: Settings, defender: RealTimeDefender | None, host: str, port: int, workers: int
-) -> None:
+def run(settings: Settings, defender: RealTimeDefender, host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
 
-    ``defender``: the folder's, taken up already.
+    ``defender``: the folder's, which is held (:func:`rvdlib.serving.follower.taken_up`).
     """
-    uvicorn = needed("uvicorn")
-    defender = defender or take_up(Path(settings.folder), settings.cache_bytes)
     app: Any = application(settings, defender)
     if workers > 1:
         os.environ[VARIABLE] = json.dumps(asdict(settings))
         app = "rvdlib.serving.service:of_environment"
-    uvicorn.run(
+    needed("uvicorn").run(
         app,
         factory=workers > 1,
         host=host,
@@ -241,10 +228,10 @@ def _record(content: bytes) -> dict[str, list]:
         if not isinstance(each, dict) or set(each) != {"user", "item", "rating"}:
             raise UnusableRating(f"ratings[{number}] must have user, item and rating, and no more")
         user = each["user"]
-        if isinstance(user, str) and (not user or CONTROL.search(user)):
+        if isinstance(user, str) and (not 0 < len(user) <= MOST_CHARACTERS or CONTROL.search(user)):
             raise UnusableRating(
-                f"ratings[{number}]: a user's id must not be empty or hold control characters, got "
-                f"{shortened(user)}"
+                f"ratings[{number}]: a user's id must have 1 to {MOST_CHARACTERS} characters, none of "
+                f"them a control character, got {shortened(user)}"
             )
         found.append([user, each["item"], each["rating"]])
     return {"ratings": found, "remove": remove}

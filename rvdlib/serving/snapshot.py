@@ -1,5 +1,6 @@
 """One version of all that serves: a state, and the defence made ready on it. Nobody writes to it."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rvdlib.defenses import Blending, ClosedFormRVD, Count, FineTuning, Quorum
 from rvdlib.defenses.vicinal_defense import Search, VicinalDefense
 from rvdlib.eligibility import eligible_items
 from rvdlib.evaluation import Recommender
+from rvdlib.seeding import stream
 from rvdlib.serving import forms
 from rvdlib.serving.approximate import ApproximateSearch, Graph, check_can_be_approximate
 from rvdlib.serving.arrays import Arrays
@@ -21,9 +23,14 @@ from rvdlib.serving.change import Change
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, UnusableModel
 from rvdlib.serving.matching import following
 from rvdlib.serving.state import State
+from rvdlib.threads import single_thread
 
 # Of these, a list depends on the user and the vicinity alone.
 LOCAL = (Blending, ClosedFormRVD, Count, Quorum)
+LOOKED_AT, TOLERATED = (
+    200,
+    0.05,
+)  # users who are asked for their lists' lengths; share of empty ones
 FOUND_BEFOREHAND = 2**13  # users: of up to so many, everybody's neighbours; half a second of work
 Graphs = dict[str, Graph]  # by distance
 Listed = tuple[np.ndarray, np.ndarray]  # columns, scores
@@ -60,16 +67,19 @@ class Snapshot:
         depend on who else is asked for.
 
         Raises:
-            UnusableModel: if a score is NaN.
+            UnusableModel: if a score is NaN, or a listed one infinite.
         """
         users = np.array([row])
         try:
-            scores = np.asarray(recommender.score(users))
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+                scores = np.asarray(recommender.score(users))
             eligible = eligible_items(recommender, users, scores.shape)
             items = metrics.top_k(scores, _seen(self.state.arrays.train, row), n, eligible)[0]
         except ValueError as error:
             raise UnusableModel(f"{type(recommender).__name__} cannot serve: {error}") from error
         items = items[items >= 0]
+        if not np.isfinite(scores[0, items]).all():
+            raise UnusableModel(f"{type(recommender).__name__} cannot serve: scores are not finite")
         return items, scores[0, items]
 
     def popular(self, n: int, row: int | None = None) -> Listed:
@@ -80,6 +90,30 @@ class Snapshot:
         items = np.argsort(-counts, kind="stable")[:n]
         items = items[counts[items] >= 0]
         return items, counts[items]
+
+    def warn_of_empty_lists(self) -> None:
+        """One UserWarning with the remedy, if more than a share of ``TOLERATED`` is empty.
+
+        That is what a quorum does that was chosen for denser ratings. Looked at are ``LOOKED_AT`` users,
+        drawn alike each time.
+        """
+        if not hasattr(self.serving, "eligible"):  # whoever has none abstains from nothing
+            return
+        n_users, n_items = self.state.arrays.train.shape
+        drawn = stream(0, "lengths").choice(n_users, min(n_users, LOOKED_AT), replace=False)
+        empty = []
+        for row in drawn:
+            eligible = eligible_items(self.serving, np.array([row]), (1, n_items))
+            free = np.ones(n_items, bool) if eligible is None else eligible[0].copy()
+            free[_seen(self.state.arrays.train, row).indices] = False
+            empty.append(not free.any())
+        if (share := np.mean(empty)) > TOLERATED:
+            warnings.warn(
+                f"about {share:.0%} of users get an empty list: too few of their neighbours rated the "
+                "same items for this defence to serve any; choose one for these ratings (`rvd tune`), "
+                "serve another form, or ask for lists with a fallback",
+                stacklevel=1,
+            )
 
 
 class _Row(NamedTuple):
@@ -96,6 +130,7 @@ def _seen(train: sp.csr_matrix, row: int) -> Any:
     return _Row("csr", (1, train.shape[1]), np.array([0, len(indices)], np.int32), indices)
 
 
+@single_thread()
 def make(
     state: State,
     form: forms.Form,
@@ -124,7 +159,10 @@ def make(
     with _told_by_form():
         serving = chain.wrap(model)
     layers = forms.layers(serving)
-    check(layers, state)
+    heard = int((np.diff(state.arrays.train.indptr) > 0).sum())
+    for layer in layers:
+        if layer.config.neighbors != "none" and layer.config.k >= heard:
+            raise TooFewUsers(layer.config.k, heard)
     version, own = 0, np.zeros(state.n_users, dtype=np.int64)
     if before is not None:
         last, change = before
@@ -165,14 +203,6 @@ def _told_by_form() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UnusableForm(str(error)) from error
-
-
-def check(layers: list, state: State) -> None:
-    """Raise TooFewUsers if a vicinity needs more users than have ratings."""
-    heard = int((np.diff(state.arrays.train.indptr) > 0).sum())
-    for layer in layers:
-        if layer.config.neighbors != "none" and layer.config.k >= heard:
-            raise TooFewUsers(layer.config.k, heard)
 
 
 def _following(layer: VicinalDefense, state: State, graphs: Graphs | None) -> Any:

@@ -6,7 +6,8 @@ base in their order, then the others in order of their ids; who rates as in the 
 vector, anybody else the one that the model folds in. Users who are removed are gone, their rows too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,10 +29,6 @@ from rvdlib.serving.folding import Folding
 
 MOST_STARS = 2**53  # of a scale that has no end: up to here floats hold every whole number
 Changes = Mapping[Any, Mapping[int, float]]  # user id → column → stars
-WITHOUT_FOLDING = (
-    "a vector of this user is not to be had: these are arrays, and no model says how to make one; "
-    "give a victim of rvdlib.models, or make another defender of arrays that hold the user"
-)
 
 
 class Names:
@@ -57,9 +54,10 @@ class Names:
 
     def parse(self, text: str) -> object:
         """The id that a text means, as in an address; the text where it means none."""
-        if self.kind is int and len(text) < 20 and text.removeprefix("-").isdecimal():
-            number = int(text)
-            return number if str(number) == text else text
+        if self.kind is int:
+            with suppress(ValueError):
+                if str(number := int(text)) == text:
+                    return number
         return text
 
 
@@ -137,17 +135,20 @@ class State:
         at = self.known[row]
         return self.base.users.ids[at] if at >= 0 else self.later[row - self._n_known]
 
-    def row_of(self, user: object) -> int:
-        """The row of a raw id; UnknownUser for one who is not there, or no more."""
+    def find(self, user: object) -> int:
+        """The row of a raw id, −1 for one who is not there, or no more."""
         user = _plain(user)
-        try:
-            at = self.base.users.place(user)
-            row = self._place_of_base[at] if at >= 0 else self._place_of_later.get(user, -1)
-        except TypeError:  # it cannot be hashed
-            row = -1
-        if row < 0 or not self.base.users.fits(user):
-            raise UnknownUser(user, self.base.users.description)
-        return int(row)
+        if not self.base.users.fits(user):
+            return -1
+        at = self.base.users.place(user)
+        return int(self._place_of_base[at] if at >= 0 else self._place_of_later.get(user, -1))
+
+    def row_of(self, user: object) -> int:
+        """The same; UnknownUser in place of −1."""
+        row = self.find(user)
+        if row < 0:
+            raise UnknownUser(_plain(user), self.base.users.description)
+        return row
 
     @property
     def _n_known(self) -> int:
@@ -163,18 +164,16 @@ class State:
     def _place_of_later(self) -> dict:
         return {user: self._n_known + place for place, user in enumerate(self.later)}
 
-    def changed(self, ratings: Changes, removed: Iterable = ()) -> tuple["State", Change]:
-        """After users were removed, and then these ratings came. The state itself stays.
+    def changed(self, ratings: Changes, gone: Collection[int] = ()) -> tuple["State", Change]:
+        """After these rows were removed, and then these ratings came. The state itself stays.
 
         Raises:
-            UnknownUser: for a removed user who is not there.
             CannotFoldIn: for ratings of whom the model has no vector.
         """
-        gone = {self.row_of(user) for user in removed}
         places = {user: self.base.users.place(user) for user in ratings}
         names = sorted(places, key=lambda user: (places[user] < 0, places[user], user))
         known = np.array([places[user] for user in names], dtype=np.int64)
-        rows = [self._row_or_none(user) for user in names]
+        rows = [self.find(user) for user in names]
         rated = [
             _stored(self.arrays.train, -1 if row in gone else row) | dict(ratings[user])
             for user, row in zip(names, rows, strict=True)
@@ -195,12 +194,6 @@ class State:
         now = change.rows(self.known, known)
         return State(self.base, arrays, now, tuple(later[n] for n in by_name)), change
 
-    def _row_or_none(self, user: object) -> int:
-        try:
-            return self.row_of(user)
-        except UnknownUser:
-            return -1
-
     def _came(self, rated: list[dict[int, float]], known: np.ndarray) -> Arrays:
         """Of those who have rated so; who has rated as in the base has the base's vector."""
         base = self.base.arrays
@@ -211,7 +204,11 @@ class State:
         other = np.flatnonzero(~np.array(same, dtype=bool))
         if len(other):
             if self.base.folding is None:
-                raise CannotFoldIn(WITHOUT_FOLDING)
+                raise CannotFoldIn(
+                    "a vector of this user is not to be had: these are arrays, and no model says how "
+                    "to make one; give a victim of rvdlib.models, or make another defender of arrays "
+                    "that hold the user"
+                )
             found = self.base.folding.encode(train[other], known[other])
             for array, values in zip(own, found, strict=True):
                 array[other] = values

@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 import scipy.sparse as sp
 import torch
 
 import rvdlib
 from rvdlib.models import VICTIMS, Loss
-from rvdlib.models.base import DECODER
+from rvdlib.models.biases import Biases
 from rvdlib.paths import write_atomically
 from rvdlib.sealing import seal
-from rvdlib.serving import forms
 from rvdlib.serving.alarm import Alarm
 from rvdlib.serving.arrays import Arrays
 from rvdlib.serving.defender import CACHE_BYTES, RealTimeDefender
@@ -32,9 +30,9 @@ from rvdlib.serving.folding import Folding
 from rvdlib.serving.state import Base, Names
 
 FORMAT = 1
-_ENTRY = "rvdlib_defender"
+_ENTRY, _VICTIM = "rvdlib_defender", "victim."
+_NUMBERS, _OF_TRAIN = ("factors", "offsets", "silence", "decoder"), ("data", "indices", "indptr")
 _OF_USERS = {"user_factors", "user_bias"}  # parameters that arrays hold as vectors and offsets
-_REFERENCE = ("means", "spreads", "usual")
 _TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
 
 
@@ -64,34 +62,41 @@ def save(
         raise UnusableModel(
             "a torch module is not kept: save it by torch, and make the defender anew"
         )
-    own = state.arrays
-    users = [state.id_of(row) for row in range(state.n_users)]
-    items = state.base.items.ids
-    if {state.base.users.kind, state.base.items.kind} - {int, str}:
+    own, base = state.arrays, state.base
+    if {base.users.kind, base.items.kind} - {int, str}:
         raise UnusableModel("ids that are neither integers nor texts cannot be kept")
-    arrays = {name: getattr(own, name) for name in ("factors", "offsets", "silence", "decoder")}
-    arrays |= {f"train.{name}": getattr(own.train, name) for name in ("data", "indices", "indptr")}
-    arrays |= {"users": _as_bytes(users), "items": _as_bytes(items)}
-    if state.base.levels is not None:
-        arrays["levels"] = np.asarray(state.base.levels, dtype=np.float32)
+    users = [state.id_of(row) for row in range(state.n_users)]
+    arrays = {name: getattr(own, name) for name in _NUMBERS}
+    arrays |= {f"train.{name}": getattr(own.train, name) for name in _OF_TRAIN}
+    arrays |= {"users": _as_bytes(users), "items": _as_bytes(base.items.ids)}
+    if base.levels is not None:
+        arrays["levels"] = np.asarray(base.levels, dtype=np.float32)
     about: dict[str, Any] = {
         "format": FORMAT,
         "rvdlib_version": rvdlib.__version__,
-        "form": _as_json(defender.form),
+        "form": json.loads(json.dumps(defender.form, default=dict)),
         "approximate": defender.approximate,
         "biased": own.biased,
         "loss": asdict(own.loss),
+        "folded": folded,
     }
-    if folded is not None:
-        about["folded"] = folded
-    if reference := reference or state.base.reference:
-        about["reference"] = reference.n_users
-        numbers = (reference.means, reference.spreads, np.array(reference.usual))
-        arrays |= {f"reference.{n}": each for n, each in zip(_REFERENCE, numbers, strict=True)}
-    if state.base.folding is not None:
-        kept, arrays_of_victim = _kept(state.base.folding, state.known)
-        about["victim"] = kept
-        arrays |= arrays_of_victim
+    if reference := reference or base.reference:
+        numbers = asdict(reference)
+        arrays["reference"] = numbers.pop("shares")
+        about["reference"] = numbers
+    if base.folding is not None:
+        victim, biases = base.folding.victim, base.folding.biases
+        about["victim"] = {
+            "name": victim.name,
+            "config": victim.config.model_dump(mode="json"),
+            "mean_rating": float(victim.mean_rating),
+        }
+        for name, parameter in victim.parameters.items():
+            if name not in _OF_USERS:
+                rows = state.known if name == "user_embeddings" else slice(None)
+                arrays[_VICTIM + name] = parameter.numpy()[rows]
+        if biases is not None:
+            about["mean"], arrays["biases"] = biases.mean, biases.item_bias
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     about["sha256"] = _seal(about, arrays)
     entry = {_ENTRY: json.dumps(about, sort_keys=True, allow_nan=False)}
@@ -107,75 +112,58 @@ def load(path: str | Path, *, cache_bytes: int = CACHE_BYTES) -> RealTimeDefende
     """
     try:
         about, arrays = _read(Path(path))
+        if about.get("sha256") != _seal(about, arrays):
+            raise UnusableModel("was changed after it was written: its SHA-256 does not fit")
+        form, approximate = about["form"], about["approximate"]
         base = _base(about, arrays)
-        return RealTimeDefender(
-            base, form=about["form"], approximate=about["approximate"], cache_bytes=cache_bytes
-        )
-    except Exception as error:  # what a damaged file makes its readers raise has no end
-        said = isinstance(error, ServingError | ValueError | OSError)
-        raise UnusableModel(f"{path}: {error if said else repr(error)}") from error
+        return RealTimeDefender(base, form=form, approximate=approximate, cache_bytes=cache_bytes)
+    except Exception as error:
+        raise _named(path, error) from error
 
 
-def read_about(path: str | Path) -> tuple[dict, str]:
-    """The header, and the hash of the whole content."""
-    about, _ = _read(Path(path), check=False)
-    return about, about["sha256"]
+def read_about(path: str | Path) -> dict:
+    """The header, with the hash of all else; UnusableModel if it cannot be read."""
+    try:
+        return _read(Path(path))[0]
+    except Exception as error:
+        raise _named(path, error) from error
 
 
-def _kept(folding: Folding, known: np.ndarray) -> tuple[dict, dict]:
-    victim = folding.victim
-    parameters = {n: t.numpy() for n, t in victim.parameters.items() if n not in _OF_USERS}
-    if "user_embeddings" in parameters:
-        parameters["user_embeddings"] = parameters["user_embeddings"][known]
-    arrays = {f"victim.{name}": array for name, array in parameters.items() if name not in DECODER}
-    weights = {f"victim.{name}": parameters[name] for name in DECODER}
-    about = {
-        "name": victim.name,
-        "config": victim.config.model_dump(mode="json"),
-        "mean_rating": float(victim.mean_rating),
-    }
-    if folding.biases is not None:
-        about["mean"] = folding.biases.mean
-        arrays["victim.biases"] = folding.biases.item_bias
-    return about, arrays | weights
+def _named(path: str | Path, error: Exception) -> UnusableModel:
+    """What a damaged file makes its readers raise has no end."""
+    said = isinstance(error, ServingError | ValueError | OSError)
+    return UnusableModel(f"{path}: {error if said else repr(error)}")
 
 
 def _base(about: dict, arrays: dict[str, np.ndarray]) -> Base:
-    users, items = _ids(arrays["users"]), _ids(arrays["items"])
+    users, items = (json.loads(arrays[name].tobytes()) for name in ("users", "items"))
+    if not isinstance(users, list) or not isinstance(items, list):
+        raise UnusableModel("ids must be a list")
     train = sp.csr_matrix(
-        tuple(arrays[f"train.{name}"] for name in ("data", "indices", "indptr")),
-        shape=(len(users), len(items)),
+        tuple(arrays[f"train.{name}"] for name in _OF_TRAIN), shape=(len(users), len(items))
     )
     train.check_format(full_check=True)
     if not train.has_canonical_format:
         raise UnusableModel("the ratings must be sorted, no cell twice")
-    own = Arrays(
-        **{name: arrays[name] for name in ("factors", "offsets", "silence", "decoder")},
-        train=train,
-        biased=about["biased"],
-        loss=Loss(**about["loss"]),
-    )
+    own = {name: arrays[name] for name in _NUMBERS}
+    own = Arrays(**own, train=train, biased=about["biased"], loss=Loss(**about["loss"]))
     own.check_finite()
     levels, folding, reference = arrays.get("levels"), None, None
     if "victim" in about:
-        folding = _folding(about["victim"], arrays, levels, len(items))
+        folding = _folding(about, arrays, len(items))
     if "reference" in about:
-        means, spreads, usual = (arrays[f"reference.{name}"] for name in _REFERENCE)
-        reference = Alarm(about["reference"], means, spreads, (usual[0], usual[1]))
+        reference = Alarm(shares=arrays["reference"], **about["reference"])
     return Base(Names(users, "user"), Names(items, "item"), own, folding, levels, reference)
 
 
-def _folding(kept: dict, arrays: dict, levels: np.ndarray | None, n_items: int) -> Folding:
-    if kept["name"] not in VICTIMS or levels is None:
+def _folding(about: dict, arrays: dict[str, np.ndarray], n_items: int) -> Folding:
+    kept, biases = about["victim"], None
+    if kept["name"] not in VICTIMS or "levels" not in arrays:
         raise UnusableModel(f"no victim of rvdlib is called {kept['name']!r}")
     victim = VICTIMS[kept["name"]](**kept["config"])
-    victim.levels, victim.mean_rating = levels, kept["mean_rating"]
+    victim.levels, victim.mean_rating = arrays["levels"], kept["mean_rating"]
     victim.train = sp.csr_matrix((0, n_items), dtype=np.float32)
-    found = {
-        name.removeprefix("victim."): array
-        for name, array in arrays.items()
-        if name.startswith("victim.") and name != "victim.biases"
-    }
+    found = {n.removeprefix(_VICTIM): a for n, a in arrays.items() if n.startswith(_VICTIM)}
     for name, array in found.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise UnusableModel(f"{name} must be finite numbers of float32")
@@ -186,19 +174,24 @@ def _folding(kept: dict, arrays: dict, levels: np.ndarray | None, n_items: int) 
             raise UnusableModel(f"the victim's {name} must be {shapes[name]}")
     # torch wants memory that it may write to, though nobody does.
     victim.parameters = {name: torch.from_numpy(np.array(a)) for name, a in found.items()}
-    biases = arrays.get("victim.biases")
-    return Folding(victim) if biases is None else Folding.with_biases(victim, kept["mean"], biases)
+    if "biases" in arrays:
+        biases = Biases()
+        biases.mean, biases.item_bias = about["mean"], arrays["biases"]
+    return Folding(victim, biases)
 
 
-def _read(path: Path, check: bool = True) -> tuple[dict, dict[str, np.ndarray]]:
-    """Header and mapped tensors, if they are as they were written."""
-    with path.open("rb") as file:  # an absent file or a folder, in Python's words
-        with safetensors.safe_open(path, framework="np") as checked:  # refuses a faulty layout
-            entry = (checked.metadata() or {}).get(_ENTRY)
-        if entry is None:
-            raise UnusableModel("no defender of rvdlib: its header does not say so")
+def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Header and mapped tensors of one file, whatever replaces it meanwhile."""
+    with path.open("rb") as file:
         # Pages are shared as long as nobody writes to them; torch takes no memory that is read-only.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    begin = 8 + int.from_bytes(mapped[:8], "little")
+    if begin > len(mapped):
+        raise UnusableModel("no defender of rvdlib: its header has no end")
+    header = json.loads(mapped[8:begin])
+    entry = header.pop("__metadata__", {}).get(_ENTRY)
+    if entry is None:
+        raise UnusableModel("no defender of rvdlib: its header does not say so")
     about = json.loads(entry)
     if not isinstance(about, dict) or type(about.get("format")) is not int:
         raise UnusableModel("no defender of rvdlib: its header has no format")
@@ -207,18 +200,13 @@ def _read(path: Path, check: bool = True) -> tuple[dict, dict[str, np.ndarray]]:
             f"is of format {about['format']}, written by rvdlib {about.get('rvdlib_version')}; this "
             f"version, {rvdlib.__version__}, reads up to {FORMAT}: install a newer one"
         )
-    length = int.from_bytes(mapped[:8], "little")
-    header = json.loads(mapped[8 : 8 + length])
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in header.items():
-        if name != "__metadata__":
-            first, last = (8 + length + at for at in tensor["data_offsets"])
-            dtype = np.dtype(_TYPES[tensor["dtype"]])
-            count = (last - first) // dtype.itemsize
-            array = np.frombuffer(mapped, dtype, count, first) if count else np.empty(0, dtype)
-            arrays[name] = array.reshape(tensor["shape"])
-    if check and about.get("sha256") != _seal(about, arrays):
-        raise UnusableModel("was changed after it was written: its SHA-256 does not fit")
+        first, last = (begin + at for at in tensor["data_offsets"])
+        dtype = np.dtype(_TYPES[tensor["dtype"]])
+        count = (last - first) // dtype.itemsize
+        array = np.frombuffer(mapped, dtype, count, first) if count else np.empty(0, dtype)
+        arrays[name] = array.reshape(tensor["shape"])
     return about, arrays
 
 
@@ -230,14 +218,3 @@ def _seal(about: dict, arrays: dict[str, np.ndarray]) -> str:
 
 def _as_bytes(ids: list) -> np.ndarray:
     return np.frombuffer(json.dumps(ids).encode(), dtype=np.uint8)
-
-
-def _ids(content: np.ndarray) -> list:
-    ids = json.loads(content.tobytes())
-    if not isinstance(ids, list):
-        raise UnusableModel("ids must be a list")
-    return ids
-
-
-def _as_json(form: forms.Form) -> Any:
-    return json.loads(json.dumps(form, default=lambda value: dict(value)))

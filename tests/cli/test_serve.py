@@ -1,7 +1,9 @@
 """``rvd serve`` before it serves: what its help shows, and what it refuses in one sentence."""
 
+import importlib
 import re
 import socket
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +13,8 @@ from rvdlib.data import synthetic_ratings
 from rvdlib.lab.experiment import hyperparameters
 from rvdlib.seeding import stream
 from rvdlib.serving import service
+
+serve = importlib.import_module("rvdlib.cli.serve")  # its module, not the command
 
 
 @pytest.fixture
@@ -78,6 +82,24 @@ def test_the_first_start_trains_and_the_next_one_loads(command, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:MF is beaten")
+def test_who_trains_while_another_process_makes_a_model_leaves_it_alone(
+    command, tmp_path, monkeypatch
+):
+    trained = serve._trained
+
+    def late(*given):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / service.MODEL).write_bytes(b"another's")
+        return trained(*given)
+
+    monkeypatch.setattr(serve, "_trained", late)
+    refused, _ = command()
+    assert refused.exit_code == 2
+    assert "has got a model from another process: start again" in refused.output
+    assert (tmp_path / "kept" / service.MODEL).read_bytes() == b"another's"
+
+
+@pytest.mark.filterwarnings("ignore:MF is beaten")
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -85,6 +107,7 @@ def test_the_first_start_trains_and_the_next_one_loads(command, tmp_path):
         (("--ratings", "absent.csv"), "neither a file nor a data set"),
         (("--model", "mf"), "did you mean 'MF'?"),
         (("--defense", "absent.yml"), "absent.yml cannot be read"),
+        (("--defense", sys.executable), "python"),
         (("--port", "0"), "not in the range"),
         (("--host", "192.0.2.1"), "--host 192.0.2.1 --port"),
     ],

@@ -22,7 +22,7 @@ from rvdlib.paths import PROJECT
 from rvdlib.serving import RealTimeDefender, guard, load, save
 from rvdlib.serving.follower import LOG, MODEL
 from rvdlib.serving.service import Settings, application
-from rvdlib.serving.storing import read_about
+from rvdlib.serving.state import State
 from tests.serving.conftest import FORM, victim
 
 with warnings.catch_warnings():  # it would rather have another client
@@ -133,7 +133,8 @@ def rating(user="3", item="1", stars=5):
         (json.dumps(rating(stars=7)), 400, "from 1 to 5, got 7"),
         (json.dumps(rating(stars=True)), 400, "must be a number"),
         (json.dumps(rating(stars=10**400)), 400, "from 1 to 5, got 1000"),
-        (json.dumps(rating(user="")), 400, "must not be empty or hold control characters, got ''"),
+        (json.dumps(rating(user="")), 400, "must have 1 to 256 characters"),
+        (json.dumps(rating(user="é" * 257)), 400, "must have 1 to 256 characters"),
         (json.dumps(rating(user="a\0b")), 400, "got 'a\\\\x00b'"),
         (
             json.dumps({"ratings": [["3", "1", 5]]}),
@@ -221,6 +222,58 @@ def test_what_nobody_foresaw_is_an_error_in_json_with_its_headers(client, monkey
     assert client.get("/recommend/3").status_code == 200
 
 
+def test_no_depth_of_a_body_is_too_much(client):
+    for depth in range(975, 995):  # where the reader's last level is about the writer's
+        deep = "[" * depth + "]" * depth
+        for body in (
+            f'{{"remove":[{deep}]}}',
+            f'{{"ratings":[{{"user":"3","rating":5,"item":{deep}}}]}}',
+        ):
+            assert client.post("/ratings", content=body[:2000], headers=JSON).status_code < 500
+
+
+def test_lists_are_served_while_ratings_wait(client, monkeypatch):
+    gate, update, answers = threading.Event(), RealTimeDefender.update, []
+
+    def slow(*given, **named):
+        gate.wait(60)
+        return update(*given, **named)
+
+    monkeypatch.setattr(RealTimeDefender, "update", slow)
+    waiting = [
+        threading.Thread(target=lambda: client.post("/ratings", json=rating())) for _ in range(50)
+    ]
+    asks = threading.Thread(target=lambda: answers.append(client.get("/recommend/3").status_code))
+    for thread in waiting:
+        thread.start()
+    time.sleep(1)
+    asks.start()
+    asks.join(20)
+    found = list(answers)
+    gate.set()
+    for thread in (*waiting, asks):
+        thread.join()
+    assert found == [200]
+    assert client.get("/recommend/3?n=1").json()["version"] == 50
+
+
+def test_what_ratings_change_is_computed_once(client, monkeypatch):
+    calls, changed = [], State.changed
+    monkeypatch.setattr(State, "changed", lambda *given: calls.append(1) or changed(*given))
+    assert client.post("/ratings", json=rating()).json()["version"] == 1
+    assert len(calls) == 1
+
+
+def test_users_who_are_numbers_can_be_asked_for_whatever_their_size(tmp_path, ratings):
+    save(RealTimeDefender(victim(), ratings, form=FORM), tmp_path / MODEL)
+    with TestClient(application(Settings(str(tmp_path)))) as client:
+        for user in (10**30, -4):
+            assert client.post("/ratings", json=rating(user, 1)).status_code == 200
+            assert client.get(f"/recommend/{user}?n=2").json()["user"] == user
+        for text in ("03", "--4", "3.0", " 3", "9" * 5000):
+            assert client.get(f"/recommend/{text}").status_code == 404
+
+
 def test_two_removals_that_are_possible_only_one_at_a_time_are_not_both_acknowledged(folder):
     settings, gone = Settings(str(folder)), [list(map(str, range(n, n + 18))) for n in (0, 18)]
     gone[0][7] = HOSTILE
@@ -267,8 +320,11 @@ class Server:
 
     def __init__(self, folder, port):
         program = (
+            "from pathlib import Path\n"
+            "from rvdlib.serving.follower import taken_up\n"
             "from rvdlib.serving.service import Settings, run\n"
-            f"run(Settings({str(folder)!r}), None, '127.0.0.1', {port}, 1)"
+            f"with taken_up(Path({str(folder)!r})) as defender:\n"
+            f"    run(Settings({str(folder)!r}), defender, '127.0.0.1', {port}, 1)"
         )
         self.process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
         self.address = f"http://127.0.0.1:{port}"
@@ -398,9 +454,3 @@ def test_the_page_shows_both_lists_and_runs_no_id(server, folder):
     assert "there is no user &#39;nobody&#39;" in shown("nobody") or "no user 'nobody'" in shown(
         "nobody"
     )
-
-
-def test_read_about_tells_one_model_from_another(folder):
-    about, sha256 = read_about(folder / MODEL)
-    assert about["form"] == FORM
-    assert re.fullmatch(r"[0-9a-f]{64}", sha256)

@@ -76,6 +76,22 @@ def test_a_faulty_file_is_refused_by_name_and_nothing_in_it_is_run(path):
         save(RealTimeDefender(victim(), form=FORM), path.parent / "d.bin")
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_the_one_or_the_other(path, monkeypatch):
+    other, replaced = RealTimeDefender(victim(), ratings(), form=FORM), []
+    other.update([(3, 1, 5.0)])
+    save(other, path.with_name("other.safetensors"))
+
+    def mapped(*given, real=mmap.mmap, **named):
+        if not replaced:
+            replaced.append(os.replace(path.with_name("other.safetensors"), path))
+        return real(*given, **named)
+
+    monkeypatch.setattr(mmap, "mmap", mapped)
+    first, second = load(path), load(path)
+    assert replaced
+    assert first.state.arrays.train.nnz != second.state.arrays.train.nnz
+
+
 def test_the_same_defender_gives_the_same_bytes_and_its_arrays_are_mapped(path):
     loaded = load(path)
     save(loaded, path.parent / "e.safetensors")

@@ -33,6 +33,7 @@ ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
     "07": "Attackers who know the defence",
+    "10": "Which defence to take",
     "09": "How many fakes a data set can take",
 }
 COMPARED = ("RVD", "closed form, hardened", "closed form and quorum", "count")  # on every data set

@@ -134,17 +134,15 @@ def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> s
         chosen: as from :func:`by_others`.
         gained: as from :func:`rvdlib.lab.study.rivals.gains`.
     """
-    said: dict[str, list[str]] = {}
+    sentences = []
     for (dataset, regime), means in levels(table).items():
         shown = means.loc[[UNDEFENDED, *FORMS]].rename({UNDEFENDED: "no defence"})
         beside = ", ".join(
             f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
             for name, row in shown.iterrows()
         )
-        said.setdefault(regime, []).append(
-            f"on {dataset} {_advice(means, _of(chosen, dataset, regime))}; THR@50 (NDCG@50) of {beside}"
-        )
-    sentences = [f"In the {regime} regime, {'; '.join(each)}." for regime, each in said.items()]
+        advice = _advice(means, _of(chosen, dataset, regime))
+        sentences.append(f"On {dataset} in the {regime} regime {advice}; others have {beside}.")
     return tables.answer(*sentences, _combining(gained))
 
 
@@ -158,13 +156,10 @@ def _advice(means: pd.DataFrame, others: pd.DataFrame) -> str:
             (others["defense"] == taken).sum(),
             *others[["target_hit_ratio", "ndcg"]].mean(),
         )
-        left = (
-            f", and whoever chooses by the other seeds takes it on {same} of {len(others)}, with "
-            f"{thr:.3f} ({ndcg:.3f})"
-        )
+        left = f"; a choice by the other seeds takes it on {same} of {len(others)}, and has {thr:.3f} ({ndcg:.3f})"
     return (
-        f"*{taken}* does best in hindsight, with THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
-        f"{held['ndcg']:.3f}; {held['lift_removed']:.0%} of the lift removed){left}"
+        f"*{taken}* does best in hindsight: THR@50 under its worst attacker {held['target_hit_ratio']:.3f}, "
+        f"NDCG@50 {held['ndcg']:.3f}, {held['lift_removed']:.0%} of the lift removed{left}"
     )
 
 

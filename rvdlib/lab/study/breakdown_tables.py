@@ -13,9 +13,11 @@ from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
 from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, VOTES
 from rvdlib.lab.study.effects import CLOSED_FORM
+from rvdlib.theory.bagging import most_fakes
 from rvdlib.theory.certificate import thr_bound
 
 SETTING = ["dataset", "regime"]
+SAMPLES, LISTED = (50, 100, 200, 400), 50
 BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
@@ -203,6 +205,25 @@ def agreement_table(agreed: pd.DataFrame) -> pd.DataFrame:
         }
     ).drop(columns=["density", "by_chance", "k"])
     return shown.rename(columns=names).set_index(SETTING).round(3)
+
+
+def bagging(datasets: Sequence[str]) -> pd.DataFrame:
+    """The most fakes, of real users, that PORE's certificate could stand if all its models agreed.
+
+    A row a data set, a column the users that each model is trained on. A list has LISTED items, a model
+    votes for one: the best case.
+    """
+    users = {name: load_dataset(name).n_users for name in datasets}
+    found = {
+        f"{sample} users a model": {
+            name: f"{most_fakes(n, sample=sample, voted=1, k=LISTED) / n:.1%}"
+            if sample < n
+            else "–"
+            for name, n in users.items()
+        }
+        for sample in SAMPLES
+    }
+    return pd.DataFrame(found).rename_axis("data set")
 
 
 def answer(

@@ -12,6 +12,7 @@ from rvdlib.lab.study import breakdown, breakdown_tables
 from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells, clean_cells
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.seeding import stream
+from rvdlib.theory.bagging import most_fakes
 from rvdlib.theory.certificate import exposure, thr_bound
 from tests.lab.study.conftest import row_of
 
@@ -215,3 +216,11 @@ def test_the_figure_of_growth_has_a_line_a_defence():
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
     assert set(lines) == {"none", "closed form", "quorum 2 of 20", "count of 20"}
     np.testing.assert_allclose(lines["none"], [0, 0.63, 0.9])
+
+
+def test_bagging_stands_fewer_fakes_the_more_users_a_model_sees():
+    (row,) = breakdown_tables.bagging(["a"]).to_numpy()
+    shares = [float(cell.rstrip("%")) for cell in row[:2]]
+    assert shares == sorted(shares, reverse=True)
+    assert row[1] == f"{most_fakes(N_USERS, sample=100, voted=1, k=50) / N_USERS:.1%}"
+    assert row[-1] == "–"  # more users than there are

@@ -54,8 +54,8 @@ def answer(headline: pd.DataFrame) -> str:
             thr = here.loc[targets, "target_hit_ratio"]
             raised.append(
                 f"from {here.loc[(targets, UNDEFENDED), 'target_hit_ratio_clean']:.3f} to "
-                f"{thr[UNDEFENDED]:.3f} ({targets} targets), of which RVD leaves {thr[RVD]:.3f} and "
-                f"the closed form {thr[CLOSED_FORM]:.3f}"
+                f"{thr[UNDEFENDED]:.3f} ({targets} targets), and under RVD to {thr[RVD]:.3f}, "
+                f"under the closed form to {thr[CLOSED_FORM]:.3f}"
             )
         hits = here["hit_ratio"].groupby("defense").mean()
         sentences.append(

@@ -88,9 +88,9 @@ def reading(people: pd.DataFrame) -> str:
     """What the map of :meth:`Story.map` shows of the user's neighbours."""
     fake = (people["kind"] == "fake neighbour").sum()
     return (
-        "The map shows where the fakes lie among real users (claim C7); "
-        f"{fake} of the user's {fake + (people['kind'] == 'neighbour').sum()} nearest neighbours are "
-        "fake (C8, for one user)."
+        "Two dimensions show little of who is near to whom: 06 counts it, where fakes lie beside fakes (C7). "
+        f"Of this user, {fake} of the {fake + (people['kind'] == 'neighbour').sum()} nearest neighbours are fake (C8, "
+        "for one user)."
     )
 
 

@@ -31,8 +31,8 @@ def test_each_regime_is_a_sentence_of_all_its_targets_and_robustness_stands_besi
     _, _, rating, ranking = headline.answer(pd.concat(rows)).splitlines()
     assert rating == (
         "- In the rating regime the attacks raise the THR@50 of undefended victims from 0.100 to 0.900 "
-        "(unpopular targets), of which RVD leaves 0.500 and the closed form 0.100, and from 0.100 to "
-        "0.900 (random targets), of which RVD leaves 0.300 and the closed form 0.100; HR@50 goes from "
+        "(unpopular targets), and under RVD to 0.500, under the closed form to 0.100, and from 0.100 to "
+        "0.900 (random targets), and under RVD to 0.300, under the closed form to 0.100; HR@50 goes from "
         "0.100 to 0.200 under RVD and to 0.200 under the closed form."
     )
     assert ranking.startswith("- In the ranking regime")

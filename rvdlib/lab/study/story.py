@@ -86,11 +86,10 @@ def plane(victim: Victim, n_real: int) -> pd.DataFrame:
 
 def reading(people: pd.DataFrame) -> str:
     """What the map of :meth:`Story.map` shows of the user's neighbours."""
-    fake = (people["kind"] == "fake neighbour").sum()
+    fake, real = ((people["kind"] == kind).sum() for kind in ("fake neighbour", "neighbour"))
     return (
-        "Two dimensions show little of who is near to whom: 06 counts it, where fakes lie beside fakes (C7). "
-        f"Of this user, {fake} of the {fake + (people['kind'] == 'neighbour').sum()} nearest neighbours are fake (C8, "
-        "for one user)."
+        "Two dimensions show little of who is near to whom, and 06 counts how many fakes lie beside fakes "
+        f"(C7); {fake} of this user's {fake + real} nearest neighbours are fake (C8, for one user)."
     )
 
 

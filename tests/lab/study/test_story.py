@@ -102,4 +102,4 @@ def test_the_map_shows_everybody_and_the_user_s_neighbours(one):
     factors = one.attacked.victim.user_factors().astype(float)
     assert (people["radius"] ** 2).mean() == pytest.approx(factors.var(axis=0).sum(), rel=1e-5)
     fake = (people["kind"] == "fake neighbour").sum()
-    assert f"; {fake} of the user's 8 nearest neighbours are fake" in story.reading(people)
+    assert f"; {fake} of this user's 8 nearest neighbours are fake" in story.reading(people)

@@ -212,16 +212,20 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
     best, others = ranked.index[0], ranked.iloc[1:3]
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
-    share = f"{lift['mean'].mean():.0%}"
-    if len(lift) == 1 and not lift["low"].isna().any():
-        share += f" [{lift['low'].iloc[0]:.0%}, {lift['high'].iloc[0]:.0%}]"
+    shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
     after = ", ".join(f"*{name}* {value:.3f}" for name, value in others.items())
     return (
         f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
-        f"*{best}* has least, in hindsight: {able[best]:.3f} ({share} of the lift removed) at HR@50 "
-        f"{hit:.3f} (undefended {bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items"
+        f"*{best}* has least, in hindsight: {able[best]:.3f} ({' and '.join(shares)} of the lift "
+        f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items"
         + (f"; then come {after}" if after else "")
     )
+
+
+def _share(row, several: bool) -> str:
+    """``79% [65%, 92%]``, and of which victim and targets, where there are several."""
+    span = "" if pd.isna(row.low) else f" [{row.low:.0%}, {row.high:.0%}]"
+    return f"{row.mean:.0%}{span}" + f" ({row.victim}, {row.target_set})" * several
 
 
 def accurate(means: pd.DataFrame) -> pd.Series:

@@ -33,20 +33,26 @@ def draw(split: Split, yours: np.ndarray | None, rng: np.random.Generator) -> Ta
     ratings, or the least rated tenth) and middling ones (the middle fifth of all others).
 
     Raises:
-        ValueError: if no item has a training rating.
+        ValueError: if there is no item to promote: rated in training, but not by every user.
     """
     most = max(1, min(N_TARGETS, split.train.shape[1] // 8))
 
     def some(items: np.ndarray) -> np.ndarray:
         return np.sort(rng.choice(items, min(most, len(items)), replace=False))
 
-    if yours is not None:
-        return {"yours": some(yours)}
     counts = np.bincount(split.train.indices, minlength=split.train.shape[1])
-    rated = np.flatnonzero(counts)
+    rated = np.flatnonzero((counts > 0) & (counts < split.train.shape[0]))
+    if yours is not None:
+        if len(full := yours[counts[yours] == split.train.shape[0]]):
+            raise ValueError(
+                f"{split.ratings.name}: every user has rated the item "
+                f"{split.ratings.item_ids[full[0]]}, so nobody is left to whom it could be promoted"
+            )
+        return {"yours": some(yours)}
     if not len(rated):
         raise ValueError(
-            f"{split.ratings.name}: no item has a training rating, so none can be promoted"
+            f"{split.ratings.name}: no item has a training rating of some users, not of all, so none can be "
+            "promoted"
         )
     cold = rated[counts[rated] <= COLD]
     if len(cold) < most:

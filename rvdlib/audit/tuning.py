@@ -29,8 +29,8 @@ from rvdlib.defenses.forms import chain_of
 
 BUDGET, EQUAL = DEAR / 2, 0.01
 NO_TIME = "no time was left for it: give more --minutes"
-# What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
-UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
+# What a model, a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
+UNFIT = (ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Choice:
     def __str__(self) -> str:
         return (
             f"of {self.trials} choices, on validation: under the worst of the defender's own attacks, "
-            f"{100 * self.lift:.1f} % more users find a target in their list than without attack and "
-            f"defence (undefended {100 * self.undefended:.1f} %), and accuracy changes by "
-            f"{-100 * self.loss:+.1f} %"
+            f"{100 * self.lift:.1f} % more users find a target in their list than without an attack "
+            f"(undefended {100 * self.undefended:.1f} %), and accuracy changes by "
+            f"{100 * (0 - self.loss):+.1f} %"
         )
 
 
@@ -203,7 +203,7 @@ def choose_form(
 
     Raises:
         ValueError: as there, and for a remedy that the model cannot have.
-        KeyboardInterrupt: if it is interrupted, or the minutes were over before anything was tried.
+        KeyboardInterrupt: if it is interrupted, or the minutes were over, before anything was chosen.
     """
     check_one_of("remedy", remedy, remedies.REMEDIES)
     clock, subject = Clock(minutes, show), subject_of(model, regime, ratings.name)

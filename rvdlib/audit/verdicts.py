@@ -137,7 +137,7 @@ class Judged:
 
 
 def undefended(cells: Cells) -> Judged:
-    """The model without a remedy; empty if no attack was measured."""
+    """The model without a remedy."""
     attack, targets, _ = cells.worst()
     thr = t_interval([*cells.thr(attack, targets).values()])
     return Judged("none", thr, attack, targets, t_interval([0.0]))

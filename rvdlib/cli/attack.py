@@ -5,7 +5,7 @@ import re
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
@@ -83,14 +83,12 @@ def attack(
     from rvdlib.paths import check_writable
 
     out = os.path.expanduser(out)  # shells leave --out=~/f.npz as it is
-    try:
+    with in_one_line():
         given = _parse_options(options)
         check_writable(check_frozen_name(out))  # before work that would be lost
         ratings = read_dataset(dataset, layout)
         poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
-    except (ValueError, OSError) as error:
-        raise BadInput(str(error)) from None
     origin = poison.origin
     click.echo(
         f"{out}: {poison.profiles.shape[0]} {name} profiles of {origin['filler_size']} fillers, "

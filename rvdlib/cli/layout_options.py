@@ -1,13 +1,12 @@
 """The options that say how a ratings file is laid out, for every command that reads one."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 
 if TYPE_CHECKING:
     from rvdlib.data import Ratings
@@ -62,19 +61,8 @@ def layout_options(command: Callable) -> Callable:
 
 
 def read_dataset(name_or_file: str, layout: dict) -> "Ratings":
-    """Load a data set for a command: one line for each warning, one for an error.
-
-    Raises:
-        BadInput: if it cannot be used.
-    """
+    """Load a data set for a command: one line for each warning, one for an error."""
     from rvdlib.data import load_dataset
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            return load_dataset(name_or_file, **layout)
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-        finally:
-            for warning in caught:
-                click.echo(f"Warning: {warning.message}", err=True)
+    with in_one_line():
+        return load_dataset(name_or_file, **layout)

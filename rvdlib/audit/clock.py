@@ -29,20 +29,10 @@ class Clock:
 
     def __init__(self, minutes: float | None, show: bool = False):
         self._start, self.all = time.monotonic(), 60 * minutes if minutes else math.inf
+        spent = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s" if minutes else "{n:.0f} s"
+        options = {"disable": not show, "file": sys.stderr, "leave": False, "mininterval": 1}
         total = self.all if minutes else None
-        shown = (
-            "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s"
-            if minutes
-            else "{desc} {n:.0f} s"
-        )
-        self._bar = tqdm(
-            total=total,
-            bar_format=shown,
-            disable=not show,
-            file=sys.stderr,
-            leave=False,
-            mininterval=1,
-        )
+        self._bar = tqdm(total=total, bar_format="{desc} " + spent, **options)
 
     @property
     def seconds(self) -> float:

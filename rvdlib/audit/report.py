@@ -18,7 +18,7 @@ from rvdlib.audit import words
 from rvdlib.audit.findings import findings
 from rvdlib.audit.run import Audit
 from rvdlib.defenses.forms import chain_of
-from rvdlib.paths import check_writable, write_atomically
+from rvdlib.paths import write_atomically
 from rvdlib.plain_text import plain
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")
@@ -45,18 +45,6 @@ def document(
         "basis": words.basis(report),
         "command": plain(shlex.join(command)) if command else None,
     }
-
-
-def check_folder(folder: Path) -> None:
-    """Find out, before the work, whether a report can be written there.
-
-    Raises:
-        OSError: naming the path, if not.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file: name a folder for the report")
-    for name in FILES:
-        check_writable(folder / name)
 
 
 def write(report: dict[str, Any], folder: Path) -> list[Path]:

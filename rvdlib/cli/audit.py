@@ -109,11 +109,13 @@ def audit(
     """
     from rvdlib.audit import audit as carry_out
     from rvdlib.audit import document, write
-    from rvdlib.audit.report import check_folder
+    from rvdlib.audit.report import FILES
+    from rvdlib.paths import check_writable
 
     folder = Path(os.path.expanduser(out))
     with in_one_line(), ended_early():
-        check_folder(folder)
+        for name in FILES:
+            check_writable(folder / name)  # before work that would be lost
         source = source_of(ratings, dataset, layout)
         found = carry_out(
             read_dataset(*source),

@@ -359,7 +359,7 @@ def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path):
     (tmp_path / "report").write_text("mine")
     result = CliRunner().invoke(main, ["audit", "none.csv", "--out", str(tmp_path / "report")])
     assert result.exit_code == 2
-    assert "is a file: name a folder" in result.output
+    assert "index.html cannot be written: Not a directory" in result.output
     assert (tmp_path / "report").read_text() == "mine"
 
 

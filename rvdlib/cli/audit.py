@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -22,18 +22,14 @@ class Budget(click.ParamType):
     name = "share"
 
     def convert(self, value, param, context):
-        if isinstance(value, float):
-            return value
-        text = value.strip()
-        try:
+        text = str(value).strip()
+        with suppress(ValueError):
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = -1.0
-        if not 0 < share <= 1:
-            self.fail(
-                f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
-            )
-        return share
+            if 0 < share <= 1:
+                return share
+        return self.fail(
+            f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
+        )
 
 
 def audited_options(command):
@@ -105,7 +101,7 @@ def audit(
     rating column. Where there is a column of times, the split is by time. Fakes promote items, remedies
     are chosen on validation items and on attacks of the defender's own, and FOLDER gets the answer:
     index.html (opens offline), audit.json, audit.csv, and defense.yml if a remedy helps. Ctrl-C ends it
-    early; the report then has what was measured, and says so.
+    early; the report then has what was measured, and says so; before the first attack, there is none.
     """
     from rvdlib.audit import audit as carry_out
     from rvdlib.audit import document, write
@@ -116,6 +112,8 @@ def audit(
     with in_one_line(), ended_early():
         for name in FILES:
             check_writable(folder / name)  # before work that would be lost
+            if (folder / name).exists() and not (folder / "audit.json").exists():
+                raise FileExistsError(f"{folder / name} is not of an audit: name another --out")
         source = source_of(ratings, dataset, layout)
         found = carry_out(
             read_dataset(*source),

@@ -355,12 +355,21 @@ def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
     assert not out.exists()
 
 
-def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path):
-    (tmp_path / "report").write_text("mine")
+@pytest.mark.parametrize(
+    ("mine", "problem"),
+    [
+        ("report", "index.html cannot be written: Not a directory"),
+        ("report/index.html", "index.html is not of an audit"),
+        ("report/defense.yml", "defense.yml is not of an audit"),
+    ],
+)
+def test_what_no_audit_wrote_is_not_written_over(mine, problem, tmp_path):
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
     result = CliRunner().invoke(main, ["audit", "none.csv", "--out", str(tmp_path / "report")])
     assert result.exit_code == 2
-    assert "index.html cannot be written: Not a directory" in result.output
-    assert (tmp_path / "report").read_text() == "mine"
+    assert problem in result.output
+    assert (tmp_path / mine).read_text() == "mine"
 
 
 def test_times_decide_what_is_tested(tmp_path):

@@ -10,7 +10,7 @@ PACKAGE = PROJECT / "rvdlib"
 # A room imports itself and the floors below.
 FLOORS = (
     {"lab"},  # the package itself, which holds nothing
-    {"arguments", "sealing", "seeding", "strict_yaml", "threads", "writable"},
+    {"arguments", "sealing", "plain_text", "seeding", "strict_yaml", "threads", "writable"},
     {"rvdlib", "paths"},
     {"data"},
     {"eligibility", "intervals", "metrics", "neighbors", "threat_model"},

@@ -16,6 +16,9 @@ _GRACE = 1.1  # of the minutes, after which whatever is running is interrupted
 class OutOfMinutes(KeyboardInterrupt):
     """The minutes are over: like an interrupt, nothing that catches Exception holds it up."""
 
+    def __init__(self) -> None:
+        super().__init__("the minutes were over")
+
 
 class Clock:
     """Counts down ``minutes``; None: nothing ends by the clock.
@@ -26,12 +29,10 @@ class Clock:
 
     def __init__(self, minutes: float | None, show: bool = False):
         self._start, self.all = time.monotonic(), 60 * minutes if minutes else math.inf
-        bounded = {
-            "total": self.all,
-            "bar_format": "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s",
-        }
+        spent = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s" if minutes else "{n:.0f} s"
         options = {"disable": not show, "file": sys.stderr, "leave": False, "mininterval": 1}
-        self._bar = tqdm(**options, **(bounded if minutes else {}))
+        total = self.all if minutes else None
+        self._bar = tqdm(total=total, bar_format="{desc} " + spent, **options)
 
     @property
     def seconds(self) -> float:

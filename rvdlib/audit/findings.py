@@ -28,8 +28,8 @@ ALWAYS_NOT_TRIED = {
 
 def findings(found: Audit) -> dict[str, Any]:
     """All of it; ``null`` where nothing was measured. Keys are those of ``audit.json``."""
-    cells, ratings, subject = Cells(found.cells), found.ratings, found.subject
-    bench = found.prepared
+    cells, ratings, bench = Cells(found.cells), found.ratings, found.bench
+    subject = bench.subject
     (is_fooled, harmful), judged = fooled(cells), _judged(found, cells)
     half = cells.mean("none", "coverage") / 2
     keeps = {each.name: cells.mean(each.name, "coverage") >= half for each in judged}
@@ -43,16 +43,16 @@ def findings(found: Audit) -> dict[str, Any]:
         "ratings": ratings.n_ratings,
         "implicit": len(ratings.levels) == 1,
         "split": "by time" if ratings.times is not None else "at random",
-        "audited_users": bench.split.train.shape[0] if bench else ratings.n_users,
+        "audited_users": bench.split.train.shape[0],
         "regime": subject.regime,
         "model": subject.name,
         "hyperparameters": subject.tries[0] if subject.ours else None,
-        "budget": found.budget,
-        "fakes": bench and bench.n_fakes,
-        "list_length": bench and bench.list_length,
-        "seed": found.seed,
+        "budget": bench.budget,
+        "fakes": bench.n_fakes,
+        "list_length": bench.list_length,
+        "seed": bench.seed,
         "minutes": found.minutes,
-        "repetitions": len(cells.of("none")),
+        "repetitions": max(len(cells.of(name)) for name in cells.attacks),
         "attacks": [row for name in ["none", *cells.attacks] for row in _attack_rows(cells, name)],
         "remedies": [_remedy_row(found, cells, each) for each in [undefended(cells), *judged]],
         "verdicts": {"fooled": is_fooled, "harmful": harmful, "remedy": verdict},
@@ -62,7 +62,7 @@ def findings(found: Audit) -> dict[str, Any]:
         "certificates": _certificates(found),
         "neighbor_agreement": found.agreement and _number(found.agreement.above_chance),
         "neighbors_by_chance": found.agreement and found.agreement.by_chance,
-        "beaten_by_popularity": bool(bench and bench.beaten_by_popularity),
+        "beaten_by_popularity": bench.beaten_by_popularity,
         "interrupted": found.interrupted or None,
         "not_tried": [{"what": w, "why": y} for w, y in _not_tried(found, cells).items()],
         "seconds": round(found.seconds, 1),
@@ -112,8 +112,9 @@ def _remedy_row(found: Audit, cells: Cells, judged: Judged) -> dict:
         "coverage": _number(cells.mean(name, "coverage")),
         "list_length": _number(cells.mean(name, "list_length")),
         "thr_clean": _number(clean.mean),
-        "attack": judged.attack or None,
-        "targets": judged.targets or None,
+        "attack": judged.attack,
+        "targets": judged.targets,
+        "repetitions": judged.thr.n,
         "verdict": judged.verdict or None,
         "form": _form(found, name),
     }
@@ -121,7 +122,7 @@ def _remedy_row(found: Audit, cells: Cells, judged: Judged) -> dict:
 
 def _form(found: Audit, name: str) -> dict | None:
     chosen = found.chosen.get(name)
-    return {"regime": found.subject.regime, **chosen.form} if chosen else None
+    return {"regime": found.bench.subject.regime, **chosen.form} if chosen else None
 
 
 def _certificates(found: Audit) -> list[dict]:
@@ -152,7 +153,7 @@ def _not_tried(found: Audit, cells: Cells) -> dict[str, str]:
     }
     left = {n: reason if asked[n] else "not asked for" for n in asked if n not in tried}
     users = {}
-    if found.prepared and (n := found.bench.split.train.shape[0]) < found.ratings.n_users:
+    if (n := found.bench.split.train.shape[0]) < found.ratings.n_users:
         users = {"all users": f"{n:,}, drawn at random, fit into the minutes"}
     return (
         users

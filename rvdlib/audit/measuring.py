@@ -3,13 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from rvdlib import attacks, metrics
+from rvdlib import attacks, metrics, paths
 from rvdlib.audit import attacking
 from rvdlib.audit.remedies import TRAINS
 from rvdlib.audit.subject import OurModel, OwnModel
@@ -17,10 +16,11 @@ from rvdlib.data import Split
 from rvdlib.defenses.forms import chain_of
 from rvdlib.evaluation import Recommender, evaluate
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import read_yaml
+from rvdlib.threat_model import build_threat_model
 
 MOST_USERS = 1000  # whose accuracy is measured; ``FEW`` of them find targets or not
 FEW = 300
-NO_FORM: Mapping = MappingProxyType({})
 LONGEST_LIST, LEAST_ITEMS_EACH = 50, 20
 _TIMED_USERS = 64
 
@@ -89,28 +89,39 @@ class Bench:
         return attacking.draw(self.split, self.yours, stream(self.seed_of(repetition), "targets"))
 
     def poisoned(
-        self, attack: str, targets: attacking.Targets, repetition: int, known: Mapping = NO_FORM
+        self, attack: str, targets: attacking.Targets, repetition: int, known: Mapping | None = None
     ) -> sp.csr_matrix:
-        """Training rows with the fakes of an attack below; ``none``: without."""
+        """Training rows with the fakes of an attack below; ``none``: without.
+
+        Args:
+            known: the choices of the defence, of which ``vicinity`` knows how it looks for neighbours.
+
+        Raises:
+            ValueError: if the attack cannot be made on such data.
+        """
+        split, seed, items = self.split, self.seed_of(repetition), attacking.all_of(targets)
         if attack == "none":
-            return self.split.train
-        profiles = attacking.fakes(
-            attack,
-            self.split,
-            targets,
-            self.seed_of(repetition),
-            budget=self.budget,
-            regime=self.subject.regime,
-            known=known,
+            return split.train
+        size = min(max(1, split.ratings.mean_profile_size), split.train.shape[1] - len(items))
+        visible = stream(seed, "visible")
+        threat = build_threat_model(
+            split, items, visible, attack_size=self.budget, filler_size=size
         )
-        return attacks.poison(self.split, profiles)
+        preset = read_yaml(paths.PARAMS / "attacks.yml")[self.subject.regime]
+        options = dict(preset.get(attack, {}))
+        if attack == "vicinity" and known:
+            told = {"k", "distance", "hubness_reduction"} & known.keys()
+            options |= {each: known[each] for each in told}
+            options |= {"copies": min(known["quorum"], threat.n_fakes)} if "quorum" in known else {}
+        profiles = attacks.craft(attack, threat, stream(seed, "attack", attack), **options)
+        return attacks.poison(split, profiles)
 
     def fit(
-        self, train: sp.csr_matrix, repetition: int, name: str = "none", form: Mapping = NO_FORM
+        self, train: sp.csr_matrix, repetition: int, name: str = "none", form: Mapping | None = None
     ) -> Any:
         """The model trained, by the remedy's form where that trains."""
         start = time.perf_counter()
-        chain = chain_of(form if name in TRAINS else {})
+        chain = chain_of(form if form and name in TRAINS else {})
         trained = self.subject.fit(train, self.split, self.seed_of(repetition), chain)
         self.seconds["fit", name] = time.perf_counter() - start
         return trained

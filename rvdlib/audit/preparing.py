@@ -1,12 +1,12 @@
 """Before anything is attacked: on how many users, with which hyper-parameters, and how well it ranks."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from rvdlib import metrics
-from rvdlib.audit.attacking import some_users
 from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench
 from rvdlib.audit.subject import OurModel, OwnModel
@@ -40,7 +40,7 @@ def prepare(
         return np.sort(stream(0, "sample").choice(ratings.n_users, size, replace=False))
 
     def bench_of(size: int) -> Bench:
-        some = ratings if size == ratings.n_users else some_users(ratings, sample(size))
+        some = ratings if size == ratings.n_users else _of(ratings, sample(size))
         split = leave_one_out if some.times is None else leave_last_out
         return Bench(split(some, stream(0, "split")), subject, budget, yours, seed, list_length)
 
@@ -81,3 +81,13 @@ def _choose_hyperparameters(bench: Bench, clock: Clock) -> None:
     subject.tries = [tries[best]]
     popular = measure(Popularity().fit(train))
     bench.beaten_by_popularity = bool(metrics.mean(popular.gains) > metrics.mean(measured.gains))
+
+
+def _of(ratings: Ratings, rows: np.ndarray) -> Ratings:
+    """The ratings of these users alone; the catalogue stays whole."""
+    starts = ratings.matrix.indptr
+    cells = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
+    times = None if ratings.times is None else ratings.times[cells]
+    return replace(
+        ratings, matrix=ratings.matrix[rows], user_ids=ratings.user_ids[rows], times=times
+    )

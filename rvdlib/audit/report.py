@@ -18,7 +18,8 @@ from rvdlib.audit import words
 from rvdlib.audit.findings import findings
 from rvdlib.audit.run import Audit
 from rvdlib.defenses.forms import chain_of
-from rvdlib.paths import check_writable, write_atomically
+from rvdlib.paths import write_atomically
+from rvdlib.plain_text import plain
 
 FILES = ("index.html", "audit.json", "audit.csv", "defense.yml")
 _COLUMNS = [
@@ -44,18 +45,6 @@ def document(
         "basis": words.basis(report),
         "command": plain(shlex.join(command)) if command else None,
     }
-
-
-def check_folder(folder: Path) -> None:
-    """Find out, before the work, whether a report can be written there.
-
-    Raises:
-        OSError: naming the path, if not.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file: name a folder for the report")
-    for name in FILES:
-        check_writable(folder / name)
 
 
 def write(report: dict[str, Any], folder: Path) -> list[Path]:
@@ -118,21 +107,9 @@ def as_html(report: dict[str, Any], folder: Path = Path()) -> str:
     }
     form = str(folder / "defense.yml")
     code = environment.get_template("served.py.j2").render(r=report, form=form)
-    measured = report["remedies"][0]["thr"] is not None
-    rows = [row for kind in ("attacks", "remedies") for row in report[kind] if measured]
-    most = max(
-        0.01,
-        *(row.get(k) or 0.0 for row in rows for k in ("thr", "high", "thr_high", "thr_clean")),
-        0.0,
-    )
-    return environment.get_template("report.html.j2").render(
-        r=report, code=code, measured=measured, most=most
-    )
-
-
-def plain(text: str) -> str:
-    """Text without control characters, which a terminal would obey, each written as ``\\x1b`` is."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    rows, ends = report["attacks"] + report["remedies"], ("thr", "high", "thr_high", "thr_clean")
+    most = max(0.01, *(row.get(name) or 0.0 for row in rows for name in ends))
+    return environment.get_template("report.html.j2").render(r=report, code=code, most=most)
 
 
 def _unbroken(text: str) -> str:

@@ -17,11 +17,11 @@ import numpy as np
 
 from rvdlib.arguments import check_one_of
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.clock import Clock, OutOfMinutes
+from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench, Measured
 from rvdlib.audit.preparing import prepare
 from rvdlib.audit.remedies import REMEDIES, TRAINS
-from rvdlib.audit.subject import ModelError, OurModel, OwnModel, subject_of
+from rvdlib.audit.subject import ModelError, subject_of
 from rvdlib.audit.tuning import UNFIT, Choice, Tuner
 from rvdlib.audit.verdicts import LEAST, Cells, still_open
 from rvdlib.data import Ratings
@@ -39,7 +39,7 @@ class Audit:
     """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
 
     Attributes:
-        ratings: all that were given.
+        ratings: all that were given; ``bench`` measures on some or all of them.
         attacks, remedies: those that it was asked to try.
         cells: see :class:`rvdlib.audit.verdicts.Cells`.
         failed: what → why.
@@ -48,13 +48,10 @@ class Audit:
     """
 
     ratings: Ratings
-    subject: OurModel | OwnModel
-    budget: float
-    seed: int
+    bench: Bench
     minutes: float | None
     attacks: list[str]
     remedies: list[str]
-    prepared: Bench | None = None
     tuner: Tuner | None = None
     cells: dict[tuple[int, str, str], Measured] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -63,13 +60,6 @@ class Audit:
     agreement: Agreement | None = None
     interrupted: str = ""
     seconds: float = 0.0
-
-    @property
-    def bench(self) -> Bench:
-        """What it measures on, once it is ``prepared``."""
-        if self.prepared is None:
-            raise RuntimeError("the audit is not prepared")
-        return self.prepared
 
     @property
     def chosen(self) -> dict[str, Choice]:
@@ -108,32 +98,37 @@ def audit(
 
     Raises:
         ValueError: for arguments that fit nothing, ratings without a user of 5, a model that fails.
+        KeyboardInterrupt: for a Ctrl-C, or minutes that are over.
 
-    A Ctrl-C, or minutes that are over, ends it early: ``interrupted`` says so, and what was measured
-    until then is there.
+    Whatever ends it once an attack was measured is not raised: ``interrupted`` names it, and what was
+    measured until then is there.
     """
     for name in attacks:
         check_one_of("attacks", name, KNOWLEDGE)
     for name in remedies:
         check_one_of("remedies", name, REMEDIES)
+    if list_length > ratings.n_items:
+        raise ValueError(f"list_length is at most {ratings.n_items} (the items), got {list_length}")
     yours = None if targets is None else np.unique(_places(ratings, targets))
     subject = subject_of(model, regime, ratings.name)
-    found = Audit(ratings, subject, budget, seed, minutes, [*attacks], [*remedies])
     clock = Clock(minutes, show)
-    try:
-        with clock.running(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            found.prepared = prepare(ratings, subject, clock, budget, seed, yours, list_length)
+    with clock.running(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        bench = prepare(ratings, subject, clock, budget, seed, yours, list_length)
+        found = Audit(ratings, bench, minutes, [*attacks], [*remedies])
+        try:
             _choose(found, clock, _CHOOSING * clock.all - clock.seconds)
             for repetition in range(repetitions or MOST_REPETITIONS):
                 asked, served = _next(found, clock, repetition, exactly=repetitions is not None)
                 if not asked:
                     break
                 _repeat(found, clock, repetition, asked, served)
-    except OutOfMinutes:
-        found.interrupted = "the minutes were over"
-    except KeyboardInterrupt:
-        found.interrupted = "it was interrupted"
+        except (KeyboardInterrupt, *UNFIT) as error:
+            if not Cells(found.cells).attacks:
+                raise
+            found.interrupted = str(error) or "it was interrupted"
+            if not isinstance(error, KeyboardInterrupt):
+                found.interrupted = f"it failed: {error}"
     found.seconds = clock.seconds
     return found
 

@@ -3,12 +3,13 @@
 Your own is an object with ``fit(ratings)`` and ``score(users)``:
 
 - ``ratings``: (users, items) CSR of stars, float32; fakes are further users, below the real ones.
-- ``users``: (B,) row numbers; scores are (B, items), the higher the better, no NaN.
+- ``users``: (B,) row numbers; scores are (B, items), the higher the better, −inf for what is not to be
+  listed, no NaN.
 
 If it also has ``user_factors`` (users, d), vicinities are looked for there; if ``item_factors``
 (items, d) besides, and ``offsets`` (users,) and ``item_bias`` (items,) where there are any, with
 ``offsets + user_factors @ item_factors.T + item_bias`` its scores, then the closed form is tried, too.
-All are read after ``fit``, as attributes.
+All are read after ``fit``, as attributes, and copied. What is printed goes to stderr.
 """
 
 import importlib.util
@@ -16,7 +17,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class Trained:
         self.name, self._model, self._ranking = name, model, regime == "ranking"
         self.train, self._shape, self.unit = train, train.shape, ""
         n_users, n_items = train.shape
-        factors, items = self._array("user_factors", n_users), self._array("item_factors", n_items)
+        factors = self._array("user_factors", n_users, ndim=2)
+        items = self._array("item_factors", n_items, ndim=2)
         self.latent = factors is not None
         self._factors = np.empty((0, 0), np.float32) if factors is None else factors
         self.why_not_linear = "it shows no user_factors and item_factors"
@@ -124,20 +126,21 @@ class Trained:
         """Scores (B, items), checked.
 
         Raises:
-            ModelError: if they are not finite numbers of that shape.
+            ModelError: if they are not numbers of that shape, finite or −inf.
         """
         users = self.rows(users)
         with _blame(self.name, "score(users)"):
-            scores = np.asarray(self._model.score(users))
+            scores = np.asarray(self._model.score(users.copy()))
         expected = (len(users), self._shape[1])
         if scores.shape != expected or scores.dtype.kind not in "fiu":
             raise ModelError(
                 f"score(users) of {self.name} gave {scores.dtype} of the shape {scores.shape}, expected "
                 f"numbers of {expected} (users, items)"
             )
-        if np.isnan(scores).any():
+        usable = (scores < np.inf).all(axis=1)
+        if not usable.all():
             raise ModelError(
-                f"score(users) of {self.name} gave NaN for user {users[np.isnan(scores).any(1)][0]}"
+                f"score(users) of {self.name} gave NaN or inf for user {users[~usable][0]}"
             )
         return scores
 
@@ -157,27 +160,32 @@ class Trained:
         offsets = torch.from_numpy(self._offsets[users])
         return torch.zeros_like(offsets) if self._ranking else offsets
 
-    def _array(self, name: str, length: int) -> np.ndarray | None:
+    def _array(self, name: str, length: int, ndim: int = 1) -> np.ndarray | None:
         with _blame(self.name, name):
             given = getattr(self._model, name, None)
             if given is None or callable(given):
                 return None
-            array = np.asarray(given, dtype=np.float32)
-        if array.shape[:1] != (length,) or not np.isfinite(array).all():
+            array = np.array(given, dtype=np.float32, order="C")
+        if array.ndim != ndim or len(array) != length or not np.isfinite(array).all():
             raise ModelError(
-                f"{name} of {self.name} must be finite and have {length} rows, got the shape "
-                f"{array.shape}"
+                f"{name} of {self.name} must be finite, with {length} rows in {ndim} "
+                f"dimension{'s' * (ndim > 1)}, got the shape {array.shape}"
             )
-        return np.ascontiguousarray(array)
+        return array
 
     def _check_decoder(self, items: np.ndarray, bias: np.ndarray) -> str:
         """Believe the arrays only if they give the scores; find the unit of the ratings."""
-        if self._factors.shape[1:] != items.shape[1:] or items.ndim != 2:
+        if self._factors.shape[1:] != items.shape[1:]:
             return "its factors are not of one length"
         users = np.arange(min(_CHECKED_USERS, self._shape[0]))
         given = self.score(users)
         linear = self._offsets[users, None] + self._factors[users] @ items.T + bias
-        if np.abs(given - linear).max() > 1e-3 * max(np.ptp(given), 1e-9):
+        masked = np.isneginf(given) & (
+            self.train[users].toarray() != 0
+        )  # is listed to nobody anyway
+        if np.abs(np.where(masked, linear, given) - linear).max() > 1e-3 * max(
+            np.ptp(linear), 1e-9
+        ):
             return "its factors do not give its scores"
         some = self.train[:200].tocoo()
         found = self._offsets[some.row] + bias[some.col]
@@ -197,13 +205,15 @@ class Trained:
 
 @contextmanager
 def _blame(name: str, what: str) -> Iterator[None]:
-    """Whatever somebody's code raises becomes a :class:`ModelError` that names the place."""
+    """Whatever somebody's code raises becomes a :class:`ModelError` that names the place in its file."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except ModelError:
         raise
     except (Exception, SystemExit) as error:  # sys.exit() there ends no audit
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames, file = traceback.extract_tb(error.__traceback__), Path(name.rpartition(":")[0])
+        last = ([each for each in frames if Path(each.filename).name == file.name] or frames)[-1]
         raise ModelError(
             f"{what} of {name} raised {type(error).__name__}: {error} "
             f"({Path(last.filename).name}, line {last.lineno})"
@@ -243,12 +253,12 @@ def load_own(name: str) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise ModelError(f"{file} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # what stands beside it can be imported
-    try:
-        with _blame(name, "running the file"):
-            spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.resolve().parent))
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    sys.path.insert(
+        0, str(path.resolve().parent)
+    )  # what stands beside it can be imported, in fit() too
+    with _blame(name, "running the file"):
+        spec.loader.exec_module(module)
     if not callable(getattr(module, function, None)):
         raise ModelError(f"{file} has no function {function!r}: --model {file}:NAME names one")
     return getattr(module, function)

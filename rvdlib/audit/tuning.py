@@ -15,22 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from rvdlib import metrics
 from rvdlib.arguments import check_one_of
 from rvdlib.audit import remedies
 from rvdlib.audit.attacking import DEFENDERS
 from rvdlib.audit.clock import Clock
-from rvdlib.audit.measuring import NO_FORM, Bench, Measured
+from rvdlib.audit.measuring import Bench
 from rvdlib.audit.preparing import prepare
 from rvdlib.audit.subject import ModelError, hyperparameters, subject_of
-from rvdlib.audit.verdicts import DEAR
+from rvdlib.audit.verdicts import DEAR, Cells
 from rvdlib.data import Ratings
 from rvdlib.defenses.forms import chain_of
 
 BUDGET, EQUAL = DEAR / 2, 0.01
 NO_TIME = "no time was left for it: give more --minutes"
-# What a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
-UNFIT = (ValueError, np.linalg.LinAlgError, RuntimeError)
+# What a model, a remedy or an attack raises on data that it cannot work on: too few users, a singular matrix.
+UNFIT = (ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ class Choice:
     def __str__(self) -> str:
         return (
             f"of {self.trials} choices, on validation: under the worst of the defender's own attacks, "
-            f"{100 * self.lift:.1f} % more users find a target in their list than without attack and "
-            f"defence (undefended {100 * self.undefended:.1f} %), and accuracy changes by "
-            f"{-100 * self.loss:+.1f} %"
+            f"{100 * self.lift:.1f} % more users find a target in their list than without an attack "
+            f"(undefended {100 * self.undefended:.1f} %), and accuracy changes by "
+            f"{100 * (0 - self.loss):+.1f} %"
         )
 
 
@@ -85,7 +84,7 @@ class Tuner:
         self._n_cells = len(self._sets) * len(self._repetitions)
         self._bare = self._measured("none", {})
         self._model = self._trained["none"][0]
-        self._undefended = self._lift(self._bare)
+        self._undefended = _lift(self._bare)
         self.chosen: dict[str, Choice] = {}
         reasons = {name: remedies.why_not(name, bench.subject, self._model) for name in names}
         self.left_out = {name: reason for name, reason in reasons.items() if reason}
@@ -128,12 +127,12 @@ class Tuner:
 
     def _judge(self, name: str, form: dict) -> tuple[float, float]:
         """Lift under the worst attack on the worst set of targets, and the loss of accuracy."""
-        found, clean = self._measured(name, form), self._bare["none"]
+        found = self._measured(name, form)
         losses = [
-            1 - _accuracy(found["none"], of) / max(_accuracy(clean, of), 1e-12)
+            1 - found.mean("none", of) / max(self._bare.mean("none", of), 1e-12)
             for of in ("hits", "gains")
         ]
-        return _kept(self._lift(found)), _kept(max(losses))
+        return _kept(_lift(found)), _kept(max(losses))
 
     def _forms(self, name: str) -> list[dict]:
         split, subject, before = (
@@ -151,30 +150,20 @@ class Tuner:
             omega=omega,
         )
 
-    def _fit(self, attack: str, name: str = "none", form: Mapping = NO_FORM) -> list[Any]:
+    def _fit(self, attack: str, name: str = "none", form: Mapping | None = None) -> list[Any]:
         sets = zip(self._sets[attack], self._repetitions, strict=True)
         return [self._bench.fit(rows, seed, name, form) for rows, seed in sets]
 
-    def _measured(self, name: str, form: dict) -> dict[str, list[Measured]]:
-        """Attack → what each repetition measures on validation items."""
+    def _measured(self, name: str, form: dict) -> Cells:
+        """On validation items; as if it were the undefended model."""
         chain, found = chain_of(form), {}
         for attack, bare in self._trained.items():
             models = self._fit(attack, name, form) if name in remedies.TRAINS else bare
             few = attack != "none"  # accuracy is that of nobody attacking
-            found[attack] = [
-                self._bench.measure(chain.wrap(model), targets, few=few, validation=True)
-                for model, targets in zip(models, self._repetitions.values(), strict=True)
-            ]
-        return found
-
-    def _lift(self, found: dict[str, list[Measured]]) -> float:
-        """Of the worst attack on the worst set of targets."""
-        lifts = [
-            [f.thr[s] - c.thr[s] for f, c in zip(found[attack], found["none"], strict=True)]
-            for attack in DEFENDERS
-            for s in found["none"][0].thr
-        ]
-        return max(metrics.mean(np.array(each)) for each in lifts)
+            for each, model in zip(self._repetitions.items(), models, strict=True):
+                served = self._bench.measure(chain.wrap(model), each[1], few=few, validation=True)
+                found[each[0], attack, "none"] = served
+        return Cells(found)
 
 
 def choose(found: list[tuple[dict, float, float]]) -> tuple[dict, float, float]:
@@ -203,7 +192,7 @@ def choose_form(
 
     Raises:
         ValueError: as there, and for a remedy that the model cannot have.
-        KeyboardInterrupt: if it is interrupted, or the minutes were over before anything was tried.
+        KeyboardInterrupt: if it is interrupted, or the minutes were over, before anything was chosen.
     """
     check_one_of("remedy", remedy, remedies.REMEDIES)
     clock, subject = Clock(minutes, show), subject_of(model, regime, ratings.name)
@@ -218,8 +207,9 @@ def choose_form(
     return tuner.chosen[remedy]
 
 
-def _accuracy(found: list[Measured], of: str) -> float:
-    return metrics.mean(np.concatenate([getattr(each, of) for each in found]))
+def _lift(found: Cells) -> float:
+    """Of the worst attack on the worst set of targets."""
+    return float(np.mean([*found.worst()[2].values()]))
 
 
 def _kept(value: float) -> float:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
+from rvdlib import metrics
 from rvdlib.audit.attacking import STRONG
 from rvdlib.audit.measuring import Measured
 from rvdlib.intervals import Interval, t_interval, t_quantile
@@ -110,8 +111,9 @@ class Cells:
         return t_interval((tested[0] - tested[1]) / base if base > 0 else [])
 
     def mean(self, remedy: str, what: str) -> float:
-        found = self.of("none", remedy).values()
-        return float(np.mean([getattr(each, what) for each in found] or [np.nan]))
+        """Of what is measured while nobody attacks; NaN is left out, and the mean if there is nothing."""
+        found = [np.atleast_1d(getattr(each, what)) for each in self.of("none", remedy).values()]
+        return metrics.mean(np.concatenate([*found, []]))
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Judged:
 
 
 def undefended(cells: Cells) -> Judged:
-    """The model without a remedy; empty if no attack was measured."""
+    """The model without a remedy."""
     attack, targets, _ = cells.worst()
     thr = t_interval([*cells.thr(attack, targets).values()])
     return Judged("none", thr, attack, targets, t_interval([0.0]))

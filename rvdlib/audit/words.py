@@ -70,17 +70,14 @@ def recommendation(f: dict[str, Any]) -> str:
         return "Nothing needs to be done against these attacks at this budget."
     if verdict == "none":
         return "No remedy that was tried removes half of the attack's effect at what it may cost."
+    more = "--minutes" if f["minutes"] else "--repetitions"
     if f["verdicts"]["fooled"] == "undecided" or len(f["remedies"]) < 2:
-        return (
-            "No remedy is recommended before it is clear that one is needed: give more --minutes."
-        )
-    return "Whether a remedy helps is undecided on these users and in these --minutes."
+        return f"No remedy is recommended before it is clear that one is needed: give more {more}."
+    return f"Whether a remedy helps is undecided on these users and in these {more}."
 
 
 def _fooled(f: dict[str, Any]) -> str:
     worst = f["remedies"][0]
-    if worst["thr"] is None:
-        return "Nothing was measured: the audit ended before the first attack."
     many = {row["name"]: row["repetitions"] for row in f["attacks"] if row["name"] in KNOWLEDGE}
     lack = [name for name in KNOWLEDGE if name not in many]
     seldom = [name for name in many if many[name] < min(LEAST, max(many.values()))]
@@ -95,17 +92,9 @@ def _fooled(f: dict[str, Any]) -> str:
 
 
 def _costs(f: dict[str, Any], row: dict) -> str:
-    bare, accuracy, speed = (
-        f["remedies"][0],
-        "has a cost in accuracy that cannot be measured here",
-        "",
-    )
-    change = row["accuracy_change"]
-    if change is not None and change > 1:
-        low, high = (row[bound] for bound in ("accuracy_low", "accuracy_high"))
-        span = "" if low is None else f" [{1 + low:.1f}, {1 + high:.1f}]"
-        accuracy = f"multiplies NDCG@{f['list_length']} by {1 + change:.1f}{span}"
-    elif change is not None:
+    bare, speed = f["remedies"][0], ""
+    accuracy = "has a cost in accuracy that cannot be measured here"
+    if row["accuracy_change"] is not None:
         change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
         accuracy = f"changes NDCG@{f['list_length']} by {change}"
     if row["ms_per_user"] is not None:
@@ -117,8 +106,9 @@ def _costs(f: dict[str, Any], row: dict) -> str:
 
 
 def _repetitions(f: dict[str, Any]) -> str:
-    n = f["repetitions"]
-    said = f"This rests on {n} repetition{'s' * (n != 1)}, each with targets, fakes and a training of its own"
+    n, least = f["repetitions"], min(row["repetitions"] for row in f["attacks"] + f["remedies"])
+    span = f"{least} to {n}" if least < n else str(n)
+    said = f"This rests on {span} repetition{'s' * (n != 1)}, each with targets, fakes and a training of its own"
     said += f", on one split {f['split']}"
     said += ", which is too few for an interval" if n < 2 else ""
     ended = f"; the audit ended early, because {f['interrupted']}" if f["interrupted"] else ""

@@ -3,20 +3,18 @@
 import click
 
 import rvdlib
-from rvdlib.cli import (
-    attack,
-    audit,
-    bench,
-    certify,
-    data,
-    doctor,
-    plan,
-    serve,
-    study,
-    tune,
-    verify,
-)
+from rvdlib.cli.attack import attack
+from rvdlib.cli.audit import audit
+from rvdlib.cli.bench import bench
+from rvdlib.cli.certify import certify
+from rvdlib.cli.data import data
+from rvdlib.cli.doctor import doctor
 from rvdlib.cli.errors import BadInput
+from rvdlib.cli.plan import plan
+from rvdlib.cli.serve import serve
+from rvdlib.cli.study import study
+from rvdlib.cli.tune import tune
+from rvdlib.cli.verify import verify
 
 
 @click.version_option(rvdlib.__version__, prog_name="rvd")
@@ -29,14 +27,5 @@ def main() -> None:
         raise BadInput(str(error)) from None
 
 
-main.add_command(data.data)
-main.add_command(plan.plan)
-main.add_command(study.study)
-main.add_command(verify.verify)
-main.add_command(tune.tune)
-main.add_command(attack.attack)
-main.add_command(audit.audit)
-main.add_command(bench.bench)
-main.add_command(certify.certify)
-main.add_command(doctor.doctor)
-main.add_command(serve.serve)
+for command in (attack, audit, bench, certify, data, doctor, plan, serve, study, tune, verify):
+    main.add_command(command)

@@ -1,14 +1,18 @@
 """``rvd attack``. What it needs is imported when it runs, so that ``rvd --help`` is instant."""
 
+import json
 import os
 import re
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
+_KINDS = {int: "whole number", float: "number", bool: "true or false"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
 
 
 class _AttackCommand(click.Command):
@@ -20,7 +24,6 @@ class _AttackCommand(click.Command):
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         from rvdlib.attacks import ATTACKS
-        from rvdlib.cli.attack_help import option_rows
 
         named = [each for each in context.meta.get("rvdlib.arguments", ()) if each in ATTACKS]
         if not named:
@@ -83,14 +86,12 @@ def attack(
     from rvdlib.paths import check_writable
 
     out = os.path.expanduser(out)  # shells leave --out=~/f.npz as it is
-    try:
+    with in_one_line():
         given = _parse_options(options)
         check_writable(check_frozen_name(out))  # before work that would be lost
         ratings = read_dataset(dataset, layout)
         poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
-    except (ValueError, OSError) as error:
-        raise BadInput(str(error)) from None
     origin = poison.origin
     click.echo(
         f"{out}: {poison.profiles.shape[0]} {name} profiles of {origin['filler_size']} fillers, "
@@ -112,3 +113,29 @@ def _parse_options(options: tuple[str, ...]) -> dict[str, object]:
         is_decimal = _DECIMAL.fullmatch(value)
         parsed[key] = float(value) if is_decimal else parse_yaml(value, f"--option {text}")
     return parsed
+
+
+def option_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of an attack's ``Config``: ``name=default``, as in YAML, ``...`` for what must be given; what it is."""
+    rows = []
+    for name, field in fields.items():
+        default = "..." if field.is_required() else _as_yaml(field.default)
+        limits = f" [{', '.join(kind)}]" if (kind := _limits(field)) else ""
+        rows.append((f"{name}={default}", f"{field.description}{limits}"))
+    return rows
+
+
+def _limits(field: Any) -> list[str]:
+    if get_origin(field.annotation) is Literal:
+        return ["one of " + ", ".join(get_args(field.annotation))]
+    kind = [_KINDS[field.annotation]] if field.annotation in _KINDS else []
+    return kind + [
+        f"{words} {getattr(bound, name):g}"
+        for bound in field.metadata
+        for name, words in _BOUNDS.items()
+        if hasattr(bound, name)
+    ]
+
+
+def _as_yaml(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -4,13 +4,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import BadInput, Finite, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
+from rvdlib.plain_text import plain
+
+LONGEST = 10_000  # minutes, a week
 
 
 class Budget(click.ParamType):
@@ -19,18 +22,14 @@ class Budget(click.ParamType):
     name = "share"
 
     def convert(self, value, param, context):
-        if isinstance(value, float):
-            return value
-        text = value.strip()
-        try:
+        text = str(value).strip()
+        with suppress(ValueError):
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = -1.0
-        if not 0 < share <= 1:
-            self.fail(
-                f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
-            )
-        return share
+            if 0 < share <= 1:
+                return share
+        return self.fail(
+            f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
+        )
 
 
 def audited_options(command):
@@ -57,7 +56,7 @@ def audited_options(command):
         ),
         click.option(
             "--minutes",
-            type=click.FloatRange(0, min_open=True),
+            type=Finite(0, LONGEST, min_open=True),
             default=10,
             show_default=True,
             help="To be kept; where all that is of use fits into less, it ends earlier.",
@@ -102,17 +101,22 @@ def audit(
     rating column. Where there is a column of times, the split is by time. Fakes promote items, remedies
     are chosen on validation items and on attacks of the defender's own, and FOLDER gets the answer:
     index.html (opens offline), audit.json, audit.csv, and defense.yml if a remedy helps. Ctrl-C ends it
-    early; the report then has what was measured, and says so.
+    early; the report then has what was measured, and says so; before the first attack, there is none.
     """
     from rvdlib.audit import audit as carry_out
-    from rvdlib.audit.report import check_folder, document, plain, write
+    from rvdlib.audit import document, write
+    from rvdlib.audit.report import FILES
+    from rvdlib.paths import check_writable
 
     folder = Path(os.path.expanduser(out))
-    try:
-        check_folder(folder)
-        data = read_audited(ratings, dataset, layout)
+    with in_one_line(), ended_early():
+        for name in FILES:
+            check_writable(folder / name)  # before work that would be lost
+            if (folder / name).exists() and not (folder / "audit.json").exists():
+                raise FileExistsError(f"{folder / name} is not of an audit: name another --out")
+        source = source_of(ratings, dataset, layout)
         found = carry_out(
-            data,
+            read_dataset(*source),
             model,
             targets=_ids(targets),
             list_length=list_length or 0,
@@ -123,18 +127,26 @@ def audit(
         )
         with uninterrupted():
             command = ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else []
-            report = document(found, command, _source(ratings, dataset, layout))
+            report = document(found, command, source)
             write(report, folder)
-    except KeyboardInterrupt:
-        click.echo("Interrupted before anything was measured.", err=True)
-        raise SystemExit(130) from None
-    except (ValueError, OSError) as error:
-        raise BadInput(plain(str(error))) from None
     for sentence in report["answer"]:
         click.echo(plain(sentence))
-    click.echo(f"\n{plain(str(folder / 'index.html'))}")
+    click.echo(f"\n{plain(folder / 'index.html')}")
     if found.interrupted == "it was interrupted":
         raise SystemExit(130)
+    if found.interrupted.startswith("it failed"):
+        raise BadInput(plain(found.interrupted))
+
+
+@contextmanager
+def ended_early() -> Iterator[None]:
+    """What ends before it has found anything says so, with exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        reason = str(error) or "it was interrupted"
+        click.echo(f"Nothing was found and nothing is written: {reason}.", err=True)
+        raise SystemExit(130) from None
 
 
 @contextmanager
@@ -147,19 +159,14 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def read_audited(ratings: str | None, dataset: str | None, layout: dict):
-    """The ratings: of a file, with its times where a column has them, or a published data set."""
-    if (ratings is None) == (dataset is None):
-        raise click.UsageError("Give a ratings file, or --dataset NAME: one of the two.")
-    return read_dataset(*_source(ratings, dataset, layout))
-
-
-def _source(ratings: str | None, dataset: str | None, layout: dict) -> tuple[str, dict]:
-    """What to load, and how it is laid out."""
+def source_of(ratings: str | None, dataset: str | None, layout: dict) -> tuple[str, dict]:
+    """What to load, a file with its times where a column has them, and how it is laid out."""
     from rvdlib.data.catalogue import CATALOGUE
 
+    if (ratings is None) == (dataset is None):
+        raise click.UsageError("Give a ratings file, or --dataset NAME: one of the two.")
     name = ratings or dataset or ""
-    if name.lower() not in CATALOGUE or os.path.exists(name):
+    if name.lower() not in CATALOGUE:
         layout = {"time_column": "found"} | layout
     return name, layout
 

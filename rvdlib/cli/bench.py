@@ -1,42 +1,33 @@
 """``rvd bench``. What it needs is imported when it runs: help is instant."""
 
 import json
-import math
 
 import click
 from click.core import ParameterSource
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import Finite, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
-class _Finite(click.FloatRange):
-    """A range of numbers; click takes NaN for being in any."""
-
-    def convert(self, value, param, ctx):
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
 @click.command()
 @click.option("--dataset", required=True, help="ml-100k, ml-1m, filmtrust, yelp, or a file.")
 @click.option("--model", required=True, help="MF, NSVD, AutoRec or CDAE.")
-@click.option("--regime", type=click.Choice(["rating", "ranking"]), default="rating")
+@click.option(
+    "--regime", type=click.Choice(["rating", "ranking"]), default="rating", show_default=True
+)
 @click.option("--k", type=AT_LEAST_ONE, default=10, show_default=True, help="Neighbours.")
 @click.option(
     "--unobserved-weight",
-    type=_Finite(0, 1),
+    type=Finite(0, 1),
     default=0.1,
     show_default=True,
     help="ω of the closed form: what silence counts.",
 )
 @click.option(
     "--proximal-weight",
-    type=_Finite(0, min_open=True),
+    type=Finite(0, min_open=True),
     default=1.0,
     show_default=True,
     help="λ of the closed form: the pull back to the model.",
@@ -64,8 +55,7 @@ def bench(
         if options["chosen"] and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"--chosen brings a choice of its own: leave out {option}")
-    try:
-        report = benchmark(read_dataset(dataset, layout), model, **options)
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    ratings = read_dataset(dataset, layout)
+    with in_one_line():
+        report = benchmark(ratings, model, **options)
     click.echo(json.dumps(report, indent=2) if as_json else as_text(report))

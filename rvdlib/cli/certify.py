@@ -2,12 +2,11 @@
 
 import json
 import os
-import warnings
 from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import BadInput, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -46,37 +45,19 @@ def certify(dataset: str, layout: dict, out: str | None, as_json: bool, **option
     more than by chance.
     """
     from rvdlib.lab.study.certified import as_text, certify_dataset
-
-    path = _checked(out)
-    ratings = read_dataset(dataset, layout)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            report = certify_dataset(ratings, **options)
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-        finally:
-            for warning in caught:
-                click.echo(f"Warning: {warning.message}", err=True)
-    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
-    if path:
-        _draw(report, path)
-
-
-def _checked(out: str | None) -> Path | None:
-    """Where to draw, found fit before work that would be lost."""
     from rvdlib.paths import check_writable
 
-    if out is None:
-        return None
-    path = Path(os.path.expanduser(out))  # shells leave --out=~/f.png as it is
-    if path.suffix not in SUFFIXES:
-        raise BadInput(f"--out must be a name in {' or '.join(SUFFIXES)}, got {out!r}")
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise BadInput(str(error)) from None
-    return path
+    path = out and Path(os.path.expanduser(out))  # shells leave --out=~/f.png as it is
+    with in_one_line():
+        if path and path.suffix not in SUFFIXES:
+            raise BadInput(f"--out must be a name in {' or '.join(SUFFIXES)}, got {out!r}")
+        if path:
+            check_writable(path)  # before work that would be lost
+        report = certify_dataset(read_dataset(dataset, layout), **options)
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+    if path:
+        with in_one_line():
+            _draw(report, path)
 
 
 def _draw(report: dict, path: Path) -> None:
@@ -88,7 +69,4 @@ def _draw(report: dict, path: Path) -> None:
 
     matplotlib.use("agg")
     set_style()
-    try:
-        write_atomically(path, drawn(certificates(report), path.suffix[1:]))
-    except OSError as error:
-        raise BadInput(str(error)) from None
+    write_atomically(path, drawn(certificates(report), path.suffix[1:]))

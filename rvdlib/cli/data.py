@@ -2,7 +2,7 @@
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 
@@ -24,9 +24,7 @@ def show(name_or_file: str, layout: dict) -> None:
     from rvdlib.data.summary import summarize
 
     ratings = read_dataset(name_or_file, layout)
-    try:
+    with in_one_line():
         facts = summarize(ratings)
-    except ValueError as error:  # a split that leaves nobody
-        raise BadInput(str(error)) from None
     for name, value in facts.items():
         click.echo(f"{name:<18} {value}")

@@ -1,9 +1,40 @@
-"""What a command raises for whoever gave it something that cannot be used."""
+"""What a command says to whoever gave it something that cannot be used."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from rvdlib.plain_text import plain
 
 
 class BadInput(click.ClickException):
     """Something that the user gave cannot be used: one message, exit code 2."""
 
     exit_code = 2
+
+
+class Finite(click.FloatRange):
+    """A range of numbers; click takes NaN for being in any."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        except (ValueError, OSError, ImportError) as error:
+            raise BadInput(plain(error)) from None
+        finally:
+            for sentence in dict.fromkeys(str(each.message) for each in caught):
+                click.echo(f"Warning: {plain(sentence)}", err=True)

@@ -1,47 +1,33 @@
 """The options that say how a ratings file is laid out, for every command that reads one."""
 
 import functools
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 
 if TYPE_CHECKING:
     from rvdlib.data import Ratings
 
-OPTIONS = (
-    click.option("--user-column", help="Name of the column of user ids, in a file."),
-    click.option("--item-column", help="Name of the column of item ids, in a file."),
-    click.option("--rating-column", help="Name of the column of ratings, in a file."),
-    click.option(
-        "--time-column",
-        help="Name of the column of times, in a file; whoever splits by time finds the usual ones.",
-    ),
-    click.option(
-        "--implicit", is_flag=True, default=None, help="A file has no ratings: a row counts as 1."
-    ),
-    click.option(
-        "--separator", help="Between a file's fields: tab, space, or characters such as ; or ::"
-    ),
-    click.option(
-        "--header/--no-header", default=None, help="Does a file's first line name the columns?"
-    ),
-    click.option(
-        "--quotes/--no-quotes", default=None, help="Do double quotes enclose a file's fields?"
-    ),
-    click.option(
-        "--decimal",
-        type=click.Choice([".", ","]),
-        help="The decimal mark of ratings; a point unless said.",
-    ),
-)
-NAMES = (
-    *("user_column", "item_column", "rating_column", "time_column", "implicit"),
-    *("separator", "header", "quotes", "decimal"),
-)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "user_column": {"help": "Name of the column of user ids, in a file."},
+    "item_column": {"help": "Name of the column of item ids, in a file."},
+    "rating_column": {"help": "Name of the column of ratings, in a file."},
+    "time_column": {
+        "help": "Name of the column of times, in a file; whoever splits by time finds the usual ones."
+    },
+    "implicit": {"is_flag": True, "help": "A file has no ratings: a row counts as 1."},
+    "separator": {"help": "Between a file's fields: tab, space, or characters such as ; or ::"},
+    "header/--no-header": {"help": "Does a file's first line name the columns?"},
+    "quotes/--no-quotes": {"help": "Do double quotes enclose a file's fields?"},
+    "decimal": {
+        "type": click.Choice([".", ","]),
+        "help": "The decimal mark of ratings; a point unless said.",
+    },
+}
+NAMES = [name.partition("/")[0] for name in OPTIONS]
 
 
 def layout_options(command: Callable) -> Callable:
@@ -56,25 +42,14 @@ def layout_options(command: Callable) -> Callable:
         layout = {name: value for name, value in said.items() if value is not None}
         return command(*args, layout=layout, **values)
 
-    for option in reversed(OPTIONS):
-        gathered = option(gathered)
+    for name, how in reversed(OPTIONS.items()):
+        gathered = click.option(f"--{name.replace('_', '-')}", default=None, **how)(gathered)
     return gathered
 
 
 def read_dataset(name_or_file: str, layout: dict) -> "Ratings":
-    """Load a data set for a command: one line for each warning, one for an error.
-
-    Raises:
-        BadInput: if it cannot be used.
-    """
+    """Load a data set for a command: one line for each warning, one for an error."""
     from rvdlib.data import load_dataset
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            return load_dataset(name_or_file, **layout)
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-        finally:
-            for warning in caught:
-                click.echo(f"Warning: {warning.message}", err=True)
+    with in_one_line():
+        return load_dataset(name_or_file, **layout)

@@ -1,13 +1,12 @@
 """``rvd serve``. What it needs is imported when it runs: help is instant."""
 
 import os
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -77,7 +76,7 @@ def serve(
     """
     if (dataset is None) == (ratings is None):
         raise click.UsageError("give either --dataset or --ratings")
-    from rvdlib.serving import ServingError, service
+    from rvdlib.serving import service
     from rvdlib.serving.follower import taken_up
 
     place = Path(os.path.expanduser(folder))
@@ -88,16 +87,10 @@ def serve(
         hosts=tuple({*service.LOOPBACK, host}) if host in service.LOOPBACK else (),
     )
     with ExitStack() as stack:
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                _make(dataset or ratings, layout, place, made_of)
-                defender = stack.enter_context(taken_up(place, settings.cache_bytes))
-            for sentence in dict.fromkeys(str(each.message) for each in caught):
-                click.echo(f"Warning: {sentence}", err=True)
+        with in_one_line():
+            _make(dataset or ratings, layout, place, made_of)
+            defender = stack.enter_context(taken_up(place, settings.cache_bytes))
             _check_port(host, port)
-        except (ServingError, OSError, ImportError) as error:
-            raise BadInput(str(error)) from None
         state = defender.state
         at = f"[{host}]" if ":" in host else host
         click.echo(
@@ -116,6 +109,7 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
     from rvdlib.serving.follower import MODEL
     from rvdlib.serving.forms import read_form
     from rvdlib.serving.log import held
+    from rvdlib.strict_yaml import read_yaml
 
     data = read_dataset(source, layout)
     form = made_of["defense"]
@@ -131,8 +125,15 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
             )
         return
     check_writable(path)
-    if form:  # read before anything is trained
-        form = UNDEFENDED if form == "none" else read_form(form)
+    if form == "none":
+        form = UNDEFENDED
+    elif form:  # read before anything is trained
+        file, form = Path(form), read_form(form)
+        regime = read_yaml(file).get("regime", made_of["regime"])
+        if regime != made_of["regime"]:
+            raise UnusableModel(
+                f"{file} was chosen for --regime {regime}: give it, or another file"
+            )
     click.echo(f"training {made_of['model']} on {data}", err=True)
     victim = _trained(data, made_of["model"], made_of["regime"], made_of["seed"])
     defender = RealTimeDefender(victim, data, form=form, approximate=made_of["approximate"])
@@ -151,13 +152,10 @@ def _trained(data, model: str, regime: str, seed: int):
     from rvdlib.models import VICTIMS
     from rvdlib.seeding import stream
 
-    try:
-        check_one_of("--model", model, VICTIMS)
-        split = leave_one_out(data, stream(seed, "split"))
-        victim = VICTIMS[model](**victim_hyperparameters(data.name, regime, model))
-        return victim.fit(split.train, split.validation, data.levels, stream(seed, "model", model))
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    check_one_of("--model", model, VICTIMS)
+    split = leave_one_out(data, stream(seed, "split"))
+    victim = VICTIMS[model](**victim_hyperparameters(data.name, regime, model))
+    return victim.fit(split.train, split.validation, data.levels, stream(seed, "model", model))
 
 
 def _check_port(host: str, port: int) -> None:

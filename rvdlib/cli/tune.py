@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from rvdlib.cli.audit import audited_options, read_audited
-from rvdlib.cli.errors import BadInput
+from rvdlib.cli.audit import audited_options, ended_early, source_of
+from rvdlib.cli.errors import in_one_line
+from rvdlib.cli.layout_options import read_dataset
+from rvdlib.plain_text import plain
 
 REMEDIES = (
     *("least_support", "unobserved_weight", "count", "quorum"),
@@ -32,29 +34,24 @@ def tune(ratings, dataset, layout, model, remedy, out, **asked) -> None:
     accurate. It is printed and saved as YAML: regime, and method with choices or a chain. What costs more
     than 5 %, or makes an attack stronger, is not saved.
     """
-    from rvdlib.audit.report import as_yaml, plain
+    from rvdlib.audit.report import as_yaml
     from rvdlib.audit.tuning import choose_form
     from rvdlib.paths import check_writable, write_atomically
 
     path = Path(os.path.expanduser(out))
-    try:
+    with in_one_line(), ended_early():
         check_writable(path)
-        data = read_audited(ratings, dataset, layout)
+        data = read_dataset(*source_of(ratings, dataset, layout))
         chosen = choose_form(data, model, remedy.replace("_", " "), show=True, **asked)
         text = as_yaml(
             {"regime": asked["regime"], **chosen.form}, f"rvd tune of {data.name}, model {model}"
         )
         if chosen.useful:
             write_atomically(path, text)
-    except KeyboardInterrupt:
-        click.echo("Ended before anything was chosen; nothing is saved.", err=True)
-        raise SystemExit(130) from None
-    except (ValueError, OSError) as error:
-        raise BadInput(plain(str(error))) from None
     click.echo(text, nl=False)
     click.echo(f"Chosen {chosen}.", err=True)
     if not chosen.useful:
         raise click.ClickException(
             f"no choice of {remedy} may be used here: the best one costs more than 5 % of accuracy or "
-            f"makes an attack stronger. {plain(str(path))} is not written"
+            f"makes an attack stronger. {plain(path)} is not written"
         )

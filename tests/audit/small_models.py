@@ -56,16 +56,51 @@ class Exits(SVD):
         sys.exit("bye")
 
 
-class Interrupted(SVD):
-    """Ctrl-C comes in the n-th training."""
+class Ends(SVD):
+    """Something comes in the n-th training: Ctrl-C, or an error."""
 
-    left = 0
+    left, comes = 0, KeyboardInterrupt
 
     def fit(self, ratings):
-        if Interrupted.left == 0:
-            raise KeyboardInterrupt
-        Interrupted.left -= 1
+        if Ends.left == 0:
+            raise Ends.comes
+        Ends.left -= 1
         super().fit(ratings)
+
+
+class Infinite(SVD):
+    def score(self, users):
+        return super().score(users) + np.inf
+
+
+class OneFactor(ScoresAlone):
+    def fit(self, ratings):
+        super().fit(ratings)
+        self.user_factors = self._inner.user_factors[:, 0]
+
+
+class Masked(SVD):
+    """Not to be listed: what is rated, or what somebody may not be shown, too."""
+
+    hidden = 0
+
+    def fit(self, ratings):
+        super().fit(ratings)
+        self._out = ratings.toarray() > 0
+        self._out[:, : self.hidden] = True
+
+    def score(self, users):
+        return np.where(self._out[users], -np.inf, super().score(users))
+
+
+class MaskedMore(Masked):
+    hidden = 5
+
+
+class MaskedSquares(Masked):
+    def score(self, users):
+        scores = super().score(users)
+        return np.where(np.isneginf(scores), scores, scores**2)
 
 
 class Neither:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 
 from rvdlib.audit import ModelError, audit, document, write
 from rvdlib.audit.attacking import KNOWLEDGE
+from rvdlib.audit.clock import OutOfMinutes
+from rvdlib.audit.measuring import Bench
 from rvdlib.audit.remedies import REMEDIES
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
@@ -182,17 +185,20 @@ def test_scores_alone_get_the_remedies_that_need_no_arrays():
     assert "arrays" in reasons["closed form"]
 
 
-def test_arrays_that_do_not_give_the_scores_are_not_believed():
-    found = document(audited("WrongArrays", repetitions=1))
-    reasons = {each["what"]: each["why"] for each in found["not_tried"]}
-    assert "do not give its scores" in reasons["closed form"]
+@pytest.mark.parametrize("kind", ["WrongArrays", "MaskedMore", "MaskedSquares", "Masked"])
+def test_arrays_that_do_not_give_the_scores_are_not_believed(kind):
+    trained = audited(kind, repetitions=1, attacks=["random"], remedies=[]).bench
+    reason = trained.fit(trained.split.train, 0).why_not_linear
+    assert reason == ("" if kind == "Masked" else "its factors do not give its scores")
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         ("WrongShape", "score.* gave float64 of the shape .*expected"),
-        ("NaN", "NaN for user"),
+        ("NaN", "NaN or inf for user"),
+        ("Infinite", "NaN or inf for user"),
+        ("OneFactor", r"user_factors of .* 80 rows in 2 dimensions, got the shape \(80,\)"),
         ("Raises", r"fit\(ratings\) of .* raised RuntimeError.*small_models.py, line"),
         ("Exits", r"fit\(ratings\) of .* raised SystemExit: bye .*small_models.py, line"),
         ("Neither", "without fit"),
@@ -205,19 +211,67 @@ def test_a_model_that_fails_is_named_with_what_it_did(kind, message):
         audited(kind)
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 15])
-def test_an_interrupt_at_any_stage_leaves_a_report_of_what_there_was(after, monkeypatch, tmp_path):
-    monkeypatch.setattr(models.Interrupted, "left", after)
-    path = tmp_path / "interrupted.py"
-    path.write_text("from small_models import Interrupted\n")
-    found = audit(
-        small(), f"{path}:Interrupted", budget=0.1, minutes=None, repetitions=2, list_length=5
-    )
-    report = document(found)
-    assert found.interrupted
-    assert report["interrupted"]
+RUDE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from small_models import SVD
+
+@dataclass
+class Rude(SVD):
+    seed: int = 0
+
+    def fit(self, ratings):
+        from beside import line
+        print(line)
+        super().fit(ratings)
+        ratings.data[:] = 0
+        for factors in (self.user_factors, self.item_factors):
+            factors.setflags(write=False)
+
+    def score(self, users):
+        scores = super().score(users).astype("float16")
+        users[:] = 0
+        scores.setflags(write=False)
+        return scores
+"""
+
+
+def test_a_model_may_print_import_late_and_write_to_what_it_is_given(tmp_path):
+    (tmp_path / "rude.py").write_text(RUDE)
+    (tmp_path / "beside.py").write_text("line = 'epoch 1'\n")
+    cells = small().matrix.tocoo()
+    rows = zip(cells.row, cells.col, cells.data, strict=True)
+    text = "".join(f"{u},{i},{r:g}\n" for u, i, r in rows)
+    (tmp_path / "r.csv").write_text("user,item,rating\n" + text)
+    given = ["audit", tmp_path / "r.csv", "--model", f"{tmp_path}/rude.py:Rude", "--budget", "10%"]
+    given += ["--repetitions", 1, "--out", tmp_path / "out"]
+    result = CliRunner().invoke(main, [str(each) for each in given])
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out/audit.json").read_text())
+    said = [*report["answer"], "", str(tmp_path / "out/index.html")]
+    assert result.stdout.splitlines() == said
+    assert "epoch 1" in result.stderr
+    assert "closed form" in {row["name"] for row in report["remedies"]}
+
+
+@pytest.mark.parametrize("comes", [KeyboardInterrupt, RuntimeError("out of luck")])
+@pytest.mark.parametrize("after", [0, 15, 20])
+def test_whatever_ends_it_leaves_a_report_of_what_there_was(after, comes, monkeypatch, tmp_path):
+    monkeypatch.setattr(models.Ends, "left", after)
+    monkeypatch.setattr(models.Ends, "comes", comes)
+    path = tmp_path / "ends.py"
+    path.write_text("from small_models import Ends\n")
+    how = {"budget": 0.1, "minutes": None, "repetitions": 2, "list_length": 5}
+    if after < 20:  # no attack was measured
+        with pytest.raises(KeyboardInterrupt if comes is KeyboardInterrupt else ModelError):
+            audit(small(), f"{path}:Ends", **how)
+        return
+    report = document(audit(small(), f"{path}:Ends", **how))
+    why = "it was interrupted" if comes is KeyboardInterrupt else "it failed: fit(ratings) of "
+    assert report["interrupted"].startswith(why)
+    assert f"ended early, because {why}" in report["answer"][-1]
     assert "Not complete." in as_html(report)
-    assert any(row["thr"] is not None for row in report["attacks"]) is (after > 5)
+    assert report["remedies"][0]["thr"] is not None
 
 
 @pytest.mark.parametrize("attacks", [("random", "low_clone"), ("random", "vicinity")])
@@ -234,16 +288,40 @@ def test_without_a_strong_attacker_no_model_is_cleared_and_the_first_sentence_na
     assert f"not tried: the attacks {', '.join(lacks)}." in report["answer"][0]
 
 
-def test_minutes_that_are_over_leave_a_report_too():
-    report = document(audited(minutes=1e-4, repetitions=None))
-    assert report["interrupted"] == "the minutes were over" or report["repetitions"] <= 2
-    assert report["seconds"] < 15
+def test_minutes_that_are_over_leave_a_report_too(monkeypatch):
+    measure, now = Bench.measure, time.monotonic
+
+    def late(*given, **named):
+        late.calls += not named.get("validation")
+        if late.calls == 8:  # under the second attack
+            raise OutOfMinutes
+        return measure(*given, **named)
+
+    late.calls = 0
+    monkeypatch.setattr(Bench, "measure", late)
+    report = document(audited(remedies=["count", "least support"]))
+    assert report["interrupted"] == "the minutes were over"
     said = {row["name"] for row in report["attacks"] + report["remedies"]}
     said |= {each["what"].removeprefix("attack ") for each in report["not_tried"]}
     assert {*KNOWLEDGE, *REMEDIES} <= said
+    start = now()
+    with pytest.raises(KeyboardInterrupt, match="the minutes were over"):
+        audited(minutes=1e-4, repetitions=None)
+    assert now() - start < 15
+
+
+def test_sentences_say_no_more_than_was_measured():
+    found = audited("MeanStars", repetitions=2, attacks=["random", "vicinity"], remedies=["count"])
+    for remedy in ("none", "count"):
+        del found.cells[1, "random", remedy]
+    report = document(found)
+    assert "This rests on 1 to 2 repetitions" in report["answer"][-1]
+    assert "--minutes" not in report["recommendation"]
+    assert "--repetitions" in report["recommendation"]
 
 
 CLICKS = "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6))
+TIMED = "user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in range(6))
 
 
 @pytest.mark.parametrize(
@@ -259,6 +337,10 @@ CLICKS = "user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(6
         (CLICKS, ("--targets", ","), "no item id"),
         (CLICKS, ("--model", "MFF"), "did you mean 'MF'"),
         (CLICKS, ("--budget", "x"), "no share"),
+        (CLICKS, ("--minutes", "nan"), "not a finite number"),
+        (CLICKS, ("--minutes", "1e20"), "not in the range"),
+        (CLICKS, ("--list-length", "7"), "list_length is at most 6 (the items)"),
+        (TIMED, ("--targets", "0", "--budget", "20%"), "every user has rated the item 0"),
     ],
 )
 def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
@@ -273,12 +355,21 @@ def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
     assert not out.exists()
 
 
-def test_a_folder_that_is_a_file_is_refused_before_the_work(tmp_path):
-    (tmp_path / "report").write_text("mine")
+@pytest.mark.parametrize(
+    ("mine", "problem"),
+    [
+        ("report", "index.html cannot be written: Not a directory"),
+        ("report/index.html", "index.html is not of an audit"),
+        ("report/defense.yml", "defense.yml is not of an audit"),
+    ],
+)
+def test_what_no_audit_wrote_is_not_written_over(mine, problem, tmp_path):
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
     result = CliRunner().invoke(main, ["audit", "none.csv", "--out", str(tmp_path / "report")])
     assert result.exit_code == 2
-    assert "is a file: name a folder" in result.output
-    assert (tmp_path / "report").read_text() == "mine"
+    assert problem in result.output
+    assert (tmp_path / mine).read_text() == "mine"
 
 
 def test_times_decide_what_is_tested(tmp_path):

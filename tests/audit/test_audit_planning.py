@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_audit import audited
 
-from rvdlib.audit import attacking, document, measuring
+from rvdlib.audit import document, measuring
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Measured
@@ -80,7 +80,7 @@ def test_it_ends_within_its_minutes_however_slow_the_model_is(training, serving,
         monkeypatch.setattr(owner, name, slow)
 
     takes(training, OwnModel, "fit")
-    takes(training / 2, attacking, "fakes")
+    takes(training / 2, measuring.attacks, "craft")
     takes(serving, measuring, "evaluate")
     monkeypatch.setattr(measuring.Bench, "milliseconds", lambda *_: 1000 * serving / 80)
     found = audited(minutes=1, repetitions=None)

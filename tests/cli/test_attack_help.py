@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.cli import main
-from rvdlib.cli.attack_help import option_rows
+from rvdlib.cli.attack import option_rows
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from rvdlib.cli import main
-from rvdlib.cli.layout_options import NAMES
 from rvdlib.data import synthetic_ratings
 from rvdlib.lab.study import certified
 from rvdlib.neighbors.agreement import REMEDY, Agreement
@@ -104,19 +103,3 @@ def test_what_cannot_be_used_is_one_error_and_nothing_is_trained(
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ")
     assert message in line
-
-
-@pytest.mark.parametrize(
-    "options", [["--quorum=0"], ["--max-in-degree=0"], ["--k=x"], ["--seed=-1"]]
-)
-def test_numbers_out_of_range_are_refused_by_their_option(dataset, options):
-    result = run(dataset, *LAYOUT, *GIVEN, *options)
-    assert result.exit_code == 2
-    assert f"Invalid value for '{options[0].split('=')[0]}'" in result.stderr
-
-
-def test_help_names_every_option():
-    shown = CliRunner().invoke(main, ["certify", "--help"]).stdout
-    for name in (*NAMES, "k", "quorum", "max_in_degree", "seed", "out", "json"):
-        assert f"--{name.replace('_', '-')} " in shown or f"--{name.replace('_', '-')}\n" in shown
-    assert "THR" in shown

@@ -53,7 +53,7 @@ def measured(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "audit", "certify", "serve", "tune"])
 def test_every_command_that_reads_a_file_takes_all_of_a_layout(command):
     help_text = CliRunner().invoke(main, [*command.split(), "--help"]).stdout
     assert set(NAMES) == set(Layout.__dataclass_fields__)

@@ -108,6 +108,7 @@ def test_who_trains_while_another_process_makes_a_model_leaves_it_alone(
         (("--model", "mf"), "did you mean 'MF'?"),
         (("--defense", "absent.yml"), "absent.yml cannot be read"),
         (("--defense", sys.executable), "python"),
+        (("--regime", "rating"), "form.yml was chosen for --regime ranking"),
         (("--port", "0"), "not in the range"),
         (("--host", "192.0.2.1"), "--host 192.0.2.1 --port"),
     ],

@@ -23,16 +23,13 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
     from rvdlib.lab.experiment.store import CellStore
     from rvdlib.lab.runner.costs import known_costs
     from rvdlib.lab.runner.plan import choose, load_profile
-    from rvdlib.lab.runner.schedule import missing_by, survey
+    from rvdlib.lab.runner.schedule import missing_by, of_datasets, survey
     from rvdlib.lab.study.planned import wanted
 
     try:
         whole = load_profile(profile)
         asked = {name: wanted(name, whole[name]) for name in choose([*whole], only)}
-        rows = survey(asked, CellStore())
-        if unknown := {*dataset} - {row.dataset for row in rows}:
-            raise StudyError(f"these notebooks have no rows of {', '.join(sorted(unknown))}")
-        rows = [row for row in rows if not dataset or row.dataset in dataset]
+        rows = of_datasets(survey(asked, CellStore()), dataset)
         table = missing_by(rows, known_costs())
     except (StudyError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None

@@ -74,15 +74,12 @@ class CommittedStore:
     def kept(self, spec: Mapping[str, Any]) -> Kept | None:
         """The row of this specification, whatever it was computed with; None if there is none."""
         encoded = encode(spec)
-        line = self._lines(self.path(encoded)).get(key_of(encoded))
-        return line and restored(line, self._references())
+        return next(iter(self._restored(self.path(encoded), key_of(encoded))), None)
 
     def all(self) -> Iterator[Kept]:
         """Every row, checked."""
-        references = self._references()
         for path in self._files():
-            for line in self._lines(path).values():
-                yield restored(line, references)
+            yield from self._restored(path)
 
     def seed(self) -> int:
         """One that follows from the checksums of all lines: another store has another one."""
@@ -125,8 +122,22 @@ class CommittedStore:
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*/*.csv"))
 
-    def _references(self) -> References:
-        return References(self.folder / "references.json")
+    def _restored(self, path: Path, key: str = "") -> list[Kept]:
+        """The rows of a file, or that of a key; once more if it was written meanwhile."""
+        while True:
+            lines = self._lines(path)
+            wanted = {key} & lines.keys() if key else lines
+            try:
+                references = wanted and References(self.folder / "references.json")
+                found = {key: restored(lines[key], references) for key in wanted}
+            except StudyError:
+                if self._lines(path) is lines:
+                    raise
+                continue
+            for key, kept in found.items():
+                if key_of(kept.spec) != key:
+                    raise StudyError(f"{path}: the row of {key} was altered: {RESTORE}")
+            return [*found.values()]
 
     def _lines(self, path: Path) -> dict[str, Line]:
         try:

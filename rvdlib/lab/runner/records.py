@@ -76,8 +76,11 @@ class StudyRecords:
         }
 
     def _stamps(self) -> Stamps:
-        """Every file of the profile's results and figures, with its time and size."""
-        files = (p for folder in self.folders for p in folder.rglob("*") if p.is_file())
+        """Every file of the profile's results and figures, with its time and size.
+
+        Not those of finished rows, which several notebooks share.
+        """
+        files = (p for folder in self.folders for p in folder.glob("*") if p.is_file())
         return {
             path.relative_to(paths.OUTPUT).as_posix(): (
                 path.stat().st_mtime_ns,

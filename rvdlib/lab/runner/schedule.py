@@ -71,6 +71,17 @@ def survey(wanted: Wanted, store: CellStore) -> list[Row]:
     ]
 
 
+def of_datasets(rows: Sequence[Row], datasets: Sequence[str]) -> list[Row]:
+    """The rows of these data sets; all if it names none.
+
+    Raises:
+        StudyError: for a data set of which there are none.
+    """
+    if unknown := {*datasets} - {row.dataset for row in rows}:
+        raise StudyError(f"these notebooks have no rows of {', '.join(sorted(unknown))}")
+    return [row for row in rows if not datasets or row.dataset in datasets]
+
+
 def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
     """What is missing, by notebook and data set; a row of two notebooks counts for the first.
 
@@ -129,11 +140,10 @@ def work(
         How many rows were computed.
 
     Raises:
-        StudyError: of any row, when all others are computed.
+        StudyError: of any row, when all others are computed; for a data set that has no rows.
     """
     deadline = time.time() + 3600 * hours
-    left = [row for row in rows if not row.finished]
-    left = [row for row in left if not datasets or row.dataset in datasets]
+    left = [row for row in of_datasets(rows, datasets) if not row.finished]
 
     def fits(group: Group) -> bool:
         known = [costs.estimate(encode(task.spec)) for task in group.values()]

@@ -101,6 +101,18 @@ def test_a_group_that_cannot_be_computed_ends_no_other(tmp_path, jobs):
     assert kept == [0, 1, 2, 6, 7]  # 5 comes after 4, in its group
 
 
+def test_a_worker_that_reads_other_code_than_the_run_began_with_computes_nothing(
+    tmp_path, monkeypatch
+):
+    made = {"data": {}, "code": {"rvdlib/metrics.py": "c1"}, "versions": {}}
+    tasks = [Task(n, {"n": n}, made, n) for n in range(2)]
+    monkeypatch.setattr(parallel, "source_digest", lambda path: "as it was")
+    with pytest.raises(StudyError, match=r"code changed: rvdlib/metrics.py, since this began"):
+        rows_of(tasks, but_for_3_and_4, CellStore(tmp_path), 2, "numbers")
+    assert list(tmp_path.iterdir()) == []
+    assert len(rows_of(tasks, but_for_3_and_4, CellStore(tmp_path), 1, "numbers")) == 2
+
+
 def but_for_3_and_4(items):
     for n in items:
         if n in (3, 4):

@@ -15,7 +15,7 @@ from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import verify as module
-from rvdlib.lab.runner.gather import Gathered, gather
+from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.verify import verify
 
 CODE = {"rvdlib/metrics.py": "c1"}
@@ -56,20 +56,18 @@ def committed(profile="paper"):
 def test_finished_rows_are_gathered_with_their_cost_and_unfinished_ones_are_not():
     tasks = [task(seed) for seed in range(3)]
     computed(tasks[:2])
-    assert gather("paper", tasks) == Gathered(2, 0)
+    assert gather("paper", tasks) == (2, 0)
     found = committed()
     assert found.keys() == {0, 1}
     assert found[0].cost.keys() == {"seconds", "peak_mib"}
     assert found[1].row["hit_ratio"] == 0.26
-    assert gather("paper", tasks) == Gathered(0, 0)
-    assert gather("tiny", tasks) == Gathered(0, 0)
-    assert not store_of("tiny").folder.exists()
+    assert gather("paper", tasks) == (0, 0)
 
 
 def test_rows_that_nobody_uses_are_dropped_once_all_that_are_used_are_known():
     gather("paper", computed([task(0), task(1)]))
-    assert gather("paper", [task(0)]) == Gathered(0, 0)
-    assert gather("paper", [task(0)], complete=True) == Gathered(0, 1)
+    assert gather("paper", [task(0)]) == (0, 0)
+    assert gather("paper", [task(0)], complete=True) == (0, 1)
     assert committed().keys() == {0}
 
 
@@ -78,16 +76,16 @@ def test_the_quick_store_holds_only_what_the_paper_store_does_not():
     gather("quick", tasks)
     assert committed("quick").keys() == {0, 1}
     gather("paper", tasks[:1])
-    assert gather("quick", tasks) == Gathered(0, 1)
+    assert gather("quick", tasks) == (0, 1)
     assert committed("quick").keys() == {1}
 
 
 def test_stale_rows_wait_until_they_are_replaced():
     gather("paper", computed([task(0), task(1)]))
     newer = [task(seed, code={"rvdlib/metrics.py": "c2"}) for seed in range(2)]
-    assert gather("paper", newer, complete=True) == Gathered(0, 0)
+    assert gather("paper", newer, complete=True) == (0, 0)
     computed(newer[:1], shifted(0.5))
-    assert gather("paper", newer, complete=True) == Gathered(1, 0)
+    assert gather("paper", newer, complete=True) == (1, 0)
     assert {seed: kept.row["hit_ratio"] for seed, kept in committed().items()} == {0: 0.75, 1: 0.26}
 
 
@@ -97,7 +95,7 @@ def test_a_row_computed_anew_replaces_one_that_says_something_else(monkeypatch, 
     monkeypatch.setenv("RVD_RECOMPUTE", "1")
     before = store_of("paper").path(task(0).spec).read_bytes()
     elsewhere = computed([task(0, versions="2")], shifted(shift))
-    assert gather("paper", elsewhere) == Gathered(replaced, 0)
+    assert gather("paper", elsewhere) == (replaced, 0)
     assert (store_of("paper").path(task(0).spec).read_bytes() == before) is (not replaced)
 
 
@@ -185,6 +183,15 @@ def test_where_one_disagrees_it_is_named_and_nothing_is_carried_over():
     assert [*store_of("paper").all()] == before
 
 
+def test_the_rows_of_all_batches_that_disagree_are_named():
+    tasks = computed([task(seed) for seed in range(4)])
+    gather("paper", tasks)
+    parts = [Batch(part, shifted(0.1), "rows") for part in (tasks[:2], tasks[2:])]
+    with pytest.raises(StudyError) as raised:
+        verify(store_of("paper"), parts, 4, jobs=1)
+    assert [f"cells-rating-{n}.csv" in str(raised.value) for n in range(4)] == [True] * 4
+
+
 def test_an_attack_that_optimises_may_end_a_little_elsewhere():
     gather("paper", computed([task(0, "pga")]))
     assert sum(in_agreement([task(0, "pga")], how=shifted(0.001)).checked.values()) == 1
@@ -223,7 +230,7 @@ def test_the_seed_decides_which_rows(monkeypatch):
     tasks = computed([task(seed) for seed in range(20)])
     gather("paper", tasks)
     drawn = []
-    monkeypatch.setattr(module, "_compare", lambda *of: drawn.append(frozenset(of[2])))
+    monkeypatch.setattr(module, "_compared", lambda *of: drawn.append(frozenset(of[2])) or [])
     for seed in (0, 0, 1):
         in_agreement(tasks, sample=5, seed=seed)
     assert drawn[0] == drawn[1] != drawn[2]

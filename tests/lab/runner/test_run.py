@@ -17,7 +17,9 @@ from filelock import FileLock
 
 from rvdlib import paths
 from rvdlib.cli.study import study
+from rvdlib.data import DataError
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import CLAIMS_FILE
 from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
 from rvdlib.lab.runner.plan import load_profile
@@ -84,6 +86,9 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert {path: path.read_bytes() for path in results.iterdir()} == written
 
 
+SHARED = "results/tiny/cells/ml-100k/cells-rating-0.csv"  # finished rows of several notebooks
+
+
 @pytest.fixture
 def ran(two_notebooks):
     """Records as after a run of ``01_table`` that was given a file and wrote a table."""
@@ -93,6 +98,7 @@ def ran(two_notebooks):
     begun = records.begin("01_table", {"k": 3, "files": ["own.csv"]})
     paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
     paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
+    paths.write_atomically(two_notebooks / SHARED, "rows")
     records.remember(begun)
     return two_notebooks
 
@@ -109,6 +115,7 @@ def ran(two_notebooks):
         ("results/tiny/01_table.ipynb", "outputs changed: results/tiny/01_table.ipynb"),
         ("figures/tiny/1.png", "outputs changed: figures/tiny/1.png"),
         ("results/tiny/other.csv", ""),
+        (SHARED, ""),
     ],
 )
 def test_a_notebook_runs_again_for_a_change_that_concerns_it_and_for_no_other(ran, edited, reason):
@@ -157,6 +164,12 @@ def test_damaged_records_make_everything_run_again(ran, content):
         ("tiny", "01_table: 3", r"tiny\.yml: 01_table must map parameters to values, got 3"),
         ("tiny", "01_table: {kk: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter 'kk': .* k\?"),
         ("tiny", "01_table: {k: x}", r"'k' should be a valid integer, got 'x'"),
+        ("tiny", "01_table: {profile: mine}", r"01_table: its profile is tiny, got 'mine'"),
+        (
+            "tiny",
+            "01_table: {}\n01_table: {k: 3}",
+            r"tiny\.yml .*line 2: the key '01_table' stands",
+        ),
         # The second notebook's mistake is found before the first one runs.
         ("tiny", "01_table: {k: 3}\n02_headline: {k: 0.5}", r"02_headline\.ipynb: .* got 0\.5"),
     ],
@@ -267,15 +280,41 @@ def two_slow(project, make_notebook):
         end(int((project / "kernel.pid").read_text()))
 
 
-@pytest.mark.parametrize("folder", ["RESULTS", "FIGURES", "STUDY_RECORDS"])
+@pytest.mark.parametrize("folder", ["results/tiny", "figures/tiny", ".cache/study"])
 @pytest.mark.usefixtures("no_kernel")
-def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(
-    two_notebooks, monkeypatch, folder
-):
-    monkeypatch.setattr(paths, folder, two_notebooks / "params" / "tiny.yml" / "folder")
-    told = r"folder cannot be written: Not a directory\. RVD_OUTPUT_DIR names another"
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(two_notebooks, folder):
+    (two_notebooks / ".cache").mkdir()
+    (two_notebooks / folder).write_text("a file")
+    told = rf"{folder} cannot be written: Not a directory\. RVD_OUTPUT_DIR names another"
     with pytest.raises(StudyError, match=told):
         run_study("tiny")
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_claims_that_do_not_fit_are_refused_before_anything_runs(two_notebooks, monkeypatch):
+    monkeypatch.setattr(ledger, "claims", ledger.claims.__wrapped__)
+    monkeypatch.setattr(ledger, "CLAIMS_FILE", two_notebooks / "params" / "claims.yml")
+    ledger.CLAIMS_FILE.write_text("C1: {claim: it works, metric: m, threshhold: 0}\n")
+    with pytest.raises(StudyError, match=r"claims\.yml: C1, threshhold: .*got 0"):
+        run_study("tiny")
+
+
+def test_why_a_notebook_failed_is_told_though_its_rows_cannot_be_gathered(
+    two_notebooks, monkeypatch
+):
+    def failing(*_):
+        raise StudyError("01_table.ipynb failed")
+
+    def asks(*_):
+        raise DataError("yelp was not found")
+
+    (two_notebooks / "params" / "quick.yml").write_text("01_table: {}\n")
+    monkeypatch.setattr("rvdlib.lab.runner.run.run_notebook", failing)
+    with pytest.raises(StudyError, match=r"01_table\.ipynb failed"):
+        run_study("quick", asks=asks)
+    monkeypatch.setattr("rvdlib.lab.study.planned.wanted", asks)
+    ended = CliRunner().invoke(study, ["--profile=quick", "--hours=1"])
+    assert ended.output.splitlines()[-1] == "Error: yelp was not found"
 
 
 def test_a_disk_that_fills_up_is_one_message(two_notebooks, monkeypatch):

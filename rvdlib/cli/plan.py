@@ -54,24 +54,17 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
 
 
 def _shown(table) -> str:
-    """The table with a line of sums, as text."""
-    formats = {
-        "hours_3_seeds": "{:.2f}".format,
-        "hours_5_seeds": "{:.2f}".format,
-        "hours": "{:.2f}".format,
-        "peak_mib": "{:.0f}".format,
-        "own": "{:.0%}".format,
-    }
-    names = {
-        "hours_3_seeds": "h, 3 seeds",
-        "hours_5_seeds": "h, 5 seeds",
-        "hours": "h, all",
-        "peak_mib": "MiB",
-        "own": "as seen",
+    """The table as text."""
+    shown = {
+        "hours_3_seeds": ("h, 3 seeds", "{:.2f}"),
+        "hours_5_seeds": ("h, 5 seeds", "{:.2f}"),
+        "hours": ("h, all", "{:.2f}"),
+        "peak_mib": ("MiB", "{:.0f}"),
+        "own": ("as seen", "{:.0%}"),
     }
     return table.to_string(
         index=False,
-        formatters=formats,
-        header=[names.get(name, name) for name in table],
+        formatters={name: form.format for name, (_, form) in shown.items()},
+        header=[shown.get(name, (name,))[0] for name in table],
         na_rep="?",
     )

@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     """
     notebook = read_notebook(source)
     check_parameters(declared_parameters(notebook, source.name), parameters, source.name)
-    before = _executed_before(output)
+    before = None
+    with suppress(StudyError):  # there is none yet, or a damaged one
+        before = read_notebook(output)
     failed = output.with_suffix(".failed.ipynb")
     # In the notebook's folder, a relative variable would mean another one.
     with tempfile.TemporaryDirectory() as folder, variables(paths.as_variables()):
@@ -211,13 +214,6 @@ def _same_content(kind: str, old: Any, new: Any, tolerance: float) -> bool:
     if isinstance(old, str) and isinstance(new, str):
         return not first_difference(old, new, tolerance)
     return old == new
-
-
-def _executed_before(output: Path) -> NotebookNode | None:
-    try:
-        return read_notebook(output)
-    except StudyError:  # none yet, or a damaged one
-        return None
 
 
 def _anonymous(text: str) -> str:

@@ -122,12 +122,10 @@ def _run_notebooks(
                 progress.write(f"{name}: unchanged")
                 continue
             progress.write(f"{name}: running ({reason or 'forced'})")
-            begun = records.begin(name, plan[name])
-            source = paths.NOTEBOOKS / f"{name}.ipynb"
-            ran = True
-            with _gathered(profile, {name: plan[name]}, asks):
+            ran, source = True, paths.NOTEBOOKS / f"{name}.ipynb"
+            gathered = _gathered(profile, {name: plan[name]}, asks)
+            with records.running(name, plan[name]), gathered:
                 run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
-            records.remember(begun)
     if ran and len(chosen) == len(plan):
         _gather(profile, plan, asks, complete=True)
 

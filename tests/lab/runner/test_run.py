@@ -95,11 +95,10 @@ def ran(two_notebooks):
     (two_notebooks / "notebooks" / "own.csv").write_text("1,2,3\n")
     (two_notebooks / "params" / "victims.yml").write_text("MF: {}\n")
     records = StudyRecords("tiny")
-    begun = records.begin("01_table", {"k": 3, "files": ["own.csv"]})
-    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
-    paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
-    paths.write_atomically(two_notebooks / SHARED, "rows")
-    records.remember(begun)
+    with records.running("01_table", {"k": 3, "files": ["own.csv"]}):
+        paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
+        paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
+        paths.write_atomically(two_notebooks / SHARED, "rows")
     return two_notebooks
 
 
@@ -138,10 +137,9 @@ def test_a_deleted_output_and_changed_code_are_reasons_to_run_again(ran, monkeyp
 
 def test_an_edit_while_a_notebook_runs_makes_it_run_again(two_notebooks):
     records = StudyRecords("tiny")
-    begun = records.begin("01_table", {})
-    (two_notebooks / "notebooks" / "01_table.ipynb").write_text("edited meanwhile")
-    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
-    records.remember(begun)
+    with records.running("01_table", {}):
+        (two_notebooks / "notebooks" / "01_table.ipynb").write_text("edited meanwhile")
+        paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
     assert records.changes("01_table", {}) == "notebook changed: 01_table.ipynb"
 
 

@@ -93,20 +93,20 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
                 kernel_manager_class=ThisInterpreter,
                 coalesce_streams=True,
             )
-            problem = _problem(executed)
+            failure = problem(executed)
         except PapermillExecutionError:
             executed = read_notebook(partial)
-            problem = _problem(executed)
+            failure = problem(executed)
         except RuntimeError as error:  # nbclient's, when a kernel dies or does not start
             executed = read_notebook(partial)
-            problem = _place_of_death(executed, error)
-    if problem:
+            failure = _place_of_death(executed, error)
+    if failure:
         try:
             paths.write_atomically(failed, nbformat.writes(executed))
             kept = f"what was executed is kept in {failed}"
         except OSError as error:
             kept = f"what was executed could not be kept: {error}"
-        raise StudyError(f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n{kept}")
+        raise StudyError(f"{source.name} failed: {failure}\nparameters: {dict(parameters)}\n{kept}")
     executed = _without_circumstances(executed, notebook)
     if before:
         keep_outputs(executed, before, tolerance_of(source.stem, SHOWN))
@@ -114,18 +114,9 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     failed.unlink(missing_ok=True)
 
 
-def validate_executed(path: Path) -> None:
-    """Refuse a notebook that did not run to its end, or not cleanly, or lost its outputs.
-
-    Raises:
-        StudyError: names the first cell at fault.
-    """
-    if problem := _problem(read_notebook(path)):
-        raise StudyError(f"{path}: {problem}")
-
-
-def _problem(notebook: NotebookNode) -> str:
-    """The first thing that keeps a notebook from being an executed one; empty if there is none."""
+def problem(notebook: NotebookNode) -> str:
+    """Why a notebook did not run to its end, or not cleanly, or lost its outputs, and in which cell;
+    empty if it is an executed one."""
     code = [(i, cell) for i, cell in _cells(notebook) if cell.cell_type == "code" and cell.source]
     for index, cell in code:
         for output in cell.outputs:

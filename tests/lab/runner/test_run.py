@@ -21,7 +21,7 @@ from rvdlib.data import DataError
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import CLAIMS_FILE
-from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
+from rvdlib.lab.runner.notebook_runner import problem, read_notebook
 from rvdlib.lab.runner.plan import load_profile
 from rvdlib.lab.runner.records import StudyRecords
 from rvdlib.lab.runner.run import run_study
@@ -67,7 +67,7 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert (results / "cells.csv").read_text() == "k,hit_ratio\n3,0.5\n"
     assert (results / "GLOSSARY.md").read_text() == "# Glossary\n"
     for name in ("01_table", "02_headline"):
-        validate_executed(results / f"{name}.ipynb")
+        assert problem(read_notebook(results / f"{name}.ipynb")) == ""
     written = {path: path.read_bytes() for path in results.iterdir()}
 
     run_study("tiny")
@@ -357,7 +357,7 @@ def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(proje
     (project / "go").touch()
     assert two_slow("default_int_handler").wait(SECONDS) == 0
     assert "01_quick: unchanged\n02_slow: running (new)\n" in (project / "told").read_text()
-    validate_executed(results / "02_slow.ipynb")
+    assert problem(read_notebook(results / "02_slow.ipynb")) == ""
 
 
 def test_a_study_goes_on_ignoring_an_ignored_interrupt_and_without_a_home(project, two_slow):
@@ -368,6 +368,6 @@ def test_a_study_goes_on_ignoring_an_ignored_interrupt_and_without_a_home(projec
     (project / "go").touch()
     assert process.wait(SECONDS) == 0
     assert "Interrupted." not in (project / "told").read_text()
-    validate_executed(project / "results" / "tiny" / "02_slow.ipynb")
+    assert problem(read_notebook(project / "results" / "tiny" / "02_slow.ipynb")) == ""
     (printed,) = read_notebook(project / "results" / "tiny" / "01_quick.ipynb").cells[-1].outputs
     assert printed.text == "~\n"

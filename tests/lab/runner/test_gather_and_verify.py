@@ -211,39 +211,34 @@ def test_a_row_altered_with_its_checksum_is_found_by_computing_it():
     path = store_of("paper").path(task(0).spec)
     header, line = csv.reader(path.read_text().splitlines())
     fields = dict(zip(header, line, strict=True)) | {"hit_ratio": "0.3"}
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerow(fields.values())
+
+    def altered(fields):
+        with open(path, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, fields.values()])
+
+    altered(fields)
     with pytest.raises(StudyError, match=r"cells-rating-0.csv, line 2 was altered: .*git checkout"):
         in_agreement([task(0)])
-    fields["checksum"] = checksum_of({name: text for name, text in fields.items() if text})
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerow(fields.values())
+    altered(
+        fields | {"checksum": checksum_of({name: text for name, text in fields.items() if text})}
+    )
     with pytest.raises(StudyError, match=r"hit_ratio: 0.3 became 0.25"):
         in_agreement([task(0)])
 
 
-def test_the_seed_decides_which_rows(monkeypatch):
+def test_the_seed_decides_which_rows_and_follows_from_the_store_unless_said(monkeypatch):
     tasks = computed([task(seed) for seed in range(20)])
+    gather("paper", tasks[:1])
+    first = store_of("paper").seed()
+    assert in_agreement(tasks[:1]).seed == first == store_of("paper").seed()
     gather("paper", tasks)
+    assert store_of("paper").seed() != first
     drawn = []
     monkeypatch.setattr(module, "_compared", lambda *of: drawn.append(frozenset(of[2])) or [])
     for seed in (0, 0, 1):
         in_agreement(tasks, sample=5, seed=seed)
     assert drawn[0] == drawn[1] != drawn[2]
     assert {len(each) for each in drawn} == {5}
-
-
-def test_another_store_has_another_seed_and_the_same_one_has_the_same():
-    tasks = computed([task(0), task(1)])
-    gather("paper", tasks[:1])
-    first = store_of("paper").seed()
-    assert in_agreement(tasks[:1]).seed == first == store_of("paper").seed()
-    gather("paper", tasks)
-    assert store_of("paper").seed() != first
 
 
 def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, NamedTuple
 
 import joblib
@@ -23,6 +24,10 @@ from rvdlib.writable import PACKAGE
 
 # How many groups to work on at once, for whoever starts kernels: `rvd study --jobs`.
 JOBS = "RVD_JOBS"
+KILLED = (
+    "a process that computed rows was killed, most often for want of memory: fewer at once need less "
+    "(--jobs). What is finished is kept; the same command goes on there"
+)
 
 
 class Task(NamedTuple):
@@ -132,7 +137,8 @@ def run_groups(
         fits: whether a group is begun at all, asked when its turn has come.
 
     Raises:
-        StudyError: of any group, when all others are through: a run of hours does not end at the first.
+        StudyError: of any group, when all others are through: a run of hours does not end at the first,
+            but where a process is killed.
     """
     failed: dict[str, None] = {}
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(groups)))
@@ -144,9 +150,12 @@ def run_groups(
     with warnings.catch_warnings():
         # A worker that has grown large is replaced, and nothing is lost.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        for done, error in parallel(calls):
-            failed |= dict.fromkeys([error] if error else [])
-            yield done
+        try:
+            for done, error in parallel(calls):
+                failed |= dict.fromkeys([error] if error else [])
+                yield done
+        except BrokenExecutor:
+            failed[KILLED] = None
     if failed:
         raise StudyError("\n".join(failed))
 

@@ -24,14 +24,19 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment import progress
 from rvdlib.lab.runner.environment import variables
 from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
-from rvdlib.lab.runner.unchanged import SHOWN, first_difference, same_picture, tolerance_of
+from rvdlib.lab.runner.unchanged import (
+    SHOWN,
+    first_difference,
+    on_white,
+    same_picture,
+    tolerance_of,
+)
 from rvdlib.writable import known_home
 
 
@@ -224,9 +229,6 @@ def _anonymous(text: str) -> str:
 
 def _light_png(content: str) -> str:
     """The figure on white, in a palette of 256 colours: half the bytes. Base64 in and out."""
-    figure = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")
-    page = Image.new("RGBA", figure.size, "white")
-    page.alpha_composite(figure)
     buffer = io.BytesIO()
-    page.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+    on_white(base64.b64decode(content)).quantize(256).save(buffer, "PNG", optimize=True)
     return min(content, base64.b64encode(buffer.getvalue()).decode(), key=len)

@@ -1,6 +1,7 @@
 """How many groups are worked on at once: RVD_JOBS and --jobs, which change no number."""
 
 import os
+import signal
 
 import pytest
 from click.testing import CliRunner
@@ -111,8 +112,19 @@ def test_a_worker_that_reads_other_code_than_the_run_began_with_computes_nothing
     assert len(rows_of(tasks, but_for_3_and_4, CellStore(tmp_path), 1, "numbers")) == 2
 
 
+def killed(items):
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield from items
+
+
 def but_for_3_and_4(items):
     for n in items:
         if n in (3, 4):
             raise StudyError(f"{n} is bad")
         yield {"n": n}
+
+
+def test_a_process_that_is_killed_is_an_error_that_says_what_to_do(tmp_path):
+    tasks = [Task(n, {"n": n}, {}, n) for n in range(2)]
+    with pytest.raises(StudyError, match=r"a process .* was killed, .*memory.*--jobs"):
+        rows_of(tasks, killed, CellStore(tmp_path), 2, "numbers")

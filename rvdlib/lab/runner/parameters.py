@@ -104,7 +104,8 @@ def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any], name
     for parameter, value in given.items():
         if parameter not in declared:
             near = difflib.get_close_matches(str(parameter), declared, n=3)
-            known = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(declared)}"
+            known = f"it has {', '.join(declared) or 'none'}"
+            known = f"did you mean {' or '.join(near)}?" if near else known
             raise StudyError(f"{name or 'the notebook'} has no parameter '{parameter}': {known}")
         try:
             TypeAdapter(_with_some(declared[parameter])).validate_python(value, strict=True)

@@ -7,7 +7,8 @@ quick one.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -48,28 +49,33 @@ COLUMNS = {
 SETTING = ["regime", "target_set"]
 
 
-def claims_table() -> str:
+def to_results(profile: str, notebook: str) -> str:
+    """A link to an executed notebook, as seen from README."""
+    return f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
+
+
+def claims_table(
+    profiles: Sequence[str] = PROFILES, link: Callable[[str, str], str] = to_results
+) -> str:
     """Every claim in Markdown: on each data set its verdict, and the range of what its parts measured."""
-    ledgers, lines = {profile: read(profile) for profile in PROFILES}, []
+    ledgers, lines = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
-        verdict = "<br>".join(verdicts(rows, profile)) if profile else NOT_MEASURED
+        verdict = "<br>".join(verdicts(rows, partial(link, profile))) if profile else NOT_MEASURED
         lines.append([name, claim.said, claim.metric, verdict])
     return markdown("| | the paper says | what is measured | verdict |", 4, lines)
 
 
-def verdicts(rows: pd.DataFrame, profile: str) -> list[str]:
+def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
     """A line a data set: the verdict there, of how many parts, what they measured, and in which notebook."""
     found = []
     for dataset, here in rows.groupby(rows["dataset"].astype(object).fillna(""), sort=False):
         verdict = overall(here["verdict"]) if dataset else here["overall"].iloc[0]
         seeds = float(here["n_seeds"].min())  # NaN of timings
         about = [*_counts(here)] + [f"{seeds:.0f} seed{'s'[: seeds > 1]}"] * (seeds > 0)
-        notebook = here["notebook"].iloc[0]
-        link = f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
         where = f"{dataset}: " if dataset else ""
         how = f" ({', '.join(about)})" if about else ""
-        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link}")
+        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link(here['notebook'].iloc[0])}")
     return found
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import readme
-from rvdlib.lab.runner.ledger import NOT_MEASURED, SETTINGS, SIGNS, claims, read
+from rvdlib.lab.runner.ledger import SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
 
@@ -131,31 +131,24 @@ def _command(profile: str, *names: str) -> str:
 
 
 def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
-    """The ledger in Markdown: a row a claim, and then a row each of its parts."""
-    ledgers = {profile: read(profile) for profile in profiles}
-    lines, sections = [], []
+    """The ledger in Markdown: README's table of claims, and then a row each of a claim's parts."""
+    ledgers, sections = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = readme.measured(ledgers, name)
-        asked = f"{SIGNS[claim.sense]} {claim.threshold:g}" if claim.sense else "–"
-        if not profile:
-            lines.append([name, claim.said, "–", asked, "–", NOT_MEASURED, "–"])
-            continue
-        notebooks = list(dict.fromkeys(rows["notebook"]))
-        links = [f"[{n[:2]}]({n}.ipynb)" if n in pages else n[:2] for n in notebooks]
-        seeds = " to ".join(dict.fromkeys(f"{n:.0f}" for n in rows["n_seeds"].agg(["min", "max"])))
-        verdict = f"[{rows['overall'].iloc[0]}](#{name.lower()})"
-        span = readme.span_of(rows)
-        lines.append([name, claim.said, span, asked, seeds, verdict, ", ".join(links)])
-        again = f"Computed by `{_command(profile, *notebooks)}`."
-        sections.append(f"## {name}\n\n{claim.said}.\n\n{_parts(rows)}\n\n{again}")
-    head = "| | the paper says | measured | shown if | seeds | verdict | page |"
+        if profile:
+            again = _command(profile, *dict.fromkeys(rows["notebook"]))
+            asked = f" Shown if {SIGNS[claim.sense]} {claim.threshold:g}." if claim.sense else ""
+            parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
+            sections.append("\n\n".join(parts))
     rule = (
         "*Reproduced* and *not reproduced* are shown at the level of a 95 % interval, all parts of a "
         "claim taken together; *undecided* is what the seeds neither show nor refute; *partly* means "
         "that some parts show it and some its contrary. Where a claim has several parts, the least and "
         "the greatest of what they measured are given."
     )
-    table = readme.markdown(head, 7, lines)
+    table = readme.claims_table(
+        profiles, lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2]
+    )
     return "\n\n".join(["# The ledger of claims", rule, table, *sections]) + "\n"
 
 

@@ -11,7 +11,7 @@ from papermill import inspect_notebook
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
+from rvdlib.lab.runner.notebook_runner import problem, read_notebook
 from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
 from rvdlib.lab.runner.plan import PROFILES, load_profile
 from rvdlib.lab.runner.report import TIMINGS
@@ -235,7 +235,7 @@ def test_what_is_committed_is_all_of_the_profile_and_no_more(profile):
 
 @every_executed
 def test_an_executed_notebook_ran_cleanly_to_its_end(profile, name):
-    validate_executed(paths.RESULTS / profile / f"{name}.ipynb")
+    assert problem(executed(profile, name)) == ""
 
 
 @every_executed

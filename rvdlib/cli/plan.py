@@ -23,16 +23,13 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
     from rvdlib.lab.experiment.store import CellStore
     from rvdlib.lab.runner.costs import known_costs
     from rvdlib.lab.runner.plan import choose, load_profile
-    from rvdlib.lab.runner.schedule import missing_by, survey
+    from rvdlib.lab.runner.schedule import missing_by, of_datasets, survey
     from rvdlib.lab.study.planned import wanted
 
     try:
         whole = load_profile(profile)
         asked = {name: wanted(name, whole[name]) for name in choose([*whole], only)}
-        rows = survey(asked, CellStore())
-        if unknown := {*dataset} - {row.dataset for row in rows}:
-            raise StudyError(f"these notebooks have no rows of {', '.join(sorted(unknown))}")
-        rows = [row for row in rows if not dataset or row.dataset in dataset]
+        rows = of_datasets(survey(asked, CellStore()), dataset)
         table = missing_by(rows, known_costs())
     except (StudyError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -57,24 +54,17 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
 
 
 def _shown(table) -> str:
-    """The table with a line of sums, as text."""
-    formats = {
-        "hours_3_seeds": "{:.2f}".format,
-        "hours_5_seeds": "{:.2f}".format,
-        "hours": "{:.2f}".format,
-        "peak_mib": "{:.0f}".format,
-        "own": "{:.0%}".format,
-    }
-    names = {
-        "hours_3_seeds": "h, 3 seeds",
-        "hours_5_seeds": "h, 5 seeds",
-        "hours": "h, all",
-        "peak_mib": "MiB",
-        "own": "as seen",
+    """The table as text."""
+    shown = {
+        "hours_3_seeds": ("h, 3 seeds", "{:.2f}"),
+        "hours_5_seeds": ("h, 5 seeds", "{:.2f}"),
+        "hours": ("h, all", "{:.2f}"),
+        "peak_mib": ("MiB", "{:.0f}"),
+        "own": ("as seen", "{:.0%}"),
     }
     return table.to_string(
         index=False,
-        formatters=formats,
-        header=[names.get(name, name) for name in table],
+        formatters={name: form.format for name, (_, form) in shown.items()},
+        header=[shown.get(name, (name,))[0] for name in table],
         na_rep="?",
     )

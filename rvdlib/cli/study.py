@@ -1,6 +1,5 @@
 """``rvd study``. What it needs is imported when it runs: help is instant."""
 
-import math
 import os
 
 import click
@@ -67,15 +66,15 @@ def study(
         with writable_home():
             # Jupyter looks for a home when it is imported.
             from rvdlib.lab.figures.claims_plots import save_verdicts
-            from rvdlib.lab.runner.run import Ahead, run_study
+            from rvdlib.lab.runner.run import run_study
             from rvdlib.lab.study.planned import wanted
 
-            ahead = None
-            if hours or dataset or scheduler:
-                ahead = Ahead(hours or math.inf, dataset, scheduler)
+            given = {"hours": hours, "datasets": dataset, "scheduler": scheduler}
+            ahead = {name: value for name, value in given.items() if value}
             run_study(profile, only, force or recompute, wanted, ahead)
             save_verdicts(profile)
-    except (StudyError, OSError) as error:  # such as a disk that is full
+    # Such as a disk that is full; ratings or parameters that cannot be read.
+    except (StudyError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo(

@@ -74,15 +74,12 @@ class CommittedStore:
     def kept(self, spec: Mapping[str, Any]) -> Kept | None:
         """The row of this specification, whatever it was computed with; None if there is none."""
         encoded = encode(spec)
-        line = self._lines(self.path(encoded)).get(key_of(encoded))
-        return line and restored(line, self._references())
+        return next(iter(self._restored(self.path(encoded), key_of(encoded))), None)
 
     def all(self) -> Iterator[Kept]:
         """Every row, checked."""
-        references = self._references()
         for path in self._files():
-            for line in self._lines(path).values():
-                yield restored(line, references)
+            yield from self._restored(path)
 
     def seed(self) -> int:
         """One that follows from the checksums of all lines: another store has another one."""
@@ -91,21 +88,19 @@ class CommittedStore:
         return int(hashlib.sha256("".join(checksums).encode()).hexdigest()[:8], 16)
 
     def write(self, rows: Iterable[Kept] = (), without: Iterable[str] = ()) -> None:
-        """Put ``rows`` in, in place of those of the same specification; drop the keys ``without``.
+        """Drop the keys ``without``; put ``rows`` in, in place of those of the same specification.
 
         Only one process may write at once. One that is killed leaves each file old or new, and
         sound.
         """
-        references = References(self.folder / "references.json")
-        known = {path: dict(self._lines(path)) for path in self._files()}
+        references, dropped = References(self.folder / "references.json"), {*without}
+        known = {
+            path: {key: line for key, line in self._lines(path).items() if key not in dropped}
+            for path in self._files()
+        }
         for kept in rows:
             lines = known.setdefault(self.path(kept.spec), {})
             lines[key_of(kept.spec)] = line_of(kept, references)
-        dropped = {*without}
-        known = {
-            path: {key: line for key, line in lines.items() if key not in dropped}
-            for path, lines in known.items()
-        }
         if not known:
             return
         references.write()
@@ -125,8 +120,22 @@ class CommittedStore:
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*/*.csv"))
 
-    def _references(self) -> References:
-        return References(self.folder / "references.json")
+    def _restored(self, path: Path, key: str = "") -> list[Kept]:
+        """The rows of a file, or that of a key; once more if it was written meanwhile."""
+        while True:
+            lines = self._lines(path)
+            wanted = {key} & lines.keys() if key else lines
+            try:
+                references = wanted and References(self.folder / "references.json")
+                found = {key: restored(lines[key], references) for key in wanted}
+            except StudyError:
+                if self._lines(path) is lines:
+                    raise
+                continue
+            for key, kept in found.items():
+                if key_of(kept.spec) != key:
+                    raise StudyError(f"{path}: the row of {key} was altered: {RESTORE}")
+            return [*found.values()]
 
     def _lines(self, path: Path) -> dict[str, Line]:
         try:
@@ -166,13 +175,11 @@ def _read(path: Path, changed: int, size: int) -> Mapping[str, Line]:
         if not whole:
             raise StudyError(f"{path} is cut off, or its first line was altered: {RESTORE}")
         for fields in reader:
-            if None in fields or None in fields.values():
-                raise StudyError(
-                    f"{path}, line {reader.line_num} is cut off or too long: {RESTORE}"
-                )
+            whole = None not in fields and None not in fields.values()
             line = {name: text for name, text in fields.items() if text}
-            if line.get(LAST[-1]) != checksum_of(line):
-                raise StudyError(f"{path}, line {reader.line_num} was altered: {RESTORE}")
+            if not whole or line.get(LAST[-1]) != checksum_of(line):
+                wrong = "was altered" if whole else "is cut off or too long"
+                raise StudyError(f"{path}, line {reader.line_num} {wrong}: {RESTORE}")
             if lines.setdefault(line[KEY], line) is not line:
                 raise StudyError(f"{path}, line {reader.line_num} is there twice: {RESTORE}")
     except (csv.Error, UnicodeDecodeError) as error:

@@ -6,21 +6,28 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, NamedTuple
 
 import joblib
 
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.committed import Row
-from rvdlib.lab.experiment.fingerprint import Fingerprint
+from rvdlib.lab.experiment.fingerprint import Fingerprint, difference
 from rvdlib.lab.experiment.machine import peak_mib
 from rvdlib.lab.experiment.progress import progress
+from rvdlib.lab.experiment.sources import source_digest
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.threads import single_thread
+from rvdlib.writable import PACKAGE
 
 # How many groups to work on at once, for whoever starts kernels: `rvd study --jobs`.
 JOBS = "RVD_JOBS"
+KILLED = (
+    "a process that computed rows was killed, most often for want of memory: fewer at once need less "
+    "(--jobs). What is finished is kept; the same command goes on there"
+)
 
 
 class Task(NamedTuple):
@@ -130,19 +137,25 @@ def run_groups(
         fits: whether a group is begun at all, asked when its turn has come.
 
     Raises:
-        StudyError: of any group, when all others are through: a run of hours does not end at the first.
+        StudyError: of any group, when all others are through: a run of hours does not end at the first,
+            but where a process is killed.
     """
     failed: dict[str, None] = {}
     jobs = min(joblib.effective_n_jobs(jobs), max(1, len(groups)))
     begun = in_time(groups, deadline, fits)
-    calls = (joblib.delayed(_run_group)(group, compute, store, deadline) for group in begun)
+    calls = (
+        joblib.delayed(_run_group)(group, compute, store, deadline, _code(group)) for group in begun
+    )
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
     with warnings.catch_warnings():
         # A worker that has grown large is replaced, and nothing is lost.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        for done, error in parallel(calls):
-            failed |= dict.fromkeys([error] if error else [])
-            yield done
+        try:
+            for done, error in parallel(calls):
+                failed |= dict.fromkeys([error] if error else [])
+                yield done
+        except BrokenExecutor:
+            failed[KILLED] = None
     if failed:
         raise StudyError("\n".join(failed))
 
@@ -157,12 +170,17 @@ def jobs_asked_for() -> int:
 
 
 def _run_group(
-    group: Group, compute: Compute, store: CellStore, deadline: float
+    group: Group, compute: Compute, store: CellStore, deadline: float, code: Mapping[str, str]
 ) -> tuple[dict[str, Row], str]:
-    """The rows that were computed, and the error that ended it, if one did."""
+    """The rows that were computed, and the error that ended it, if one did.
+
+    ``code``: what the rows are taken to depend on; a process that began later may have read another.
+    """
     done: dict[str, Row] = {}
     if time.time() >= deadline:
         return done, ""
+    if changed := difference({"code": dict(code)}, {"code": _code(group)}):
+        return done, f"{changed}, since this began: start it again, which goes on where it is"
     rows = zip(
         group.items(), computed([task.item for task in group.values()], compute), strict=True
     )
@@ -175,6 +193,13 @@ def _run_group(
     except StudyError as error:
         return done, str(error)
     return done, ""
+
+
+def _code(group: Group) -> dict[str, str]:
+    """``rvdlib/…py`` → digest as this process has read it, of what the rows of a group depend on."""
+    named = {name for task in group.values() for name in task.fingerprint.get("code", ())}
+    files = {name: PACKAGE.parent / name for name in sorted(named)}
+    return {name: source_digest(file) for name, file in files.items() if file.is_file()}
 
 
 def computed(items: list[Any], compute: Compute) -> Iterator[tuple[Row, Cost]]:

@@ -20,6 +20,7 @@ LOOKUPS = {"ENCODERS"}  # in which a victim looks up what is said of it: keys ar
 _DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@functools.cache  # the code as it was when the process began to use it
 def source_digest(path: Path) -> str:
     """SHA-256 of what a Python file does: comments, layout, docstrings, error texts do not count.
 

@@ -1,8 +1,7 @@
 """What rows will cost, from what finished rows have cost."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rvdlib import paths
@@ -42,27 +41,19 @@ class Costs:
 
     def __init__(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]):
         """``rows``: encoded specifications, and what they cost."""
-        found: list[dict] = [defaultdict(list) for _ in ALIKE]
+        self._known: dict[tuple, tuple[int, float, float]] = {}  # rows, their seconds, most memory
         for spec, cost in rows:
-            if "seconds" in cost:
-                traits = _traits(spec)
-                for level, names in zip(found, ALIKE, strict=True):
-                    seconds = cost["seconds"] / _size(names, traits)
-                    level[_of(names, traits)].append((seconds, cost.get("peak_mib", 0.0)))
-        self._means = [
-            {
-                kind: (sum(s for s, _ in known) / len(known), max(peak for _, peak in known))
-                for kind, known in level.items()
-            }
-            for level in found
-        ]
+            for kind, size in _kinds(spec) if "seconds" in cost else ():
+                n, seconds, peak = self._known.get(kind, (0, 0.0, 0.0))
+                seconds += cost["seconds"] / size
+                self._known[kind] = n + 1, seconds, max(peak, cost.get("peak_mib", 0.0))
 
     def estimate(self, spec: Mapping[str, Any]) -> Cost | None:
         """Of the row of an encoded specification; None if nothing like it is finished."""
-        traits = _traits(spec)
-        for place, (level, names) in enumerate(zip(self._means, ALIKE, strict=True)):
-            if known := level.get(_of(names, traits)):
-                return Cost(known[0] * _size(names, traits), known[1], place < OWN)
+        for place, (kind, size) in enumerate(_kinds(spec)):
+            if kind in self._known:
+                n, seconds, peak = self._known[kind]
+                return Cost(seconds / n * size, peak, place < OWN)
         return None
 
 
@@ -79,25 +70,20 @@ def known_costs() -> Costs:
     return Costs([*found.values(), *rows])
 
 
-def _traits(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _kinds(spec: Mapping[str, Any]) -> Iterator[tuple[tuple, float]]:
+    """What a row is in the eyes of each of :data:`ALIKE`, and what its seconds are in proportion to:
+    the ratings, where rows of several data sets stand for each other."""
     columns = dict(flat(spec))
-    steps = columns.get("chain", [])
-    return {
+    traits = {
         "kind": spec.get("what") or next(iter(spec)),
         "dataset": columns.get("dataset"),
         "system": columns.get("victim", columns.get("system")),
         "regime": columns.get("regime"),
         "attack": columns.get("attack"),
-        "methods": tuple(step["method"] for step in steps),
+        "methods": tuple(step["method"] for step in columns.get("chain", [])),
         "n_users": columns.get("n_users"),
     }
-
-
-def _of(names: tuple[str, ...], traits: Mapping[str, Any]) -> tuple:
-    return tuple(traits[name] for name in names)
-
-
-def _size(names: tuple[str, ...], traits: Mapping[str, Any]) -> float:
-    """What seconds are in proportion to, where rows of several data sets stand for each other."""
     known = CATALOGUE.get(traits["dataset"])
-    return known.ratings if known and "dataset" not in names else 1.0
+    for names in ALIKE:
+        size = known.ratings if known and "dataset" not in names else 1.0
+        yield (names, *(traits[name] for name in names)), size

@@ -1,7 +1,6 @@
 """From ``.cache/cells`` into the repository's store of a profile."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment import quality
@@ -15,26 +14,18 @@ from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE, row_difference
 TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
 
 
-class Gathered(NamedTuple):
-    """How many rows were written into a store, and how many dropped from it."""
-
-    added: int
-    dropped: int
-
-
-def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> Gathered:
-    """Put finished rows into the store of a profile that has one.
+def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> tuple[int, int]:
+    """Put finished rows into a profile's store: how many were written, and how many dropped.
 
     A row of other code or data is replaced. One that counts as finished is left as it is while what
     was computed here says the same within the tolerance of :mod:`rvdlib.lab.runner.unchanged`, as
     another processor computes it. What the paper profile's store has is not stored for another.
 
     Args:
+        profile: one of :data:`rvdlib.lab.experiment.committed.PROFILES`.
         tasks: those of whose rows the profile makes use.
         complete: they are all; what no notebook of the profile uses is dropped.
     """
-    if profile not in PROFILES:
-        return Gathered(0, 0)
     cache, store = CellStore(), store_of(profile)
     above = [store_of(name) for name in PROFILES[: PROFILES.index(profile)]]
     wanted = {key_of(encode(task.spec)): task for task in tasks}
@@ -57,7 +48,7 @@ def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> Gathe
             found.append(own)
     if found or dropped:
         store.write(found, without=dropped)
-    return Gathered(len(found), len(dropped))
+    return len(found), len(dropped)
 
 
 def disagreement(old: dict, new: dict, spec: dict) -> str:

@@ -8,12 +8,12 @@ claim, the one on all data sets, under the paper's attacks, has the say on each 
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
@@ -45,11 +45,27 @@ class Claim(BaseModel):
     # The notebook that measures it on every data set, where ``notebook`` has one alone.
     all_datasets: str | None = None
 
+    @property
+    def said(self) -> str:
+        """With what the paper reports."""
+        return self.claim + (f" ({self.reported})" if self.reported else "")
+
 
 @functools.cache
 def claims() -> dict[str, Claim]:
-    """Id → claim, C1 to C17."""
-    return {name: Claim(**entry) for name, entry in read_yaml(CLAIMS_FILE).items()}
+    """Id → claim, C1 to C17.
+
+    Raises:
+        StudyError: names the file, the claim and the key that does not fit.
+    """
+    try:
+        return TypeAdapter(dict[str, Claim]).validate_python(read_yaml(CLAIMS_FILE))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ", ".join(map(str, first["loc"]))
+        raise StudyError(
+            f"{CLAIMS_FILE}: {place}: {first['msg']}, got {first['input']!r}"
+        ) from None
 
 
 def assemble(profile: str) -> pd.DataFrame:
@@ -62,9 +78,9 @@ def assemble(profile: str) -> pd.DataFrame:
         StudyError: if a notebook's table has other columns, as an older version wrote them.
     """
     folder, found = paths.RESULTS / profile, []
-    _check_columns(folder)
+    tables = _tables(folder)
     for name, claim in claims().items():
-        rows = _measured(folder, name, claim)
+        rows = _measured(tables, name, claim)
         found.append(rows.assign(**claim.model_dump(include={"claim", "reported"})))
     ledger = pd.concat(found).assign(profile=profile).reindex(columns=COLUMNS)
     text = ledger.to_csv(index=False, float_format="%.6g", lineterminator="\n")
@@ -104,10 +120,10 @@ def read_table(path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
+def _measured(tables: Mapping[str, pd.DataFrame], name: str, claim: Claim) -> pd.DataFrame:
     taken, enough = {}, {}
-    for notebook in filter(None, (claim.all_datasets, claim.notebook)):
-        table = _table(folder, notebook)
+    for notebook in _notebooks(claim):
+        table = tables[notebook]
         rows = table[table["id"] == name].astype(object).assign(notebook=notebook)
         for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
             seeds = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"]
@@ -122,20 +138,20 @@ def _measured(folder: Path, name: str, claim: Claim) -> pd.DataFrame:
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
 
 
-def _table(folder: Path, notebook: str) -> pd.DataFrame:
-    path = folder / f"{notebook[:2]}_claims.csv"
-    if not path.is_file():
-        return pd.DataFrame(columns=PART)
-    return read_table(path)
+def _notebooks(claim: Claim) -> list[str]:
+    return [name for name in (claim.all_datasets, claim.notebook) if name]
 
 
-def _check_columns(folder: Path) -> None:
-    named = {name for claim in claims().values() for name in (claim.all_datasets, claim.notebook)}
-    tables = [folder / f"{name[:2]}_claims.csv" for name in sorted(named - {None})]
-    old = [path for path in tables if path.is_file() and [*read_table(path)] != PART]
-    if old:
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Notebook → its table of claims; of one that has not run, no rows."""
+    named = sorted({name for claim in claims().values() for name in _notebooks(claim)})
+    files = {name: folder / f"{name[:2]}_claims.csv" for name in named}
+    nothing = pd.DataFrame(columns=PART)
+    tables = {n: read_table(file) if file.is_file() else nothing for n, file in files.items()}
+    if old := [files[name] for name in named if [*tables[name]] != PART]:
         only = " ".join(f"--only {path.name[:2]}" for path in old)
         raise StudyError(
             f"{' and '.join(map(str, old))} has other columns than a table of claims, an older version "
             f"wrote it: bring it up to date by rvd study --profile {folder.name} {only}"
         )
+    return tables

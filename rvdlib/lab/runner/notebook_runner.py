@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment import progress
 from rvdlib.lab.runner.environment import variables
 from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
-from rvdlib.lab.runner.unchanged import SHOWN, first_difference, same_picture, tolerance_of
+from rvdlib.lab.runner.unchanged import (
+    SHOWN,
+    first_difference,
+    on_white,
+    same_picture,
+    tolerance_of,
+)
 from rvdlib.writable import known_home
 
 
@@ -73,7 +79,9 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     """
     notebook = read_notebook(source)
     check_parameters(declared_parameters(notebook, source.name), parameters, source.name)
-    before = _executed_before(output)
+    before = None
+    with suppress(StudyError):  # there is none yet, or a damaged one
+        before = read_notebook(output)
     failed = output.with_suffix(".failed.ipynb")
     # In the notebook's folder, a relative variable would mean another one.
     with tempfile.TemporaryDirectory() as folder, variables(paths.as_variables()):
@@ -90,20 +98,20 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
                 kernel_manager_class=ThisInterpreter,
                 coalesce_streams=True,
             )
-            problem = _problem(executed)
+            failure = problem(executed)
         except PapermillExecutionError:
             executed = read_notebook(partial)
-            problem = _problem(executed)
+            failure = problem(executed)
         except RuntimeError as error:  # nbclient's, when a kernel dies or does not start
             executed = read_notebook(partial)
-            problem = _place_of_death(executed, error)
-    if problem:
+            failure = _place_of_death(executed, error)
+    if failure:
         try:
             paths.write_atomically(failed, nbformat.writes(executed))
             kept = f"what was executed is kept in {failed}"
         except OSError as error:
             kept = f"what was executed could not be kept: {error}"
-        raise StudyError(f"{source.name} failed: {problem}\nparameters: {dict(parameters)}\n{kept}")
+        raise StudyError(f"{source.name} failed: {failure}\nparameters: {dict(parameters)}\n{kept}")
     executed = _without_circumstances(executed, notebook)
     if before:
         keep_outputs(executed, before, tolerance_of(source.stem, SHOWN))
@@ -111,18 +119,9 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any]) -> N
     failed.unlink(missing_ok=True)
 
 
-def validate_executed(path: Path) -> None:
-    """Refuse a notebook that did not run to its end, or not cleanly, or lost its outputs.
-
-    Raises:
-        StudyError: names the first cell at fault.
-    """
-    if problem := _problem(read_notebook(path)):
-        raise StudyError(f"{path}: {problem}")
-
-
-def _problem(notebook: NotebookNode) -> str:
-    """The first thing that keeps a notebook from being an executed one; empty if there is none."""
+def problem(notebook: NotebookNode) -> str:
+    """Why a notebook did not run to its end, or not cleanly, or lost its outputs, and in which cell;
+    empty if it is an executed one."""
     code = [(i, cell) for i, cell in _cells(notebook) if cell.cell_type == "code" and cell.source]
     for index, cell in code:
         for output in cell.outputs:
@@ -213,13 +212,6 @@ def _same_content(kind: str, old: Any, new: Any, tolerance: float) -> bool:
     return old == new
 
 
-def _executed_before(output: Path) -> NotebookNode | None:
-    try:
-        return read_notebook(output)
-    except StudyError:  # none yet, or a damaged one
-        return None
-
-
 def _anonymous(text: str) -> str:
     """Paths in the project made relative, the home folder ``~``, addresses in memory ``0x…``.
 
@@ -237,9 +229,6 @@ def _anonymous(text: str) -> str:
 
 def _light_png(content: str) -> str:
     """The figure on white, in a palette of 256 colours: half the bytes. Base64 in and out."""
-    figure = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")
-    page = Image.new("RGBA", figure.size, "white")
-    page.alpha_composite(figure)
     buffer = io.BytesIO()
-    page.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+    on_white(base64.b64decode(content)).quantize(256).save(buffer, "PNG", optimize=True)
     return min(content, base64.b64encode(buffer.getvalue()).decode(), key=len)

@@ -104,10 +104,11 @@ def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any], name
     for parameter, value in given.items():
         if parameter not in declared:
             near = difflib.get_close_matches(str(parameter), declared, n=3)
-            known = f"did you mean {' or '.join(near)}?" if near else f"it has {_listed(declared)}"
+            known = f"it has {', '.join(declared) or 'none'}"
+            known = f"did you mean {' or '.join(near)}?" if near else known
             raise StudyError(f"{name or 'the notebook'} has no parameter '{parameter}': {known}")
         try:
-            _adapter(declared[parameter]).validate_python(value, strict=True)
+            TypeAdapter(_with_some(declared[parameter])).validate_python(value, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"[{part}]" for part in first["loc"] if part != "[key]")
@@ -116,10 +117,6 @@ def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any], name
                 f"{f'{name}: ' if name else ''}parameter '{parameter}{where}' {_expected(first)}, "
                 f"got {first['input']!r}{hint}"
             ) from None
-
-
-def _adapter(declared: Any) -> TypeAdapter:
-    return TypeAdapter(_with_some(declared))
 
 
 def _with_some(declared: Any) -> Any:
@@ -148,7 +145,7 @@ def _how_to_write(parameter: str, value: Any, declared: Any, error: Mapping[str,
     if isinstance(error["input"], str) and error["type"] in ("int_type", "float_type"):
         if type(_as_yaml(error["input"])) in (int, float):
             return " (this is text: write it without quotes)"
-        if _is_number(error["input"]):
+        if _fits(error["input"], float, strict=False):
             return " (YAML takes this for text: write it with a point, e.g. 1.0e-3)"
     if error["loc"]:
         return ""
@@ -160,9 +157,9 @@ def _how_to_write(parameter: str, value: Any, declared: Any, error: Mapping[str,
     return f": with papermill, give it as YAML, -y '{parameter}: {written}', not -p"
 
 
-def _fits(value: Any, declared: Any) -> bool:
+def _fits(value: Any, declared: Any, strict: bool = True) -> bool:
     try:
-        _adapter(declared).validate_python(value, strict=True)
+        TypeAdapter(_with_some(declared)).validate_python(value, strict=strict)
     except ValidationError:
         return False
     return True
@@ -173,15 +170,3 @@ def _as_yaml(text: str) -> Any:
         return parse_yaml(text)
     except ValueError:
         return text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _listed(names) -> str:
-    return ", ".join(names) or "none"

@@ -45,6 +45,8 @@ def load_profile(profile: str) -> Plan:
         declared = declared_parameters(read_notebook(source), source.name)
         check_parameters(declared, given or {}, f"{path}: {source.name}")
         own = {"profile": profile} if "profile" in declared else {}
+        if (given or {}).get("profile", profile) != profile:
+            raise StudyError(f"{path}: {name}: its profile is {profile}, got {given['profile']!r}")
         plan[name] = (given or {}) | own
     return plan
 

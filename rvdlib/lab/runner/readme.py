@@ -7,12 +7,14 @@ quick one.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.ledger import (
     NOT,
     NOT_MEASURED,
@@ -48,32 +50,33 @@ COLUMNS = {
 SETTING = ["regime", "target_set"]
 
 
-def claims_table() -> str:
+def to_results(profile: str, notebook: str) -> str:
+    """A link to an executed notebook, as seen from README."""
+    return f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
+
+
+def claims_table(
+    profiles: Sequence[str] = PROFILES, link: Callable[[str, str], str] = to_results
+) -> str:
     """Every claim in Markdown: on each data set its verdict, and the range of what its parts measured."""
-    ledgers = {profile: read(profile) for profile in PROFILES}
-    lines = ["| | the paper says | what is measured | verdict |", "|---|---|---|---|"]
+    ledgers, lines = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
-        says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
-        verdict = NOT_MEASURED
-        if profile:
-            verdict = "<br>".join(verdicts(rows, profile))
-        lines.append(f"| {name} | {says} | {claim.metric} | {verdict} |")
-    return "\n".join(lines)
+        verdict = "<br>".join(verdicts(rows, partial(link, profile))) if profile else NOT_MEASURED
+        lines.append([name, claim.said, claim.metric, verdict])
+    return markdown("| | the paper says | what is measured | verdict |", 4, lines)
 
 
-def verdicts(rows: pd.DataFrame, profile: str) -> list[str]:
+def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
     """A line a data set: the verdict there, of how many parts, what they measured, and in which notebook."""
     found = []
     for dataset, here in rows.groupby(rows["dataset"].astype(object).fillna(""), sort=False):
         verdict = overall(here["verdict"]) if dataset else here["overall"].iloc[0]
         seeds = float(here["n_seeds"].min())  # NaN of timings
         about = [*_counts(here)] + [f"{seeds:.0f} seed{'s'[: seeds > 1]}"] * (seeds > 0)
-        notebook = here["notebook"].iloc[0]
-        link = f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
         where = f"{dataset}: " if dataset else ""
         how = f" ({', '.join(about)})" if about else ""
-        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link}")
+        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link(here['notebook'].iloc[0])}")
     return found
 
 
@@ -109,15 +112,15 @@ def levels(headline: pd.DataFrame) -> str:
     """What RVD does in each regime, in Markdown: means and intervals of the headline's metrics."""
     columns = ["THR@50, not attacked", "attacked", "attacked, under RVD"]
     columns += ["HR@50, attacked", "attacked, under RVD"]
-    seeds = f"ML-100K, {headline['n'].max()} seeds"
-    lines = [f"| {seeds} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    head = f"| ML-100K, {headline['n'].max()} seeds | {' | '.join(columns)} |"
+    lines = []
     asked = [("none", "target_hit_ratio_clean"), ("none", "target_hit_ratio")]
     asked += [("RVD", "target_hit_ratio"), ("none", "hit_ratio"), ("RVD", "hit_ratio")]
     for (regime, promoted), here in headline.groupby(SETTING, sort=False):
         rows = here.rename(columns={"mean": "value"}).set_index(["defense", "metric"])
         shown = [span_of(rows.loc[[each]]) for each in asked]
-        lines.append(f"| {regime} regime, {promoted} targets | {' | '.join(shown)} |")
-    return "\n".join(lines)
+        lines.append([f"{regime} regime, {promoted} targets", *shown])
+    return markdown(head, 1, lines)
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
@@ -135,9 +138,8 @@ def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
 def headline_table(headline: pd.DataFrame) -> str:
     """:func:`shown_headline` in Markdown."""
     shown = shown_headline(headline)
-    lines = [" | ".join(shown.columns), "|".join(["---"] * 3 + ["--:"] * len(COLUMNS))]
-    lines += [" | ".join(row) for row in shown.itertuples(index=False, name=None)]
-    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+    head = f"| {' | '.join(shown.columns)} |"
+    return markdown(head, 3, shown.itertuples(index=False, name=None))
 
 
 def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
@@ -149,8 +151,7 @@ def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
     """
     papers = remains[remains["kind"] == "the paper's"]
     ranked = accurate[accurate["metric"] == "hit_ratio"]
-    columns = ["", "seeds", "undefended", "popularity", *COMPARED]
-    lines = ["| " + " | ".join(columns) + " |", "|---|" + "--:|" * (len(columns) - 1)]
+    head, lines = f"|  | seeds | undefended | popularity | {' | '.join(COMPARED)} |", []
     for (dataset, regime), rows in papers.groupby(["dataset", "regime"], sort=False):
         here = ranked[(ranked["dataset"] == dataset) & (ranked["regime"] == regime)]
         own, rows = here.groupby("defense")["value"].mean(), rows.set_index("defense")
@@ -159,19 +160,34 @@ def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
         for name in COMPARED:
             left = span_of(rows.loc[[name]], decimals=2) if rows.loc[name, "n"] else "no lift"
             cells.append(f"{left}, {own[name]:.3f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, 1, lines)
+
+
+def markdown(head: str, texts: int, rows: Iterable[Sequence[str]]) -> str:
+    """A table under the line ``head``; all columns but the first ``texts`` are set to the right."""
+    rule = "|" + "---|" * texts + "--:|" * (head.count("|") - 1 - texts)
+    return "\n".join([head, rule, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def executed(profiles: Sequence[str], number: str = "[0-9]") -> dict[str, Path]:
+    """Notebook → its executed copy, of the first profile that has one."""
+    found: dict[str, Path] = {}
+    for profile in profiles:
+        for path in sorted((paths.RESULTS / profile).glob(f"{number}*.ipynb")):
+            if not path.stem.endswith(".failed"):
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
 
 
 def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
     """What the executed notebook of this number opens with; – where none was executed."""
-    for profile in profiles:
-        for path in (paths.RESULTS / profile).glob(f"{number}_*.ipynb"):
-            cells = json.loads(path.read_text())["cells"]
-            outputs = [output for cell in cells for output in cell.get("outputs", [])]
-            for text in ("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs):
-                if text.startswith(ANSWER):
-                    return text.removeprefix(ANSWER).strip()
+    for path in executed(profiles, f"{number}_").values():
+        cells = json.loads(path.read_text())["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        for text in ("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs):
+            if text.startswith(ANSWER):
+                return text.removeprefix(ANSWER).strip()
     return "–"
 
 
@@ -190,25 +206,35 @@ def generated() -> dict[str, str]:
 
 def _table(name: str) -> pd.DataFrame:
     files = [paths.RESULTS / profile / f"{name}.csv" for profile in PROFILES]
-    return read_table(next(file for file in files if file.is_file()))
+    for file in files:
+        if file.is_file():
+            return read_table(file)
+    raise StudyError(f"there is neither {files[0]} nor {files[1]}: run rvd study first")
 
 
 def between(text: str, marker: str) -> str:
     """What stands there now."""
-    return re.search(_pattern(marker), text, flags=re.DOTALL)[2]
+    return _parts(text, marker)[2]
 
 
 def update(path: Path = README) -> None:
     """Write all of :func:`generated` into README."""
     text = path.read_text()
     for marker, content in generated().items():
-        parts = re.split(_pattern(marker), text, maxsplit=1, flags=re.DOTALL)
-        text = "".join([parts[0], parts[1], content, *parts[3:]])
+        before, begin, _, *after = _parts(text, marker)
+        text = "".join([before, begin, content, *after])
     paths.write_atomically(path, text)
 
 
-def _pattern(marker: str) -> str:
-    return rf"(<!-- {marker}: [^\n]*-->\n)(.*?)(\n<!-- end of {marker} -->)"
+def _parts(text: str, marker: str) -> list[str]:
+    """What stands before a marker, the marker, what it holds, its end, and what comes after."""
+    pattern = rf"(<!-- {marker}: [^\n]*-->\n)(.*?)(\n<!-- end of {marker} -->)"
+    parts = re.split(pattern, text, maxsplit=1, flags=re.DOTALL)
+    if len(parts) == 1:
+        raise StudyError(
+            f"README has no line <!-- {marker}: ... --> with <!-- end of {marker} --> after it"
+        )
+    return parts
 
 
 def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
@@ -233,4 +259,7 @@ def span_of(rows: pd.DataFrame, decimals: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    update()
+    try:
+        update()
+    except StudyError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -8,8 +8,9 @@ file that another one writes.
 import json
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rvdlib import paths
 from rvdlib.lab.experiment.fingerprint import (
@@ -21,16 +22,6 @@ from rvdlib.lab.experiment.fingerprint import (
     library_versions,
 )
 from rvdlib.lab.runner.plan import PROFILES
-
-Stamps = dict[str, tuple[int, int]]
-
-
-class Begun(NamedTuple):
-    """A notebook that is running."""
-
-    name: str
-    dependencies: Fingerprint
-    stamps: Stamps
 
 
 class StudyRecords:
@@ -49,16 +40,18 @@ class StudyRecords:
         new = self._dependencies(name, parameters)
         return difference(old, new | {"outputs": _digests(old["outputs"])})
 
-    def begin(self, name: str, parameters: dict[str, Any]) -> Begun:
-        """Note what a notebook depends on just before it runs, whatever is edited meanwhile."""
-        return Begun(name, self._dependencies(name, parameters), self._stamps())
+    @contextmanager
+    def running(self, name: str, parameters: dict[str, Any]) -> Iterator[None]:
+        """Record a notebook that runs to its end inside; the files that change are its outputs.
 
-    def remember(self, begun: Begun) -> None:
-        """Record a notebook that has just run; the files that changed since are its outputs."""
+        What it depends on is noted before, whatever is edited meanwhile.
+        """
+        dependencies, before = self._dependencies(name, parameters), self._stamps()
+        yield
         after = self._stamps()
-        outputs = {path for path, stamp in after.items() if begun.stamps.get(path) != stamp}
-        outputs |= self._records.get(begun.name, {}).get("outputs", {}).keys() & after.keys()
-        self._records[begun.name] = begun.dependencies | {"outputs": _digests(outputs)}
+        outputs = {path for path, stamp in after.items() if before.get(path) != stamp}
+        outputs |= self._records.get(name, {}).get("outputs", {}).keys() & after.keys()
+        self._records[name] = dependencies | {"outputs": _digests(outputs)}
         paths.write_atomically(self.file, json.dumps(self._records, indent=1))
 
     @staticmethod
@@ -75,16 +68,14 @@ class StudyRecords:
             "versions": library_versions(),
         }
 
-    def _stamps(self) -> Stamps:
-        """Every file of the profile's results and figures, with its time and size."""
-        files = (p for folder in self.folders for p in folder.rglob("*") if p.is_file())
-        return {
-            path.relative_to(paths.OUTPUT).as_posix(): (
-                path.stat().st_mtime_ns,
-                path.stat().st_size,
-            )
-            for path in files
-        }
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        """Every file of the profile's results and figures, with its time and size.
+
+        Not those of finished rows, which several notebooks share.
+        """
+        files = (p for folder in self.folders for p in folder.glob("*") if p.is_file())
+        found = {path.relative_to(paths.OUTPUT).as_posix(): path.stat() for path in files}
+        return {path: (status.st_mtime_ns, status.st_size) for path, status in found.items()}
 
     def _read(self) -> dict[str, Fingerprint]:
         try:

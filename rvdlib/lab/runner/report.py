@@ -2,7 +2,6 @@
 
 import html
 import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from rvdlib import paths
 from rvdlib.lab.runner.notebook_runner import read_notebook
 
 TIMINGS = "_timings"  # the end of the name of a notebook that differs from run to run
-SIZE_LIMIT = 2**20  # bytes of a committed file
 
 # nbconvert's plain cells, with the code folded away and without prompts and ids.
 CELLS = """
@@ -84,12 +82,6 @@ def _write(path: Path, profile: str, nav: str, notebooks: dict[str, NotebookNode
         f"<h1>Real-time Vicinal Defense: the {profile} study</h1>\n"
         f"{nav}\n{sections}\n</body>\n</html>\n"
     )
-    if len(page.encode()) > SIZE_LIMIT:
-        warnings.warn(
-            f"{path} weighs {len(page.encode()) / 2**20:.1f} MiB, more than the 1 MiB that a "
-            "committed file may have: show fewer figures, or lower their dpi",
-            stacklevel=3,
-        )
     paths.write_atomically(path, page)
 
 

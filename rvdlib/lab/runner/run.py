@@ -3,9 +3,9 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -29,20 +29,12 @@ GLOSSARY = "GLOSSARY.md"
 Asks = Callable[[str, Mapping[str, Any]], Sequence[tuple[Make, list[Any]]]]
 
 
-class Ahead(NamedTuple):
-    """Rows to compute before notebooks are executed; see :func:`rvdlib.lab.runner.schedule.work`."""
-
-    hours: float = math.inf
-    datasets: Sequence[str] = ()
-    scheduler: str = ""
-
-
 def run_study(
     profile: str,
     only: Iterable[str] = (),
     force: bool = False,
     asks: Asks | None = None,
-    ahead: Ahead | None = None,
+    ahead: Mapping[str, Any] | None = None,
 ) -> None:
     """Bring ``results/<profile>`` up to date, and print where to look and the headline table.
 
@@ -56,8 +48,9 @@ def run_study(
         force: run them even if nothing has changed.
         asks: given, finished rows are gathered into ``results/<profile>/cells`` after each notebook
             that ran, interrupted ones too; of a profile that commits its rows.
-        ahead: given, the rows that notebooks ask for are computed first, and notebooks whose rows are
-            not all there when the time is over are not executed, which is said.
+        ahead: hours, datasets, scheduler of :func:`rvdlib.lab.runner.schedule.work`: given, the rows
+            that notebooks ask for are computed first, and notebooks whose rows are not all there when
+            the time is over are not executed, which is said.
 
     Raises:
         StudyError: for a profile or parameters that do not fit, before anything runs; for a
@@ -65,7 +58,9 @@ def run_study(
     """
     plan = load_profile(profile)
     chosen = choose(list(plan), only)
-    for folder in (paths.RESULTS, paths.FIGURES, paths.STUDY_RECORDS, paths.CELL_STORE):
+    ledger.claims()
+    results, figures = paths.RESULTS / profile, paths.FIGURES / profile
+    for folder in (results, figures, paths.STUDY_RECORDS, paths.CELL_STORE):
         if problem := writing_problem(folder):
             raise StudyError(
                 f"{folder} cannot be written: {problem}. RVD_OUTPUT_DIR names another folder for "
@@ -83,22 +78,18 @@ def run_study(
             ledger.assemble(profile)
     except Timeout:
         raise StudyError(f"another process is running the {profile} study already") from None
-    results = paths.RESULTS / profile
-    print(f"\nRead it   {page}\nTables    {results}\nFigures   {paths.FIGURES / profile}")
-    headline = results / "headline.csv"
-    if headline.is_file():
+    print(f"\nRead it   {page}\nTables    {results}\nFigures   {figures}")
+    if (headline := results / "headline.csv").is_file():
         shown = readme.shown_headline(ledger.read_table(headline))
         print(f"\n{shown.to_string(index=False)}")
 
 
-def _ready(profile: str, plan: Plan, asks: Asks, ahead: Ahead) -> list[str]:
+def _ready(profile: str, plan: Plan, asks: Asks, ahead: Mapping[str, Any]) -> list[str]:
     """The notebooks that can be executed once rows have been computed."""
     begun, store = time.time(), CellStore()
     rows = survey({name: asks(name, given) for name, given in plan.items()}, store)
-    try:
-        done = work(rows, store, known_costs(), **ahead._asdict())
-    finally:
-        _gather(profile, plan, asks)
+    with _gathered(profile, plan, asks):
+        done = work(rows, store, known_costs(), **ahead)
     left = Counter(
         name
         for row in rows
@@ -110,7 +101,7 @@ def _ready(profile: str, plan: Plan, asks: Asks, ahead: Ahead) -> list[str]:
     for name, count in left.items():
         print(f"{name}: not executed, {count} of its {asked[name]} rows are missing")
     ready = [name for name in plan if name not in left]
-    if time.time() - begun < 3600 * ahead.hours:
+    if time.time() - begun < 3600 * ahead.get("hours", math.inf):
         return ready
     print(f"The time is over. Complete, and not executed: {', '.join(ready) or 'none'}")
     return []
@@ -131,19 +122,24 @@ def _run_notebooks(
                 progress.write(f"{name}: unchanged")
                 continue
             progress.write(f"{name}: running ({reason or 'forced'})")
-            begun = records.begin(name, plan[name])
-            source = paths.NOTEBOOKS / f"{name}.ipynb"
-            ran = True
-            try:
+            ran, source = True, paths.NOTEBOOKS / f"{name}.ipynb"
+            gathered = _gathered(profile, {name: plan[name]}, asks)
+            with records.running(name, plan[name]), gathered:
                 run_notebook(source, paths.RESULTS / profile / source.name, plan[name])
-            except BaseException:
-                with suppress(StudyError, OSError):  # why the notebook failed is what counts
-                    _gather(profile, {name: plan[name]}, asks)
-                raise
-            _gather(profile, {name: plan[name]}, asks)
-            records.remember(begun)
     if ran and len(chosen) == len(plan):
         _gather(profile, plan, asks, complete=True)
+
+
+@contextmanager
+def _gathered(profile: str, plan: Plan, asks: Asks | None) -> Iterator[None]:
+    """Gathers what was computed meanwhile, were it ended by an error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # why it ended is what counts
+            _gather(profile, plan, asks)
+        raise
+    _gather(profile, plan, asks)
 
 
 def _gather(profile: str, plan: Plan, asks: Asks | None, complete: bool = False) -> None:

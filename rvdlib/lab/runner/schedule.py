@@ -53,22 +53,30 @@ def survey(wanted: Wanted, store: CellStore) -> list[Row]:
     asked: dict[str, Row] = {}
     for notebook, parts in wanted.items():
         tasks = [(make, task) for make, items in parts for task in make(items).tasks]
-        seeds = sorted({_columns(task).get("seed", 0) for _, task in tasks})
-        for make, task in tasks:
-            columns, key = _columns(task), store.path(task.spec).stem
-            place = seeds.index(columns.get("seed", 0))
+        columns = [dict(flat(task.spec)) for _, task in tasks]
+        seeds = sorted({own.get("seed", 0) for own in columns})
+        for (make, task), own in zip(tasks, columns, strict=True):
+            place, key = seeds.index(own.get("seed", 0)), store.path(task.spec).stem
             tier = next(n for n, most in enumerate(SEEDS) if place < most)
-            known = asked.get(key)
-            if known is None:
-                asked[key] = Row(task, make, str(columns["dataset"]), [notebook], tier, False)
-            elif notebook not in known.notebooks:
-                names = [*known.notebooks, notebook]
-                asked[key] = known._replace(notebooks=names, tier=min(tier, known.tier))
+            known = asked.get(key, Row(task, make, str(own["dataset"]), [], tier, False))
+            names = [*dict.fromkeys([*known.notebooks, notebook])]
+            asked[key] = known._replace(notebooks=names, tier=min(tier, known.tier))
     looked_up = progress(asked.values(), total=len(asked), description="looking for finished rows")
     return [
         row._replace(finished=store.lookup(row.task.spec, row.task.fingerprint).rows is not None)
         for row in looked_up
     ]
+
+
+def of_datasets(rows: Sequence[Row], datasets: Sequence[str]) -> list[Row]:
+    """The rows of these data sets; all if it names none.
+
+    Raises:
+        StudyError: for a data set of which there are none.
+    """
+    if unknown := {*datasets} - {row.dataset for row in rows}:
+        raise StudyError(f"these notebooks have no rows of {', '.join(sorted(unknown))}")
+    return [row for row in rows if not datasets or row.dataset in datasets]
 
 
 def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
@@ -87,22 +95,12 @@ def missing_by(rows: Sequence[Row], costs: Costs) -> pd.DataFrame:
         missing = [row for row in own if not row.finished]
         guesses = [(row.tier, costs.estimate(encode(row.task.spec))) for row in missing]
         known = [(tier, guess) for tier, guess in guesses if guess]
-        hours = [
-            sum(guess.seconds for tier, guess in known if tier <= most) / 3600
-            for most in range(len(SEEDS))
-        ]
-        table.append(
-            {
-                "notebook": notebook,
-                "dataset": dataset,
-                "rows": len(own),
-                "missing": len(missing),
-                **dict(zip(("hours_3_seeds", "hours_5_seeds", "hours"), hours, strict=True)),
-                "peak_mib": max((guess.peak_mib for _, guess in known), default=math.nan),
-                "own": sum(guess.own for _, guess in known) / len(missing) if missing else math.nan,
-                "unknown": len(guesses) - len(known),
-            }
-        )
+        line = {"notebook": notebook, "dataset": dataset, "rows": len(own), "missing": len(missing)}
+        for most, name in enumerate(("hours_3_seeds", "hours_5_seeds", "hours")):
+            line[name] = sum(guess.seconds for tier, guess in known if tier <= most) / 3600
+        line["peak_mib"] = max((guess.peak_mib for _, guess in known), default=math.nan)
+        line["own"] = sum(guess.own for _, guess in known) / len(missing) if missing else math.nan
+        table.append(line | {"unknown": len(guesses) - len(known)})
     return pd.DataFrame(table)
 
 
@@ -129,11 +127,10 @@ def work(
         How many rows were computed.
 
     Raises:
-        StudyError: of any row, when all others are computed.
+        StudyError: of any row, when all others are computed; for a data set that has no rows.
     """
     deadline = time.time() + 3600 * hours
-    left = [row for row in rows if not row.finished]
-    left = [row for row in left if not datasets or row.dataset in datasets]
+    left = [row for row in of_datasets(rows, datasets) if not row.finished]
 
     def fits(group: Group) -> bool:
         known = [costs.estimate(encode(task.spec)) for task in group.values()]
@@ -160,7 +157,3 @@ def _batches(left: Sequence[Row]) -> Iterator[Batch]:
         here = [row for row in left if row.tier == tier]
         for make in dict.fromkeys(row.make for row in here):
             yield make([row.task.item for row in here if row.make is make])
-
-
-def _columns(task: Task) -> dict[str, Any]:
-    return dict(flat(task.spec))

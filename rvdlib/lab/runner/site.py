@@ -7,15 +7,16 @@ paper profile where there is one, else of the quick one.
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import readme
-from rvdlib.lab.runner.ledger import NOT_MEASURED, SETTINGS, SIGNS, claims, read
+from rvdlib.lab.runner.ledger import SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
 
@@ -78,39 +79,37 @@ def write_sources(folder: Path, profiles: Sequence[str] = readme.PROFILES) -> li
         profiles: whose executed notebooks are taken, the first that has one.
 
     Raises:
-        FileNotFoundError: if none of the profiles has an executed notebook.
+        StudyError: if none of the profiles has an executed notebook; for a folder of other files.
     """
-    found: dict[str, str] = {}
-    for profile in profiles:
-        for path in sorted((paths.RESULTS / profile).glob("[0-9]*.ipynb")):
-            found.setdefault(path.stem, profile)
+    found = readme.executed(profiles)
     if not found:
-        raise FileNotFoundError(
+        raise StudyError(
             f"{paths.RESULTS} has no executed notebook of the profiles {', '.join(profiles)}: "
             "run make study first"
         )
+    if folder.exists() and any(folder.iterdir()) and not (folder / LEDGER).is_file():
+        raise StudyError(f"{folder} holds other files, and would be emptied: name another folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names, questions = sorted(found), []
-    for name in names:
-        page = read_notebook(paths.RESULTS / found[name] / f"{name}.ipynb")
-        questions.append(f"| [{title(page, name)}]({name}.ipynb) | the {found[name]} profile |")
-        nbformat.write(_page(page, name, found[name]), folder / f"{name}.ipynb")
+    (folder / LEDGER).write_text(_ledger(profiles, found))
+    questions = []
+    for name, path in found.items():
+        notebook, profile = read_notebook(path), path.parent.name
+        questions.append(f"| [{title(notebook, name)}]({name}.ipynb) | the {profile} profile |")
+        nbformat.write(_page(notebook, name, profile), folder / path.name)
     shutil.copy(paths.NOTEBOOKS / GLOSSARY, folder / GLOSSARY)
     drawn = [paths.FIGURES / profile / VERDICTS for profile in profiles]
     figure = next((path for path in drawn if path.is_file()), None)
     if figure:
         shutil.copy(figure, folder / VERDICTS)
-    (folder / LEDGER).write_text(_ledger(profiles, names))
-    answer = readme.answer("03", profiles)
     start = START.format(
-        answer=answer if answer != "–" else "",
+        answer=readme.answer("03", profiles).removeprefix("–"),
         figure=FIGURE if figure else "",
         questions="\n".join(questions),
-        pages="\n".join(names),
+        pages="\n".join(found),
     )
     (folder / "index.md").write_text(start)
-    return names
+    return [*found]
 
 
 def _page(notebook: nbformat.NotebookNode, name: str, profile: str) -> nbformat.NotebookNode:
@@ -120,57 +119,56 @@ def _page(notebook: nbformat.NotebookNode, name: str, profile: str) -> nbformat.
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
     text = (
         "## Compute it again\n\n"
-        f"```console\nrvd study --profile {profile} --only {name[:2]} --force\n```\n\n"
+        f"```console\n{_command(profile, name)}\n```\n\n"
         f"in a clone, after `make study`; the tables behind this page are `results/{profile}/{name[:2]}_*.csv`."
     )
-    again = nbformat.v4.new_markdown_cell(text, id="compute-it-again")
-    notebook.cells.append(again)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="compute-it-again"))
     return notebook
 
 
-def _ledger(profiles: Sequence[str], names: Sequence[str]) -> str:
-    """The ledger in Markdown: a row a claim, and then a row each of its parts."""
-    ledgers = {profile: read(profile) for profile in profiles}
-    lines, sections = [], []
+def _command(profile: str, *names: str) -> str:
+    return f"rvd study --profile {profile} {' '.join(f'--only {n[:2]}' for n in names)} --force"
+
+
+def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
+    """The ledger in Markdown: README's table of claims, and then a row each of a claim's parts."""
+    ledgers, sections = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = readme.measured(ledgers, name)
-        asked = f"{SIGNS[claim.sense]} {claim.threshold:g}" if claim.sense else "–"
-        says = claim.claim + (f" ({claim.reported})" if claim.reported else "")
-        if not profile:
-            lines.append(f"| {name} | {says} | – | {asked} | – | {NOT_MEASURED} | – |")
-            continue
-        notebook = rows["notebook"].iloc[0]
-        seeds = " to ".join(dict.fromkeys(f"{n:.0f}" for n in rows["n_seeds"].agg(["min", "max"])))
-        there = f"[{notebook[:2]}]({notebook}.ipynb)" if notebook in names else notebook[:2]
-        verdict = f"[{rows['overall'].iloc[0]}](#{name.lower()})"
-        measured = readme.span_of(rows)
-        lines.append(f"| {name} | {says} | {measured} | {asked} | {seeds} | {verdict} | {there} |")
-        again = f"`rvd study --profile {profile} --only {notebook[:2]} --force`"
-        sections.append(f"## {name}\n\n{says}.\n\n{_parts(rows)}\n\nComputed by {again}.")
-    head = "| | the paper says | measured | shown if | seeds | verdict | page |"
+        if profile:
+            again = _command(profile, *dict.fromkeys(rows["notebook"]))
+            asked = f" Shown if {SIGNS[claim.sense]} {claim.threshold:g}." if claim.sense else ""
+            parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
+            sections.append("\n\n".join(parts))
     rule = (
         "*Reproduced* and *not reproduced* are shown at the level of a 95 % interval, all parts of a "
         "claim taken together; *undecided* is what the seeds neither show nor refute; *partly* means "
         "that some parts show it and some its contrary. Where a claim has several parts, the least and "
         "the greatest of what they measured are given."
     )
-    table = "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
+    table = readme.claims_table(
+        profiles, lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2]
+    )
     return "\n\n".join(["# The ledger of claims", rule, table, *sections]) + "\n"
 
 
 def _parts(rows: pd.DataFrame) -> str:
     """What each part of a claim is about, what was measured there, and its verdict."""
-    about = [name for name in SETTINGS if name in rows and rows[name].notna().any()]
+    about = [name for name in SETTINGS if rows[name].notna().any()]
     columns = [*about, "measured", "value", "seeds", "verdict"]
-    lines = ["| " + " | ".join(column.replace("_", " ") for column in columns) + " |"]
-    lines += ["|" + "---|" * len(columns)]
-    for place in range(len(rows)):
-        row = rows.iloc[[place]]
-        cells = ["–" if pd.isna(row[name].iloc[0]) else str(row[name].iloc[0]) for name in about]
-        cells += [str(row["metric"].iloc[0]), readme.span_of(row), f"{row['n_seeds'].iloc[0]:.0f}"]
-        lines.append("| " + " | ".join([*cells, str(row["verdict"].iloc[0])]) + " |")
-    return "\n".join(lines)
+    lines = []
+    for place, row in enumerate(rows.astype(object).fillna("–").to_dict("records")):
+        span = readme.span_of(rows.iloc[[place]])
+        cells = [*(row[name] for name in about), row["metric"], span, f"{row['n_seeds']:.0f}"]
+        lines.append([*map(str, cells), row["verdict"]])
+    head = f"| {' | '.join(columns).replace('_', ' ')} |"
+    return readme.markdown(head, len(columns), lines)
 
 
 if __name__ == "__main__":
-    write_sources(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m rvdlib.lab.runner.site FOLDER")
+    try:
+        write_sources(Path(sys.argv[1]))
+    except StudyError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -169,7 +169,7 @@ def same_picture(old: bytes, new: bytes, reach: int) -> bool:
     the same as none.
     """
     try:
-        first, second = (_pixels(content) for content in (old, new))
+        first, second = (np.asarray(on_white(each), dtype=np.int16) for each in (old, new))
     except (OSError, SyntaxError):  # Pillow's, for what is no image
         return False
     if first.shape != second.shape:
@@ -187,9 +187,9 @@ def _within(first: np.ndarray, second: np.ndarray, reach: int, most: int) -> boo
     )
 
 
-def _pixels(content: bytes) -> np.ndarray:
-    """(height, width, 3), on white."""
+def on_white(content: bytes) -> Image.Image:
+    """A figure as one sees it on a page, in RGB."""
     figure = Image.open(io.BytesIO(content)).convert("RGBA")
     page = Image.new("RGBA", figure.size, "white")
     page.alpha_composite(figure)
-    return np.asarray(page.convert("RGB"), dtype=np.int16)
+    return page.convert("RGB")

@@ -104,30 +104,41 @@ def verify(
         if key not in tasks:
             unasked.append(f"{store.path(kept.spec)}, key {key}, {kind}")
             continue
-        why = changes(kept.fingerprint, tasks[key].fingerprint)
-        if why.startswith("data") or "; data" in why:
+        today = tasks[key].fingerprint
+        if kept.fingerprint["data"] != today["data"]:
             other_data += 1
             continue
         rows[key] = kept
-        by_kind[kind._replace(changed=bool(why))].append(key)
+        by_kind[kind._replace(changed=bool(changes(kept.fingerprint, today)))].append(key)
     if missing := only - present:
         raise StudyError(
             f"{store.folder} has no rows of {', '.join(sorted(missing))}; it has rows of "
             f"{', '.join(sorted(present)) or 'nothing'}"
         )
     if unasked and not allow_unasked:
-        raise StudyError(_refusal(unasked))
+        raise StudyError(
+            f"no notebook of the profile asks for these rows:\n{_listed(unasked)}\n"
+            "Either they were altered: then take them from git again (git checkout); or the parameters "
+            "have changed: then rvd study drops them, and --allow-unasked passes over them"
+        )
     if not rows:
         raise StudyError(
             f"nothing was checked: {store.folder} has no row that can be computed again "
             f"({len(unasked)} are not asked for, {other_data} are of other data)"
         )
     drawn = _drawn(by_kind, sample, seed)
-    chosen = {key for keys in drawn.values() for key in keys}
+    chosen, wrong = {key for keys in drawn.values() for key in keys}, []
     for batch in batches:
         picked = {key_of(encode(task.spec)): task for task in batch.tasks}
-        _compare(store, rows, {k: picked[k] for k in picked if k in chosen}, batch, jobs)
+        picked = {key: picked[key] for key in picked if key in chosen}
+        wrong += _compared(store, rows, picked, batch, jobs)
         chosen -= picked.keys()
+    if wrong:
+        raise StudyError(
+            f"committed rows are not what is computed now:\n{_listed(wrong)}\nEither the code "
+            "computes something else now: then compute its rows anew, rvd study --recompute; or the "
+            "rows were altered: then take them from git again (git checkout)"
+        )
     checked = {kind: len(keys) for kind, keys in drawn.items() if keys}
     changed = {kind: len(keys) for kind, keys in by_kind.items() if kind.changed}
     carried = {
@@ -144,17 +155,9 @@ def verify(
     return Verified(checked, carried, left, len(unasked), other_data, enough, seed)
 
 
-def _refusal(unasked: list[str]) -> str:
-    more = [f"and {len(unasked) - LISTED} more"] if len(unasked) > LISTED else []
-    return "\n".join(
-        [
-            "no notebook of the profile asks for these rows:",
-            *unasked[:LISTED],
-            *more,
-            "Either they were altered: then take them from git again (git checkout); or the parameters "
-            "have changed: then rvd study drops them, and --allow-unasked passes over them",
-        ]
-    )
+def _listed(rows: list[str]) -> str:
+    more = [f"and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
+    return "\n".join([*rows[:LISTED], *more])
 
 
 def _kind(kept: Kept) -> Kind:
@@ -182,11 +185,12 @@ def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind,
     return drawn
 
 
-def _compare(
+def _compared(
     store: CommittedStore, rows: dict[str, Kept], picked: dict[str, Task], batch: Batch, jobs: int
-) -> None:
+) -> list[str]:
+    """The rows that disagree, and in what."""
     if not picked:
-        return
+        return []
     with tempfile.TemporaryDirectory() as folder:
         found = rows_of(
             [*picked.values()], batch.compute, CellStore(Path(folder)), jobs, batch.unit
@@ -196,12 +200,7 @@ def _compare(
         kept = rows[key]
         if different := disagreement(kept.row, encode(row), kept.spec):
             wrong.append(f"{store.path(kept.spec)}, key {key}, {_kind(kept)}: {different}")
-    if wrong:
-        raise StudyError(
-            "committed rows are not what is computed now:\n" + "\n".join(wrong) + "\nEither the "
-            "code computes something else now: then compute its rows anew, rvd study --recompute; "
-            "or the rows were altered: then take them from git again (git checkout)"
-        )
+    return wrong
 
 
 def _carried(kept: Kept, task: Task, sample: list[str], seed: int) -> Kept:

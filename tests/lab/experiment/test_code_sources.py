@@ -54,7 +54,7 @@ def edited(package):
 
 
 def forget():
-    for cached in (sources._parsed, sources._does):
+    for cached in (sources._parsed, sources._does, source_digest):
         cached.cache_clear()
 
 

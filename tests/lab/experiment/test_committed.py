@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment import committed
 from rvdlib.lab.experiment.committed import CommittedStore
 from rvdlib.lab.experiment.lines import Kept, checksum_of
 from rvdlib.lab.experiment.plain_values import decode, encode
@@ -150,6 +151,37 @@ def test_an_altered_row_whose_checksum_was_adapted_still_needs_its_references(st
     path.write_text(",".join(header) + "\n" + ",".join(fields.values()) + "\n")
     with pytest.raises(StudyError, match=r"references\.json has no @0000000000"):
         store.lookup(spec(), FINGERPRINT)
+
+
+def test_a_row_under_the_key_of_another_is_noticed(store):
+    store.write([kept(), Kept(spec(0, victim="B"), row(), {}, FINGERPRINT)])
+    path = store.path(spec())
+    header, *lines = csv.reader(path.read_text().splitlines())
+    first, second = (dict(zip(header, line, strict=True)) for line in lines)
+    first["key"] = second["key"]
+    first["checksum"] = checksum_of({name: text for name, text in first.items() if text})
+    path.write_text(",".join(header) + "\n" + ",".join(first.values()) + "\n")
+    with pytest.raises(StudyError, match=rf"{path.name}: the row of {first['key']} was altered"):
+        [*store.all()]
+
+
+@pytest.mark.parametrize("how", ["all", "kept"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_row_that_is_replaced_while_it_is_read_is_the_new_one(store, monkeypatch, before, how):
+    store.write([kept()])
+    newer = kept(row=row() | {"choices": {"k": 31, "proximal_weight": 2.0}})
+    read, waiting = committed.References, [newer]
+
+    def written_meanwhile(path):
+        references = None if before else read(path)
+        if waiting:
+            store.write([waiting.pop()])
+        return references or read(path)
+
+    monkeypatch.setattr(committed, "References", written_meanwhile)
+    found = [*store.all()] if how == "all" else [store.kept(spec())]
+    assert waiting == []
+    assert [each.row for each in found] in ([newer.row], [kept().row][: not before])
 
 
 def test_an_altered_reference_is_named(store):

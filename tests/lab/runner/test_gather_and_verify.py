@@ -15,7 +15,7 @@ from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import verify as module
-from rvdlib.lab.runner.gather import Gathered, gather
+from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.verify import verify
 
 CODE = {"rvdlib/metrics.py": "c1"}
@@ -56,20 +56,18 @@ def committed(profile="paper"):
 def test_finished_rows_are_gathered_with_their_cost_and_unfinished_ones_are_not():
     tasks = [task(seed) for seed in range(3)]
     computed(tasks[:2])
-    assert gather("paper", tasks) == Gathered(2, 0)
+    assert gather("paper", tasks) == (2, 0)
     found = committed()
     assert found.keys() == {0, 1}
     assert found[0].cost.keys() == {"seconds", "peak_mib"}
     assert found[1].row["hit_ratio"] == 0.26
-    assert gather("paper", tasks) == Gathered(0, 0)
-    assert gather("tiny", tasks) == Gathered(0, 0)
-    assert not store_of("tiny").folder.exists()
+    assert gather("paper", tasks) == (0, 0)
 
 
 def test_rows_that_nobody_uses_are_dropped_once_all_that_are_used_are_known():
     gather("paper", computed([task(0), task(1)]))
-    assert gather("paper", [task(0)]) == Gathered(0, 0)
-    assert gather("paper", [task(0)], complete=True) == Gathered(0, 1)
+    assert gather("paper", [task(0)]) == (0, 0)
+    assert gather("paper", [task(0)], complete=True) == (0, 1)
     assert committed().keys() == {0}
 
 
@@ -78,16 +76,16 @@ def test_the_quick_store_holds_only_what_the_paper_store_does_not():
     gather("quick", tasks)
     assert committed("quick").keys() == {0, 1}
     gather("paper", tasks[:1])
-    assert gather("quick", tasks) == Gathered(0, 1)
+    assert gather("quick", tasks) == (0, 1)
     assert committed("quick").keys() == {1}
 
 
 def test_stale_rows_wait_until_they_are_replaced():
     gather("paper", computed([task(0), task(1)]))
     newer = [task(seed, code={"rvdlib/metrics.py": "c2"}) for seed in range(2)]
-    assert gather("paper", newer, complete=True) == Gathered(0, 0)
+    assert gather("paper", newer, complete=True) == (0, 0)
     computed(newer[:1], shifted(0.5))
-    assert gather("paper", newer, complete=True) == Gathered(1, 0)
+    assert gather("paper", newer, complete=True) == (1, 0)
     assert {seed: kept.row["hit_ratio"] for seed, kept in committed().items()} == {0: 0.75, 1: 0.26}
 
 
@@ -97,7 +95,7 @@ def test_a_row_computed_anew_replaces_one_that_says_something_else(monkeypatch, 
     monkeypatch.setenv("RVD_RECOMPUTE", "1")
     before = store_of("paper").path(task(0).spec).read_bytes()
     elsewhere = computed([task(0, versions="2")], shifted(shift))
-    assert gather("paper", elsewhere) == Gathered(replaced, 0)
+    assert gather("paper", elsewhere) == (replaced, 0)
     assert (store_of("paper").path(task(0).spec).read_bytes() == before) is (not replaced)
 
 
@@ -185,6 +183,15 @@ def test_where_one_disagrees_it_is_named_and_nothing_is_carried_over():
     assert [*store_of("paper").all()] == before
 
 
+def test_the_rows_of_all_batches_that_disagree_are_named():
+    tasks = computed([task(seed) for seed in range(4)])
+    gather("paper", tasks)
+    parts = [Batch(part, shifted(0.1), "rows") for part in (tasks[:2], tasks[2:])]
+    with pytest.raises(StudyError) as raised:
+        verify(store_of("paper"), parts, 4, jobs=1)
+    assert [f"cells-rating-{n}.csv" in str(raised.value) for n in range(4)] == [True] * 4
+
+
 def test_an_attack_that_optimises_may_end_a_little_elsewhere():
     gather("paper", computed([task(0, "pga")]))
     assert sum(in_agreement([task(0, "pga")], how=shifted(0.001)).checked.values()) == 1
@@ -204,39 +211,34 @@ def test_a_row_altered_with_its_checksum_is_found_by_computing_it():
     path = store_of("paper").path(task(0).spec)
     header, line = csv.reader(path.read_text().splitlines())
     fields = dict(zip(header, line, strict=True)) | {"hit_ratio": "0.3"}
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerow(fields.values())
+
+    def altered(fields):
+        with open(path, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, fields.values()])
+
+    altered(fields)
     with pytest.raises(StudyError, match=r"cells-rating-0.csv, line 2 was altered: .*git checkout"):
         in_agreement([task(0)])
-    fields["checksum"] = checksum_of({name: text for name, text in fields.items() if text})
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerow(fields.values())
+    altered(
+        fields | {"checksum": checksum_of({name: text for name, text in fields.items() if text})}
+    )
     with pytest.raises(StudyError, match=r"hit_ratio: 0.3 became 0.25"):
         in_agreement([task(0)])
 
 
-def test_the_seed_decides_which_rows(monkeypatch):
+def test_the_seed_decides_which_rows_and_follows_from_the_store_unless_said(monkeypatch):
     tasks = computed([task(seed) for seed in range(20)])
-    gather("paper", tasks)
-    drawn = []
-    monkeypatch.setattr(module, "_compare", lambda *of: drawn.append(frozenset(of[2])))
-    for seed in (0, 0, 1):
-        in_agreement(tasks, sample=5, seed=seed)
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert {len(each) for each in drawn} == {5}
-
-
-def test_another_store_has_another_seed_and_the_same_one_has_the_same():
-    tasks = computed([task(0), task(1)])
     gather("paper", tasks[:1])
     first = store_of("paper").seed()
     assert in_agreement(tasks[:1]).seed == first == store_of("paper").seed()
     gather("paper", tasks)
     assert store_of("paper").seed() != first
+    drawn = []
+    monkeypatch.setattr(module, "_compared", lambda *of: drawn.append(frozenset(of[2])) or [])
+    for seed in (0, 0, 1):
+        in_agreement(tasks, sample=5, seed=seed)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert {len(each) for each in drawn} == {5}
 
 
 def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatch, tmp_path):

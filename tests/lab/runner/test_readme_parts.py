@@ -3,7 +3,9 @@
 import json
 
 import pandas as pd
+import pytest
 
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import ledger, readme
 
 LEVELS = [
@@ -53,6 +55,7 @@ def test_an_answer_is_that_of_the_executed_notebook_of_the_paper_s_size_where_th
         path = project / "results" / profile / "04_x.ipynb"
         path.write_text(json.dumps({"cells": cells}))
         assert readme.answer("04") == f"- {profile}"
+    (path.parent / "05_x.failed.ipynb").write_text(path.read_text())
     assert readme.answer("05") == "–"
 
 
@@ -116,3 +119,13 @@ def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, m
     readme.update(path)
     assert path.read_text() == f"before\n{marked.replace('old', 'new' + chr(10) + 'lines')}after\n"
     assert readme.between(path.read_text(), "claims") == "new\nlines"
+    path.write_text(marked.replace("<!-- end of claims -->", ""))
+    with pytest.raises(StudyError, match=r"README has no line <!-- claims: .*<!-- end of claims"):
+        readme.update(path)
+
+
+def test_a_table_that_is_missing_is_named_and_nothing_is_written(project):
+    (project / "README.md").write_text("as it was")
+    with pytest.raises(StudyError, match=r"neither .*paper/headline\.csv nor .*: run rvd study"):
+        readme.update(project / "README.md")
+    assert (project / "README.md").read_text() == "as it was"

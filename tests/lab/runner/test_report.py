@@ -2,7 +2,6 @@ import re
 from html.parser import HTMLParser
 
 import nbformat
-import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -125,9 +124,3 @@ def test_notebooks_that_have_not_run_yet_are_left_out(page, project):
     page(a01=executed("One"))
     text = write_page("tiny", ["a01", "b02"]).read_text()
     assert "b02" not in text
-
-
-def test_a_page_too_heavy_to_commit_is_warned_of(page):
-    noise = np.random.default_rng(0).bytes(800_000).hex()
-    with pytest.warns(UserWarning, match=r"index\.html weighs 1\.\d MiB"):
-        page(a01=executed("One", new_output("stream", name="stdout", text=noise)))

@@ -17,9 +17,11 @@ from filelock import FileLock
 
 from rvdlib import paths
 from rvdlib.cli.study import study
+from rvdlib.data import DataError
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import CLAIMS_FILE
-from rvdlib.lab.runner.notebook_runner import read_notebook, validate_executed
+from rvdlib.lab.runner.notebook_runner import problem, read_notebook
 from rvdlib.lab.runner.plan import load_profile
 from rvdlib.lab.runner.records import StudyRecords
 from rvdlib.lab.runner.run import run_study
@@ -65,7 +67,7 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert (results / "cells.csv").read_text() == "k,hit_ratio\n3,0.5\n"
     assert (results / "GLOSSARY.md").read_text() == "# Glossary\n"
     for name in ("01_table", "02_headline"):
-        validate_executed(results / f"{name}.ipynb")
+        assert problem(read_notebook(results / f"{name}.ipynb")) == ""
     written = {path: path.read_bytes() for path in results.iterdir()}
 
     run_study("tiny")
@@ -84,16 +86,19 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert {path: path.read_bytes() for path in results.iterdir()} == written
 
 
+SHARED = "results/tiny/cells/ml-100k/cells-rating-0.csv"  # finished rows of several notebooks
+
+
 @pytest.fixture
 def ran(two_notebooks):
     """Records as after a run of ``01_table`` that was given a file and wrote a table."""
     (two_notebooks / "notebooks" / "own.csv").write_text("1,2,3\n")
     (two_notebooks / "params" / "victims.yml").write_text("MF: {}\n")
     records = StudyRecords("tiny")
-    begun = records.begin("01_table", {"k": 3, "files": ["own.csv"]})
-    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
-    paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
-    records.remember(begun)
+    with records.running("01_table", {"k": 3, "files": ["own.csv"]}):
+        paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
+        paths.write_atomically(two_notebooks / "figures" / "tiny" / "1.png", b"figure")
+        paths.write_atomically(two_notebooks / SHARED, "rows")
     return two_notebooks
 
 
@@ -109,6 +114,7 @@ def ran(two_notebooks):
         ("results/tiny/01_table.ipynb", "outputs changed: results/tiny/01_table.ipynb"),
         ("figures/tiny/1.png", "outputs changed: figures/tiny/1.png"),
         ("results/tiny/other.csv", ""),
+        (SHARED, ""),
     ],
 )
 def test_a_notebook_runs_again_for_a_change_that_concerns_it_and_for_no_other(ran, edited, reason):
@@ -131,10 +137,9 @@ def test_a_deleted_output_and_changed_code_are_reasons_to_run_again(ran, monkeyp
 
 def test_an_edit_while_a_notebook_runs_makes_it_run_again(two_notebooks):
     records = StudyRecords("tiny")
-    begun = records.begin("01_table", {})
-    (two_notebooks / "notebooks" / "01_table.ipynb").write_text("edited meanwhile")
-    paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
-    records.remember(begun)
+    with records.running("01_table", {}):
+        (two_notebooks / "notebooks" / "01_table.ipynb").write_text("edited meanwhile")
+        paths.write_atomically(two_notebooks / "results" / "tiny" / "01_table.ipynb", "executed")
     assert records.changes("01_table", {}) == "notebook changed: 01_table.ipynb"
 
 
@@ -157,6 +162,12 @@ def test_damaged_records_make_everything_run_again(ran, content):
         ("tiny", "01_table: 3", r"tiny\.yml: 01_table must map parameters to values, got 3"),
         ("tiny", "01_table: {kk: 3}", r"tiny\.yml: 01_table\.ipynb has no parameter 'kk': .* k\?"),
         ("tiny", "01_table: {k: x}", r"'k' should be a valid integer, got 'x'"),
+        ("tiny", "01_table: {profile: mine}", r"01_table: its profile is tiny, got 'mine'"),
+        (
+            "tiny",
+            "01_table: {}\n01_table: {k: 3}",
+            r"tiny\.yml .*line 2: the key '01_table' stands",
+        ),
         # The second notebook's mistake is found before the first one runs.
         ("tiny", "01_table: {k: 3}\n02_headline: {k: 0.5}", r"02_headline\.ipynb: .* got 0\.5"),
     ],
@@ -267,15 +278,41 @@ def two_slow(project, make_notebook):
         end(int((project / "kernel.pid").read_text()))
 
 
-@pytest.mark.parametrize("folder", ["RESULTS", "FIGURES", "STUDY_RECORDS"])
+@pytest.mark.parametrize("folder", ["results/tiny", "figures/tiny", ".cache/study"])
 @pytest.mark.usefixtures("no_kernel")
-def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(
-    two_notebooks, monkeypatch, folder
-):
-    monkeypatch.setattr(paths, folder, two_notebooks / "params" / "tiny.yml" / "folder")
-    told = r"folder cannot be written: Not a directory\. RVD_OUTPUT_DIR names another"
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(two_notebooks, folder):
+    (two_notebooks / ".cache").mkdir()
+    (two_notebooks / folder).write_text("a file")
+    told = rf"{folder} cannot be written: Not a directory\. RVD_OUTPUT_DIR names another"
     with pytest.raises(StudyError, match=told):
         run_study("tiny")
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_claims_that_do_not_fit_are_refused_before_anything_runs(two_notebooks, monkeypatch):
+    monkeypatch.setattr(ledger, "claims", ledger.claims.__wrapped__)
+    monkeypatch.setattr(ledger, "CLAIMS_FILE", two_notebooks / "params" / "claims.yml")
+    ledger.CLAIMS_FILE.write_text("C1: {claim: it works, metric: m, threshhold: 0}\n")
+    with pytest.raises(StudyError, match=r"claims\.yml: C1, threshhold: .*got 0"):
+        run_study("tiny")
+
+
+def test_why_a_notebook_failed_is_told_though_its_rows_cannot_be_gathered(
+    two_notebooks, monkeypatch
+):
+    def failing(*_):
+        raise StudyError("01_table.ipynb failed")
+
+    def asks(*_):
+        raise DataError("yelp was not found")
+
+    (two_notebooks / "params" / "quick.yml").write_text("01_table: {}\n")
+    monkeypatch.setattr("rvdlib.lab.runner.run.run_notebook", failing)
+    with pytest.raises(StudyError, match=r"01_table\.ipynb failed"):
+        run_study("quick", asks=asks)
+    monkeypatch.setattr("rvdlib.lab.study.planned.wanted", asks)
+    ended = CliRunner().invoke(study, ["--profile=quick", "--hours=1"])
+    assert ended.output.splitlines()[-1] == "Error: yelp was not found"
 
 
 def test_a_disk_that_fills_up_is_one_message(two_notebooks, monkeypatch):
@@ -320,7 +357,7 @@ def test_an_interrupted_study_says_so_leaves_nothing_half_done_and_goes_on(proje
     (project / "go").touch()
     assert two_slow("default_int_handler").wait(SECONDS) == 0
     assert "01_quick: unchanged\n02_slow: running (new)\n" in (project / "told").read_text()
-    validate_executed(results / "02_slow.ipynb")
+    assert problem(read_notebook(results / "02_slow.ipynb")) == ""
 
 
 def test_a_study_goes_on_ignoring_an_ignored_interrupt_and_without_a_home(project, two_slow):
@@ -331,6 +368,6 @@ def test_a_study_goes_on_ignoring_an_ignored_interrupt_and_without_a_home(projec
     (project / "go").touch()
     assert process.wait(SECONDS) == 0
     assert "Interrupted." not in (project / "told").read_text()
-    validate_executed(project / "results" / "tiny" / "02_slow.ipynb")
+    assert problem(read_notebook(project / "results" / "tiny" / "02_slow.ipynb")) == ""
     (printed,) = read_notebook(project / "results" / "tiny" / "01_quick.ipynb").cells[-1].outputs
     assert printed.text == "~\n"

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from rvdlib import paths
 from rvdlib.cli import main
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.lines import Kept
 from rvdlib.lab.experiment.parallel import Batch, Shared, Task, in_groups, run_groups
 from rvdlib.lab.experiment.store import CellStore
@@ -97,6 +98,8 @@ def test_a_row_of_two_notebooks_is_computed_once_and_with_the_earlier_of_its_ran
 def test_only_the_data_sets_that_are_named_are_worked_on():
     wanted = asked(n02=[("yelp", 0), ("ml-100k", 0), ("filmtrust", 0)])
     assert order_of_work(wanted, datasets=["yelp", "filmtrust"]) == [("yelp", 0), ("filmtrust", 0)]
+    with pytest.raises(StudyError, match="these notebooks have no rows of ml100k"):
+        order_of_work(wanted, datasets=["yelp", "ml100k"])
 
 
 def costs_of(seconds, **more):
@@ -186,15 +189,15 @@ def test_costs_are_read_from_the_cache_and_the_repository(tmp_path):
 def test_notebooks_are_executed_whose_rows_are_all_there_and_the_others_are_named(capsys):
     wanted = asked(n03=[("ml-100k", 0)], n09=[("yelp", 0), ("ml-100k", 0)])
     plan, notebooks = {"n01": {}, "n03": {}, "n09": {}}, lambda name, given: wanted.get(name, [])
-    ready = study._ready("paper", plan, notebooks, study.Ahead(datasets=["ml-100k"]))
+    ready = study._ready("paper", plan, notebooks, {"datasets": ["ml-100k"]})
     assert ready == ["n01", "n03"]
     told = capsys.readouterr().out
     assert "1 rows were computed, 0 were there" in told
     assert "n09: not executed, 1 of its 2 rows are missing" in told
     assert (paths.RESULTS / "paper" / "cells" / "ml-100k" / "cells-rating-0.csv").is_file()
-    assert study._ready("paper", plan, notebooks, study.Ahead(hours=1e-9)) == []
+    assert study._ready("paper", plan, notebooks, {"hours": 1e-9}) == []
     assert "Complete, and not executed: n01, n03" in capsys.readouterr().out
-    assert study._ready("paper", plan, notebooks, study.Ahead()) == ["n01", "n03", "n09"]
+    assert study._ready("paper", plan, notebooks, {"scheduler": ""}) == ["n01", "n03", "n09"]
 
 
 KILLED = """

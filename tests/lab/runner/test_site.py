@@ -8,10 +8,13 @@ import sys
 from collections import defaultdict
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 
 from rvdlib import paths
-from rvdlib.lab.runner import site
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner import ledger, site
+from rvdlib.lab.runner.ledger import PART
 
 TAKEN = ("01_datasets", "15_closed_form")
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -41,6 +44,8 @@ def results(folder, names=TAKEN):
     (folder / "figures" / "tiny").mkdir(parents=True)
     for file in (*(f"{name}.ipynb" for name in names), "claims.csv"):
         shutil.copy(paths.PROJECT / "results" / "tiny" / file, folder / "results" / "tiny")
+    failed = folder / "results" / "tiny" / f"{names[0]}.failed.ipynb"
+    shutil.copy(failed.with_name(f"{names[0]}.ipynb"), failed)
     drawn = paths.PROJECT / "figures" / "tiny" / "01_long_tail.png"
     shutil.copy(drawn, folder / "figures" / "tiny" / site.VERDICTS)
 
@@ -115,6 +120,30 @@ def test_mathematics_is_drawn_by_the_browser_once(built):
 
 def test_without_an_executed_notebook_it_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match="make study"):
+    with pytest.raises(StudyError, match="make study"):
         site.write_sources(tmp_path / "source")
     assert not (tmp_path / "source").exists()
+
+
+def test_a_folder_of_other_files_is_not_emptied(tmp_path, monkeypatch):
+    results(tmp_path)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    with pytest.raises(StudyError, match="holds other files, and would be emptied"):
+        site.write_sources(tmp_path, ["tiny"])
+    assert (tmp_path / "results" / "tiny" / "claims.csv").is_file()
+    for _ in range(2):
+        assert site.write_sources(tmp_path / "source", ["tiny"]) == list(TAKEN)
+
+
+def test_a_claim_of_two_notebooks_names_both(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    (tmp_path / "tiny").mkdir()
+    row = dict.fromkeys(PART) | {"id": "C1", "metric": "m", "value": 0.3, "n_seeds": 3}
+    for number, dataset in (("03", "ml-100k"), ("11", "yelp")):
+        part = row | {"dataset": dataset, "verdict": "reproduced", "overall": "reproduced"}
+        pd.DataFrame([part]).to_csv(tmp_path / "tiny" / f"{number}_claims.csv", index=False)
+    ledger.assemble("tiny")
+    text = site._ledger(["tiny"], ["11_main_results"])
+    (line,) = (line for line in text.splitlines() if line.startswith("| C1 "))
+    assert re.search(r"yelp: [^<]*, \[11\]\(11_main_results\.ipynb\)<br>ml-100k: .*, 03 \|$", line)
+    assert "`rvd study --profile tiny --only 11 --only 03 --force`" in text

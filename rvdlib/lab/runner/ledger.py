@@ -2,8 +2,8 @@
 
 A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
 own, ``NN_claims.csv``. This module joins these to one file of all. Where two notebooks have measured a
-claim, the one on all data sets, under the paper's attacks, has the say on each data set of which it has
-:data:`FEWEST` seeds. A data set of fewer seeds is left out where another has enough.
+claim, as they do under other attacks, both have a say. What has fewer than :data:`FEWEST` seeds on a
+data set is left out where anything has more.
 """
 
 import functools
@@ -121,18 +121,16 @@ def read_table(path) -> pd.DataFrame:
 
 
 def _measured(tables: Mapping[str, pd.DataFrame], name: str, claim: Claim) -> pd.DataFrame:
-    taken, enough = {}, {}
+    taken, enough = [], []
     for notebook in _notebooks(claim):
         table = tables[notebook]
         rows = table[table["id"] == name].astype(object).assign(notebook=notebook)
-        for dataset, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
+        for _, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
             seeds = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"]
-            if len(seeds):
-                taken.setdefault(dataset, here)
-            if seeds.min() >= FEWEST:
-                enough.setdefault(dataset, here)
+            taken += [here] if len(seeds) else []
+            enough += [here] if seeds.min() >= FEWEST else []
     if taken:
-        rows = pd.concat((enough or taken).values())
+        rows = pd.concat(enough or taken)
         return rows.assign(overall=overall(rows["verdict"])) if claim.all_datasets else rows
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])

@@ -38,7 +38,15 @@ ANSWERED = {
     "10": "Which defence to take",
     "09": "How many fakes a data set can take",
 }
-COMPARED = ("RVD", "closed form, hardened", "closed form and quorum", "count")  # on every data set
+COMPARED = (
+    "RVD",
+    "closed form, hardened",
+    "closed form and quorum",
+    "count",
+    "least support",
+    "popularity",
+    "unobserved weight",
+)  # on every data set
 COLUMNS = {
     "target_hit_ratio_clean": "THR@50, not attacked",
     "target_hit_ratio": "THR@50, attacked",
@@ -48,6 +56,7 @@ COLUMNS = {
     "catalogue_share": "catalogue served",
 }
 SETTING = ["regime", "target_set"]
+FULL = 49.5  # items, of 50
 
 
 def to_results(profile: str, notebook: str) -> str:
@@ -68,9 +77,10 @@ def claims_table(
 
 
 def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
-    """A line a data set: the verdict there, of how many parts, what they measured, and in which notebook."""
+    """A line a notebook and data set: the verdict there, of how many parts, and what they measured."""
     found = []
-    for dataset, here in rows.groupby(rows["dataset"].astype(object).fillna(""), sort=False):
+    by = ["notebook", rows["dataset"].astype(object).fillna("")]
+    for (_, dataset), here in rows.groupby(by, sort=False):
         verdict = overall(here["verdict"]) if dataset else here["overall"].iloc[0]
         seeds = float(here["n_seeds"].min())  # NaN of timings
         about = [*_counts(here)] + [f"{seeds:.0f} seed{'s'[: seeds > 1]}"] * (seeds > 0)
@@ -102,10 +112,12 @@ def summary() -> str:
 
 
 def _by_regime(rows: pd.DataFrame) -> str:
-    """In how many settings of each regime a claim is reproduced."""
-    shown = (rows["verdict"] == REPRODUCED).groupby(rows["regime"], sort=False, dropna=False)
-    said = [f"{regime} regime {own.sum()} of {len(own)}" for regime, own in shown]
-    return ", ".join(said) + " settings"
+    """In how many settings of each regime a claim is reproduced, and in how many its contrary."""
+    found = []
+    for regime, own in rows.groupby("regime", sort=False):
+        shown, contrary = ((own["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT))
+        found.append(f"{regime} regime {shown} of {len(own)} settings, the contrary in {contrary}")
+    return "; ".join(found)
 
 
 def levels(headline: pd.DataFrame) -> str:
@@ -150,18 +162,24 @@ def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
         accurate: its ``11_accuracy.csv``; means over victims are shown.
     """
     papers = remains[remains["kind"] == "the paper's"]
-    ranked = accurate[accurate["metric"] == "hit_ratio"]
-    head, lines = f"|  | seeds | undefended | popularity | {' | '.join(COMPARED)} |", []
+    head, lines = f"|  | seeds | undefended | {' | '.join(COMPARED)} |", []
     for (dataset, regime), rows in papers.groupby(["dataset", "regime"], sort=False):
-        here = ranked[(ranked["dataset"] == dataset) & (ranked["regime"] == regime)]
-        own, rows = here.groupby("defense")["value"].mean(), rows.set_index("defense")
-        cells = [f"{dataset}, {regime}", f"{rows['n'].max()}"]
-        cells += [f"HR@50 {own[name]:.3f}" for name in ("none", "popularity")]
+        here = accurate[(accurate["dataset"] == dataset) & (accurate["regime"] == regime)]
+        own = here.pivot_table(index="defense", columns="metric", values="value")
+        cells = [f"{dataset}, {regime}", f"{here['n'].max()}", f"{own['hit_ratio']['none']:.3f}"]
         for name in COMPARED:
-            left = span_of(rows.loc[[name]], decimals=2) if rows.loc[name, "n"] else "no lift"
-            cells.append(f"{left}, {own[name]:.3f}")
+            left = rows[rows["defense"] == name]
+            cells.append(_left(left.iloc[0], own.loc[name]) if len(left) else "–")
         lines.append(cells)
     return markdown(head, 1, lines)
+
+
+def _left(row: pd.Series, own: pd.Series) -> str:
+    """``0.55 ± 0.06, 0.072``: of the lift, then HR@50; of short lists their length."""
+    reach = "" if pd.isna(row["low"]) else f" ± {(row['high'] - row['low']) / 2:.2f}"
+    share = f"{row['value']:.2f}{reach}" if row["n"] else "no lift"
+    length = f", {own['list_length']:.0f} items" if own["list_length"] < FULL else ""
+    return f"{share}, {own['hit_ratio']:.3f}{length}"
 
 
 def markdown(head: str, texts: int, rows: Iterable[Sequence[str]]) -> str:

@@ -181,20 +181,26 @@ def fine_tuning(rows: pd.DataFrame) -> str:
     )
 
 
-def answer(table: pd.DataFrame) -> str:
-    """The answer of 07: what falls and what holds in each regime; means over victims and target sets."""
-    sentences = []
+def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """The answer of 07: what falls and what holds in each regime; means over victims and target sets.
+
+    ``table``: :func:`held` of the cells' ``rows``.
+    """
+    sentences, by = [], ["defense", "seed"]
+    thr_of = by_seed(rows, SETTING, [])["target_hit_ratio"].groupby(["regime", *by]).mean()
+    met = rows[rows["attacker"] != "none"].groupby(["regime", "defense"])["attacker"].nunique()
     for regime, here in table.groupby("regime", sort=False):
         means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
         thr, bare = means["target_hit_ratio"], means.loc[UNDEFENDED]
         able = thr[accurate(means)].drop([UNDEFENDED, "popularity", RETRAINED], errors="ignore")
         sentences += [
-            f"{regime.capitalize()} regime ({ATTACK_SIZE[regime]:.0%} fakes, "
-            f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest "
-            f"attacker raises the THR@50 of undefended victims from {bare['target_hit_ratio_clean']:.3f} to "
-            f"{bare['target_hit_ratio']:.3f}; under the strongest that each meets, RVD has {thr[RVD]:.3f} "
-            f"and the closed form {thr[SOLVED]:.3f}.",
-            f"{_best(able, means, here)}.",
+            f"{regime.capitalize()} regime ({', '.join(rows['dataset'].unique())}, "
+            f"{' and '.join(here['victim'].unique())}, {ATTACK_SIZE[regime]:.0%} fakes, "
+            f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest of "
+            f"{met[regime].max()} attackers raises THR@50 from {bare['target_hit_ratio_clean']:.3f} to "
+            f"{bare['target_hit_ratio']:.3f} undefended; under the strongest that each meets, RVD has "
+            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}.",
+            f"{_best(able, means, here, thr_of[regime].unstack())}.",
         ]
         if RETRAINED in means.index:
             sentences.append(
@@ -204,21 +210,23 @@ def answer(table: pd.DataFrame) -> str:
     return tables.answer(*sentences)
 
 
-def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame) -> str:
-    """Of the defences of a victim that keep its accuracy, those with the lowest target hit ratios."""
+def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.DataFrame) -> str:
+    """Of the defences that keep a victim's accuracy, the one with the lowest target hit ratio, and those
+    that the seeds do not tell from it; ``by_seed``: a row a defence, columns seeds."""
     if able.empty:
         return "No defence ranks as well as the victim and the most popular items"
-    ranked = able.sort_values(kind="stable")
-    best, others = ranked.index[0], ranked.iloc[1:3]
+    best = able.idxmin()
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
-    after = ", ".join(f"*{name}* {value:.3f}" for name, value in others.items())
+    apart = {n: t_interval(by_seed.loc[n] - by_seed.loc[best]).low for n in able.index}
+    alike = [f"*{n}* ({able[n]:.3f})" for n, low in apart.items() if n != best and not low > 0]
     return (
         f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
         f"*{best}* has least, in hindsight: {able[best]:.3f} ({' and '.join(shares)} of the lift "
-        f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items"
-        + (f"; then come {after}" if after else "")
+        f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
+        f"{means.loc[best, 'list_length']:.0f} items; the seeds do not tell it from "
+        f"{' and '.join(alike) or 'no other'}"
     )
 
 

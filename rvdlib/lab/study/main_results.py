@@ -27,7 +27,7 @@ PAPERS, STRONGER, KNOWING = "the paper's", "stronger", "knows the defence"
 KINDS = [PAPERS, STRONGER, KNOWING]
 SETTING = ["dataset", "regime", "target_set"]
 # Columns of a table of cells where there is none.
-NEEDED = list(dict.fromkeys([*effects.IDENTITY, *effects.LISTED, *effects.METRICS]))
+NEEDED = list(dict.fromkeys([*effects.IDENTITY, *effects.LISTED, *effects.METRICS, "list_length"]))
 
 
 def cells(

@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.statistics import Interval, summarise, t_interval
+from rvdlib.lab.statistics import Interval, interval_of, summarise, t_interval
 from rvdlib.lab.study import claims, effects, tables
 from rvdlib.lab.study.adaptive import BOTH
 from rvdlib.lab.study.effects import RVD
@@ -21,8 +21,9 @@ MEASURED = {
     "hit_ratio": "HR@50",
     "ndcg": "NDCG@50",
     "rmse": "RMSE",
+    "list_length": "items in a list",
 }  # metrics of :func:`table`, as shown
-ACCURACY = ["hit_ratio", "ndcg", "rmse"]
+ACCURACY = ["hit_ratio", "ndcg", "rmse", "list_length"]
 KEPT = ["metric", "value", *Interval._fields[1:]]
 
 
@@ -64,7 +65,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
             "plain_reduction": t_interval(effects.plain_reduction(shares)),
         }
         for metric in MEASURED:
-            interval = measured.get(metric) or t_interval(here[metric])
+            interval = measured.get(metric) or interval_of(metric, here[metric])
             found.append((*key, metric, *interval))
     return pd.DataFrame(found, columns=[*by, *KEPT]).dropna(subset="value", ignore_index=True)
 

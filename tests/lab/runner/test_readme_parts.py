@@ -101,7 +101,10 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
     assert second.startswith("yelp: *reproduced* (3 seeds), 0.500, [10]")
     said = readme.summary().splitlines()
-    where = "C5: rating regime 1 of 2, ranking regime 0 of 1 settings"
+    where = (
+        "C5: rating regime 1 of 2 settings, the contrary in 1; "
+        "ranking regime 0 of 1 settings, the contrary in 0"
+    )
     assert said[0] == f"- **Partly** (1 of 17): {ledger.claims()['C5'].claim} ({where})."
     assert said[1].startswith("- **Not measured** (16 of 17): ")
 

@@ -39,6 +39,7 @@ def measured(planned, places):
             | {"defense": cell.defense, "choices": cell.choices, "attacker": label}
             | {"target_hits": [round(100 * (0.1 + lift))], "target_users": [100]}
             | {"target_hit_ratio": 0.1 + lift, "hit_ratio": 0.2, "ndcg": 0.1, "rmse": 1.0}
+            | {"list_length": 50.0}
         )
     return pd.DataFrame(rows, index=places)
 
@@ -99,7 +100,7 @@ def test_the_tables_say_what_the_rows_do(planned):
     assert shown.loc[("knows it", "MF"), "undefended"] == "–"
     accurate = main_tables.accuracy(main_results.whole(rows, covered))
     assert accurate.groupby("metric")["value"].agg(["min", "max"]).to_numpy() == pytest.approx(
-        np.array([[0.2, 0.2], [0.1, 0.1], [1.0, 1.0]])
+        np.array([[0.2, 0.2], [50.0, 50.0], [0.1, 0.1], [1.0, 1.0]])
     )
     text = main_tables.answer(covered, remains, accurate)
     assert "*RVD* leaves 0.50 [0.50, 0.50] at HR@50 0.200 of 0.200 (ml-100k)" in text

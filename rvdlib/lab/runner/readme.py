@@ -102,13 +102,14 @@ def summary() -> str:
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
         verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
-        how = f": {_by_regime(rows)}" if verdict == PARTLY else ""
-        said.setdefault(verdict, []).append(f"{claim.claim} ({name}{how})")
-    return "\n".join(
+        how = f"\n  - {{}}: {_by_regime(rows)}" if verdict == PARTLY else "{}"
+        said.setdefault(verdict, []).append(how.format(f"{claim.claim} ({name})"))
+    lines = [
         f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}): {'; '.join(said[verdict])}."
         for verdict in (*VERDICTS, NOT_MEASURED)
         if verdict in said
-    )
+    ]
+    return "\n".join(lines).replace(" \n", "\n")
 
 
 def _by_regime(rows: pd.DataFrame) -> str:
@@ -116,8 +117,8 @@ def _by_regime(rows: pd.DataFrame) -> str:
     found = []
     for regime, own in rows.groupby("regime", sort=False):
         shown, contrary = ((own["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT))
-        found.append(f"{regime} regime {shown} of {len(own)} settings, the contrary in {contrary}")
-    return "; ".join(found)
+        found.append(f"{regime} regime {shown} of {len(own)} settings (the contrary {contrary})")
+    return ", ".join(found)
 
 
 def levels(headline: pd.DataFrame) -> str:

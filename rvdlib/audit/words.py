@@ -95,8 +95,10 @@ def _costs(f: dict[str, Any], row: dict) -> str:
     bare, speed = f["remedies"][0], ""
     accuracy = "has a cost in accuracy that cannot be measured here"
     if row["accuracy_change"] is not None:
-        change = with_interval(row, "accuracy_change", "accuracy_low", "accuracy_high")
-        accuracy = f"changes NDCG@{f['list_length']} by {change}"
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        span = "" if low is None else f" [{1 + low:.2f}, {1 + high:.2f}]"
+        times = f"{1 + row['accuracy_change']:.2f}{span} times"
+        accuracy = f"has {times} the NDCG@{f['list_length']} of no remedy"
     if row["ms_per_user"] is not None:
         speed = f", at {row['ms_per_user']:.2g} ms a user (without it {bare['ms_per_user']:.2g} ms)"
     return (

@@ -142,7 +142,7 @@ def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> s
             for name, row in shown.iterrows()
         )
         advice = _advice(means, _of(chosen, dataset, regime))
-        sentences.append(f"On {dataset} in the {regime} regime {advice}; others have {beside}.")
+        sentences.append(f"On {dataset} in the {regime} regime {advice}; the others: {beside}.")
     return tables.answer(*sentences, _combining(gained))
 
 

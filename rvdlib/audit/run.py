@@ -109,6 +109,8 @@ def audit(
         check_one_of("remedies", name, REMEDIES)
     if list_length > ratings.n_items:
         raise ValueError(f"list_length is at most {ratings.n_items} (the items), got {list_length}")
+    if not attacks:
+        raise ValueError("attacks hold no name: give one or more")
     yours = None if targets is None else np.unique(_places(ratings, targets))
     subject = subject_of(model, regime, ratings.name)
     clock = Clock(minutes, show)

@@ -7,3 +7,7 @@ class StudyError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the message alone says it all."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class OtherStateError(StudyError):
+    """Who would compute has other code, parameters or versions: nothing more is given to him."""

@@ -29,7 +29,7 @@ from rvdlib.serving.errors import ServingError, UnusableModel
 from rvdlib.serving.folding import Folding
 from rvdlib.serving.state import Base, Names
 
-FORMAT = 1
+FORMAT = 2
 _ENTRY, _VICTIM = "rvdlib_defender", "victim."
 _NUMBERS, _OF_TRAIN = ("factors", "offsets", "silence", "decoder"), ("data", "indices", "indptr")
 _OF_USERS = {"user_factors", "user_bias"}  # parameters that arrays hold as vectors and offsets
@@ -195,6 +195,8 @@ def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     about = json.loads(entry)
     if not isinstance(about, dict) or type(about.get("format")) is not int:
         raise UnusableModel("no defender of rvdlib: its header has no format")
+    if about["format"] < FORMAT:
+        raise UnusableModel("an older version wrote it, in another form: save the model again")
     if about["format"] > FORMAT:
         raise UnusableModel(
             f"is of format {about['format']}, written by rvdlib {about.get('rvdlib_version')}; this "

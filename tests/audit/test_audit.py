@@ -386,3 +386,8 @@ def test_times_decide_what_is_tested(tmp_path):
     assert document(found)["split"] == "by time"
     for user, item in zip(test.users[:20], test.items[:20], strict=True):
         assert times[user, item] >= max(times[user, other] for other in train[user].indices)
+
+
+def test_an_audit_without_an_attack_is_refused():
+    with pytest.raises(ValueError, match="attacks hold no name"):
+        audited(attacks=[])

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rvdlib import paths
-from rvdlib.lab.errors import StudyError
+from rvdlib.lab.errors import OtherStateError, StudyError
 from rvdlib.lab.experiment.committed import Row
 from rvdlib.lab.experiment.fingerprint import (
     MACHINERY,
@@ -72,8 +72,9 @@ def run_on_cluster(
     """As :func:`rvdlib.lab.experiment.parallel.run_groups`; a group is kept when it is through.
 
     Raises:
-        StudyError: when all others are through: of any group, if a worker has other code, parameters
-            or versions, or several were lost one after another at the same group.
+        OtherStateError: at once, if a worker has other code, parameters or versions.
+        StudyError: when all others are through: of any group, or if several workers were lost, one after
+            another, at the same group.
     """
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -97,6 +98,8 @@ def run_on_cluster(
         group, rows, versions, done = running.pop(future.key), [], {}, {}
         try:
             rows, versions = future.result()
+        except OtherStateError:
+            raise
         except StudyError as error:
             failed[str(error)] = None
         except KilledWorker as error:
@@ -120,7 +123,7 @@ def run_group(
 ) -> tuple[list[tuple[Row, Cost]], dict[str, str]]:
     """On a worker: the rows of a group, and the versions that they were computed with."""
     if differs := difference(theirs, state()):
-        raise StudyError(
+        raise OtherStateError(
             f"a worker differs from here: {differs}; install the same commit and requirements.lock "
             "there, and start its workers anew"
         )

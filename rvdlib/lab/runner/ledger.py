@@ -28,6 +28,12 @@ SETTINGS = ["dataset", "regime", "target_set", "victim", "attack", "defense"]
 MEASURED = ["metric", "value", "low", "high", "n_seeds", "verdict", "overall"]
 PART = ["id", *SETTINGS, *MEASURED]
 COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile"]
+RULE = (
+    "In one test (a notebook's data set and regime, often a victim) a claim is *reproduced* or *not "
+    "reproduced* if it or its contrary is shown at the level of a 95 % interval, corrected for the number "
+    "of tests of that notebook and data set; else it is *undecided*. A claim is *reproduced* if it is in "
+    "every test, *partly* if in some, *not reproduced* if in none and its contrary is shown in some."
+)
 FEWEST = 3  # seeds, below which an interval says next to nothing
 
 

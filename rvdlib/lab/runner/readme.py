@@ -97,7 +97,7 @@ def _counts(rows: pd.DataFrame) -> list[str]:
 
 
 def summary() -> str:
-    """A line a verdict in Markdown: the claims that have it; of *partly*, in how many settings."""
+    """A line a verdict in Markdown: the claims that have it; of *partly*, in how many tests."""
     ledgers, said = {profile: read(profile) for profile in PROFILES}, {}
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
@@ -113,11 +113,11 @@ def summary() -> str:
 
 
 def _by_regime(rows: pd.DataFrame) -> str:
-    """In how many settings of each regime a claim is reproduced, and in how many its contrary."""
+    """In how many tests of each regime a claim is reproduced, and in how many its contrary."""
     found = []
     for regime, own in rows.groupby("regime", sort=False):
         shown, contrary = ((own["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT))
-        found.append(f"{regime} regime {shown} of {len(own)} settings (the contrary {contrary})")
+        found.append(f"{regime} regime {shown} of {len(own)} tests (the contrary {contrary})")
     return ", ".join(found)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import readme
-from rvdlib.lab.runner.ledger import SETTINGS, SIGNS, claims, read
+from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
 
@@ -140,16 +140,10 @@ def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
             asked = f" Shown if {SIGNS[claim.sense]} {claim.threshold:g}." if claim.sense else ""
             parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
             sections.append("\n\n".join(parts))
-    rule = (
-        "*Reproduced* and *not reproduced* are shown at the level of a 95 % interval, all parts of a "
-        "claim taken together; *undecided* is what the seeds neither show nor refute; *partly* means "
-        "that some parts show it and some its contrary. Where a claim has several parts, the least and "
-        "the greatest of what they measured are given."
-    )
     table = readme.claims_table(
         profiles, lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2]
     )
-    return "\n\n".join(["# The ledger of claims", rule, table, *sections]) + "\n"
+    return "\n\n".join(["# The ledger of claims", RULE, table, *sections]) + "\n"
 
 
 def _parts(rows: pd.DataFrame) -> str:

@@ -136,7 +136,8 @@ def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> s
     """
     sentences = []
     for (dataset, regime), means in levels(table).items():
-        shown = means.loc[[UNDEFENDED, *FORMS]].rename({UNDEFENDED: "no defence"})
+        shown = means.loc[[UNDEFENDED, *FORMS]].drop(index=recommended(means), errors="ignore")
+        shown = shown.rename({UNDEFENDED: "no defence"})
         beside = ", ".join(
             f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
             for name, row in shown.iterrows()
@@ -151,6 +152,7 @@ def _advice(means: pd.DataFrame, others: pd.DataFrame) -> str:
     if not taken:
         return "no defence costs little enough"
     held, left = means.loc[taken], ""
+    most = "" if held["lift_removed"] >= ENOUGH else f"; none removes {ENOUGH:.0%}"
     if len(others):
         same, thr, ndcg = (
             (others["defense"] == taken).sum(),
@@ -158,8 +160,9 @@ def _advice(means: pd.DataFrame, others: pd.DataFrame) -> str:
         )
         left = f"; a choice by the other seeds takes it on {same} of {len(others)}, and has {thr:.3f} ({ndcg:.3f})"
     return (
-        f"*{taken}* does best in hindsight: THR@50 under its worst attacker {held['target_hit_ratio']:.3f}, "
-        f"NDCG@50 {held['ndcg']:.3f}, {held['lift_removed']:.0%} of the lift removed{left}"
+        f"*{taken}* is to be taken, in hindsight: it removes {held['lift_removed']:.0%} of the lift, the mean "
+        f"of the seeds' shares{most}, with THR@50 {held['target_hit_ratio']:.3f} under its worst attacker and "
+        f"NDCG@50 {held['ndcg']:.3f}{left}"
     )
 
 

@@ -62,6 +62,8 @@ def swap_fillers(
     items, stars = candidates[np.nonzero(dense)[1]].reshape(size), dense[dense > 0].reshape(size)
     best = assemble(threat, items, stars)
     history = [objective(best)]
+    if np.isnan(history[0]):
+        raise ValueError("the objective is NaN of the profiles at the start")
     for _ in range(steps):
         tried_items, tried_stars = items.copy(), stars.copy()
         for fake in rng.choice(threat.n_fakes, fakes_at_once, replace=False):

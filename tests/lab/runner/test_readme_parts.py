@@ -101,7 +101,9 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
     assert second.startswith("yelp: *reproduced* (3 seeds), 0.500, [10]")
     said = readme.summary().splitlines()
-    where = "rating regime 1 of 2 settings (the contrary 1), ranking regime 0 of 1 settings (the contrary 0)"
+    where = (
+        "rating regime 1 of 2 tests (the contrary 1), ranking regime 0 of 1 tests (the contrary 0)"
+    )
     assert said[:2] == [
         "- **Partly** (1 of 17):",
         f"  - {ledger.claims()['C5'].claim} (C5): {where}.",

@@ -126,7 +126,8 @@ def paired(
         counts = " and ".join(str(size[odd[0]]) for size in sizes)
         raise ValueError(f"cannot pair {metric} on seed {odd[0]}: {counts} rows")
     means, bases = (rows.groupby("seed")[metric].mean()[shared] for rows in (level, baseline))
-    return means / bases - 1 if relative else means - bases
+    # Of nothing there is no share.
+    return means / bases.where(bases != 0) - 1 if relative else means - bases
 
 
 def paired_difference(

@@ -250,3 +250,12 @@ def test_the_rank_correlation_is_spearmans_ties_and_all(pairs):
 
 def test_two_pairs_have_no_rank_correlation():
     assert np.isnan(rank_correlation([1, 2], [3, 4]))
+
+
+def test_of_nothing_there_is_no_relative_change():
+    level, base = (
+        pd.DataFrame({"seed": [0, 1], "hit_ratio": values}) for values in ([0.1, 0.3], [0.0, 0.2])
+    )
+    change = paired(level, base, "hit_ratio", relative=True)
+    assert np.isnan(change[0])
+    assert change[1] == pytest.approx(0.5)

@@ -136,19 +136,19 @@ def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> s
     """
     sentences = []
     for (dataset, regime), means in levels(table).items():
-        shown = means.loc[[UNDEFENDED, *FORMS]].drop(index=recommended(means), errors="ignore")
+        taken = recommended(means)
+        shown = means.loc[[name for name in (UNDEFENDED, *FORMS) if name != taken]]
         shown = shown.rename({UNDEFENDED: "no defence"})
         beside = ", ".join(
             f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
             for name, row in shown.iterrows()
         )
-        advice = _advice(means, _of(chosen, dataset, regime))
+        advice = _advice(taken, means, _of(chosen, dataset, regime))
         sentences.append(f"On {dataset} in the {regime} regime {advice}; the others: {beside}.")
     return tables.answer(*sentences, _combining(gained))
 
 
-def _advice(means: pd.DataFrame, others: pd.DataFrame) -> str:
-    taken = recommended(means)
+def _advice(taken: str | None, means: pd.DataFrame, others: pd.DataFrame) -> str:
     if not taken:
         return "no defence costs little enough"
     held, left = means.loc[taken], ""

@@ -285,6 +285,18 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     assert "and 0 that it removes less" in said
 
 
+def test_where_every_defence_costs_too_much_the_answer_says_so_and_lists_them_all():
+    costly = {name: (thr, ndcg / 9, rmse) for name, (thr, ndcg, rmse) in LEVELS.items()}
+    costly[UNDEFENDED] = LEVELS[UNDEFENDED]
+    said = rivals_choice.answer(
+        measured(rows(costly)),
+        rivals_choice.by_others(rivals.by_seed(rows(costly))),
+        rivals.gains([]),
+    )
+    assert "no defence costs little enough; the others: no defence " in said
+    assert all(f", {form} " in said for form in rivals_choice.FORMS)
+
+
 def growth(removed):
     """THR of the undefended victim 0.8 at both sizes, of RVD by what it removes."""
     found = []

@@ -48,12 +48,11 @@ def answer(f: dict[str, Any]) -> list[str]:
     tried, helps, cost = f["remedies"][1:], recommendation(f)[:-1], []
     if f["recommended"]:
         row = next(row for row in tried if row["name"] == f["recommended"])
-        helps, _, serving = helps.partition("; it ")
-        helps += (
-            f": it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that is worst "
-            f"for it ({percent(row['thr_clean'])} without attack)"
+        helps = (
+            f"{_named(f)}: it leaves {with_interval(row, 'thr', 'thr_low', 'thr_high')} under the attack that "
+            f"is worst for it ({percent(row['thr_clean'])} without attack)"
         )
-        cost = [f"It {'; it '.join(filter(None, (_costs(f, row), serving)))}."]
+        cost = [f"It {_costs(f, row)}{_trains(f)}."]
     elif tried and f["verdicts"]["remedy"] != "not needed":
         best = min(tried, key=lambda row: row["thr"])
         helps += f"; so far {best['name']} leaves least, {percent(best['thr'])} ({best['verdict']})"
@@ -62,10 +61,9 @@ def answer(f: dict[str, Any]) -> list[str]:
 
 def recommendation(f: dict[str, Any]) -> str:
     """What to do, in a sentence without numbers."""
-    verdict, name = f["verdicts"]["remedy"], f["recommended"]
+    verdict = f["verdicts"]["remedy"]
     if verdict == "found":
-        also = f"; it {TRAINS}" if chain_of(f["form"]).trains else ""
-        return f"What helps is {NAMED[name]} ({name}){also}."
+        return f"{_named(f)}{_trains(f)}."
     if verdict == "not needed":
         return "Nothing needs to be done against these attacks at this budget."
     if verdict == "none":
@@ -74,6 +72,14 @@ def recommendation(f: dict[str, Any]) -> str:
     if f["verdicts"]["fooled"] == "undecided" or len(f["remedies"]) < 2:
         return f"No remedy is recommended before it is clear that one is needed: give more {more}."
     return f"Whether a remedy helps is undecided on these users and in these {more}."
+
+
+def _named(f: dict[str, Any]) -> str:
+    return f"What helps is {NAMED[f['recommended']]} ({f['recommended']})"
+
+
+def _trains(f: dict[str, Any]) -> str:
+    return f"; it {TRAINS}" if chain_of(f["form"]).trains else ""
 
 
 def _fooled(f: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def run_on_cluster(
 
     finished = as_completed([*begin()])
     for future in finished:
-        group, rows, versions, done = running.pop(future.key), [], {}, {}
+        group, done = running.pop(future.key), {}
         try:
             rows, versions = future.result()
         except OtherStateError:
@@ -107,10 +107,11 @@ def run_on_cluster(
                 f"workers were lost, one after another, while they computed {_named(group)}: does "
                 f"their memory suffice? ({error})"
             ] = None
-        for (key, task), (row, cost) in zip(group.items(), rows, strict=bool(rows)):
-            made = task.fingerprint | {"versions": versions}
-            store.save(task.spec, made, [row], cost)
-            done[key] = row
+        else:
+            for (key, task), (row, cost) in zip(group.items(), rows, strict=True):
+                made = task.fingerprint | {"versions": versions}
+                store.save(task.spec, made, [row], cost)
+                done[key] = row
         yield done
         for each in begin():
             finished.add(each)

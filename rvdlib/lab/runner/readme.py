@@ -20,6 +20,7 @@ from rvdlib.lab.runner.ledger import (
     NOT_MEASURED,
     PARTLY,
     REPRODUCED,
+    RULE,
     UNDECIDED,
     claims,
     overall,
@@ -102,14 +103,15 @@ def summary() -> str:
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
         verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
-        how = f"\n  - {{}}: {_by_regime(rows)}" if verdict == PARTLY else "{}"
-        said.setdefault(verdict, []).append(how.format(f"{claim.claim} ({name})"))
-    lines = [
-        f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}): {'; '.join(said[verdict])}."
-        for verdict in (*VERDICTS, NOT_MEASURED)
-        if verdict in said
-    ]
-    return "\n".join(lines).replace(" \n", "\n")
+        how = f": {_by_regime(rows)}" if verdict == PARTLY else ""
+        said.setdefault(verdict, []).append(f"{claim.claim} ({name}){how}")
+    lines = []
+    for verdict in (*VERDICTS, NOT_MEASURED):
+        if verdict in said:
+            apart = "\n  - " if verdict == PARTLY else " "
+            head = f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}):{apart}"
+            lines.append(head + f";{apart}".join(said[verdict]) + ".")
+    return "\n".join(lines)
 
 
 def _by_regime(rows: pd.DataFrame) -> str:
@@ -177,10 +179,15 @@ def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
 
 def _left(row: pd.Series, own: pd.Series) -> str:
     """``0.55 ± 0.06, 0.072``: of the lift, then HR@50; of short lists their length."""
-    reach = "" if pd.isna(row["low"]) else f" ± {(row['high'] - row['low']) / 2:.2f}"
-    share = f"{row['value']:.2f}{reach}" if row["n"] else "no lift"
+    share = with_reach(row["value"], row["low"], row["high"], 2) if row["n"] else "no lift"
     length = f", {own['list_length']:.0f} items" if own["list_length"] < FULL else ""
     return f"{share}, {own['hit_ratio']:.3f}{length}"
+
+
+def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:
+    """``0.123 ± 0.012``; the value alone where it has no interval."""
+    about = "" if pd.isna(low) else f" ± {(high - low) / 2:.{decimals}f}"
+    return f"{value:.{decimals}f}{about}"
 
 
 def markdown(head: str, texts: int, rows: Iterable[Sequence[str]]) -> str:
@@ -216,7 +223,7 @@ def generated() -> dict[str, str]:
     return {
         "levels": levels(headline),
         "summary": summary(),
-        "claims": claims_table(),
+        "claims": f"{RULE}\n\n{claims_table()}",
         "datasets": by_dataset(*main),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),

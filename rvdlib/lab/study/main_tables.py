@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.runner.readme import with_reach
 from rvdlib.lab.statistics import Interval, interval_of, summarise, t_interval
 from rvdlib.lab.study import claims, effects, tables
 from rvdlib.lab.study.adaptive import BOTH
@@ -111,11 +111,8 @@ def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str
 
 
 def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
-    reach = (here["high"] - here["low"]) / 2
-    text = [
-        f"{value:.3f}" + ("" if np.isnan(about) else f" ± {about:.3f}")
-        for value, about in zip(here["value"], reach, strict=True)
-    ]
+    bounds = zip(here["value"], here["low"], here["high"], strict=True)
+    text = [with_reach(*each) for each in bounds]
     labels = {name: each.label for name, each in ATTACKS.items()} | {"none": "not attacked"}
     here = here.assign(text=text, **{across: here[across].replace(labels | MEASURED)})
     wide = here.pivot(index=[across, "victim"], columns="defense", values="text").fillna("–")

@@ -1,6 +1,6 @@
 """What is read of the main results: tables, the share of the lift that is left, claims, the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from IPython.display import Markdown
@@ -98,8 +98,9 @@ def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str
     Rows ``across`` × victim, a column a defence: mean ± the reach of the interval.
 
     Args:
-        found: as from :func:`table`, of one metric, or from :func:`accuracy`.
-        across: ``attack`` or ``metric``.
+        found: as from :func:`table`, of one metric, from :func:`accuracy`, or from :func:`left` within
+            victims.
+        across: ``attack``, ``metric`` or ``kind``.
     """
     shown = []
     for dataset, part in datasets.items():
@@ -112,7 +113,7 @@ def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str
 
 def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
     bounds = zip(here["value"], here["low"], here["high"], strict=True)
-    text = [with_reach(*each) for each in bounds]
+    text = ["no lift" if pd.isna(each[0]) else with_reach(*each) for each in bounds]
     labels = {name: each.label for name, each in ATTACKS.items()} | {"none": "not attacked"}
     here = here.assign(text=text, **{across: here[across].replace(labels | MEASURED)})
     wide = here.pivot(index=[across, "victim"], columns="defense", values="text").fillna("–")
@@ -122,13 +123,14 @@ def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
     return wide.rename_axis(columns=None)
 
 
-def left(rows: pd.DataFrame) -> pd.DataFrame:
-    """What each defence leaves of the lift, victims and attacks pooled, by kind of attack; tidy.
+def left(rows: pd.DataFrame, within: Sequence[str] = ("kind",)) -> pd.DataFrame:
+    """What each defence leaves of the lift, by kind of attack, all else pooled; tidy.
 
     ``rows`` as from :func:`whole`: 1 − the share removed (:func:`rvdlib.lab.study.effects.removed`).
+    ``within``: what is not pooled, as ``("kind", "victim")``.
     """
     shares = rows[(rows["kind"] != "") & (rows["defense"] != UNDEFENDED)]
-    by = [*SETTING, "kind", "defense"]
+    by = [*SETTING, *within, "defense"]
     found = [
         (*key, "lift left", *t_interval(1 - effects.removed(here)))
         for key, here in shares.groupby(by, sort=False)

@@ -89,6 +89,11 @@ def test_the_tables_say_what_the_rows_do(planned):
     remains = main_tables.left(main_results.whole(rows, covered))
     assert set(remains.loc[remains["defense"] == RVD, "kind"]) == set(main_results.KINDS)
     assert remains.loc[remains["defense"] == RVD, "value"].to_numpy() == pytest.approx(0.5)
+    bent = rows.assign(lift=rows["lift"].where(rows["victim"] != "AutoRec", 0.3))
+    apart = main_tables.left(bent, within=["kind", "victim"])
+    apart = apart[apart["defense"] == RVD].set_index("victim")["value"]
+    assert apart["MF"].to_numpy() == pytest.approx(0.5)
+    assert apart["AutoRec"].to_numpy() == pytest.approx(0.75)
     thr = found[found["metric"] == "target_hit_ratio"]
     titled = main_tables.by_dataset(thr, PLAN, across="attack")
     assert [each.data for each in titled[::2]] == [
@@ -124,6 +129,13 @@ def test_an_average_is_of_whole_seeds_and_a_lone_row_is_left_out(planned):
     kinds = whole[(whole["dataset"] == lost.dataset) & (whole["regime"] == lost.regime)]
     seeds = kinds.groupby("kind")["seed"].nunique().to_dict()
     assert seeds == {"": 2, "the paper's": 1, "stronger": 2, "knows the defence": 2}
+
+
+def test_where_there_is_no_lift_no_share_of_it_is_shown(planned):
+    rows = main_results.comparable(measured(planned, range(len(planned))))
+    remains = main_tables.left(rows.assign(lift_undefended=0.0), within=["kind", "victim"])
+    shown = main_tables.by_dataset(remains, PLAN, across="kind")[1]
+    assert set(shown[RVD]) == {"no lift"}
 
 
 def test_nothing_at_all_is_an_answer_too(planned, monkeypatch, tmp_path):

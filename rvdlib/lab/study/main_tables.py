@@ -7,6 +7,7 @@ from IPython.display import Markdown
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.runner.ledger import NOT, REPRODUCED
 from rvdlib.lab.runner.readme import with_reach
 from rvdlib.lab.statistics import Interval, interval_of, summarise, t_interval
 from rvdlib.lab.study import claims, effects, tables
@@ -70,6 +71,17 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*by, *KEPT]).dropna(subset="value", ignore_index=True)
 
 
+def over_victims(rows: pd.DataFrame) -> pd.DataFrame:
+    """THR@50 by attack and defence, the mean over the victims that have it; tidy.
+
+    ``rows`` as from :func:`whole`; what knows the defence is left out, it has one of its own each.
+    """
+    by = [*SETTING, "attack", "defense"]
+    known = rows[rows["kind"] != KNOWING]
+    means = known.groupby([*by, "seed"], sort=False)["target_hit_ratio"].mean().reset_index()
+    return summarise(means, by, ["target_hit_ratio"]).rename(columns={"mean": "value"})
+
+
 def saved(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
     """:func:`table` as its files hold it, one a data set: one of all would be too large to read."""
     tidy = table(rows)
@@ -95,11 +107,10 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
 def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str) -> list:
     """For each data set and regime of the plan a title, and a table or *not computed*.
 
-    Rows ``across`` × victim, a column a defence: mean ± the reach of the interval.
+    Rows ``across``, × victim where they are apart, a column a defence: mean ± the interval's reach.
 
     Args:
-        found: as from :func:`table`, of one metric, from :func:`accuracy`, or from :func:`left` within
-            victims.
+        found: as from :func:`over_victims`, :func:`accuracy`, or :func:`left` within victims.
         across: ``attack``, ``metric`` or ``kind``.
     """
     shown = []
@@ -116,10 +127,12 @@ def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
     text = ["no lift" if pd.isna(each[0]) else with_reach(*each) for each in bounds]
     labels = {name: each.label for name, each in ATTACKS.items()} | {"none": "not attacked"}
     here = here.assign(text=text, **{across: here[across].replace(labels | MEASURED)})
-    wide = here.pivot(index=[across, "victim"], columns="defense", values="text").fillna("–")
-    order = here[[across, "victim"]].drop_duplicates().itertuples(index=False, name=None)
+    rows = [name for name in (across, "victim") if name in here]
+    wide = here.pivot(index=rows, columns="defense", values="text").fillna("–")
+    order = pd.MultiIndex.from_frame(here[rows].drop_duplicates())
     columns = [name for name in (UNDEFENDED, *DEFENSES) if name in wide]
-    wide = wide.loc[list(order), columns].rename(columns={UNDEFENDED: "undefended"})
+    order = order if len(rows) > 1 else order.get_level_values(0)
+    wide = wide.loc[order, columns].rename(columns={UNDEFENDED: "undefended"})
     return wide.rename_axis(columns=None)
 
 
@@ -154,6 +167,19 @@ def judged(papers: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:
     """C1 to C4 of :func:`of_the_paper`'s rows, C12 to C14 of those of :func:`dials`."""
     found = [claims.of_effects(papers)] + ([claims.of_sweeps(turned)] if len(turned) else [])
     return pd.concat(found, ignore_index=True)
+
+
+def counted(judged: pd.DataFrame) -> pd.DataFrame:
+    """Of the tests of a claim, how many show it, ``5 of 6``, and its contrary, ``3 of 6 (1 against)``."""
+    by = ["id", "defense", "dataset", "regime"]
+
+    def said(verdicts: pd.Series) -> str:
+        shown, contrary = (int((verdicts == each).sum()) for each in (REPRODUCED, NOT))
+        return f"{shown} of {len(verdicts)}" + (f" ({contrary} against)" if contrary else "")
+
+    found = judged.groupby(by, sort=False)["verdict"].agg(said)
+    wide = found.unstack(["dataset", "regime"], sort=False).fillna("–")
+    return wide.rename_axis(columns=[None, None])
 
 
 def answer(covered: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) -> str:

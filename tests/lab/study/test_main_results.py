@@ -94,15 +94,14 @@ def test_the_tables_say_what_the_rows_do(planned):
     apart = apart[apart["defense"] == RVD].set_index("victim")["value"]
     assert apart["MF"].to_numpy() == pytest.approx(0.5)
     assert apart["AutoRec"].to_numpy() == pytest.approx(0.75)
-    thr = found[found["metric"] == "target_hit_ratio"]
-    titled = main_tables.by_dataset(thr, PLAN, across="attack")
+    titled = main_tables.by_dataset(main_tables.over_victims(rows), PLAN, across="attack")
     assert [each.data for each in titled[::2]] == [
         f"**{dataset}, {regime} regime**" for dataset in PLAN for regime in TARGETS
     ]
     shown = titled[3]
     assert shown.columns[:2].tolist() == ["undefended", RVD]
-    assert shown.loc[("average", "MF"), "undefended"].startswith("0.500")
-    assert shown.loc[("knows it", "MF"), "undefended"] == "–"
+    assert shown.loc["average", "undefended"].startswith("0.500")
+    assert list(shown.index) == ["not attacked", "average", "low clone"]
     accurate = main_tables.accuracy(main_results.whole(rows, covered))
     assert accurate.groupby("metric")["value"].agg(["min", "max"]).to_numpy() == pytest.approx(
         np.array([[0.2, 0.2], [50.0, 50.0], [0.1, 0.1], [1.0, 1.0]])
@@ -138,6 +137,18 @@ def test_where_there_is_no_lift_no_share_of_it_is_shown(planned):
     assert set(shown[RVD]) == {"no lift"}
 
 
+def test_tests_of_a_claim_are_counted_for_and_against_it():
+    where = {"id": "C1", "defense": "count", "dataset": "yelp", "regime": "rating"}
+    verdicts = ["reproduced", "undecided", "not reproduced", "not reproduced"]
+    judged = pd.DataFrame([{**where, "verdict": each} for each in verdicts])
+    judged = pd.concat([judged, judged.iloc[:2].assign(regime="ranking")])
+    counted = main_tables.counted(judged).loc[("C1", "count")]
+    assert counted.to_dict() == {
+        ("yelp", "rating"): "1 of 4 (2 against)",
+        ("yelp", "ranking"): "1 of 2",
+    }
+
+
 def test_nothing_at_all_is_an_answer_too(planned, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "CELL_STORE", tmp_path)
     cells, attackers = zip(*planned[:2], strict=True)
@@ -148,7 +159,7 @@ def test_nothing_at_all_is_an_answer_too(planned, monkeypatch, tmp_path):
     whole = main_results.whole(rows, covered)
     remains, found = main_tables.left(whole), main_tables.table(rows)
     assert found.empty
-    titled = main_tables.by_dataset(found, PLAN, across="attack")
+    titled = main_tables.by_dataset(main_tables.over_victims(whole), PLAN, across="attack")
     assert [each.data for each in titled[1::2]] == ["Not computed."] * 4
     assert main_tables.accuracy(whole).empty
     swept = main_results.gathered(cells, compute=False, swept=attackers, value=attackers)

@@ -124,18 +124,27 @@ def _by_regime(rows: pd.DataFrame) -> str:
 
 
 def levels(headline: pd.DataFrame) -> str:
-    """What RVD does in each regime, in Markdown: means and intervals of the headline's metrics."""
-    columns = ["THR@50, not attacked", "attacked", "attacked, under RVD"]
-    columns += ["HR@50, attacked", "attacked, under RVD"]
-    head = f"| ML-100K, {headline['n'].max()} seeds | {' | '.join(columns)} |"
+    """What the attacks and RVD do in each regime, in Markdown: means with intervals of the headline."""
     lines = []
-    asked = [("none", "target_hit_ratio_clean"), ("none", "target_hit_ratio")]
-    asked += [("RVD", "target_hit_ratio"), ("none", "hit_ratio"), ("RVD", "hit_ratio")]
     for (regime, promoted), here in headline.groupby(SETTING, sort=False):
-        rows = here.rename(columns={"mean": "value"}).set_index(["defense", "metric"])
-        shown = [span_of(rows.loc[[each]]) for each in asked]
-        lines.append([f"{regime} regime, {promoted} targets", *shown])
-    return markdown(head, 1, lines)
+        means = here.set_index(["defense", "metric"])
+        thr = {
+            name: means.loc[(name, "target_hit_ratio")] for name in ("none", "RVD", "popularity")
+        }
+        hit = {name: means.loc[(name, "hit_ratio"), "mean"] for name in thr}
+        clean = means.loc[("none", "target_hit_ratio_clean"), "mean"]
+        lines.append(
+            f"- **{regime.capitalize()} regime**, {promoted} targets: without an attack {clean:.1%} of users "
+            f"find a target among their first 50, attacked {_share(thr['none'])}. Under RVD it is "
+            f"{_share(thr['RVD'])}, and HR@50 goes from {hit['none']:.3f} to {hit['RVD']:.3f}. Serving "
+            f"everybody the most popular items has {_share(thr['popularity'])} at HR@50 "
+            f"{hit['popularity']:.3f}."
+        )
+    return "\n".join(lines)
+
+
+def _share(row: pd.Series) -> str:
+    return f"{row['mean']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
@@ -158,30 +167,37 @@ def headline_table(headline: pd.DataFrame) -> str:
 
 
 def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
-    """What some defences leave of the paper's attacks on each data set, and at what accuracy; Markdown.
+    """What some defences leave of the paper's attacks on each data set, and their HR@50; Markdown.
 
     Args:
         remains: 11's ``11_lift_left.csv``.
         accurate: its ``11_accuracy.csv``; means over victims are shown.
     """
     papers = remains[remains["kind"] == "the paper's"]
-    head, lines = f"|  | seeds | undefended | {' | '.join(COMPARED)} |", []
+    left, hits = [], []
     for (dataset, regime), rows in papers.groupby(["dataset", "regime"], sort=False):
         here = accurate[(accurate["dataset"] == dataset) & (accurate["regime"] == regime)]
         own = here.pivot_table(index="defense", columns="metric", values="value")
-        cells = [f"{dataset}, {regime}", f"{here['n'].max()}", f"{own['hit_ratio']['none']:.3f}"]
-        for name in COMPARED:
-            left = rows[rows["defense"] == name]
-            cells.append(_left(left.iloc[0], own.loc[name]) if len(left) else "–")
-        lines.append(cells)
-    return markdown(head, 1, lines)
+        title, found = f"{dataset}, {regime}", rows.set_index("defense")
+        there = [name if name in found.index else None for name in COMPARED]
+        shares = [_left(found.loc[name]) if name else "–" for name in there]
+        left.append([title, f"{here['n'].max()}", *shares])
+        hits.append([title, *(_hit(own.loc[name]) if name else "–" for name in ("none", *there))])
+    names = " | ".join(COMPARED)
+    first = markdown(f"| share of the lift that is left | seeds | {names} |", 1, left)
+    return f"{first}\n\n{markdown(f'| HR@50 under attack | undefended | {names} |', 1, hits)}"
 
 
-def _left(row: pd.Series, own: pd.Series) -> str:
-    """``0.55 ± 0.06, 0.072``: of the lift, then HR@50; of short lists their length."""
-    share = with_reach(row["value"], row["low"], row["high"], 2) if row["n"] else "no lift"
-    length = f", {own['list_length']:.0f} items" if own["list_length"] < FULL else ""
-    return f"{share}, {own['hit_ratio']:.3f}{length}"
+def _left(row: pd.Series) -> str:
+    """``0.55 ± 0.06``: of the lift."""
+    return with_reach(row["value"], row["low"], row["high"], 2) if row["n"] else "no lift"
+
+
+def _hit(own: pd.Series) -> str:
+    """``0.072``; of short lists their length, too."""
+    items = f"{own['list_length']:.0f}"
+    short = f" ({items} item{'' if items == '1' else 's'})" if own["list_length"] < FULL else ""
+    return f"{own['hit_ratio']:.3f}{short}"
 
 
 def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:

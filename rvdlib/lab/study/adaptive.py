@@ -5,6 +5,7 @@ was searched against it (:mod:`rvdlib.lab.tuning.attack_search`, other seeds), t
 those of earlier searches. The worst attacker of a defence is named after the fact, which favours him.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -23,6 +24,7 @@ LIMITED, UNLIMITED = "count", "user-kNN"
 BOTH, QUORUM = "closed form and quorum", "quorum"
 AFFORDABLE = 0.02  # of accuracy, relative
 SETTING = ["regime", "target_set", "victim"]
+KNOWN = ["attack", "attack_size", "attack_options", "visible_share", "filler_size", "crafted_for"]
 HELD = {
     "target_hit_ratio_clean": "THR@50, not attacked",
     "target_hit_ratio": "THR@50, worst attacker",
@@ -188,7 +190,7 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """
     sentences, by = [], ["defense", "seed"]
     thr_of = by_seed(rows, SETTING, [])["target_hit_ratio"].groupby(["regime", *by]).mean()
-    met = rows[rows["attacker"] != "none"].groupby(["regime", "defense"])["attacker"].nunique()
+    met = distinct(rows[rows["attacker"] != "none"])
     for regime, here in table.groupby("regime", sort=False):
         means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
         thr, bare = means["target_hit_ratio"], means.loc[UNDEFENDED]
@@ -197,17 +199,31 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
             f"{regime.capitalize()} regime ({', '.join(rows['dataset'].unique())}, "
             f"{' and '.join(here['victim'].unique())}, {ATTACK_SIZE[regime]:.0%} fakes, "
             f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest of "
-            f"{met[regime].max()} attackers raises THR@50 from {bare['target_hit_ratio_clean']:.3f} to "
+            f"{met[regime]} attackers raises THR@50 from {bare['target_hit_ratio_clean']:.3f} to "
             f"{bare['target_hit_ratio']:.3f} undefended; under the strongest that each meets, RVD has "
-            f"{thr[RVD]:.3f} and the closed form {thr[SOLVED]:.3f}.",
+            f"{thr[RVD]:.3f}, the closed form {thr[SOLVED]:.3f}{_beside(thr, RANDOM)}.",
             f"{_best(able, means, here, thr_of[regime].unstack())}.",
         ]
-        if RETRAINED in means.index:
-            sentences.append(
-                f"Another training, *{RETRAINED}*, has {thr[RETRAINED]:.3f} at HR@50 "
-                f"{means.loc[RETRAINED, 'hit_ratio']:.3f}."
-            )
+        others = [
+            f"*{name}* {thr[name]:.3f} at HR@50 {means.loc[name, 'hit_ratio']:.3f}"
+            for name in (RETRAINED, UNLIMITED, "popularity")
+            if name in thr.index
+        ]
+        if others:
+            sentences.append(f"Recommenders of another kind: {', '.join(others)}.")
     return tables.answer(*sentences)
+
+
+def _beside(thr: pd.Series, name: str) -> str:
+    """THR@50 of a variant, in brackets, where it was measured."""
+    return f" (with {name} {thr[name]:.3f})" if name in thr.index else ""
+
+
+def distinct(attacked: pd.DataFrame) -> pd.Series:
+    """By regime, how many attackers differ in more than their name: two searches may find one attack."""
+    known = [json.dumps(each, sort_keys=True) for each in attacked[KNOWN].to_numpy().tolist()]
+    fakes = attacked.assign(known=known).groupby(["regime", "attacker"])["known"].agg(frozenset)
+    return fakes.groupby("regime").nunique()
 
 
 def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.DataFrame) -> str:
@@ -223,7 +239,7 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.
     alike = [f"*{n}* ({able[n]:.3f})" for n, low in apart.items() if n != best and not low > 0]
     return (
         f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
-        f"*{best}* has least, in hindsight: {able[best]:.3f} ({' and '.join(shares)} of the lift "
+        f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
         f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
         f"{means.loc[best, 'list_length']:.0f} items; the seeds do not tell it from "
         f"{' and '.join(alike) or 'no other'}"

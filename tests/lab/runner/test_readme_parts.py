@@ -45,6 +45,40 @@ def test_the_headline_is_a_row_a_system_in_the_order_given():
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_levels_are_told_as_shares_of_users_with_their_intervals():
+    RVD = (0.0, 0.4567, 0.05, 0.01, 0.95, 0.4)
+    (said,) = readme.levels(headline(none=BARE, RVD=RVD, popularity=POPULAR)).splitlines()
+    assert "without an attack 10.0% of users" in said
+    assert "attacked 90.0% [90.0%, 90.0%]. Under RVD it is 45.7% [45.7%, 45.7%]" in said
+    assert "HR@50 goes from 0.100 to 0.050" in said
+    assert said.endswith("has 0.0% [0.0%, 0.0%] at HR@50 0.310.")
+
+
+def test_what_is_left_of_the_lift_and_what_it_costs_are_two_tables_of_the_same_rows():
+    where = ("yelp", "rating", "unpopular")
+    left = [(*where, "the paper's", "RVD", "lift left", 0.3, 0.2, 0.4, 3)]
+    left += [(*where, "stronger", "RVD", "lift left", 0.9, 0.8, 1.0, 3)]
+    left += [(*where, "the paper's", "popularity", "lift left", None, None, None, 0)]
+    names = ["dataset", "regime", "target_set", "kind", "defense", "metric"]
+    remains = pd.DataFrame(left, columns=[*names, "value", "low", "high", "n"])
+    accurate = pd.DataFrame(
+        [
+            (*where[:2], victim, defense, metric, value, 3)
+            for victim in ("MF", "NSVD")
+            for defense in ("none", "RVD", "popularity")
+            for metric, value in (
+                ("hit_ratio", 0.125),
+                ("list_length", 1 + 49 * (defense != "RVD")),
+            )
+        ],
+        columns=["dataset", "regime", "victim", "defense", "metric", "value", "n"],
+    )
+    shares, hits = readme.by_dataset(remains, accurate).split("\n\n")
+    assert shares.splitlines()[2].startswith("| yelp, rating | 3 | 0.30 ± 0.10 | – |")
+    assert "| no lift |" in shares
+    assert hits.splitlines()[2].startswith("| yelp, rating | 0.125 | 0.125 (1 item) | – |")
+
+
 def test_an_answer_is_that_of_the_executed_notebook_of_the_paper_s_size_where_there_is_one(project):
     assert readme.answer("04") == "–"
     for profile in ("quick", "paper"):

@@ -130,15 +130,30 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
     """The quorum costs 3 % of HR@50: it is lower, and not named."""
     said = answered(ACCURACY)
     assert "the strongest of 3 attackers raises THR@50 from 0.050 to 0.250 undefended" in said
-    assert "RVD has 0.150 and the closed form 0.110" in said
-    assert "*closed form* has least, in hindsight: 0.110" in said
+    assert "RVD has 0.150, the closed form 0.110." in said
+    assert "*closed form* has the lowest THR@50, picked after the fact: 0.110" in said
     assert "the seeds do not tell it from no other" in said
     said = answered(ACCURACY | {"quorum": 0.595})
     assert (
-        "*quorum* has least, in hindsight: 0.070 (80% [80%, 80%] of the lift removed) at HR@50"
-        in said
+        "*quorum* has the lowest THR@50, picked after the fact: 0.070 (80% [80%, 80%] of the lift "
+        "removed) at HR@50" in said
     )
     assert "No defence ranks as well" in answered(dict.fromkeys(ACCURACY, 0.1) | {"none": 0.6})
+
+
+def test_random_neighbours_and_other_recommenders_stand_beside_where_they_are():
+    accuracy = ACCURACY | {"random neighbours": 0.3, "user-kNN": 0.5}
+    more = {(name, at): 0.2 for name in accuracy for at in ("none", "low_clone")}
+    said = answered(accuracy, more | THR)
+    assert "the closed form 0.110 (with random neighbours 0.210)." in said
+    assert "Recommenders of another kind: *user-kNN* 0.210 at HR@50 0.500." in said
+
+
+def test_attackers_that_differ_in_name_alone_count_once():
+    met = rows(THR, ACCURACY).query("attacker != 'none'")
+    assert adaptive.distinct(met).tolist() == [3]
+    again = met[met["attacker"] == "low_clone"].assign(attacker="against RVD")
+    assert adaptive.distinct(pd.concat([met, again])).tolist() == [3]
 
 
 def answered(accuracy, thr=None):
@@ -151,7 +166,7 @@ def test_what_the_seeds_do_not_tell_from_the_best_is_named_with_it():
     worse = (found["defense"] == "closed form") & (found["attacker"] != "none")
     found.loc[worse, "target_hit_ratio"] = 0.07 + 0.05 * (found.loc[worse, "seed"] - 0.9)
     said = adaptive.answer(adaptive.held(found), found)
-    assert "*quorum* has least" in said
+    assert "*quorum* has the lowest" in said
     assert said.endswith("the seeds do not tell it from *closed form* (0.075).")
 
 

@@ -1,66 +1,76 @@
 """Figures of how many fakes a data set can take."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import GREY, REGIME_TITLES, colours, shared_legend
+from rvdlib.lab.figures.style import GREY, colours, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
+LEFT = {"taken": "", "kept": "NDCG@50", "listed": "items"}
 
 
 def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
-    """Accuracy and list length that are left, against the fakes that a quorum takes.
+    """What is left, against the fakes that a quorum takes: a row a data set, a column a regime.
 
-    A column a regime, a line a data set, whose points are quorums. The upper row ends in grey where
-    less than ``least_kept`` is left.
+    A colour a distance, solid for accuracy and dashed for the list; each point is a quorum. In grey,
+    less than ``least_kept``, which is asked of accuracy, is left.
 
     Args:
-        drawn: columns dataset, regime, taken (fakes per real user), kept, list_length.
+        drawn: columns dataset, regime, distance (as shown), taken (fakes per real user), kept, listed.
     """
-    regimes = list(dict.fromkeys(drawn["regime"]))
-    shades = colours(drawn["dataset"], {})
-    figure, panels = plt.subplots(
-        2, len(regimes), figsize=(WIDTH, 4.2), sharex=True, sharey="row", squeeze=False
-    )
-    for column, regime in enumerate(regimes):
-        upper, lower = panels[:, column]
-        for (dataset, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
-            here = drawn[(drawn["regime"] == regime) & (drawn["dataset"] == dataset)]
-            here = here.sort_values("taken")
-            look = {"color": colour, "marker": marker, "markersize": 3.5, "label": dataset}
-            upper.plot(100 * here["taken"], 100 * here["kept"], **look)
-            lower.plot(100 * here["taken"], here["list_length"], **look)
-        upper.axhspan(0, 100 * least_kept, color=GREY, alpha=0.15, linewidth=0)
-        upper.set_title(REGIME_TITLES[regime])
-    panels[0, 0].set(xlim=(0, None), ylim=(0, None), ylabel="NDCG@50 kept, %")
-    panels[1, 0].set(ylim=(0, None), ylabel="items in a list")
+    shades = colours(drawn["distance"], {})
+    figure, panels = _grid(drawn, height=1.35)
+    for (dataset, regime), axes in panels.items():
+        here = drawn[(drawn["regime"] == regime) & (drawn["dataset"] == dataset)]
+        for (distance, colour), marker in zip(shades.items(), MARKERS, strict=False):
+            points = 100 * here[here["distance"] == distance].sort_values("taken")[list(LEFT)]
+            x = points.pop("taken")
+            for name, line in zip(points, ("-", "--"), strict=True):
+                look = {"linestyle": line, "marker": marker, "markersize": 3, "linewidth": 1.1}
+                axes.plot(x, points[name], color=colour, label=f"{LEFT[name]}, {distance}", **look)
+        axes.axhspan(0, 100 * least_kept, color=GREY, alpha=0.12, linewidth=0)
+        axes.set(xlim=(0, None), ylim=(0, None))
     figure.supxlabel("fakes that are taken, % of users", fontsize="medium")
-    shared_legend(figure, panels[0, 0])
+    figure.supylabel("what is left, %", fontsize="medium")
+    shared_legend(figure, next(iter(panels.values())), columns=2, fontsize="small")
     return figure
 
 
-def growth(grown: pd.DataFrame) -> Figure:
+def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
 
-    Columns: dataset, regime, attack_size, label, mean, low, high.
+    Args:
+        grown: columns dataset, regime, attack_size, label, mean, low, high.
+        title: of the legend.
     """
-    regimes, datasets = (list(dict.fromkeys(grown[name])) for name in ("regime", "dataset"))
     shades = colours(grown["label"], {"none": GREY})
-    shape, size = (len(datasets), len(regimes)), (WIDTH, 0.9 + 1.8 * len(datasets))
-    share = {"sharex": True, "sharey": True}
-    figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, **share)
-    for axes_of, dataset in zip(panels, datasets, strict=True):
-        for axes, regime in zip(axes_of, regimes, strict=True):
-            for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
-                here = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
-                here = here[here["label"] == label].sort_values("attack_size")
-                x = 100 * here["attack_size"]
-                axes.plot(x, here["mean"], color=colour, marker=marker, markersize=3, label=label)
-                axes.fill_between(x, here["low"], here["high"], color=colour, alpha=0.15, lw=0)
-            axes.set(ylim=(0, 1.02), title=f"{dataset}, {regime}")
-        axes_of[0].set_ylabel("THR@50")
+    figure, panels = _grid(grown, height=1.5)
+    for (dataset, regime), axes in panels.items():
+        for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
+            here = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
+            here = here[here["label"] == label].sort_values("attack_size")
+            x = 100 * here["attack_size"]
+            axes.plot(x, here["mean"], color=colour, marker=marker, markersize=3, label=label)
+            axes.fill_between(x, here["low"], here["high"], color=colour, alpha=0.12, lw=0)
+        axes.set(ylim=(0, 1.02))
     figure.supxlabel("fakes, % of users", fontsize="medium")
-    shared_legend(figure, panels[0, 0], columns=2)
+    figure.supylabel("THR@50", fontsize="medium")
+    shared_legend(figure, next(iter(panels.values())), columns=2, title=title)
     return figure
+
+
+def _grid(rows: pd.DataFrame, height: float) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A row a data set, ``height`` inches each, a column a regime; axes by both names."""
+    names = [list(dict.fromkeys(rows[name])) for name in ("dataset", "regime")]
+    shape = tuple(map(len, names))
+    size = (WIDTH, 1.2 + height * shape[0])
+    figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
+    panels = dict(zip(itertools.product(*names), axes.flat, strict=True))
+    for (dataset, regime), panel in panels.items():
+        panel.set_title(f"{dataset}, {regime}", fontsize="medium")
+    return figure, panels

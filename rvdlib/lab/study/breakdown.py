@@ -1,9 +1,9 @@
 """How many fakes a data set can take: which cells to run.
 
 A quorum promises more against fakes the more neighbours it asks for, and has fewer items to serve.
-With nobody in more than k vicinities, what it promises depends on q/k alone
-(:func:`rvdlib.theory.certificate.exposure`); what it costs depends on the data set, and is seen
-without any attack. Then the attack grows.
+With nobody in more than k vicinities, what it promises depends on q/k alone, whatever the distance by
+which neighbours are found (:func:`rvdlib.theory.certificate.exposure`); what it costs depends on the
+data set and the distance, and is seen without any attack. Then the attack grows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,15 @@ from rvdlib.lab.experiment.retraining import Retraining
 from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
 
 POPULARITY, QUORUM, COUNT = "popularity", "quorum", "count"
-VOTES = ["k", "quorum"]
+LATENT = "euclidean"  # what a quorum's neighbours are found by unless it says otherwise
+VOTES = ["k", "quorum", "distance"]
 
 
-def votes(k: int, quorum: int | None = None) -> dict:
-    """Choices of a quorum, or of a count: latent vectors, local scaling, nobody in more than k lists."""
+def votes(k: int, quorum: int | None = None, distance: str = LATENT) -> dict:
+    """Choices of a quorum, or of a count: local scaling, nobody in more than k lists."""
     chosen = {"k": k, "max_in_degree": k, "hubness_reduction": "local_scaling"}
-    return chosen if quorum is None else {**chosen, "quorum": quorum}
+    chosen |= {} if quorum is None else {"quorum": quorum}
+    return chosen if distance == LATENT else {**chosen, "distance": distance}
 
 
 def quorums_of(k: int, shares: Sequence[float]) -> list[int]:
@@ -39,15 +41,17 @@ def clean_cells(
     seeds: Sequence[int],
     k: Sequence[int],
     quorum_shares: Sequence[float],
+    distances: Sequence[str],
     n_users: int | None = None,
 ) -> list[Cell]:
-    """Nobody attacks: undefended, popularity, and a quorum at every share of every k.
+    """Nobody attacks: undefended, popularity, and a quorum at every share of every k, by each distance.
 
     ``target_sets``: regime → the target set of its cells, so that they are also those of an attack.
     """
     forms = {UNDEFENDED: [{}], POPULARITY: [{"method": "popularity"}]}
     forms[QUORUM] = [
-        {"method": "quorum", "choices": votes(each, q)}
+        {"method": "quorum", "choices": votes(each, q, distance)}
+        for distance in distances
         for each in k
         for q in quorums_of(each, quorum_shares)
     ]
@@ -112,9 +116,13 @@ def once(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def with_votes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add ``k`` and ``quorum`` of what serves by votes, NaN elsewhere."""
-    chosen = rows["choices"].where(rows["method"].isin(["quorum", "count"]), {})
-    read = {name: chosen.map(lambda each, of=name: each.get(of, np.nan)) for name in VOTES}
+    """Add ``k``, ``quorum`` and ``distance`` of what serves by votes, NaN elsewhere."""
+    of_votes = rows["method"].isin(["quorum", "count"])
+    chosen = [
+        {"distance": LATENT} | choices if voted else {}
+        for choices, voted in zip(rows["choices"], of_votes, strict=True)
+    ]
+    read = {name: [each.get(name, np.nan) for each in chosen] for name in VOTES}
     return rows.assign(**read)
 
 

@@ -11,7 +11,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
-from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, VOTES
+from rvdlib.lab.study.breakdown import COUNT, LATENT, POPULARITY, QUORUM, VOTES
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.theory.bagging import most_fakes
 from rvdlib.theory.certificate import thr_bound
@@ -20,13 +20,14 @@ SETTING = ["dataset", "regime"]
 SAMPLES, LISTED = (50, 100, 200, 400), 50
 BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
+PROMISED = ["dataset", "k", "quorum"]  # what a bound depends on
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
-SHOWN = {
-    "hit_ratio": "HR@50",
-    "ndcg": "NDCG@50",
-    "list_length": "list length",
-    "kept": "NDCG@50 kept",
-}
+SHOWN = {"kept": "NDCG@50 kept", "list_length": "list length"}
+BY = {
+    LATENT: "latent vectors",
+    "cosine": "latent vectors, cosine",
+    "profile_overlap": "profile overlap",
+}  # what neighbours are found by, as shown
 
 
 def clean(rows: pd.DataFrame) -> pd.DataFrame:
@@ -35,8 +36,8 @@ def clean(rows: pd.DataFrame) -> pd.DataFrame:
     ``kept``: NDCG@50, as a share of the victim's or popularity's on the same seed, whichever has more.
 
     Returns:
-        Columns dataset, regime, defense, k, quorum, metric, mean, low, high, n; NaN are k and quorum
-        of the undefended victim and of popularity.
+        Columns dataset, regime, defense, k, quorum, distance, metric, mean, low, high, n; of the
+        undefended victim and of popularity, NaN are the choices of a quorum.
     """
     rows = rows[rows["attack"] == "none"]
     rows = rows[rows["defense"].isin([UNDEFENDED, POPULARITY, QUORUM])]
@@ -45,12 +46,17 @@ def clean(rows: pd.DataFrame) -> pd.DataFrame:
     by = [*SETTING, "seed"]
     best = rows[rows["defense"] != QUORUM].groupby(by, sort=False)["ndcg"].max().rename("best")
     rows = rows.join(best, on=by)
-    kept = rows["ndcg"] / rows["best"]
-    return summarise(rows.assign(kept=kept), [*SETTING, "defense", *VOTES], METRICS)
+    rows = rows.assign(
+        kept=rows["ndcg"] / rows["best"], at=rows.groupby(SETTING, sort=False).ngroup()
+    )
+    rows = rows.sort_values(["at", "k", "quorum"], na_position="first", kind="stable")
+    return summarise(rows, [*SETTING, "defense", *VOTES], METRICS)
 
 
 def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.DataFrame:
     """What each quorum promises of a target that no real user rated, nobody standing in more than k lists.
+
+    By whatever distance: the theorem asks for no geometry.
 
     Args:
         found: as from :func:`clean`.
@@ -61,7 +67,7 @@ def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.
         Columns dataset, k, quorum; a column ``thr_bound_SIZE`` for each of ``fakes``; and ``taken``,
         the most fakes per real user, at most 1, with which the THR is still at most ``tolerated``.
     """
-    asked = found.loc[found["defense"] == QUORUM, ["dataset", *VOTES]].drop_duplicates()
+    asked = found.loc[found["defense"] == QUORUM, PROMISED].drop_duplicates()
     promised = []
     for dataset, k, q in asked.itertuples(index=False, name=None):
         n_users = load_dataset(dataset).n_users
@@ -79,25 +85,28 @@ def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.
 
 
 def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
-    """What a reader sees of :func:`clean` and :func:`bounds`: a row a data set, regime and quorum."""
-    here = found[found["metric"].isin(SHOWN)]
-    shown = here.assign(shown=tables.with_interval(here))
-    shown["defense"] = labelled(here).str.removeprefix(f"{QUORUM} ")
+    """What a reader sees of :func:`clean` and :func:`bounds`: a row a data set, regime and quorum.
+
+    What is left stands side by side for each distance; what is promised is the same by any.
+    """
     by = [*SETTING, "defense"]
-    order = shown[by].drop_duplicates().itertuples(index=False, name=None)
-    wide = shown.pivot(index=by, columns="metric", values="shown").loc[list(order), list(SHOWN)]
+    here = found.assign(defense=labelled(found).str.removeprefix(f"{QUORUM} "))
+    rows = here[["dataset", "regime", "defense", "k", "quorum"]].drop_duplicates(by)
+    wide = rows.merge(promised, on=PROMISED, how="left").set_index(by)
     names = {
         name: f"THR ≤, {_percent(float(name.removeprefix(BOUND)))} fakes"
         for name in promised
         if name.startswith(BOUND)
     }
     names["taken"] = "fakes taken"
-    asked = labelled(promised.assign(defense="")).str.strip()
-    limits = promised.assign(defense=asked).set_index(["dataset", "defense"])[list(names)]
-    of = [(dataset, defense) for dataset, _, defense in wide.index]
-    limits = limits.reindex(of).set_axis(wide.index)
-    limits = limits.map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
-    return wide.rename(columns=SHOWN).join(limits.rename(columns=names)).rename_axis(columns=None)
+    limits = wide[list(names)].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+    left = {}
+    for metric, name in SHOWN.items():
+        for distance in found["distance"].dropna().unique():
+            of = here["distance"].isna() | (here["distance"] == distance)
+            of = here[of & (here["metric"] == metric)].set_index(by)
+            left[f"{name}, {BY[distance]}"] = tables.with_interval(of)
+    return pd.DataFrame(left, index=wide.index).fillna("–").join(limits.rename(columns=names))
 
 
 def _percent(share: float) -> str:
@@ -108,26 +117,32 @@ def taken(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> pd.
     """The quorum with which a data set takes the most fakes: a row a data set and regime.
 
     Of those that keep at least ``least_kept`` of the accuracy, by the mean over seeds; equal ones by
-    what is kept.
+    what is kept. Chosen in hindsight, on these very seeds.
 
     Returns:
-        Columns dataset, regime, k, quorum, kept, taken. Where no quorum keeps enough, taken is 0 and
+        Columns dataset, regime, k, quorum, distance, kept, taken. Where no quorum keeps enough, taken is 0 and
         the others are of the quorum that keeps the most.
     """
     kept = found[(found["metric"] == "kept") & (found["defense"] == QUORUM)]
     kept = kept.rename(columns={"mean": "kept"})[[*SETTING, *VOTES, "kept"]]
-    kept = kept.merge(promised[["dataset", *VOTES, "taken"]], on=["dataset", *VOTES])
+    kept = kept.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
     kept.loc[kept["kept"] < least_kept, "taken"] = 0.0
     best = kept.sort_values(["taken", "kept"], ascending=False, kind="stable")
     return best.groupby(SETTING, sort=False).head(1).sort_index().reset_index(drop=True)
 
 
 def drawn(found: pd.DataFrame, promised: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Means of the quorums of ``k`` neighbours: dataset, regime, quorum, taken, kept, list_length."""
+    """What is left by the quorums of ``k`` neighbours, means over seeds.
+
+    Returns:
+        Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of
+        a full list).
+    """
     here = found[(found["defense"] == QUORUM) & (found["k"] == k)]
     means = here.set_index([*SETTING, *VOTES, "metric"])["mean"].unstack(sort=False).reset_index()
-    means = means.merge(promised[["dataset", *VOTES, "taken"]], on=["dataset", *VOTES])
-    return means[[*SETTING, "quorum", "taken", "kept", "list_length"]]
+    means = means.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
+    means = means.assign(listed=means["list_length"] / LISTED, distance=means["distance"].map(BY))
+    return means[[*SETTING, "distance", "quorum", "taken", "kept", "listed"]]
 
 
 def growing(rows: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +152,7 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
     the attacker. Size 0 is nobody's attack.
 
     Returns:
-        Columns dataset, regime, attack_size, defense, k, quorum, attack, metric (target_hit_ratio,
+        Columns dataset, regime, attack_size, defense, k, quorum, distance, attack, metric (target_hit_ratio,
         list_length, ndcg), mean, low, high, n.
     """
     by = [*SETTING, "attack_size", "defense", *VOTES]
@@ -234,43 +249,55 @@ def answer(
     tolerated: float,
     least_kept: float,
 ) -> str:
-    """The answer of 09: what is promised at what price, what attacks reach, where neighbours fail."""
+    """The answer of 09: what is promised at what price, what attacks reach, what limits both."""
     return tables.answer(
-        _promise(taken(found, promised, least_kept), tolerated, least_kept),
-        _reached(grown),
-        _fewest(found, agreed),
+        _promise(found, promised, tolerated, least_kept),
+        _broken(grown, tolerated),
+        _left(found, agreed),
     )
 
 
-def _promise(best: pd.DataFrame, tolerated: float, least_kept: float) -> str:
+def _promise(
+    found: pd.DataFrame, promised: pd.DataFrame, tolerated: float, least_kept: float
+) -> str:
     regimes = []
-    for regime, here in best.groupby("regime", sort=False):
-        each = [
-            f"{row.dataset} {row.taken:.1%} ({row.quorum:.0f} of {row.k:.0f})"
-            if row.taken
-            else f"{row.dataset} none (at best {row.kept:.0%} is kept)"
-            for row in here.itertuples()
-        ]
-        regimes.append(f"{', '.join(each)} in the {regime} regime")
+    for regime, here in taken(found, promised, least_kept).groupby("regime", sort=False):
+        each = []
+        for row in here.itertuples():
+            of = f"{row.quorum:.0f} of {row.k:.0f} by {BY[row.distance]}"
+            none = f"none (at best {row.kept:.0%} is kept, {of})"
+            each.append(f"{row.dataset} {f'{row.taken:.1%} ({of})' if row.taken else none}")
+        regimes.append(f"in the {regime} regime {', '.join(each)}")
+    tried = found[found["defense"] == QUORUM].drop_duplicates([*SETTING, *VOTES])
+    tried = tables.span(tried.groupby(SETTING).size(), "{}")
     return (
         f"A quorum that keeps {_percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has "
         f"more) is proven to bring a new item to at most {_percent(tolerated)} of users, whatever the fakes "
-        f"do, up to so many fakes per real user: {'; '.join(regimes)}."
+        f"do, up to so many fakes per real user (the best of {tried} quorums, {_seeds(found)}): "
+        f"{'; '.join(regimes)}."
     )
 
 
-def _reached(grown: pd.DataFrame) -> str:
-    thr, told = reached(grown), []
-    sizes = thr.loc[thr["attack_size"] > 0, "attack_size"]
-    least, most = sizes.min(), sizes.max()
-    for (dataset, regime), here in thr.groupby(SETTING, sort=False):
-        means = here.pivot(index="label", columns="attack_size", values="mean")
-        means = means.loc[here["label"].drop_duplicates()]
-        each = [f"{name} {row[least]:.3f} → {row[most]:.3f}" for name, row in means.iterrows()]
-        told.append(f"{', '.join(each)} ({dataset}, {regime} regime)")
+def _broken(grown: pd.DataFrame, tolerated: float) -> str:
+    """The attack at which THR exceeds what is tolerated: undefended, closed form, strictest quorum."""
+    thr, regimes = reached(grown), []
+    share = thr["quorum"] / thr["k"]
+    thr = thr[thr["defense"].isin([UNDEFENDED, CLOSED_FORM]) | (share == share.max())]
+    thr = thr.assign(label=thr["label"].replace(UNDEFENDED, "no defence"))
+    sizes = sorted(thr["attack_size"].unique())
+    for regime, of_regime in thr.groupby("regime", sort=False):
+        each = []
+        for dataset, here in of_regime.groupby("dataset", sort=False):
+            told = []
+            for label, line in here.groupby("label", sort=False):
+                over = line.loc[line["mean"] > tolerated, "attack_size"]
+                told.append(f"{label} {_percent(over.min()) if len(over) else 'never'}")
+            each.append(f"{dataset} {', '.join(told)}")
+        regimes.append(f"in the {regime} regime {'; '.join(each)}")
     return (
-        f"With {_percent(least)} → {_percent(most)} fakes ({_seeds(thr)}), under the stronger of a few attacks "
-        f"(07's searched ones reach more), THR@50 is: {'; '.join(told)}."
+        f"Under the strongest of a few attacks (07's searched ones reach more), neighbours by {BY[LATENT]}, "
+        f"THR@50 first exceeds {_percent(tolerated)} with so many fakes per real user, of "
+        f"{', '.join(map(_percent, sizes))} ({_seeds(thr)}): {'; '.join(regimes)}."
     )
 
 
@@ -279,22 +306,26 @@ def _seeds(rows: pd.DataFrame) -> str:
     return f"{n} seed{'s' if n > 1 else ''}"
 
 
-def _fewest(found: pd.DataFrame, agreed: pd.DataFrame) -> str:
-    """Where lists run out first, and what is known there; where neighbours agree by chance."""
+def _left(found: pd.DataFrame, agreed: pd.DataFrame) -> str:
+    """How long lists are at one quorum, beside what any neighbours share; where they agree by chance."""
     lists = found[(found["metric"] == "list_length") & (found["defense"] == QUORUM)]
-    lists = lists[lists["k"] == agreed["k"].iloc[0]]
+    k = agreed["k"].iloc[0]
+    lists = lists[lists["k"] == k]
     quorums = sorted(lists["quorum"].unique())
     middle = quorums[len(quorums) // 2]
-    short = lists[lists["quorum"] == middle].sort_values("mean", kind="stable").iloc[0]
-    here = agreed[(agreed["dataset"] == short["dataset"]) & (agreed["regime"] == short["regime"])]
-    here = here.iloc[0]
+    each = []
+    for dataset, here in lists[lists["quorum"] == middle].groupby("dataset", sort=False):
+        known = load_dataset(dataset)
+        popular = (known.matrix.getnnz(axis=0) >= middle / k * known.n_users).sum()
+        length = tables.span(here["mean"], "{:.1f}")
+        each.append(f"{dataset} {length} ({popular}, {known.density:.1%})")
     chance = [
         f"{row.dataset} ({row.regime} regime, {row.measured:.3f}, by chance {row.chance:.3f})"
         for row in agreed[agreed["by_chance"] >= 0.5].itertuples()
     ]
     return (
-        f"At this quorum lists are shortest on {short['dataset']} ({short['mean']:.1f} of 50 items at {middle:.0f} of "
-        f"{short['k']:.0f} in the {short['regime']} regime), where one cell in {1 / here['density']:.0f} is "
-        f"known and an item has {here['k'] * here['density']:.1f} votes of {here['k']:.0f} neighbours on "
-        f"average; neighbours agree between two trainings by chance on: {', '.join(chance) or 'none'}."
+        f"At {middle:.0f} of {k} a list has, of {LISTED} items (in brackets how many items {middle / k:.0%} of all "
+        f"users rated, which neighbours drawn at random let pass, and the share of cells that is known): "
+        f"{', '.join(each)}; neighbours by {BY[LATENT]} agree between two trainings by chance on: "
+        f"{', '.join(chance) or 'none'}."
     )

@@ -51,6 +51,7 @@ Victim = Literal[*VICTIMS]
 Attack = Literal[*craftable()]
 Fakes = Literal[*(name for name in craftable() if name != "none")]
 Regime = Literal["rating", "ranking"]
+Scaled = Literal["euclidean", "cosine", "profile_overlap"]  # distances that local scaling takes
 Remedy = Literal[*REMEDIES]
 Auditor = Literal[*KNOWLEDGE]
 Searched = Literal[*dict.fromkeys([*searched_attackers("rating"), *searched_attackers("ranking")])]

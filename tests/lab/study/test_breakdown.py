@@ -1,16 +1,21 @@
 """How many fakes a data set takes: which cells are run, and what the tables make of them."""
 
+from types import SimpleNamespace
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from rvdlib.data import synthetic_ratings
-from rvdlib.defenses import QuorumConfig
+from rvdlib.defenses import Quorum, QuorumConfig
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.figures import breakdown_plots
 from rvdlib.lab.study import breakdown, breakdown_tables
 from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells, clean_cells
 from rvdlib.lab.study.effects import CLOSED_FORM
+from rvdlib.lab.study.parameter_types import Scaled
 from rvdlib.seeding import stream
 from rvdlib.theory.bagging import most_fakes
 from rvdlib.theory.certificate import exposure, thr_bound
@@ -20,6 +25,8 @@ TARGETS = {"rating": "unpopular", "ranking": "random"}
 N_USERS = 200
 QUORUMS = [{"k": 20, "quorum": 2}, {"k": 20, "quorum": 10}]
 SIZES = [0.03, 0.3]
+DISTANCES = ["euclidean", "profile_overlap"]
+OVERLAP = "profile_overlap"
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +37,14 @@ def sizes(monkeypatch):
 
 def asked():
     of = "MF", TARGETS, [0, 1]
-    found = clean_cells(["a", "b"], *of, [20], [0.1, 0.5], 100)
+    found = clean_cells(["a", "b"], *of, [20], [0.1, 0.5], DISTANCES, 100)
     attacks = ["low_clone", "vicinity"]
     return found, attacked_cells(["a"], *of, attacks, SIZES, QUORUMS, 100)
 
 
 def test_cells_are_every_quorum_on_clean_data_and_every_defence_under_every_attack():
     clean, attacked = asked()
-    assert len(clean) == 2 * 2 * 2 * (2 + 2)
+    assert len(clean) == 2 * 2 * 2 * (2 + 2 * 2)
     assert {cell.scenario.attack for cell in clean} == {"none"}
     assert len(attacked) == 2 * (2 + 2 * 2 * 2) * 5
     # Whoever is not attacked is the same cell in both.
@@ -48,6 +55,28 @@ def test_cells_are_every_quorum_on_clean_data_and_every_defence_under_every_atta
             choices = QuorumConfig(**cell.choices)
             assert choices.max_in_degree == choices.k
             assert choices.hubness_reduction == "local_scaling"
+    found = [cell.choices.get("distance") for cell in clean if cell.method == "quorum"]
+    assert found.count(None) == found.count(OVERLAP)  # the default is not written: it is on record
+
+
+@pytest.mark.parametrize("distance", get_args(Scaled))
+def test_what_is_promised_holds_by_any_distance_with_fakes_in_everybodys_middle(distance):
+    k, q, n_fakes, target = 6, 2, 5, 59
+    ratings = synthetic_ratings(N_USERS, 60, 3000, rng=stream(0, "ratings")).matrix.tolil()
+    ratings[:, target] = 0
+    profile = np.asarray((ratings > 0).sum(axis=0)).ravel() > N_USERS / 4
+    profile[target] = True
+    train = sp.vstack([ratings, sp.csr_matrix(np.tile(5.0 * profile, (n_fakes, 1)))], format="csr")
+    train.eliminate_zeros()
+    factors = np.abs(stream(0, "factors").normal(size=(N_USERS + n_fakes, 40)))
+    factors[N_USERS:] = factors.mean(axis=0) + 0.01 * factors[N_USERS:]
+    victim = SimpleNamespace(train=train, user_factors=lambda: factors)
+    votes = breakdown.votes(k, q, distance)
+    served = Quorum(victim, **votes).reached(np.arange(N_USERS), q)[:, target].sum()
+    bound = exposure(0, n_fakes, quorum=q, max_in_degree=k, n_users=N_USERS)
+    assert 0 < served <= bound < N_USERS
+    unlimited = Quorum(victim, **votes | {"max_in_degree": None, "hubness_reduction": "none"})
+    assert unlimited.reached(np.arange(N_USERS), q)[:, target].sum() > bound
 
 
 @pytest.mark.parametrize(
@@ -62,13 +91,13 @@ def row(**changes):
     return row_of(dataset="a", method=UNDEFENDED) | {"choices": {}} | changes
 
 
-def quorum(q, **changes):
-    choices = breakdown.votes(20, q)
+def quorum(q, distance=breakdown.LATENT, **changes):
+    choices = breakdown.votes(20, q, distance)
     return row(defense=QUORUM, method="quorum", choices=choices, **changes)
 
 
 def measured():
-    """Undefended has 0.2, popularity 0.4; a quorum of 2 keeps 95 %, one of 10 keeps 50 %."""
+    """Undefended has 0.2, popularity 0.4; a quorum of 2 keeps 95 %, one of 10 keeps 50 %; b has half."""
     rows = []
     for dataset in ("a", "b"):
         for seed in (0, 1):
@@ -77,6 +106,10 @@ def measured():
             rows += [row(**at), row(**at, defense=POPULARITY, method=POPULARITY, ndcg=0.4)]
             rows += [quorum(2, **at, ndcg=0.38 * less, list_length=40.0 * less)]
             rows += [quorum(10, **at, ndcg=0.2 * less, list_length=10.0 * less)]
+            # By profile overlap, one of 4 keeps 92 %; one of 10 is that by latent vectors, but for lists.
+            near = {**at, "distance": OVERLAP}
+            rows += [quorum(4, **near, ndcg=0.368 * less, list_length=30.0 * less)]
+            rows += [quorum(10, **near, ndcg=0.2 * less, list_length=20.0 * less)]
     for seed in (0, 1):
         count = {"defense": COUNT, "method": "count", "choices": breakdown.votes(20)}
         rows += [row(seed=seed, defense=CLOSED_FORM, method="closed_form"), row(seed=seed, **count)]
@@ -108,7 +141,8 @@ def promised(found):
 
 
 def test_accuracy_is_held_against_the_better_of_the_victim_and_popularity(found):
-    kept = found[found["metric"] == "kept"].set_index(["dataset", "defense", "quorum"])["mean"]
+    kept = found[(found["metric"] == "kept") & (found["distance"] != OVERLAP)]
+    kept = kept.set_index(["dataset", "defense", "quorum"])["mean"]
     assert kept["a", QUORUM, 2] == pytest.approx(0.95)
     assert kept["b", QUORUM, 10] == pytest.approx(0.25)
     assert kept["a", POPULARITY].item() == 1
@@ -130,8 +164,9 @@ def test_a_quorum_that_nothing_exceeds_takes_as_many_fakes_as_users(found):
 
 def test_a_data_set_takes_what_its_best_useful_quorum_takes_and_none_without_one(found, promised):
     best = breakdown_tables.taken(found, promised, 0.9).set_index("dataset")
-    assert best["quorum"].to_dict() == {"a": 2, "b": 2}
-    assert best["taken"].to_dict() == {"a": 0.01, "b": 0}
+    assert best["quorum"].to_dict() == {"a": 4, "b": 2}
+    assert best["distance"].to_dict() == {"a": OVERLAP, "b": breakdown.LATENT}
+    assert best["taken"].to_dict() == {"a": 0.02, "b": 0}
     assert best.loc["b", "kept"] == pytest.approx(0.475)
     both = breakdown_tables.taken(found, promised, 0.2).set_index("dataset")
     assert both["quorum"].to_dict() == {"a": 10, "b": 10}
@@ -146,6 +181,9 @@ def test_the_strongest_attack_is_another_one_for_each_defence():
     assert thr.loc[(QUORUM, 0.3), "mean"] == pytest.approx(0.6)
     assert set(thr.index.get_level_values("attack_size")) == {0.0, *SIZES}
     assert set(grown["dataset"]) == {"a"}  # b is not attacked
+    assert set(grown["distance"].dropna()) == {
+        breakdown.LATENT
+    }  # nor is what takes another distance
     lists = breakdown_tables.growth_table(grown, "list_length")
     assert lists.loc[("a", "rating", "30%"), "quorum 2 of 20"].startswith("30.000")
 
@@ -164,24 +202,52 @@ def agreed(**changes):
 def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
     grown = breakdown_tables.growing(measured())
     given = found, promised, grown, agreed(), 0.1, 0.9
-    _, _, promise, reached, fewest = breakdown_tables.answer(*given).splitlines()
-    assert "a 1.0% (2 of 20), b none (at best 48% is kept) in the rating regime." in promise
-    assert "none 0.630 → 0.900, closed form 0.000 → 0.000" in reached
-    assert "quorum 2 of 20 0.600 → 0.600" in reached
-    assert "With 3% → 30% fakes" in reached
+    _, _, promise, broken, left = breakdown_tables.answer(*given).splitlines()
     assert "at most 10% of users" in promise
     assert "keeps 90% of NDCG@50" in promise
-    assert "shortest on b (5.0 of 50 items at 10 of 20" in fewest
-    assert "one cell in 250 is known and an item has 0.1 votes of 20 neighbours" in fewest
-    assert fewest.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
-    assert all("nan" not in line for line in (promise, reached, fewest))
+    assert "(the best of 4 quorums, 2 seeds)" in promise
+    assert promise.endswith(
+        "in the rating regime a 2.0% (4 of 20 by profile overlap), "
+        "b none (at best 48% is kept, 2 of 20 by latent vectors)."
+    )
+    assert "first exceeds 10% with so many fakes per real user, of 0%, 3%, 30% (2 seeds)" in broken
+    assert broken.endswith("a no defence 3%, closed form never, quorum 2 of 20 3%.")
+    ratings = breakdown_tables.load_dataset("a")
+    popular = (ratings.matrix.getnnz(axis=0) >= 0.2 * N_USERS).sum()
+    assert popular
+    assert "At 4 of 20 a list has, of 50 items" in left
+    assert "how many items 20% of all users rated" in left
+    of = f"({popular}, {ratings.density:.1%})"
+    assert f": a 30.0 {of}, b 15.0 {of};" in left
+    assert left.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
+    assert all("nan" not in line for line in (promise, broken, left))
+
+
+def test_the_answer_speaks_of_one_data_set_and_one_seed_alone():
+    rows = measured()
+    rows = rows[(rows["dataset"] == "a") & (rows["seed"] == 0) & (rows["quorum"] != 4)]
+    found = breakdown_tables.clean(rows)
+    promised = breakdown_tables.bounds(found, [0.01], 0.1)
+    alone = agreed().iloc[:1]
+    grown = breakdown_tables.growing(rows)
+    lines = breakdown_tables.answer(found, promised, grown, alone, 0.1, 0.9).splitlines()
+    assert "1 seed): in the rating regime a 1.0% (2 of 20 by latent vectors)." in lines[2]
+    assert ": a 10.0 to 20.0 (" in lines[4]
+    assert lines[4].endswith("by chance on: none.")
+    assert not any(word in line for line in lines for word in ("shortest", "2 seeds", "nan"))
 
 
 def test_tables_have_a_row_for_each_quorum_and_data_set(found, promised):
     shown = breakdown_tables.table(found, promised)
-    assert len(shown) == 2 * 4
+    labels = [UNDEFENDED, POPULARITY, "2 of 20", "4 of 20", "10 of 20"]
+    assert [*shown.index] == [(name, "rating", label) for name in ("a", "b") for label in labels]
     assert shown.loc[("a", "rating", "2 of 20"), "fakes taken"] == "0.010"
     assert shown.loc[("a", "rating", POPULARITY), "fakes taken"] == "–"
+    lists = shown[["list length, latent vectors", "list length, profile overlap"]]
+    lists = lists.map(lambda cell: cell.split()[0])
+    assert lists.loc[("b", "rating", "10 of 20")].tolist() == ["5.000", "10.000"]
+    assert lists.loc[("a", "rating", "2 of 20")].tolist() == ["40.000", "–"]
+    assert lists.loc[("a", "rating", POPULARITY)].tolist() == ["50.000", "50.000"]
     assert len(breakdown_tables.agreement_table(agreed())) == 2
 
 
@@ -196,18 +262,24 @@ def test_sizes_below_one_percent_are_told_apart(found):
     assert {"THR ≤, 0.5% fakes", "THR ≤, 1% fakes"} < set(columns)
 
 
-def test_the_figure_has_a_line_a_data_set_and_its_points_are_quorums(found, promised):
+def test_the_figure_has_a_panel_a_data_set_and_its_points_are_quorums(found, promised):
     drawn = breakdown_tables.drawn(found, promised, 20)
     figure = breakdown_plots.fakes_taken(drawn, 0.9)
-    upper, lower = figure.axes
-    for dataset, kept, length in (("a", [95, 50], [40, 10]), ("b", [47.5, 25], [20, 5])):
-        (line,) = (line for line in upper.lines if line.get_label() == dataset)
-        np.testing.assert_allclose(line.get_ydata(), kept)
-        np.testing.assert_allclose(line.get_xdata(), [1, 5])
-        (line,) = (line for line in lower.lines if line.get_label() == dataset)
-        np.testing.assert_allclose(line.get_ydata(), length)
-    markers = {line.get_marker() for line in upper.lines if not line.get_label().startswith("_")}
-    assert len(markers) == 2  # told apart without colour, too
+    assert [axes.get_title() for axes in figure.axes] == ["a, rating", "b, rating"]
+    for axes, less in zip(figure.axes, (1, 0.5), strict=True):
+        lines = {line.get_label(): line for line in axes.lines}
+        expected = {
+            "NDCG@50, latent vectors": ([1, 5], [95, 50]),
+            "items, latent vectors": ([1, 5], [80, 20]),
+            "NDCG@50, profile overlap": ([2, 5], [92, 50]),
+            "items, profile overlap": ([2, 5], [60, 40]),
+        }
+        assert set(lines) == set(expected)
+        for label, (x, y) in expected.items():
+            np.testing.assert_allclose(lines[label].get_xdata(), x)
+            np.testing.assert_allclose(lines[label].get_ydata(), np.multiply(y, less))
+    looks = {(line.get_marker(), line.get_linestyle()) for line in lines.values()}
+    assert len(looks) == 4  # told apart without colour, too
 
 
 def test_the_figure_of_growth_has_a_line_a_defence():

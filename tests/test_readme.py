@@ -180,9 +180,9 @@ def added(tmp_path, monkeypatch):
 def test_what_contributing_adds_is_measured(added, ratings_file, tmp_path):
     assert {path.split("/")[1] for path in added} == {"attacks", "models", "defenses"}
     assert max(len(lines.strip().splitlines()) for lines in added.values()) <= 32
-    scenario = {"dataset": str(ratings_file), "regime": "rating", "target_set": "random"}
+    attacked = {"attack": "mine", "attack_size": 0.1, "regime": "rating", "target_set": "random"}
     asked = [
-        Cell(scenario=Scenario(victim=victim, attack="mine", attack_size=0.1, **scenario), **defended)
+        Cell(scenario=Scenario(dataset=str(ratings_file), victim=victim, **attacked), **defended)
         for victim in ("MF", "mine")
         for defended in ({}, {"defense": "mine", "method": "mine"}, {"method": "closed_form"})
     ]

@@ -26,7 +26,10 @@ def site(tmp_path_factory):
     names = ("pyproject.toml", "MANIFEST.in", "README.md", "USING.md", "CONTRIBUTING.md", "LICENSE")
     for name in names:
         shutil.copy(PROJECT / name, folder / "clone")
-    build = "import sys; from setuptools.build_meta import *\nfor f in (build_wheel, build_sdist): f(sys.argv[1])"
+    build = (
+        "import sys; from setuptools.build_meta import *\n"
+        "into = sys.argv[1]; build_wheel(into); build_sdist(into)"  # the first changes sys.argv
+    )
     subprocess.run(
         [sys.executable, "-c", build, str(folder)],
         cwd=folder / "clone",

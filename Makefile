@@ -32,7 +32,7 @@ endef
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
-study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (minutes)
+study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (a quarter of an hour)
 	.venv/bin/rvd study --profile $(PROFILE)
 
 # On two processes or more, a file or notebook on one of them.

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -22,9 +23,13 @@ def site(tmp_path_factory):
             symlinks=True,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    names = ("pyproject.toml", "MANIFEST.in", "README.md", "USING.md", "CONTRIBUTING.md", "LICENSE")
+    for name in names:
         shutil.copy(PROJECT / name, folder / "clone")
-    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    build = (
+        "import sys; from setuptools.build_meta import *\n"
+        "into = sys.argv[1]; build_wheel(into); build_sdist(into)"  # the first changes sys.argv
+    )
     subprocess.run(
         [sys.executable, "-c", build, str(folder)],
         cwd=folder / "clone",
@@ -50,6 +55,13 @@ def run(site, folder, *command, fine=True):
     )
     assert (ended.returncode == 0) == fine, ended.stderr
     return ended.stdout if fine else ended.stderr
+
+
+def test_the_source_distribution_has_the_pages_that_readme_sends_to(site):
+    (archive,) = site.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as sources:
+        names = {name.partition("/")[2] for name in sources.getnames()}
+    assert names >= {"README.md", "USING.md", "CONTRIBUTING.md", "pyproject.toml", "LICENSE"}
 
 
 def test_what_was_chosen_comes_with_the_package(site):

@@ -154,5 +154,5 @@ def basis(f: dict[str, Any]) -> list[str]:
         )
     return [
         *said,
-        "What stronger attackers reach, nobody knows: these are the least that one can.",
+        "These are lower bounds: a stronger attacker may exist.",
     ]

@@ -1,10 +1,11 @@
-"""What the site is built from: a page a notebook, the ledger of claims, the glossary, a start page.
+"""What the site is built from: a page a notebook, the ledger of claims, the glossary, USING, a start page.
 
 ``python -m rvdlib.lab.runner.site FOLDER`` writes these sources; ``make site`` also builds them by
 Sphinx (``site/conf.py``). Nothing is executed: a page is the executed copy of its notebook, of the
 paper profile where there is one, else of the quick one.
 """
 
+import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
@@ -20,7 +21,7 @@ from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
 
-GLOSSARY, LEDGER, VERDICTS = "GLOSSARY.md", "ledger.md", "claims.png"
+GLOSSARY, LEDGER, VERDICTS, USING = "GLOSSARY.md", "ledger.md", "claims.png", "USING.md"
 START = """# Real-time Vicinal Defense: an open reference study
 
 Anyone can register fake users with a recommender and have it promote what they like. *Real-time
@@ -32,7 +33,7 @@ tested.
 {answer}
 {figure}
 [The ledger](ledger.md) has what was measured for each claim, and how to measure it again. Terms are
-explained in the [glossary](GLOSSARY.md).
+explained in the [glossary](GLOSSARY.md). How to use it on ratings or a model of one's own is [here](USING.md).
 
 ## The questions
 
@@ -42,8 +43,9 @@ explained in the [glossary](GLOSSARY.md).
 
 ## Compute it again
 
-In a clone, `make study` runs the quick profile on MovieLens-100K within the hour, and
-`make study PROFILE=paper` all data sets, from the cells on record; `make site` builds these pages.
+In a clone, `make study` takes the committed rows of the quick profile (MovieLens-100K, a quarter of an
+hour with the installation); `rvd study --profile paper --hours 8` computes the most valuable of what the
+paper profile lacks; `make site` builds these pages.
 Each page ends with the command that computes it alone.
 
 ```{{toctree}}
@@ -57,6 +59,7 @@ Each page ends with the command that computes it alone.
 :hidden:
 :caption: Besides
 
+USING
 ledger
 GLOSSARY
 ```
@@ -98,6 +101,7 @@ def write_sources(folder: Path, profiles: Sequence[str] = readme.PROFILES) -> li
         questions.append(f"| [{title(notebook, name)}]({name}.ipynb) | the {profile} profile |")
         nbformat.write(_page(notebook, name, profile), folder / path.name)
     shutil.copy(paths.NOTEBOOKS / GLOSSARY, folder / GLOSSARY)
+    (folder / USING).write_text(_using(found))
     drawn = [paths.FIGURES / profile / VERDICTS for profile in profiles]
     figure = next((path for path in drawn if path.is_file()), None)
     if figure:
@@ -110,6 +114,16 @@ def write_sources(folder: Path, profiles: Sequence[str] = readme.PROFILES) -> li
     )
     (folder / "index.md").write_text(start)
     return [*found]
+
+
+def _using(pages: Collection[str]) -> str:
+    """USING.md; of its links into the project, those to notebooks lead to their pages, others go."""
+
+    def led(link: re.Match) -> str:
+        text, aim = link.groups()
+        return f"[{text}]({Path(aim).name})" if Path(aim).stem in pages else text
+
+    return re.sub(r"\[([^\]]*)\]\(([^)#][^):]*)\)", led, (paths.PROJECT / USING).read_text())
 
 
 def _page(notebook: nbformat.NotebookNode, name: str, profile: str) -> nbformat.NotebookNode:

@@ -6,7 +6,7 @@ from rvdlib.lab.study import tables
 
 
 def answer(times: pd.DataFrame, trials: pd.DataFrame, crafting: pd.DataFrame) -> str:
-    """The answer of 12.
+    """The answer of 14.
 
     Args:
         times: rows of :func:`rvdlib.lab.benchmark.latency.serving_times`; those of the first data

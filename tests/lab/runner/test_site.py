@@ -70,13 +70,13 @@ def built(tmp_path_factory):
 def test_there_is_a_page_a_question_the_ledger_the_glossary_and_a_search(built):
     pages, folder = built
     names = {path.stem for path in pages}
-    assert names >= {"index", "ledger", "GLOSSARY", "search", *TAKEN}
+    assert names >= {"index", "ledger", "GLOSSARY", "USING", "search", *TAKEN}
     # By the stems of words, those of answers too.
     assert '"correl":' in (folder / "searchindex.js").read_text()
     ledger = (folder / "ledger.html").read_text()
     assert re.findall(r"<td><p>(C\d+)</p></td>", ledger) == [f"C{n}" for n in range(1, 18)]
     start = (folder / "index.html").read_text()
-    assert all(f'href="{name}.html"' in start for name in (*TAKEN, "ledger", "GLOSSARY"))
+    assert all(f'href="{name}.html"' in start for name in (*TAKEN, "ledger", "GLOSSARY", "USING"))
     assert "rvd study --profile tiny --only 15" in (folder / "15_closed_form.html").read_text()
 
 

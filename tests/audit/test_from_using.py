@@ -1,4 +1,4 @@
-"""From a csv to a report with a recommender of another library, by README's own words."""
+"""From a csv to a report with a recommender of another library, by the words of USING."""
 
 import html
 import json
@@ -20,15 +20,15 @@ from rvdlib.serving.errors import UnusableForm
 from rvdlib.serving.forms import read_form
 from rvdlib.strict_yaml import read_yaml
 
-README = (paths.PROJECT / "README.md").read_text()
-SECTION = README.split("## Audit your own ratings")[1].split("\n## ")[0]
+USING = (paths.PROJECT / "USING.md").read_text()
+SECTION = USING.split("## Audit your own ratings")[1].split("\n## ")[0]
 MODELS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", SECTION, re.DOTALL))
 COMMAND = next(line for line in SECTION.splitlines() if line.startswith("rvd audit"))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where README's reader stands: a csv, and the models beside it."""
+    """Where the reader stands: a csv, and the models beside it."""
     ratings = small().matrix.tocoo()
     rows = zip(ratings.row, ratings.col, ratings.data, strict=True)
     text = "".join(f"{u},{i},{r:g}\n" for u, i, r in rows)
@@ -51,7 +51,7 @@ def test_each_model_is_short():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of implicit, about threads of BLAS
 @pytest.mark.parametrize("name", ["als.py:ALS", "torch_mf.py:TorchMF"])
-def test_readme_leads_from_a_csv_to_a_report(name, folder):
+def test_using_leads_from_a_csv_to_a_report(name, folder):
     if name.startswith("als"):
         pytest.importorskip("implicit", reason="it has wheels for x86_64 alone")
     command = COMMAND.replace("als.py:ALS", name)

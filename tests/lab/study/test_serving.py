@@ -50,6 +50,24 @@ def test_claims_are_judged_and_what_was_timed_leaves_no_number(ratio, lost, verd
     pd.testing.assert_frame_equal(judged, again)
 
 
+def test_a_request_under_rvd_is_timed_beside_one_without_a_defence(monkeypatch):
+    class Working:
+        def __init__(self, _, form):
+            self.work = range(10 if form == serving.NO_DEFENSE else 100_000)
+
+        def recommend(self, user, n):
+            return sum(self.work)
+
+    monkeypatch.setattr(serving, "RealTimeDefender", Working)
+    found = serving.cached({"rating": victim()}, 10)
+    assert found["round"].tolist() == [*range(serving.ROUNDS)]
+    assert found["rvd_cpu_ms"].gt(found["undefended_cpu_ms"]).all()
+    ratio = found["rvd_cpu_ms"] / found["undefended_cpu_ms"]
+    assert ratio.tolist() == pytest.approx(found["ratio"].tolist())
+    (means,) = serving.cached_means(found).to_dict("records")
+    assert means["ratio"] == pytest.approx(found["ratio"].mean(), abs=1e-3)
+
+
 def test_the_summary_is_of_the_attacked_and_by_search():
     found = serving.summary(rows(0.1)).set_index(["defense", "metric"])["mean"]
     assert found[GRAPH, "recall"] == pytest.approx(0.9)

@@ -12,7 +12,7 @@ distances to θ*_c leave such items out.
 γ = (M − m)/(M + m). Then
 
     (a) ‖θ_T − θ*_S‖ ≤ γ^T ‖θ_0 − θ*_S‖
-    (b) ‖θ_T − θ*_S‖ ≤ γ^T (‖θ̂ − θ*_o‖ + ‖θ*_o − θ*_S‖)                       the paper's form
+    (b) ‖θ_T − θ*_S‖ ≤ γ^T (‖θ̂ − θ*_o‖ + ‖θ*_o − θ*_S‖)                       the paper's form, as we guess it
     (c) ‖θ_T − θ*_c‖ ≤ γ^T ‖θ_0 − θ*_S‖ + k_f G / (m_c (k − k_f))                     our form
 
 with m_c the strong convexity of F_c and G the longest ∇ℓ_v(θ*_S) of a malicious row.
@@ -34,7 +34,7 @@ by the same proof item by item. Items that F_S does not depend on do not move, a
 **Theorem 2 (convex).** Let F_S be convex and M-smooth, η = 1/M, R = ‖θ_0 − θ*_S‖. Then
 
     (a) F_S(θ_T) − F_S(θ*_S) ≤ M R² / 2T
-    (b) F_S(θ_T) − F_S(θ*_S) ≤ M (‖θ̂ − θ*_o‖ + ‖θ*_o − θ*_S‖)² / 2T                     the paper's form
+    (b) F_S(θ_T) − F_S(θ*_S) ≤ M (‖θ̂ − θ*_o‖ + ‖θ*_o − θ*_S‖)² / 2T                     the paper's form, as we guess it
     (c) F_c(θ_T) − F_c(θ*_c) ≤ k/(k − k_f) · M R² / 2T + Σ_{v∈B} ℓ_v(θ*_c) / (k − k_f)         our form
     (d) F_S(θ_T) − F_S(θ*_S) ≤ M R² / (2 (2T + 1)) · (2T/(2T + 1))^2T              F_S quadratic
 
@@ -56,7 +56,7 @@ it without a regulariser: it is unlearned by definition, and stays where the fak
 
 (a): Nesterov, *Introductory Lectures on Convex Optimization* (2004); for unlearning by descent Neel,
 Roth and Sharifi-Malvajerdi, "Descent-to-Delete" (2021). Theorem 3: Polyak (1963); Karimi, Nutini and
-Schmidt (2016). (b) is the paper's probable form: its statements are not public.
+Schmidt (2016). (b) is our guess at the paper's form, whose statements were not at hand.
 """
 
 from collections.abc import Sequence
@@ -68,8 +68,8 @@ from rvdlib.theory.ridge import VicinalRidge
 
 # Names of the forms, as tables have them.
 PAPER, PAPER_CLEAN, OURS, BY_ITEM, QUADRATIC = (
-    "paper's form",
-    "paper's form, read for the clean vicinity",
+    "the paper's form, as we guess it",
+    "the paper's form, as we guess it, read for the clean vicinity",
     "our form",
     "our form, item by item",
     "quadratic form",

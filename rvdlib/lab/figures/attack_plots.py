@@ -1,6 +1,6 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
-from itertools import product
+from collections.abc import Collection
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +19,7 @@ VICTIM_COLOURS = {
 }
 NARROW = 0.7 * style.COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
 THIN = {"elinewidth": 1.0}
+NEAREST = {"fakes_near_fakes": "of a fake's nearest", "fake_neighbor_share": "of a user's nearest"}
 
 
 def label_of(name: str) -> str:
@@ -116,31 +117,48 @@ def attack_profiles(rows: pd.DataFrame, levels: np.ndarray) -> Figure:
     return figure
 
 
-def latent_maps(people: pd.DataFrame) -> Figure:
-    """Everybody on a plane: a row a victim, a column an attack.
+def neighbourhoods(summary: pd.DataFrame, papers: Collection[str], attack_size: float) -> Figure:
+    """Attacks along y: the share of fakes among the ten nearest of a fake, and of a real user.
 
-    Columns: victim, attack, x, y, kind.
+    A row of panels a setting, a colour a victim, filled for the attacks ``papers``, hollow for others.
+    The line is the share of fakes among all users, ``attack_size`` / (1 + ``attack_size``). Columns:
+    regime, target_set, victim, attack, crafted_for, metric, mean, low, high.
     """
-    victims, attacks = (list(people[name].unique()) for name in ("victim", "attack"))
-    width = style.COLUMN_WIDTH * 1.25
-    size = (width, 0.85 * width / len(attacks) * len(victims) + 0.5)
-    figure, grid = plt.subplots(len(victims), len(attacks), figsize=size, squeeze=False)
-    for (i, victim), (j, attack) in product(enumerate(victims), enumerate(attacks)):
-        axes = grid[i, j]
-        here = people[(people["victim"] == victim) & (people["attack"] == attack)]
-        for kind, look in (
-            ("user", {"c": "#C8C8C8", "s": 4, "label": "real users"}),
-            ("fake", {"c": style.RED, "s": 14, "marker": "x", "linewidths": 0.9, "label": "fakes"}),
-        ):
-            chosen = here[here["kind"] == kind]
-            axes.scatter(chosen["x"], chosen["y"], rasterized=True, **look)
-        axes.set(xticks=[], yticks=[])
-        if i == 0:
-            axes.set_title(label_of(attack))
-        if j == 0:
-            axes.set_ylabel(victim)
-    figure.supxlabel("t-SNE of the latent vectors (no units)", fontsize="medium")
-    style.shared_legend(figure, grid[0, 0])
+    own = summary[(summary["crafted_for"] == "targets") & (summary["attack"] != "none")]
+    settings = [*own[["regime", "target_set"]].drop_duplicates().itertuples(index=False)]
+    victims, attacks = ([*dict.fromkeys(own[name])] for name in ("victim", "attack"))
+    palette = style.colours(victims, VICTIM_COLOURS)
+    size = (NARROW, len(settings) * (0.17 * len(attacks) + 0.5) + 0.6)
+    figure, grid = plt.subplots(len(settings), 2, figsize=size, squeeze=False, sharey=True)
+    for panels, (regime, target_set) in zip(grid, settings, strict=True):
+        here = own[(own["regime"] == regime) & (own["target_set"] == target_set)]
+        for axes, (metric, label) in zip(panels, NEAREST.items(), strict=True):
+            look = {"color": style.GREY, "linewidth": 0.8, "linestyle": "--", "zorder": 1}
+            axes.axvline(attack_size / (1 + attack_size), **look)
+            for number, victim in enumerate(victims):
+                shift = 0.5 * (number - (len(victims) - 1) / 2) / len(victims)
+                told = f", {victim}" if len(victims) > 1 else ""
+                rows = here[(here["metric"] == metric) & (here["victim"] == victim)]
+                known = rows["attack"].isin(papers)
+                for chosen, face, called in (
+                    (rows[known], palette[victim], "the paper's attacks"),
+                    (rows[~known], "white", "others"),
+                ):
+                    places = [attacks.index(name) + shift for name in chosen["attack"]]
+                    look = {
+                        "markerfacecolor": face,
+                        "color": palette[victim],
+                        "label": called + told,
+                    }
+                    about = style.reach(chosen)
+                    axes.errorbar(chosen["mean"], places, xerr=about, **style.DOT | look | THIN)
+            axes.set_title(f"{style.REGIME_TITLES[regime]},\n{label}", fontsize="medium")
+            axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
+            axes.set_xlim(left=0)
+        panels[0].set_xlim(-0.03, 1.03)
+    grid[0, 0].invert_yaxis()
+    figure.supxlabel("share of fakes (dashed: among all users)", fontsize="medium")
+    style.shared_legend(figure, grid[0, 0], columns=2)
     return figure
 
 

@@ -1,77 +1,82 @@
-"""The figure of the verdicts: every claim of the paper, what was measured, and what became of it."""
+"""The figure of the verdicts: every claim of the paper, and how many tests show it or its contrary."""
 
 import textwrap
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rvdlib.lab.figures import style
-from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED
+from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED
 from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import (
     COLUMNS,
+    CONTRARY,
+    FAILS,
+    HOLDS,
+    MIXED,
     NOT,
     NOT_MEASURED,
     PARTLY,
     REPRODUCED,
-    SIGNS,
-    range_of,
+    SHOWN,
+    UNDECIDED,
+    VERDICTS,
 )
-from rvdlib.lab.runner.readme import PROFILES, measured
+from rvdlib.lab.runner.verdicts import PROFILES, measured
 
-COLOURS = {REPRODUCED: BLUE, PARTLY: ORANGE, NOT: RED}
-REACH = 0.9  # of half the strip, to the value that is furthest from the threshold
+KINDS = {
+    "show it": (SHOWN, BLUE),
+    "undecided": ({UNDECIDED}, "#D9D9D9"),
+    "show the contrary": (CONTRARY, RED),
+}
+NARROW = 0.05  # of a bar: too narrow for its number
+COLOURS = {REPRODUCED: BLUE, HOLDS: BLUE, PARTLY: BLUE, MIXED: "black", NOT: RED, FAILS: RED}
 
 
 def verdicts(found: pd.DataFrame) -> Figure:
-    """A line a claim: a mark and interval for each of its parts, the verdict, and the numbers.
+    """A bar a claim, sorted by verdict: the share of its tests that show it, or its contrary.
 
-    The line in the middle is the claim's threshold; to the right of it lies what is claimed. Each
-    claim has a scale of its own, for each measures something else. A mark has the colour of its own
-    part's verdict.
+    The numbers count tests. What was measured for another method than the paper's is paler.
 
     Args:
         found: the ledger, as :func:`rvdlib.lab.runner.ledger.read` has it.
     """
-    claims = ledger.claims()
-    figure, axes = plt.subplots(figsize=(COLUMN_WIDTH, 0.8 + 0.38 * len(claims)))
-    axes.axvline(0, color=GREY, linewidth=0.8)
-    for place, (name, claim) in enumerate(claims.items()):
-        here = found[found["id"] == name]
-        verdict = here["overall"].iloc[0] if len(here) else NOT_MEASURED
-        colour, said = COLOURS.get(verdict, GREY), verdict
-        if verdict == PARTLY:
-            said += f", {(here['verdict'] == REPRODUCED).sum()} of {len(here)}"
-        here = here[here["value"].notna()]  # timings stand in tables of their own
-        measured = ""
-        if len(here):
-            values, low, high = _towards_the_claim(here, claim)
-            y = place + np.linspace(-0.24, 0.24, len(here)) * (len(here) > 1)
-            reach = np.nan_to_num([values - low, high - values])
-            for part, its in enumerate(here["verdict"].map(COLOURS).fillna(GREY)):
-                axes.errorbar(
-                    values[part],
-                    y[part],
-                    xerr=reach[:, [part]],
-                    fmt="o",
-                    color=its,
-                    markersize=2,
-                    elinewidth=0.8,
-                )
-            measured = f"{range_of(here['value'])}  ({SIGNS[claim.sense]} {claim.threshold:g})"
-        right = {"x": 1.06, "ha": "left", "clip_on": False}
-        up = 0.16 if measured else 0
-        axes.text(y=place - up, s=said, color=colour, weight="bold", va="center", **right)
-        axes.text(y=place + 0.22, s=measured, color=GREY, size="small", va="center", **right)
-    labels = [textwrap.fill(f"{name}  {claim.claim}", 46) for name, claim in claims.items()]
-    axes.set_yticks(range(len(claims)), labels, size="small")
-    axes.set(xlim=(-1, 1), ylim=(len(claims) - 0.5, -0.5), xticks=[])
-    axes.set_xticks([-0.5, 0.5], ["contrary", "as claimed"], size="small", color=GREY)
-    axes.tick_params(axis="x", length=0, labeltop=True, labelbottom=False)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.grid(axis="x", visible=False)
+    claims, tests = ledger.claims(), dict(list(found.groupby("id")))
+    said = {name: own["overall"].iloc[0] for name, own in tests.items()}
+    said = dict.fromkeys(claims, NOT_MEASURED) | said
+    order = sorted(claims, key=lambda name: VERDICTS.index(said[name]))
+    figure, axes = plt.subplots(figsize=(COLUMN_WIDTH, 0.9 + 0.36 * len(claims)))
+    for place, name in enumerate(order):
+        left, here = 0.0, tests[name]["verdict"] if name in tests else []
+        pale = claims[name].measured_on is not None
+        for kind, colour in KINDS.values():
+            count = sum(verdict in kind for verdict in here)
+            if not count:
+                continue
+            width, look = count / len(here), {"va": "center", "size": "small"}
+            axes.barh(place, width, left=left, color=colour, height=0.62, alpha=0.45 if pale else 1)
+            if width < NARROW and left + width > 1 - 1e-9:
+                axes.text(1.01, place, count, color=colour, **look)
+            else:
+                ink = "white" if colour in (BLUE, RED) and not pale else "black"
+                axes.text(left + width / 2, place, count, color=ink, ha="center", **look)
+            left += width
+        look = {"color": COLOURS.get(said[name], GREY), "weight": "bold", "size": "small"}
+        axes.text(1.07, place, textwrap.fill(said[name], 18), va="center", **look)
+    labels = [textwrap.fill(f"{name}  {claims[name].claim}", 46) for name in order]
+    axes.set_yticks(range(len(order)), labels, size="small")
+    axes.set(
+        xlim=(0, 1),
+        ylim=(len(order) - 0.5, -0.5),
+        xlabel="share of a claim's tests; numbers count them",
+    )
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.spines[["left"]].set_visible(False)
+    axes.tick_params(axis="both", length=0)
+    axes.grid(visible=False)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for _, colour in KINDS.values()]
+    figure.legend(handles, KINDS, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -85,12 +90,3 @@ def save_verdicts(profile: str) -> None:
     found = pd.concat([measured(ledgers, claim)[1] for claim in ledger.claims()])
     style.set_style()
     style.save(verdicts(found.reindex(columns=COLUMNS)), profile, "claims")
-
-
-def _towards_the_claim(here: pd.DataFrame, claim: ledger.Claim) -> list[np.ndarray]:
-    """Value, low and high less the threshold, in half strips, positive for what the paper says."""
-    sign = 1 if claim.sense in ("above", "at least") else -1
-    ends = here[["value", "low", "high"]].to_numpy(dtype=float).T - claim.threshold
-    furthest = np.nanmax(np.abs(ends)) or 1.0
-    value, *bounds = REACH * sign * ends / furthest
-    return [value, *np.sort(bounds, axis=0)]

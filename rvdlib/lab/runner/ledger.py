@@ -20,8 +20,13 @@ from rvdlib.lab.errors import StudyError
 from rvdlib.strict_yaml import read_yaml
 
 CLAIMS_FILE = paths.PARAMS / "claims.yml"
-REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
-NOT_MEASURED = "not measured"
+REPRODUCED, NOT, UNDECIDED = "reproduced", "not reproduced", "undecided"
+PARTLY, MIXED = "partly", "mixed"
+HOLDS, FAILS = "holds as restated", "fails as restated"
+NOT_MEASURED, NOT_FOR_RVD = "not measured", "not measured for RVD"
+SHOWN, CONTRARY = {REPRODUCED, HOLDS}, {NOT, FAILS}
+# In the order of summary and figure.
+VERDICTS = (REPRODUCED, PARTLY, MIXED, NOT, UNDECIDED, HOLDS, FAILS, NOT_FOR_RVD, NOT_MEASURED)
 SIGNS = {"above": ">", "at least": "≥", "below": "<", "at most": "≤"}
 # What a part of a claim is about: columns that are empty where a claim has one part alone.
 SETTINGS = ["dataset", "regime", "target_set", "victim", "attack", "defense"]
@@ -31,8 +36,12 @@ COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile
 RULE = (
     "In one test (a notebook's data set and regime, often a victim) a claim is *reproduced* or *not "
     "reproduced* if it or its contrary is shown at the level of a 95 % interval, corrected for the number "
-    "of tests of that notebook and data set; else it is *undecided*. A claim is *reproduced* if it is in "
-    "every test, *partly* if in some, *not reproduced* if in none and its contrary is shown in some."
+    "of tests of that notebook and data set; else it is *undecided*. A claim is *reproduced* if every test "
+    "shows it, *mixed* if some show it and some its contrary, *partly* if at least half show it and none "
+    "its contrary, *not reproduced* if none shows it and its contrary is shown, and else *undecided*. This "
+    "rule is stricter than the first, by which one test made *partly*; it was changed after results were "
+    "seen. Where the paper's statement was not at hand, ours *holds* or *fails as restated*; it fails if "
+    "it does in one test. What was measured for another method alone is *not measured for RVD*."
 )
 FEWEST = 3  # seeds, below which an interval says next to nothing
 
@@ -44,17 +53,30 @@ class Claim(BaseModel):
 
     claim: str
     metric: str
+    shown: str  # the metric in few words
     reported: str | None = None
     threshold: float | None = None
     sense: Literal["above", "at least", "below", "at most"] | None = None
     notebook: str | None = None
     # The notebook that measures it on every data set, where ``notebook`` has one alone.
     all_datasets: str | None = None
+    restated: bool = False  # the paper's own statement was not at hand
+    measured_on: str | None = None  # the method, where it is not the paper's
 
     @property
     def said(self) -> str:
         """With what the paper reports."""
         return self.claim + (f" ({self.reported})" if self.reported else "")
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Of a test that shows the claim, and of one that shows its contrary."""
+        return (HOLDS, FAILS) if self.restated else (REPRODUCED, NOT)
+
+    def overall(self, verdicts: Iterable[str]) -> str:
+        """:func:`overall`, of the paper's method."""
+        found = overall(verdicts)
+        return NOT_FOR_RVD if self.measured_on and found != NOT_MEASURED else found
 
 
 @functools.cache
@@ -103,22 +125,25 @@ def read(profile: str) -> pd.DataFrame:
 
 
 def overall(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim, or on a claim on one data set, from those on its parts.
+    """The verdict on a claim, or on a claim on one data set, from those of its tests (:data:`RULE`).
 
-    *Reproduced* if all parts are, *partly* if some are, *not reproduced* if none is and the contrary of
-    some is shown, else *undecided*. What was not measured does not count.
+    What was not measured does not count.
     """
-    counted = {verdict for verdict in verdicts if verdict != NOT_MEASURED}
-    if not counted:
-        return NOT_MEASURED
-    if REPRODUCED in counted:
-        return REPRODUCED if counted == {REPRODUCED} else PARTLY
-    return NOT if NOT in counted else UNDECIDED
+    counted = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
+    if not counted or FAILS in counted:
+        return FAILS if counted else NOT_MEASURED
+    shown = [verdict for verdict in counted if verdict in SHOWN]
+    if len(shown) == len(counted):
+        return shown[0]
+    if NOT in counted:
+        return MIXED if shown else NOT
+    return PARTLY if 2 * len(shown) >= len(counted) else UNDECIDED
 
 
-def range_of(values: pd.Series) -> str:
+def range_of(values: pd.Series, decimals: int = 3) -> str:
     """``0.092 to 0.757``; one number where both ends are shown alike."""
-    return " to ".join(dict.fromkeys(f"{values.agg(end):.3f}" for end in ("min", "max")))
+    ends = (f"{values.agg(end):.{decimals}f}" for end in ("min", "max"))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def read_table(path) -> pd.DataFrame:
@@ -137,7 +162,7 @@ def _measured(tables: Mapping[str, pd.DataFrame], name: str, claim: Claim) -> pd
             enough += [here] if seeds.min() >= FEWEST else []
     if taken:
         rows = pd.concat(enough or taken)
-        return rows.assign(overall=overall(rows["verdict"])) if claim.all_datasets else rows
+        return rows.assign(overall=claim.overall(rows["verdict"]))
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
 

@@ -7,31 +7,17 @@ quick one.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner.ledger import (
-    NOT,
-    NOT_MEASURED,
-    PARTLY,
-    REPRODUCED,
-    RULE,
-    UNDECIDED,
-    claims,
-    overall,
-    range_of,
-    read,
-    read_table,
-)
+from rvdlib.lab.runner.ledger import RULE, read_table
+from rvdlib.lab.runner.verdicts import PROFILES, claims_table, markdown, span_of, summary
 
 README = paths.PROJECT / "README.md"
-PROFILES = ("paper", "quick")
-VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED)
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
@@ -58,69 +44,6 @@ COLUMNS = {
 }
 SETTING = ["regime", "target_set"]
 FULL = 49.5  # items, of 50
-
-
-def to_results(profile: str, notebook: str) -> str:
-    """A link to an executed notebook, as seen from README."""
-    return f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
-
-
-def claims_table(
-    profiles: Sequence[str] = PROFILES, link: Callable[[str, str], str] = to_results
-) -> str:
-    """Every claim in Markdown: on each data set its verdict, and the range of what its parts measured."""
-    ledgers, lines = {profile: read(profile) for profile in profiles}, []
-    for name, claim in claims().items():
-        profile, rows = measured(ledgers, name)
-        verdict = "<br>".join(verdicts(rows, partial(link, profile))) if profile else NOT_MEASURED
-        lines.append([name, claim.said, claim.metric, verdict])
-    return markdown("| | the paper says | what is measured | verdict |", 4, lines)
-
-
-def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
-    """A line a notebook and data set: the verdict there, of how many parts, and what they measured."""
-    found = []
-    by = ["notebook", rows["dataset"].astype(object).fillna("")]
-    for (_, dataset), here in rows.groupby(by, sort=False):
-        verdict = overall(here["verdict"]) if dataset else here["overall"].iloc[0]
-        seeds = float(here["n_seeds"].min())  # NaN of timings
-        about = [*_counts(here)] + [f"{seeds:.0f} seed{'s'[: seeds > 1]}"] * (seeds > 0)
-        where = f"{dataset}: " if dataset else ""
-        how = f" ({', '.join(about)})" if about else ""
-        found.append(f"{where}*{verdict}*{how}, {span_of(here)}, {link(here['notebook'].iloc[0])}")
-    return found
-
-
-def _counts(rows: pd.DataFrame) -> list[str]:
-    """How many parts have each verdict, where they differ."""
-    counts = rows["verdict"].value_counts(sort=False)
-    return [f"{counts[v]} {v}" for v in VERDICTS if v in counts] if len(counts) > 1 else []
-
-
-def summary() -> str:
-    """A line a verdict in Markdown: the claims that have it; of *partly*, in how many tests."""
-    ledgers, said = {profile: read(profile) for profile in PROFILES}, {}
-    for name, claim in claims().items():
-        rows = measured(ledgers, name)[1]
-        verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
-        how = f": {_by_regime(rows)}" if verdict == PARTLY else ""
-        said.setdefault(verdict, []).append(f"{claim.claim} ({name}){how}")
-    lines = []
-    for verdict in (*VERDICTS, NOT_MEASURED):
-        if verdict in said:
-            apart = "\n  - " if verdict == PARTLY else " "
-            head = f"- **{verdict.capitalize()}** ({len(said[verdict])} of {len(claims())}):{apart}"
-            lines.append(head + f";{apart}".join(said[verdict]) + ".")
-    return "\n".join(lines)
-
-
-def _by_regime(rows: pd.DataFrame) -> str:
-    """In how many tests of each regime a claim is reproduced, and in how many its contrary."""
-    found = []
-    for regime, own in rows.groupby("regime", sort=False):
-        shown, contrary = ((own["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT))
-        found.append(f"{regime} regime {shown} of {len(own)} tests (the contrary {contrary})")
-    return ", ".join(found)
 
 
 def levels(headline: pd.DataFrame) -> str:
@@ -206,12 +129,6 @@ def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:
     return f"{value:.{decimals}f}{about}"
 
 
-def markdown(head: str, texts: int, rows: Iterable[Sequence[str]]) -> str:
-    """A table under the line ``head``; all columns but the first ``texts`` are set to the right."""
-    rule = "|" + "---|" * texts + "--:|" * (head.count("|") - 1 - texts)
-    return "\n".join([head, rule, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
 def executed(profiles: Sequence[str], number: str = "[0-9]") -> dict[str, Path]:
     """Notebook → its executed copy, of the first profile that has one."""
     found: dict[str, Path] = {}
@@ -277,27 +194,6 @@ def _parts(text: str, marker: str) -> list[str]:
             f"README has no line <!-- {marker}: ... --> with <!-- end of {marker} --> after it"
         )
     return parts
-
-
-def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
-    """The first profile that has measured a claim, and its rows; nothing where none has."""
-    for profile, ledger in ledgers.items():
-        rows = ledger[(ledger["id"] == name) & (ledger["verdict"] != NOT_MEASURED)]
-        if len(rows):
-            return profile, rows
-    return "", pd.DataFrame()
-
-
-def span_of(rows: pd.DataFrame, decimals: int = 3) -> str:
-    """What was measured, with its interval; of several parts, the least and the greatest."""
-    if rows["value"].isna().all():  # timings, which stand apart
-        return "in its tables"
-    if len(rows) == 1:
-        value, low, high = (
-            f"{rows[name].iloc[0]:.{decimals}f}" for name in ("value", "low", "high")
-        )
-        return value if low == "nan" else f"{value} [{low}, {high}]"
-    return range_of(rows["value"])
 
 
 if __name__ == "__main__":

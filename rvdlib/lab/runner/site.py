@@ -16,7 +16,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner import readme
+from rvdlib.lab.runner import readme, verdicts
 from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
@@ -66,16 +66,15 @@ GLOSSARY
 """
 FIGURE = """
 ```{figure} claims.png
-:alt: Each claim of the paper, what was measured, and the verdict
+:alt: Each claim of the paper, how many tests show it or its contrary, and the verdict
 :width: 100%
 
-Each claim, each of its parts with a 95 % interval, and the verdict. To the right of the line lies what
-the paper says.
+Each claim, how many of its tests show it and how many its contrary, and the verdict.
 ```
 """
 
 
-def write_sources(folder: Path, profiles: Sequence[str] = readme.PROFILES) -> list[str]:
+def write_sources(folder: Path, profiles: Sequence[str] = verdicts.PROFILES) -> list[str]:
     """Write the sources into a folder, which is emptied first; the names of the notebooks in it.
 
     Args:
@@ -148,13 +147,13 @@ def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
     """The ledger in Markdown: README's table of claims, and then a row each of a claim's parts."""
     ledgers, sections = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
-        profile, rows = readme.measured(ledgers, name)
+        profile, rows = verdicts.measured(ledgers, name)
         if profile:
             again = _command(profile, *dict.fromkeys(rows["notebook"]))
             asked = f" Shown if {SIGNS[claim.sense]} {claim.threshold:g}." if claim.sense else ""
             parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
             sections.append("\n\n".join(parts))
-    table = readme.claims_table(
+    table = verdicts.claims_table(
         profiles, lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2]
     )
     return "\n\n".join(["# The ledger of claims", RULE, table, *sections]) + "\n"
@@ -166,11 +165,11 @@ def _parts(rows: pd.DataFrame) -> str:
     columns = [*about, "measured", "value", "seeds", "verdict"]
     lines = []
     for place, row in enumerate(rows.astype(object).fillna("–").to_dict("records")):
-        span = readme.span_of(rows.iloc[[place]])
+        span = verdicts.span_of(rows.iloc[[place]])
         cells = [*(row[name] for name in about), row["metric"], span, f"{row['n_seeds']:.0f}"]
         lines.append([*map(str, cells), row["verdict"]])
     head = f"| {' | '.join(columns).replace('_', ' ')} |"
-    return readme.markdown(head, len(columns), lines)
+    return verdicts.markdown(head, len(columns), lines)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rvdlib.attacks import ATTACKS
-from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, craftable
+from rvdlib.lab.experiment.cells import Cell, Scenario, craftable
 from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.story import plane
+from rvdlib.lab.study.claims import PAPER_ATTACKS
 
 # Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
 # by neighbours (07; here, where nobody is, `vicinity` stands for them), and so is DP.
@@ -46,20 +46,6 @@ def cells(scenarios: Sequence[Scenario]) -> list[Cell]:
     return [Cell(scenario=scenario) for scenario in scenarios]
 
 
-def latent_maps(scenarios: Sequence[Scenario], attacks: Sequence[str]) -> pd.DataFrame:
-    """Everybody on a plane (:func:`rvdlib.lab.study.story.plane`), for each victim and attack.
-
-    Of the first scenario that has both, named in the columns ``victim`` and ``attack``.
-    """
-    found = {}
-    for scenario in scenarios:
-        key = scenario.victim, scenario.attack
-        if scenario.attack in attacks and key not in found:
-            attacked = carry_out(scenario)
-            found[key] = plane(attacked.victim, attacked.split.train.shape[0])
-    return pd.concat(found, names=["victim", "attack"]).reset_index(["victim", "attack"])
-
-
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval over seeds: a row a setting, victim, attack, its control and metric."""
     measured = ["target_hit_ratio", "hit_ratio", "fake_neighbor_share", "fakes_near_fakes"]
@@ -90,7 +76,7 @@ def against_heuristics(rows: pd.DataFrame) -> pd.DataFrame:
 def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The answer of 06: who lifts the targets most, who beats the heuristics, where fakes lie.
 
-    Means over victims. ``judged``: C7 and C8 (:func:`rvdlib.lab.study.claims.of_neighbourhoods`).
+    Means over victims. ``judged``: C7 (:func:`rvdlib.lab.study.claims.of_fakes`).
     """
     most, beat = [], []
     for (regime, target_set), here in rows.groupby(SETTING, sort=False):
@@ -109,13 +95,24 @@ def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
             + (f", {thr[best]:.3f} by {best}, the best heuristic)" if best != strongest else ")")
         )
         beat += [f"{', '.join(above)} ({where})"] if above else []
+    papers = rows[rows["attack"].isin(PAPER_ATTACKS)]
     near, few = (
-        f"{tables.span(100 * part['value'], '{:.1f}')} % ({name}: {part['overall'].iloc[0]})"
-        for name, part in judged.groupby("id")
+        {
+            regime: tables.span(100 * here.groupby("attack")[column].mean(), "{:.1f}")
+            for regime, here in papers.groupby("regime", sort=False)
+        }
+        for column in ("fakes_near_fakes", "fake_neighbor_share")
+    )
+    size = papers["attack_size"].mean()
+    shares = "; ".join(
+        f"in the {regime} regime {near[regime]} % of a fake's ten nearest are fake and {few[regime]} % of "
+        f"a real user's"
+        for regime in near
     )
     return tables.answer(
         f"The most THR@50 is reached by {', and by '.join(most)}.",
         f"Of the attacks that optimise, better than the best heuristic by a paired interval over seeds: "
         f"{', '.join(beat) or 'none'}.",
-        f"Of the ten nearest users of a fake, {near} are fake, and of those of a real user {few}.",
+        f"By attack of the paper, {shares}; of all users {100 * size / (1 + size):.1f} % are "
+        f"(C7: {judged['overall'].iloc[0]}).",
     )

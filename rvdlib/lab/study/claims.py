@@ -1,25 +1,19 @@
 """The only place that judges: the paper's claims, held against rows of cells.
 
-**One part of a claim** is one setting, a regime with its targets, and where it matters one victim;
-attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold. Two
-one-sided t-tests over seeds ask whether the claim is shown, and whether its contrary is; the tests of
-all parts of a claim on a data set are corrected together (Holm):
-
-- *reproduced*: the claim is shown;
-- *not reproduced*: the contrary is shown;
-- *undecided*: neither is;
-- *not measured*: there is no value, for want of a victim or of a lift that could be removed.
-
-The level is that of a 95 % interval: where a claim has one part, the verdict is what its interval
-says; where it has several, an interval may lie beyond the threshold and the part be undecided.
-
-**A claim with several parts** has the verdict of :func:`rvdlib.lab.runner.ledger.overall`.
+**One part of a claim**, a test, is one setting, a regime with its targets, and where it matters one
+victim; attacks are averaged. It has one value a seed, and ``params/claims.yml`` names the threshold.
+Two one-sided t-tests over seeds ask whether the claim is shown, and whether its contrary is; neither
+is *undecided*. *Not measured* is what has no value, for want of a victim or of a lift that could be
+removed. The tests of all parts of a claim on a data set are corrected together (Holm), at the level of
+a 95 % interval: of one part the verdict is what its interval says; of several, an interval may lie
+beyond the threshold and the part be undecided. :data:`rvdlib.lab.runner.ledger.RULE` joins them.
 
 **Accuracy (C2)** is maintained in a part if it is in each metric: HR@50 and NDCG@50, in the rating
-regime RMSE too (the ranking regime's scores are no stars). It is not maintained if one metric is shown
-to be worse than that. A defence that lacks one of them, as popularity has no RMSE, is not measured.
+regime RMSE too (the ranking regime's scores are no stars); not, if one metric is shown to be worse. A
+defence that lacks one of them, as popularity has no RMSE, is not measured.
 
-**The attacks of C1 to C4** are those of the literature: low clones, which are ours, are left out.
+**The attacks of C1 to C4 and C8** are those of the literature: low clones, ours, are left out. C7 has
+the paper's, each by itself. *Few* fakes (C8) are fewer than random neighbours have.
 
 **The lift removed (C1, C4)** is pooled: the lifts of all attacks of a seed (C4: and of both victims)
 are added up before they are compared, so that a small one counts as little as it is.
@@ -31,8 +25,7 @@ tests, and must beat each end.
 and rate as he does, and know nothing of neighbours. Where they reach nearly every user (:data:`MOST`)
 he can add nothing: not measured.
 
-The paper's claims are judged for the paper's method. Other defences are held to the same questions,
-in a table of their own (:func:`others`).
+All this is judged for the paper's method; other defences in a table of their own (:func:`others`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,15 +36,12 @@ import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.runner.ledger import (
-    NOT,
     NOT_MEASURED,
     PART,
-    REPRODUCED,
     SETTINGS,
     UNDECIDED,
     Claim,
     claims,
-    overall,
 )
 from rvdlib.lab.statistics import (
     BETTER,
@@ -74,6 +64,8 @@ DEEP, SHALLOW = ["AutoRec", "CDAE"], ["MF", "NSVD"]
 LEAST = 0.01  # of a target hit ratio that a defence could lower
 MOST = 0.95  # of one that an attacker could still raise
 OURS = "low_clone"  # the strongest attack that knows nothing of RVD; the paper has it not
+# TNA stands for both of its forms.
+PAPER_ATTACKS = ["random", "average", "bandwagon", "aush", "mixinf", "pga", "s_tna"]
 SETTING = ["dataset", "regime", "target_set"]
 
 
@@ -101,7 +93,8 @@ def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
     p = pd.DataFrame(tests, columns=_Test._fields)
     p = p.assign(dataset=[part.where.get("dataset", "") for part in parts])
     corrected = p.groupby("dataset")[["held", "contrary"]].transform(holm).to_numpy()
-    verdicts = [_verdict(test.interval, *pair) for test, pair in zip(tests, corrected, strict=True)]
+    pairs = zip(tests, corrected, strict=True)
+    verdicts = [_verdict(claim, test.interval, *pair) for test, pair in pairs]
     names = ("value", "low", "high", "n_seeds")
     rows = [
         {
@@ -113,7 +106,7 @@ def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
         for part, test in zip(parts, tests, strict=True)
     ]
     found = pd.DataFrame(rows, columns=PART)
-    return found.assign(verdict=verdicts, overall=overall(verdicts))
+    return found.assign(verdict=verdicts, overall=claim.overall(verdicts))
 
 
 def shown(judged: pd.DataFrame) -> pd.DataFrame:
@@ -153,21 +146,25 @@ def _test(part: Part, claim: Claim) -> _Test:
     )
 
 
-def _verdict(interval: Interval, held: float, contrary: float) -> str:
+def _verdict(claim: Claim, interval: Interval, held: float, contrary: float) -> str:
     if np.isnan(interval.mean):
         return NOT_MEASURED
-    if held <= LEVEL:
-        return REPRODUCED
-    return NOT if contrary <= LEVEL else UNDECIDED
+    shown, refuted = claim.words
+    return shown if held <= LEVEL else refuted if contrary <= LEVEL else UNDECIDED
 
 
 # Notebook 03: what RVD does to attacks and to accuracy.
 
 
 def of_effects(rows: pd.DataFrame) -> pd.DataFrame:
-    """C1 to C4, of RVD; ``rows`` as from :func:`rvdlib.lab.study.effects.with_lift`."""
+    """C1 to C4 and C8, of RVD; ``rows`` as from :func:`rvdlib.lab.study.effects.with_lift`."""
     attacked = _attacked(rows)
-    parts = _of_defense(attacked, RVD) | {"C3": []}
+    parts = _of_defense(attacked, RVD) | {"C3": [], "C8": []}
+    served, by = attacked[attacked["defense"] == RVD], [*SETTING, "victim"]
+    for key, here in served.groupby(by, sort=False):
+        size = here["attack_size"]  # fakes by real users: size / (1 + size) of all are fake
+        over = (here["fake_neighbor_share"] * (1 + size) / size).groupby(here["seed"]).mean()
+        parts["C8"].append(Part(_named(by, key) | {"defense": RVD}, {"": over}))
     for key, here in attacked[attacked["defense"] == UNDEFENDED].groupby(SETTING, sort=False):
         where = _named(SETTING, key) | {"defense": UNDEFENDED}
         parts["C3"].append(Part(where, {"": _deep_less_shallow(here, _mean_thr)}))
@@ -261,18 +258,20 @@ def _best_inside(by_k: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-# Notebook 06: where fakes lie.
+# Notebooks 06 and 08.
 
 
-def of_neighbourhoods(rows: pd.DataFrame) -> pd.DataFrame:
-    """C7 and C8, by regime and victim: means over attacks and target sets."""
-    columns = {"C7": "fakes_near_fakes", "C8": "fake_neighbor_share"}
-    return of_means(rows[rows["attack"] != "none"], columns)
+def of_fakes(rows: pd.DataFrame) -> pd.DataFrame:
+    """C7 by attack of the paper: means over target sets."""
+    by, papers = ["dataset", "regime", "victim", "attack"], rows["attack"].isin(PAPER_ATTACKS)
+    return of_means(rows[papers], {"C7": "fakes_near_fakes"}, by)
 
 
-def of_means(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Claims, each of the column that has its metric, by regime and victim: means over a seed's rows."""
-    by, found = ["regime", "victim"], []
+def of_means(
+    rows: pd.DataFrame, columns: Mapping[str, str], by: Sequence[str] = ("regime", "victim")
+) -> pd.DataFrame:
+    """Claims, each of the column that has its metric: means over a seed's rows."""
+    by, found = [*by], []
     for claim, column in columns.items():
         seeds = rows.groupby([*by, "seed"], sort=False)[column].mean().groupby(by, sort=False)
         parts = [Part(_named(by, key), {"": each.droplevel(by)}) for key, each in seeds]

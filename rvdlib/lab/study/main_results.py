@@ -16,13 +16,12 @@ from rvdlib.lab.experiment.hyperparameters import attacked_defenses
 from rvdlib.lab.experiment.knowing import searched
 from rvdlib.lab.study import effects, sweeps
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, LIMITED, RETRAINED
+from rvdlib.lab.study.claims import PAPER_ATTACKS
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 HARDENED = "closed form, hardened"
 # The order of the tables.
 DEFENSES = [RVD, CLOSED_FORM, HARDENED, BOTH, LIMITED, "least support", "popularity", RETRAINED]
-# TNA stands for both of its forms.
-PAPER_ATTACKS = ["random", "average", "bandwagon", "aush", "mixinf", "pga", "s_tna"]
 PAPERS, STRONGER, KNOWING = "the paper's", "stronger", "knows the defence"
 KINDS = [PAPERS, STRONGER, KNOWING]
 SETTING = ["dataset", "regime", "target_set"]

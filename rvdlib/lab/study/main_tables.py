@@ -164,7 +164,7 @@ def shown_along(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def judged(papers: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:
-    """C1 to C4 of :func:`of_the_paper`'s rows, C12 to C14 of those of :func:`dials`."""
+    """C1 to C4 and C8 of :func:`of_the_paper`'s rows, C12 to C14 of those of :func:`dials`."""
     found = [claims.of_effects(papers)] + ([claims.of_sweeps(turned)] if len(turned) else [])
     return pd.concat(found, ignore_index=True)
 

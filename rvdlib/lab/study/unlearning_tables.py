@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from rvdlib.lab.runner.ledger import NOT, overall
+from rvdlib.lab.runner.ledger import FAILS, overall
 from rvdlib.lab.statistics import Interval, interval_of, rank_correlation, summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import of_means
@@ -101,7 +101,7 @@ def answer(measured: Measured, found: pd.DataFrame, served_after: int) -> str:
     clean = bounds[(bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == most)]
     clean = clean[clean["n_fakes"] > 0]
     read = (
-        f"; read for the vicinity without its fakes, the paper's form fails for "
+        f"; read for the vicinity without its fakes, our guess at the paper's form fails for "
         f"{clean['exceeded'].mean():.0%} of users with a fake among their neighbours, {most:,} epochs on"
     )
     loose = looseness(bounds)
@@ -145,10 +145,8 @@ def _strength(found: pd.DataFrame) -> Interval:
 def verdicts(measured: Measured) -> pd.DataFrame:
     """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
     theorems = of_means(violations(measured.bounds), {"C9": "C9", "C10": "C10"})
-    theorems.loc[theorems["value"] > 0, "verdict"] = NOT
-    theorems["overall"] = theorems.groupby("id")["verdict"].transform(
-        lambda verdicts: NOT if NOT in set(verdicts) else overall(verdicts)
-    )
+    theorems.loc[theorems["value"] > 0, "verdict"] = FAILS
+    theorems["overall"] = theorems.groupby("id")["verdict"].transform(overall)
     return pd.concat([theorems, of_means(measured.paths, {"C16": "promised"})], ignore_index=True)
 
 

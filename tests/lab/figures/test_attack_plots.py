@@ -78,14 +78,34 @@ def test_profiles_are_stacked_to_one_and_reach_from_least_to_most():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "2"]
 
 
-def test_maps_show_everybody_a_row_a_victim_and_a_column_an_attack():
-    people = pd.DataFrame({"x": range(5), "y": range(5), "kind": ["user"] * 3 + ["fake"] * 2})
-    keys = [(victim, attack) for victim in ("MF", "CDAE") for attack in ATTACKS[1:]]
-    maps = [people.assign(victim=victim, attack=attack) for victim, attack in keys]
-    figure = attack_plots.latent_maps(pd.concat(maps))
+def test_where_fakes_lie_is_drawn_by_attack_filled_for_the_papers_with_the_share_of_all():
+    shares = {"none": np.nan, "random": 0.2, "clone": 0.9}
+    summary = pd.DataFrame(
+        {
+            "regime": regime,
+            "target_set": "random",
+            "victim": "MF",
+            "attack": attack,
+            "crafted_for": crafted_for,
+            "metric": metric,
+            "mean": share * scale,
+            "low": share * scale,
+            "high": share * scale,
+        }
+        for regime in ("rating", "ranking")
+        for crafted_for in ("targets", "others")
+        for metric, scale in (("fakes_near_fakes", 1), ("fake_neighbor_share", 0.1))
+        for attack, share in shares.items()
+    )
+    figure = attack_plots.neighbourhoods(summary, ["random"], 0.25)
     assert len(figure.axes) == 4
-    for axes in figure.axes:
-        assert [len(drawn.get_offsets()) for drawn in axes.collections] == [3, 2]
+    for place, axes in enumerate(figure.axes):
+        papers, others = (container.lines[0] for container in axes.containers)
+        scale = 0.1 if place % 2 else 1
+        assert (papers.get_xdata(), others.get_xdata()) == ([0.2 * scale], [0.9 * scale])
+        assert others.get_markerfacecolor() == "white" != papers.get_markerfacecolor()
+        assert axes.lines[0].get_xdata() == [0.2, 0.2]  # a quarter as many fakes as real users
+    assert labels(figure.axes[0]) == ["random", "clone"]
 
 
 def test_a_defence_shows_each_attacker_and_the_worst_a_panel_a_regime():

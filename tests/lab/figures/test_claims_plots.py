@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from rvdlib import paths
 from rvdlib.lab.figures import claims_plots, main_plots
@@ -13,47 +12,43 @@ def ledger(*rows):
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float, "low": float, "high": float})
 
 
-def part(name, value, low, high, overall):
-    measured = {"id": name, "value": value, "low": low, "high": high}
-    return dict.fromkeys(COLUMNS) | measured | {"verdict": overall, "overall": overall}
+def parts(name, overall, *verdicts, value=0.4):
+    row = dict.fromkeys(COLUMNS) | {"id": name, "value": value, "overall": overall}
+    return [row | {"verdict": verdict} for verdict in verdicts]
 
 
 def marks(axes):
     return [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
 
 
-def test_what_the_paper_says_lies_to_the_right_whichever_way_its_metric_goes():
+def said(axes):
+    return [text.get_text() for text in axes.texts if not text.get_text().isdigit()]
+
+
+def test_a_bar_counts_the_tests_that_show_a_claim_and_its_contrary_sorted_by_verdict():
     found = ledger(
-        part("C1", 0.4, 0.3, 0.5, "reproduced"),  # at least 0.2
-        part("C3", -0.2, -0.4, 0.1, "undecided"),  # below 0
-        part("C4", -0.2, -0.3, -0.1, "not reproduced"),  # above 0
-        part("C9", 0.0, 0.0, 0.0, "reproduced"),  # at most 0: at the threshold itself
+        *parts("C1", "mixed", "reproduced", "undecided", "not reproduced", "undecided"),
+        *parts("C3", "not reproduced", "not reproduced", "undecided"),
+        *parts("C7", "reproduced", "reproduced", "reproduced"),
+        *parts("C9", "holds as restated", "holds as restated"),
+        *parts("C17", "not measured for RVD", "reproduced"),
     )
     (axes,) = claims_plots.verdicts(found).axes
-    x = [float(xy[0, 0]) for xy in marks(axes)]
-    assert x == pytest.approx([0.9 * 2 / 3, 0.45, -0.6, 0.0])
-    texts = [text.get_text() for text in axes.texts]
-    assert texts.count("not measured") == len(claims()) - 4
-    assert "-0.200  (> 0)" in texts
-    assert [label.get_text()[:2] for label in axes.get_yticklabels()][:2] == ["C1", "C2"]
-
-
-def test_each_part_of_a_claim_has_a_mark_and_one_without_an_interval_too():
-    parts = [part("C1", value, np.nan, np.nan, "undecided") for value in (0.1, 0.3, 0.6)]
-    (axes,) = claims_plots.verdicts(ledger(*parts)).axes
-    drawn = np.vstack(marks(axes))
-    assert len(drawn) == 3
-    assert len(set(drawn[:, 1])) == 3
-    assert "0.100 to 0.600  (≥ 0.2)" in [text.get_text() for text in axes.texts]
-
-
-def test_each_mark_has_the_colour_of_its_own_verdict_and_a_claim_says_how_many_show_it():
-    parts = [part("C1", 0.5, 0.4, 0.6, "reproduced"), part("C1", 0.1, 0.0, 0.15, "not reproduced")]
-    found = ledger(*parts).assign(overall="partly")
-    (axes,) = claims_plots.verdicts(found).axes
-    drawn = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [line.get_color() for line in drawn] == [claims_plots.BLUE, claims_plots.RED]
-    assert "partly, 1 of 2" in [text.get_text() for text in axes.texts]
+    names = [label.get_text().split()[0] for label in axes.get_yticklabels()]
+    assert names[:5] == ["C7", "C1", "C3", "C9", "C17"]
+    assert said(axes)[:5] == [
+        *("reproduced", "mixed", "not reproduced", "holds as restated", "not measured for\nRVD")
+    ]
+    assert said(axes).count("not measured") == len(claims()) - 5
+    bars = [bar.patches[0] for bar in axes.containers]
+    of_c1 = [bar for bar in bars if round(bar.get_y() + bar.get_height() / 2) == 1]
+    assert [bar.get_width() for bar in of_c1] == [0.25, 0.5, 0.25]
+    assert [text.get_text() for text in axes.texts if text.get_position()[1] == 1][:3] == [
+        "1",
+        "2",
+        "1",
+    ]
+    assert [bar.get_alpha() for bar in bars] == [1] * 7 + [0.45]
 
 
 def test_what_the_paper_profile_has_not_measured_is_taken_from_the_quick_one(tmp_path, monkeypatch):
@@ -62,16 +57,14 @@ def test_what_the_paper_profile_has_not_measured_is_taken_from_the_quick_one(tmp
     monkeypatch.setattr(claims_plots.style, "save", lambda figure, *name: drawn.append(figure))
     for profile, names in {"paper": ["C1"], "quick": ["C1", "C2"]}.items():
         (tmp_path / profile).mkdir()
-        value = 0.5 if profile == "paper" else 0.4
-        parts = [part(name, value, np.nan, np.nan, "undecided") for name in names]
-        ledger(*parts).to_csv(tmp_path / profile / "claims.csv", index=False)
+        verdict = "reproduced" if profile == "paper" else "undecided"
+        rows = [row for name in names for row in parts(name, verdict, verdict)]
+        ledger(*rows).to_csv(tmp_path / profile / "claims.csv", index=False)
     for profile in ("paper", "quick", "tiny"):
         claims_plots.save_verdicts(profile)
-    texts = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
+    texts = [said(figure.axes[0]) for figure in drawn]
     assert [each.count("not measured") for each in texts] == [15, 15, 17]
-    assert "0.500  (≥ 0.2)" in texts[0]
-    assert "0.400  (≥ -0.05)" in texts[0]
-    assert "0.400  (≥ 0.2)" in texts[1]
+    assert [each[:2] for each in texts[:2]] == [["reproduced", "undecided"], ["undecided"] * 2]
 
 
 def test_a_data_set_without_a_complete_seed_is_said_to_be_not_computed():

@@ -7,7 +7,9 @@ import pytest
 
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner import ledger
-from rvdlib.lab.runner.ledger import COLUMNS, NOT_MEASURED, PART
+from rvdlib.lab.runner.ledger import COLUMNS, NOT_FOR_RVD, NOT_MEASURED, PART
+from rvdlib.paths import PARAMS
+from rvdlib.strict_yaml import read_yaml
 
 
 def part(name, **others):
@@ -32,6 +34,13 @@ def test_every_claim_has_what_a_judge_needs_or_no_notebook():
     for claim in claims.values():
         judged = claim.threshold is not None, claim.sense is not None, claim.notebook is not None
         assert len(set(judged)) == 1
+    assert [name for name, claim in claims.items() if claim.restated] == ["C9", "C10", "C16"]
+
+
+def test_the_bounds_of_models_that_are_not_convex_are_tried_on_one_user_a_seed_as_their_claim_says():
+    assert "one user a seed" in ledger.claims()["C16"].metric
+    for profile in ("quick", "paper"):
+        assert read_yaml(PARAMS / f"{profile}.yml")["08_unlearning"]["path_users"] == 1
 
 
 def test_the_notebooks_of_claims_exist():
@@ -82,7 +91,7 @@ def test_two_notebooks_that_measured_a_claim_both_have_a_say(folder):
         part("C1", dataset="yelp", **no),
         part("C2", dataset="yelp", **nothing),
     )
-    assert taken("C1") == (["ml-100k 11", "yelp 11", "ml-100k 03"], {"partly"})
+    assert taken("C1") == (["ml-100k 11", "yelp 11", "ml-100k 03"], {"mixed"})
     assert taken("C2") == (["ml-100k 03"], {"reproduced"})
 
 
@@ -93,6 +102,13 @@ def test_one_or_two_seeds_of_a_part_have_no_say_beside_three_of_all(folder):
     assert taken("C1")[0] == ["yelp 11", "yelp 11", "ml-100k 03"]
     write(folder / "11_claims.csv", *few, part("C1", dataset="filmtrust"))
     assert taken("C1")[0] == ["filmtrust 11"]
+
+
+def test_what_another_method_shows_is_no_verdict_on_the_papers(folder):
+    write(folder / "12_claims.csv", part("C17", defense="closed form"), part("C6"))
+    found = ledger.assemble("tiny").set_index("id")
+    assert found.loc["C17", ["verdict", "overall"]].tolist() == ["reproduced", NOT_FOR_RVD]
+    assert found.loc["C6", "overall"] == "reproduced"
 
 
 def test_tables_of_an_older_version_are_named_together(folder):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner import ledger, readme
+from rvdlib.lab.runner import ledger, readme, verdicts
 
 LEVELS = [
     "target_hit_ratio_clean",
@@ -96,22 +96,22 @@ def test_an_answer_is_that_of_the_executed_notebook_of_the_paper_s_size_where_th
 def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
     for profile in ("quick", "paper"):
         (project / "results" / profile).mkdir()
-    row = dict.fromkeys(ledger.PART) | {"id": "C13", "low": 0.1, "high": 0.3, "n_seeds": 3}
+    row = dict.fromkeys(ledger.PART) | {"id": "C13", "low": 0.1, "high": 0.3}
     parts = [
-        row | {"value": v, "verdict": w, "overall": "undecided"}
-        for v, w in ((0.2, "undecided"), (0.25, "reproduced"))
+        row | {"value": v, "verdict": w, "n_seeds": n}
+        for v, w, n in ((0.2, "undecided", 3), (0.25, "reproduced", 10))
     ]
     pd.DataFrame(parts).to_csv(project / "results" / "quick" / "04_claims.csv", index=False)
     for profile in ("quick", "paper"):
         ledger.assemble(profile)
-    lines = readme.claims_table().splitlines()
+    lines = verdicts.claims_table().splitlines()
     assert len(lines) == 2 + 17
     (depth,) = (line for line in lines if line.startswith("| C13 "))
-    said = "*partly* (1 reproduced, 1 undecided, 3 seeds), 0.200 to 0.250, [04](results/quick/04_"
+    said = "*partly* (1 reproduced, 1 undecided, 3 to 10 seeds), 0.200 to 0.250, [04](results/quick/04_"
     assert said in depth
     pd.DataFrame(parts[:1]).to_csv(project / "results" / "paper" / "04_claims.csv", index=False)
     ledger.assemble("paper")
-    (depth,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C13 "))
+    (depth,) = (line for line in verdicts.claims_table().splitlines() if line.startswith("| C13 "))
     assert "0.200 [0.100, 0.300]" in depth
     assert "results/paper/" in depth
 
@@ -129,20 +129,54 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     ]
     pd.DataFrame(parts).to_csv(project / "results" / "quick" / "10_claims.csv", index=False)
     ledger.assemble("quick")
-    (said,) = (line for line in readme.claims_table().splitlines() if line.startswith("| C5 "))
+    (said,) = (line for line in verdicts.claims_table().splitlines() if line.startswith("| C5 "))
     first, second = said.split("<br>")
     counts = "(1 not reproduced, 1 undecided, 3 seeds)"
     assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
-    assert second.startswith("yelp: *reproduced* (3 seeds), 0.500, [10]")
-    said = readme.summary().splitlines()
-    where = (
-        "rating regime 1 of 2 tests (the contrary 1), ranking regime 0 of 1 tests (the contrary 0)"
-    )
-    assert said[:2] == [
-        "- **Partly** (1 of 17):",
-        f"  - {ledger.claims()['C5'].claim} (C5): {where}.",
+    assert second.startswith("yelp: *reproduced* (1 reproduced, 3 seeds), 0.500, [10]")
+    said = verdicts.summary().splitlines()
+    where = "0.3 in the rating regime (1 of 2; contrary 1), 0.2 in the ranking regime (0 of 1; contrary 0)"
+    assert said[2:4] == [
+        "- **Mixed** (1 of 17):",
+        f"  - {ledger.claims()['C5'].claim} (C5): share of the lift removed {where}.",
     ]
-    assert said[2].startswith("- **Not measured** (16 of 17): ")
+    assert said[4].startswith("- **Not measured** (16 of 17):")
+
+
+def test_theorems_that_we_stated_are_counted_apart(project):
+    (project / "results" / "quick").mkdir()
+    row = dict.fromkeys(ledger.PART) | {"n_seeds": 3, "regime": "rating", "value": 0.0}
+    shown = {"C9": "holds as restated", "C7": "reproduced"}
+    for number, name in (("08", "C9"), ("06", "C7")):
+        part = row | {"id": name, "verdict": shown[name]}
+        pd.DataFrame([part]).to_csv(
+            project / "results" / "quick" / f"{number}_claims.csv", index=False
+        )
+    ledger.assemble("quick")
+    heads = [line for line in verdicts.summary().splitlines() if line.startswith("- ")]
+    assert heads[0] == "- **Reproduced** (1 of 17):"
+    assert heads[1].startswith(
+        "- **Holds as restated** (1 of 17; the paper's theorems were not at hand"
+    )
+
+
+def test_a_claim_on_timings_is_shown_with_its_milliseconds(project):
+    folder = project / "results" / "quick"
+    folder.mkdir()
+    row = dict.fromkeys(ledger.PART) | {"id": "C6", "n_seeds": 0, "verdict": "not reproduced"}
+    pd.DataFrame([row]).to_csv(folder / "12_claims.csv", index=False)
+    ledger.assemble("quick")
+    times = folder / "12_serving_timings_caching.csv"
+    for columns, said in (
+        ({"ratio": [30, 50]}, "in its tables"),
+        (
+            {"ratio": [30, 50], "rvd_cpu_ms": [0.3, 0.75], "undefended_cpu_ms": [0.01, 0.015]},
+            "30 to 50 times as long, 0.30 to 0.75 ms against 0.010 to 0.015 ms",
+        ),
+    ):
+        pd.DataFrame({"regime": ["rating", "ranking"]} | columns).to_csv(times, index=False)
+        (line,) = (each for each in verdicts.claims_table().splitlines() if "| C6 " in each)
+        assert f"(1 not reproduced), {said}, [12]" in line
 
 
 def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvdlib.lab.runner.ledger import PART
+from rvdlib.lab.runner.ledger import PART, overall
 from rvdlib.lab.study import claims
-from rvdlib.lab.study.claims import Part, judge, overall
+from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import RVD
 
 YES, NO, OPEN, NONE = "reproduced", "not reproduced", "undecided", "not measured"
@@ -46,8 +46,10 @@ def test_a_part_is_decided_where_the_claim_or_its_contrary_is_shown(values, verd
         ("C3", (-0.1, -0.11, -0.12), YES),  # below 0
         ("C3", (0.1, 0.11, 0.12), NO),
         ("C3", (0.0, 0.0), NO),
-        ("C8", (0.05, 0.05), YES),
-        ("C8", (0.1, 0.1), NO),  # fewer than one in ten
+        ("C7", (0.05, 0.05), YES),
+        ("C7", (0.1, 0.1), NO),  # fewer than one in ten
+        ("C9", (0.0, 0.0), "holds as restated"),
+        ("C16", (0.05, 0.05), "fails as restated"),
         ("C2", (-0.05, -0.05), YES),
         ("C2", (-0.06, -0.06), NO),
     ],
@@ -88,17 +90,23 @@ def test_what_one_data_set_shows_does_not_wait_for_another():
     [
         ([YES, YES], YES),
         ([NO, NO], NO),
-        ([YES, NO], "partly"),
-        ([YES, OPEN], "partly"),
+        ([YES, NO], "mixed"),
+        ([YES] * 9 + [NO], "mixed"),
+        ([YES, OPEN], "partly"),  # half of them
+        ([YES, OPEN, NONE], "partly"),
+        ([YES, OPEN, OPEN], OPEN),
         ([NO, OPEN], NO),
         ([OPEN, OPEN, NONE], OPEN),
-        ([YES, NO, OPEN], "partly"),
+        ([YES, NO, OPEN], "mixed"),
         ([YES, NONE], YES),
+        (["holds as restated"] * 2, "holds as restated"),
+        (["holds as restated", OPEN], "partly"),
+        (["holds as restated", "fails as restated"], "fails as restated"),
         ([NONE, NONE], NONE),
         ([], NONE),
     ],
 )
-def test_a_claim_is_partly_reproduced_if_some_of_its_parts_are_and_not_if_none_is(verdicts, whole):
+def test_one_favourable_test_of_many_makes_no_verdict_and_one_that_refutes_is_told(verdicts, whole):
     assert overall(verdicts) == whole
     assert overall(verdicts[::-1]) == whole
 
@@ -118,6 +126,8 @@ def cells(regime="rating", lift=0.4, removed=0.5, seeds=(0, 1, 2), form=RVD, **d
                 "attack": attack,
                 "defense": defense,
                 "seed": seed,
+                "attack_size": 0.25 * (attack != "none"),
+                "fake_neighbor_share": 0.1,
                 "target_hit_ratio": lift[victim] if defense == "none" else 0.9,
                 "lift": lift[victim] * (1 if defense == "none" else 1 - removed[victim]),
                 "lift_undefended": lift[victim],
@@ -140,7 +150,7 @@ def test_each_claim_stands_once_for_each_setting_or_victim_in_it():
     rows = pd.concat([cells("rating"), cells("ranking")])
     found = claims.of_effects(rows)
     assert found.columns.tolist() == PART
-    assert found["id"].tolist() == ["C1"] * 8 + ["C2"] * 8 + ["C3"] * 2 + ["C4"] * 2
+    assert found["id"].tolist() == ["C1"] * 8 + ["C2"] * 8 + ["C3"] * 2 + ["C4"] * 2 + ["C8"] * 8
     assert not found.duplicated(["id", "regime", "victim"]).any()
     assert set(found.loc[found["id"] == "C3", "defense"]) == {"none"}
     assert set(found.loc[found["id"] != "C3", "defense"]) == {RVD}
@@ -191,7 +201,7 @@ def test_each_victim_has_its_own_lift_removed():
     found = claims.of_effects(cells(removed=removed)).query("id == 'C1'").set_index("victim")
     assert found["value"].to_dict() == pytest.approx(removed)
     assert found["verdict"].to_dict() == {"MF": NO, "NSVD": YES, "AutoRec": YES, "CDAE": NO}
-    assert set(found["overall"]) == {"partly"}
+    assert set(found["overall"]) == {"mixed"}
 
 
 def test_a_lift_that_is_none_is_not_measured():
@@ -343,7 +353,7 @@ def test_the_claims_of_a_sweep_are_about_one_victim_at_a_time():
     found = claims.of_sweeps(pd.concat([paper, other]))
     assert found.loc[found["victim"] == "MF", "verdict"].tolist() == [YES] * 3
     assert found.loc[found["victim"] == "CDAE", "verdict"].tolist() == [NO, YES, NO]
-    assert found["overall"].tolist() == ["partly"] * 2 + [YES] * 2 + ["partly"] * 2
+    assert found["overall"].tolist() == ["mixed"] * 2 + [YES] * 2 + ["mixed"] * 2
 
 
 @pytest.mark.parametrize(
@@ -354,28 +364,36 @@ def test_without_one_neighbour_or_without_zero_steps_there_is_no_verdict(k, step
         claims.of_sweeps(swept(k, steps))
 
 
-def test_where_fakes_lie_is_judged_over_attacks_victim_by_victim():
+def test_where_fakes_lie_is_judged_by_attack_of_the_paper_alone():
+    shares = {"none": np.nan, "random": 0.02, "pga": 0.9, "clone": 0.9}
     rows = pd.DataFrame(
         {
+            "dataset": "ml-100k",
             "regime": "rating",
             "target_set": target_set,
-            "victim": victim,
+            "victim": "MF",
             "attack": attack,
             "seed": seed,
-            "fake_neighbor_share": share * (10 if victim == "CDAE" else 1),
-            "fakes_near_fakes": np.nan if attack == "none" else 0.9,
+            "fakes_near_fakes": share + (0.02 if target_set == "random" else 0),
         }
-        for victim in ("MF", "CDAE")
         for target_set in ("random", "unpopular")
-        for attack, share in (("none", 9.0), ("clone", 0.02), ("vicinity", 0.04))
+        for attack, share in shares.items()
         for seed in (0, 1, 2)
     )
-    found = claims.of_neighbourhoods(rows)
-    assert found["id"].tolist() == ["C7", "C7", "C8", "C8"]
-    assert found["value"].tolist() == pytest.approx([0.9, 0.9, 0.03, 0.3])
-    assert found["verdict"].tolist() == [NO, NO, YES, NO]
-    assert found["overall"].tolist() == [NO, NO, "partly", "partly"]
-    assert found["n_seeds"].tolist() == [3] * 4
+    found = claims.of_fakes(rows)
+    assert found["attack"].tolist() == ["random", "pga"]
+    assert found["value"].tolist() == pytest.approx([0.03, 0.91])
+    assert found["verdict"].tolist() == [YES, NO]
+    assert set(found["overall"]) == {"mixed"}
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.19, YES), (0.2, NO), (0.3, NO)])
+def test_few_fakes_are_fewer_than_random_neighbours_have(share, verdict):
+    rows = cells()  # a quarter as many fakes as real users: a fifth of all
+    rows.loc[rows["defense"] == RVD, "fake_neighbor_share"] = share
+    found = claims.of_effects(rows).set_index("id").loc["C8"]
+    assert found["value"].tolist() == pytest.approx([share / 0.2] * 4)
+    assert found["verdict"].tolist() == [verdict] * 4
 
 
 def known(thr, defense=RVD):

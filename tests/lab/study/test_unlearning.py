@@ -8,7 +8,8 @@ from rvdlib.data import leave_one_out, load_dataset
 from rvdlib.defenses import RVD
 from rvdlib.lab.experiment import cells
 from rvdlib.lab.figures import unlearning_plots
-from rvdlib.lab.study import claims, effects, unlearning, unlearning_tables
+from rvdlib.lab.runner.ledger import FAILS, HOLDS
+from rvdlib.lab.study import effects, unlearning, unlearning_tables
 from rvdlib.lab.study.unlearning import DATA, OUTCOMES, QUANTITIES, WHERE, WHOLE, Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
@@ -118,9 +119,7 @@ def test_a_reading_that_is_no_theorem_breaks_no_claim():
         ]
     )
     judged = unlearning_tables.verdicts(Measured(pd.DataFrame(rows), pd.DataFrame(), paths))
-    assert judged.set_index("id")["verdict"].to_dict() == dict.fromkeys(
-        ("C9", "C10", "C16"), "reproduced"
-    )
+    assert judged.set_index("id")["verdict"].to_dict() == dict.fromkeys(("C9", "C10", "C16"), HOLDS)
 
 
 def test_a_perfect_predictor_is_seen_and_a_constant_one_is_not_counted():
@@ -169,7 +168,7 @@ def test_one_case_refutes_a_theorem_however_rare():
     paths = pd.DataFrame([{"regime": "rating", "victim": "MF", "seed": 0, "promised": 0.3}])
     measured = Measured(bounds=pd.DataFrame(rows), users=pd.DataFrame(), paths=paths)
     judged = unlearning_tables.verdicts(measured).set_index("id")["overall"]
-    assert judged[["C9", "C10"]].tolist() == [claims.NOT, claims.REPRODUCED]
+    assert judged[["C9", "C10"]].tolist() == [FAILS, HOLDS]
 
 
 def test_the_figure_has_a_panel_a_regime_and_two_lines_a_victim(measured):

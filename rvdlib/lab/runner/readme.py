@@ -15,7 +15,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.ledger import RULE, read_table
-from rvdlib.lab.runner.verdicts import PROFILES, claims_table, markdown, span_of, summary
+from rvdlib.lab.runner.verdicts import PROFILES, claims_table, markdown, summary
 
 README = paths.PROJECT / "README.md"
 ANSWER = "**Answer.**"  # what a notebook's answer begins with

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from rvdlib.cli import main
 from rvdlib.data import synthetic_ratings
-from rvdlib.lab.experiment import hyperparameters
+from rvdlib.models.chosen import chosen_hyperparameters
 from rvdlib.seeding import stream
 from rvdlib.serving import service
 
@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch):
     served = []
     monkeypatch.setattr(service, "run", lambda *given: served.append(given))
     monkeypatch.setitem(
-        hyperparameters._read(hyperparameters.VICTIMS_FILE)["ml-100k"]["ranking"],
+        chosen_hyperparameters()["ml-100k"]["ranking"],
         "MF",
         {"embedding_size": 4, "epochs": 1, "unobserved_weight": 0.2},
     )

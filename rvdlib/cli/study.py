@@ -4,7 +4,7 @@ import os
 
 import click
 
-from rvdlib.cli.errors import study_error_in_one_line
+from rvdlib.cli.errors import Finite, study_error_in_one_line
 
 
 @click.command()
@@ -25,7 +25,7 @@ from rvdlib.cli.errors import study_error_in_one_line
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(0, min_open=True),
     help="Compute rows for so long, 3 seeds of everything before 5 of anything, then stop.",
 )
 @click.option("--dataset", multiple=True, help="Compute rows of these data sets alone; repeatable.")

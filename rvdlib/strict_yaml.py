@@ -6,24 +6,28 @@ from typing import Any
 import yaml
 
 
+class InvalidYaml(ValueError):
+    """What is no YAML, or says what it may not; the message names the place."""
+
+
 def read_yaml(file: Path) -> Any:
     """What a YAML file holds.
 
     Raises:
-        ValueError: names file and line (and the key, where one stands twice in a mapping).
+        InvalidYaml: names file and line (and the key, where one stands twice in a mapping).
         OSError: if the file cannot be read.
     """
     try:
         return parse_yaml(file.read_bytes().decode(), str(file))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text: {error}") from error
+        raise InvalidYaml(f"{file} is not UTF-8 text: {error}") from error
 
 
 def parse_yaml(text: str, name: str = "YAML") -> Any:
     """What YAML text says; messages call it ``name``.
 
     Raises:
-        ValueError: as of :func:`read_yaml`.
+        InvalidYaml: as of :func:`read_yaml`.
     """
     try:
         return yaml.load(text, _Loader)
@@ -31,9 +35,9 @@ def parse_yaml(text: str, name: str = "YAML") -> Any:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}: " if mark else ""
         problem = error.problem or error.context
-        raise ValueError(f"{name} is not valid YAML: {place}{problem}") from error
+        raise InvalidYaml(f"{name} is not valid YAML: {place}{problem}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2023-13-45
-        raise ValueError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InvalidYaml(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 class _Loader(yaml.SafeLoader):

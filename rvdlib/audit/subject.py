@@ -25,13 +25,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from rvdlib import paths
 from rvdlib.arguments import as_indices, check_one_of, did_you_mean
 from rvdlib.data import Split
 from rvdlib.defenses.protocol import Chain
 from rvdlib.models import VICTIMS
+from rvdlib.models.chosen import chosen_hyperparameters
 from rvdlib.seeding import stream
-from rvdlib.strict_yaml import read_yaml
 
 _CHECKED_USERS = 20
 
@@ -229,10 +228,11 @@ def subject_of(model: str, regime: str, dataset: str) -> OurModel | OwnModel:
 
 def hyperparameters(dataset: str, model: str, regime: str) -> list[dict]:
     """Those of a published data set for itself; for other data those of all of them, to choose from."""
-    chosen = read_yaml(paths.PARAMS / "victims.yml")
+    chosen = chosen_hyperparameters()
     names = [dataset] if dataset in chosen else ["ml-100k", "filmtrust", "ml-1m", "yelp"]
-    found = [chosen[name].get(regime, {}).get(model) for name in names]
-    return [each for each in found if each] or [chosen["ml-100k"][regime].get(model, {})]
+    found = [chosen.get(name, {}).get(regime, {}).get(model) for name in names]
+    others = chosen.get("ml-100k", {}).get(regime, {}).get(model, {})
+    return [each for each in found if each] or [others]
 
 
 def load_own(name: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ import click
 from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
+N_TARGETS = 5  # as many as freeze() draws
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
 _KINDS = {int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
@@ -48,7 +49,11 @@ class _AttackCommand(click.Command):
 @click.option(
     "--attack-size", type=float, default=0.03, show_default=True, help="Fakes per real user."
 )
-@click.option("--filler-size", type=int, help="Ratings beside the targets; by default the mean.")
+@click.option(
+    "--filler-size",
+    type=int,
+    help="Ratings beside the targets; by default the mean, or all other items where those are fewer.",
+)
 @click.option(
     "--visible-share", type=float, default=0.4, show_default=True, help="Of users, to the attacker."
 )
@@ -90,6 +95,9 @@ def attack(
         given = _parse_options(options)
         check_writable(check_frozen_name(out))  # before work that would be lost
         ratings = read_dataset(dataset, layout)
+        if budget["filler_size"] is None:
+            most = max(0, ratings.n_items - N_TARGETS)
+            budget["filler_size"] = min(ratings.mean_profile_size, most)
         poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
         poison.save(out)
     origin = poison.origin

@@ -1,5 +1,6 @@
 """``rvd audit``. What it needs is imported when it runs: help is instant."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -115,20 +116,21 @@ def audit(
             if (folder / name).exists() and not (folder / "audit.json").exists():
                 raise FileExistsError(f"{folder / name} is not of an audit: name another --out")
         source = source_of(ratings, dataset, layout)
-        found = carry_out(
-            read_dataset(*source),
-            model,
-            targets=_ids(targets),
-            list_length=list_length or 0,
-            repetitions=repetitions,
-            minutes=None if repetitions else minutes,
-            show=True,
-            **asked,
-        )
-        with uninterrupted():
-            command = ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else []
-            report = document(found, command, source)
-            write(report, folder)
+        with alone_in(folder):
+            found = carry_out(
+                read_dataset(*source),
+                model,
+                targets=_ids(targets),
+                list_length=list_length or 0,
+                repetitions=repetitions,
+                minutes=None if repetitions else minutes,
+                show=True,
+                **asked,
+            )
+            with uninterrupted():
+                command = ["rvd", *sys.argv[1:]] if sys.argv[1:2] == ["audit"] else []
+                report = document(found, command, source)
+                write(report, folder)
     for sentence in report["answer"]:
         click.echo(plain(sentence))
     click.echo(f"\n{plain(folder / 'index.html')}")
@@ -136,6 +138,33 @@ def audit(
         raise SystemExit(130)
     if found.interrupted.startswith("it failed"):
         raise BadInput(plain(found.interrupted))
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made if need be and removed again if nothing was written into it.
+
+    Raises:
+        OSError: if another audit holds it: of two reports in one folder, the last would win.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(
+                f"another audit writes its report to {folder}: wait for it, or name another --out"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(place)
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".pdf")
 )
 @click.option(
     "--max-in-degree",
-    type=AT_LEAST_ONE,
+    type=click.IntRange(1, 2**31 - 1),  # counted in 32 bits or more
     required=True,
     help="Vicinities in which anybody may stand at most; at least k, which is a usual choice.",
 )

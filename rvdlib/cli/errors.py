@@ -27,6 +27,20 @@ class Finite(click.FloatRange):
 
 
 @contextmanager
+def study_error_in_one_line() -> Iterator[None]:
+    """Say in a line what the study cannot go on for; a fault of the study itself keeps its traceback."""
+    from rvdlib.data import DataError
+    from rvdlib.lab.errors import StudyError
+    from rvdlib.strict_yaml import InvalidYaml
+
+    try:
+        yield
+    # An OSError is such as a disk that is full.
+    except (StudyError, DataError, InvalidYaml, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
 def in_one_line() -> Iterator[None]:
     """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`."""
     with warnings.catch_warnings(record=True) as caught:

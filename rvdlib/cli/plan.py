@@ -2,6 +2,8 @@
 
 import click
 
+from rvdlib.cli.errors import study_error_in_one_line
+
 
 @click.command()
 @click.option("--profile", default="paper", show_default=True, help="tiny, quick or paper.")
@@ -18,7 +20,6 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
     """
     import joblib
 
-    from rvdlib.lab.errors import StudyError
     from rvdlib.lab.experiment.parallel import jobs_asked_for
     from rvdlib.lab.experiment.store import CellStore
     from rvdlib.lab.runner.costs import known_costs
@@ -26,13 +27,11 @@ def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:
     from rvdlib.lab.runner.schedule import missing_by, of_datasets, survey
     from rvdlib.lab.study.planned import wanted
 
-    try:
+    with study_error_in_one_line():
         whole = load_profile(profile)
         asked = {name: wanted(name, whole[name]) for name in choose([*whole], only)}
         rows = of_datasets(survey(asked, CellStore()), dataset)
         table = missing_by(rows, known_costs())
-    except (StudyError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
     if table.empty:
         click.echo("These notebooks ask for no rows.")
         return

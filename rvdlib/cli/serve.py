@@ -76,6 +76,8 @@ def serve(
     """
     if (dataset is None) == (ratings is None):
         raise click.UsageError("give either --dataset or --ratings")
+    if not host:
+        raise click.UsageError("--host is empty, which would be every address of this machine")
     from rvdlib.serving import service
     from rvdlib.serving.follower import taken_up
 
@@ -118,7 +120,12 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
     origin = {"ratings": data.sha256, "name": data.name, **made_of}
     path, known = place / MODEL, place / ORIGIN
     if path.is_file():
-        found = json.loads(known.read_text()) if known.is_file() else {}
+        try:
+            found = dict(json.loads(known.read_text())) if known.is_file() else {}
+        except (ValueError, TypeError):
+            raise UnusableModel(
+                f"{known} is damaged: name another --folder, or remove this one"
+            ) from None
         if other := [name for name in origin if found.get(name) != origin[name]]:
             raise UnusableModel(
                 f"{place} has a model of another {other[0]}: name another --folder, or remove this one"
@@ -127,7 +134,7 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
     check_writable(path)
     if form == "none":
         form = UNDEFENDED
-    elif form:  # read before anything is trained
+    elif form is not None:  # read before anything is trained
         file, form = Path(form), read_form(form)
         regime = read_yaml(file).get("regime", made_of["regime"])
         if regime != made_of["regime"]:

@@ -4,6 +4,8 @@ import os
 
 import click
 
+from rvdlib.cli.errors import Finite, study_error_in_one_line
+
 
 @click.command()
 @click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
@@ -23,7 +25,7 @@ import click
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(0, min_open=True),
     help="Compute rows for so long, 3 seeds of everything before 5 of anything, then stop.",
 )
 @click.option("--dataset", multiple=True, help="Compute rows of these data sets alone; repeatable.")
@@ -55,7 +57,6 @@ def study(
     Ctrl-C (SIGINT) interrupts it and loses only what is being computed. A study that was started
     with SIGINT ignored, as by a shell's `nohup rvd study &`, keeps ignoring it.
     """
-    from rvdlib.lab.errors import StudyError
     from rvdlib.lab.runner.environment import writable_home
 
     if jobs:
@@ -63,7 +64,7 @@ def study(
     if recompute:
         os.environ["RVD_RECOMPUTE"] = "1"
     try:
-        with writable_home():
+        with study_error_in_one_line(), writable_home():
             # Jupyter looks for a home when it is imported.
             from rvdlib.lab.figures.claims_plots import save_verdicts
             from rvdlib.lab.runner.run import run_study
@@ -73,9 +74,6 @@ def study(
             ahead = {name: value for name, value in given.items() if value}
             run_study(profile, only, force or recompute, wanted, ahead)
             save_verdicts(profile)
-    # Such as a disk that is full; ratings or parameters that cannot be read.
-    except (StudyError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo(
             "\nInterrupted. Finished notebooks and cells are kept: the same command goes on there.",

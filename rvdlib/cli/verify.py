@@ -4,6 +4,8 @@ import os
 
 import click
 
+from rvdlib.cli.errors import study_error_in_one_line
+
 
 @click.command()
 @click.option("--profile", default="paper", show_default=True, help="quick or paper.")
@@ -47,30 +49,23 @@ def verify(
     count as finished under the code of today. Where a row disagrees, or no notebook asks for it, it
     is named, and nothing is changed. To check nothing is an error.
     """
-    from filelock import FileLock, Timeout
-
-    from rvdlib import paths
     from rvdlib.lab.errors import StudyError
     from rvdlib.lab.experiment.committed import PROFILES, store_of
     from rvdlib.lab.runner.plan import load_profile
+    from rvdlib.lab.runner.run import alone_with
     from rvdlib.lab.runner.verify import verify as run
     from rvdlib.lab.study.planned import batches
 
     if jobs:
         os.environ["RVD_JOBS"] = str(jobs)
-    try:
+    with study_error_in_one_line():
         plan = load_profile(profile)
         if profile not in PROFILES:
             raise StudyError(f"{profile} commits no rows; {' and '.join(PROFILES)} do")
         asked = [batch for name, given in plan.items() for batch in batches(name, given)]
-        paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
-        with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
+        with alone_with(profile):
             store = store_of(profile)
             found = run(store, asked, sample, seed, datasets=dataset, allow_unasked=allow_unasked)
-    except Timeout:
-        raise click.ClickException(f"another process runs the {profile} study") from None
-    except (StudyError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
     for kind, count in sorted(found.checked.items()):
         carried = f", {found.carried[kind]} carried over" if kind in found.carried else ""
         click.echo(f"{count:4} agree    {kind}{carried}")

@@ -17,6 +17,8 @@ def unpacked(path: Path, any_name: bool = False) -> tuple[bytes, str]:
             archive without or with several members, or with a password.
         OSError, EOFError, zlib.error, zipfile.BadZipFile: for what cannot be read.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file in it")
     packing = path.suffix.lower()
     names = [path.stem if packing in (".gz", ".zip") else path.name]
     if packing == ".zip":

@@ -53,7 +53,7 @@ def read_form(given: Form | str | Path) -> Form:
         raise UnusableForm(str(error)) from None
     if not isinstance(read, dict):
         raise UnusableForm(f"{path} must hold a mapping with method and choices, or a chain")
-    form = {name: read[name] for name in NAMES if name in read}
+    form = {name: given for name, given in read.items() if name != "regime"}
     try:
         return read_form(form)
     except UnusableForm as error:

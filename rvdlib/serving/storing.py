@@ -112,7 +112,7 @@ def load(path: str | Path, *, cache_bytes: int = CACHE_BYTES) -> RealTimeDefende
     """
     try:
         about, arrays = _read(Path(path))
-        if about.get("sha256") != _seal(about, arrays):
+        if about["sha256"] != _seal(about, arrays):
             raise UnusableModel("was changed after it was written: its SHA-256 does not fit")
         form, approximate = about["form"], about["approximate"]
         base = _base(about, arrays)
@@ -202,6 +202,8 @@ def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
             f"is of format {about['format']}, written by rvdlib {about.get('rvdlib_version')}; this "
             f"version, {rvdlib.__version__}, reads up to {FORMAT}: install a newer one"
         )
+    if not isinstance(about.get("sha256"), str):
+        raise UnusableModel("no defender of rvdlib: its header has no SHA-256")
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in header.items():
         first, last = (begin + at for at in tensor["data_offsets"])

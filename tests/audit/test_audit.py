@@ -19,6 +19,7 @@ from rvdlib.audit.measuring import Bench
 from rvdlib.audit.remedies import REMEDIES
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
+from rvdlib.cli.audit import alone_in
 from rvdlib.data import Ratings, read_ratings
 from rvdlib.defenses.forms import chain_of
 
@@ -370,6 +371,16 @@ def test_what_no_audit_wrote_is_not_written_over(mine, problem, tmp_path):
     assert result.exit_code == 2
     assert problem in result.output
     assert (tmp_path / mine).read_text() == "mine"
+
+
+def test_two_audits_do_not_write_into_one_folder(tmp_path):
+    (tmp_path / "r.csv").write_text(CLICKS)
+    command = ["audit", str(tmp_path / "r.csv"), "--out", str(tmp_path / "new" / "report")]
+    with alone_in(tmp_path / "new" / "report"):
+        result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert f"another audit writes its report to {tmp_path}/new/report" in result.output
+    assert not (tmp_path / "new").exists()
 
 
 def test_times_decide_what_is_tested(tmp_path):

@@ -85,6 +85,7 @@ def test_it_draws_the_same_bytes_for_the_same_report(dataset, tmp_path, name, st
         (["--k=40"], "Error: k must be between 1 and 39 (the other users), got 40"),
         (["--out=f.txt"], "Error: --out must be a name in .png or .pdf, got 'f.txt'"),
         (["--out=FOLDER.png"], "FOLDER.png is a folder: name a file in it"),
+        (["--max-in-degree=99999999999"], "99999999999 is not in the range"),
         (["--user-column=nobody"], "first line: the column 'nobody' is not among"),
     ],
 )
@@ -100,6 +101,7 @@ def test_what_cannot_be_used_is_one_error_and_nothing_is_trained(
     result = run(dataset, *LAYOUT, *GIVEN, *options)
     assert result.exit_code == 2
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    *usage, line = result.stderr.splitlines()
+    assert not usage or usage[0].startswith("Usage: ")
     assert line.startswith("Error: ")
     assert message in line

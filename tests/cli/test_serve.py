@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from rvdlib.cli import main
 from rvdlib.data import synthetic_ratings
-from rvdlib.lab.experiment import hyperparameters
+from rvdlib.models.chosen import chosen_hyperparameters
 from rvdlib.seeding import stream
 from rvdlib.serving import service
 
@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch):
     served = []
     monkeypatch.setattr(service, "run", lambda *given: served.append(given))
     monkeypatch.setitem(
-        hyperparameters._read(hyperparameters.VICTIMS_FILE)["ml-100k"]["ranking"],
+        chosen_hyperparameters()["ml-100k"]["ranking"],
         "MF",
         {"embedding_size": 4, "epochs": 1, "unobserved_weight": 0.2},
     )
@@ -111,10 +111,28 @@ def test_who_trains_while_another_process_makes_a_model_leaves_it_alone(
         (("--regime", "rating"), "form.yml was chosen for --regime ranking"),
         (("--port", "0"), "not in the range"),
         (("--host", "192.0.2.1"), "--host 192.0.2.1 --port"),
+        (("--host", ""), "--host is empty"),
+        (("--defense", ""), "cannot be read: Is a directory"),
+        (("--defense", "mistyped.yml"), "mistyped.yml: a form has method and choices"),
     ],
 )
-def test_what_cannot_be_served_is_told_in_a_sentence(command, options, problem):
+def test_what_cannot_be_served_is_told_in_a_sentence(
+    command, options, problem, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mistyped.yml").write_text("regimes: rating\nmethod: count\nchoices: {k: 5}\n")
     refused, served = command(*options)
     assert refused.exit_code == 2
     assert problem in refused.output
+    assert "--defense" not in options or "training" not in refused.output
     assert not served
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "1", '"text"'])
+def test_a_folder_whose_origin_is_damaged_is_named(command, tmp_path, content):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / service.MODEL).write_text("a model")
+    (tmp_path / "kept" / serve.ORIGIN).write_text(content)
+    refused, _ = command()
+    assert refused.exit_code == 2
+    assert "origin.json is damaged: name another --folder, or remove this one" in refused.output

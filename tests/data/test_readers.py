@@ -417,10 +417,11 @@ def test_what_is_no_data_set_is_refused(source):
         load_dataset(source)
 
 
-def test_a_folder_is_refused(tmp_path):
-    (tmp_path / "r.csv").mkdir()
-    with pytest.raises(DataError, match=r"r\.csv cannot be read"):
-        load_dataset(tmp_path / "r.csv")
+@pytest.mark.parametrize("name", ["r.csv", "r"])
+def test_a_folder_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{name} is a folder: name a file in it"):
+        load_dataset(tmp_path / name)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["r.csv", "r.tsv", "r.csv.gz", "r.parquet"]))

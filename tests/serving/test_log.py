@@ -178,7 +178,9 @@ def test_who_starts_while_another_folds_the_log_serves_what_was_folded(folder, e
 
 def test_a_damaged_model_is_named_where_a_log_waits(folder):
     content = (folder / MODEL).read_bytes()
-    for damaged in (content[:-9], content[:9], b""):
+    foreign = content.replace(b'\\"sha256\\"', b'\\"sha257\\"', 1)
+    assert foreign != content
+    for damaged in (content[:-9], content[:9], b"", foreign):
         (folder / MODEL).write_bytes(damaged)
         with pytest.raises(UnusableModel, match=r"defender\.safetensors: "):
             take_up(folder)

@@ -1,5 +1,6 @@
 """The service: what it answers, what it refuses, what it keeps, and what its page shows."""
 
+import bisect
 import json
 import os
 import re
@@ -222,14 +223,22 @@ def test_what_nobody_foresaw_is_an_error_in_json_with_its_headers(client, monkey
     assert client.get("/recommend/3").status_code == 200
 
 
-def test_no_depth_of_a_body_is_too_much(client):
-    for depth in range(975, 995):  # where the reader's last level is about the writer's
-        deep = "[" * depth + "]" * depth
-        for body in (
-            f'{{"remove":[{deep}]}}',
-            f'{{"ratings":[{{"user":"3","rating":5,"item":{deep}}}]}}',
-        ):
-            assert client.post("/ratings", content=body[:2000], headers=JSON).status_code < 500
+@pytest.mark.parametrize(
+    "body", ['{"remove":[%s]}', '{"ratings":[{"user":"3","rating":5,"item":%s}]}']
+)
+def test_no_depth_of_a_body_is_too_much(folder, body):
+    def refused(depth):
+        """As too deep to be read; what can be read and written is refused as no id."""
+        content = body % ("[" * depth + "]" * depth)
+        answer = client.post("/ratings", content=content, headers=JSON)
+        assert answer.status_code in (400, 404), answer.text
+        return "not valid JSON" in answer.text
+
+    with TestClient(application(Settings(str(folder)))) as client:
+        deepest = bisect.bisect(range(400_000), 0, key=refused)
+        assert 100 < deepest < 400_000
+        # The reader's last level is about the writer's, and those of whatever comes after.
+        assert [refused(deepest + n) for n in range(-25, 25)] == [False] * 25 + [True] * 25
 
 
 def test_lists_are_served_while_ratings_wait(client, monkeypatch):

@@ -110,7 +110,9 @@ def benchmark(
     kinds = {"closed_form": ClosedFormConfig, "quorum": QuorumConfig}
     kinds |= dict.fromkeys(("plain_loop", "plain_decoder_loop"), RVDConfig)
     complete = {name: kind(**made[name]).model_dump() for name, kind in kinds.items()}
-    scenario = Scenario(dataset=ratings.name, victim=model, regime=regime, seed=seed)
+    # Targets are drawn, and no use is made of them; random ones any catalogue has.
+    aimed = {"target_set": "random", "seed": seed}
+    scenario = Scenario(dataset=ratings.name, victim=model, regime=regime, **aimed)
     train = partial(carry_out, split=split)
     description = f"training {model} on {ratings.name}"
     with single_thread():  # as the study trains it

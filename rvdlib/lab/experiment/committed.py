@@ -30,6 +30,7 @@ from rvdlib.lab.experiment.lines import (
     Kept,
     Line,
     checksum_of,
+    columns_of,
     flat,
     key_of,
     line_of,
@@ -105,7 +106,7 @@ class CommittedStore:
             return
         references.write()
         for path, lines in known.items():
-            _write(path, lines)
+            _write(path, lines, references)
         lines = (line for at in known.values() for line in at.values())
         references.write({text for line in lines for text in references_in(line)})
 
@@ -187,12 +188,12 @@ def _read(path: Path, changed: int, size: int) -> Mapping[str, Line]:
     return lines
 
 
-def _write(path: Path, lines: Mapping[str, Line]) -> None:
+def _write(path: Path, lines: Mapping[str, Line], references: References) -> None:
     if not lines:
         path.unlink(missing_ok=True)
         return
     # By key, so that the order of columns does not depend on which line was first.
-    names = [name for _, line in sorted(lines.items()) for name in line if name not in LAST]
+    names = [name for _, line in sorted(lines.items()) for name in columns_of(line, references)]
     columns = [*dict.fromkeys(names), *LAST]
     ordered = sorted(lines.values(), key=lambda line: [line.get(name, "") for name in columns[1:]])
     file = io.StringIO()

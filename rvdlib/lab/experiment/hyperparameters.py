@@ -5,9 +5,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rvdlib import paths
-from rvdlib.strict_yaml import read_yaml
+from rvdlib.models.chosen import VICTIMS_FILE, chosen_hyperparameters
+from rvdlib.strict_yaml import InvalidYaml, read_yaml
 
-VICTIMS_FILE = paths.PARAMS / "victims.yml"
 ATTACKS_FILE = paths.PARAMS / "attacks.yml"
 DEFENSES_FILE = paths.PARAMS / "defenses.yml"
 HARDENED_FILE = paths.PARAMS / "hardened.yml"
@@ -24,11 +24,14 @@ def victim_hyperparameters(dataset: str, regime: str, victim: str) -> dict:
     """The chosen hyper-parameters of a victim; where a data set has none for it, ML-100K's.
 
     Raises:
-        KeyError: for an unknown regime or victim.
+        InvalidYaml: if neither has any, or the file is faulty.
     """
-    chosen = _read(VICTIMS_FILE)
-    own = chosen.get(dataset, {}).get(regime, {})
-    return dict(own[victim] if victim in own else chosen["ml-100k"][regime][victim])
+    for name in (dataset, "ml-100k"):
+        if found := chosen_hyperparameters().get(name, {}).get(regime, {}).get(victim):
+            return dict(found)
+    raise InvalidYaml(
+        f"{VICTIMS_FILE} has no {victim} under ml-100k, {regime}, which {dataset} would take: add it"
+    )
 
 
 def may_be_beaten(dataset: str, regime: str, victim: str) -> bool:
@@ -36,7 +39,7 @@ def may_be_beaten(dataset: str, regime: str, victim: str) -> bool:
 
     Of a data set without chosen hyper-parameters the study promises nothing.
     """
-    if dataset not in _read(VICTIMS_FILE):
+    if dataset not in chosen_hyperparameters():
         return True
     return victim in _read(DEMANDS_FILE)["may_be_beaten"].get(dataset, {}).get(regime, [])
 

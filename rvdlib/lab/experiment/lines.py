@@ -99,6 +99,13 @@ def restored(line: Line, references: References) -> Kept:
     )
 
 
+def columns_of(line: Line, references: References) -> list[str]:
+    """Those before :data:`LAST`, in the order of :func:`line_of`, whatever file the line was read from."""
+    layout = references.get(line[LAYOUT])
+    fields = layout["nested"][1] if layout["nested"] else []
+    return [KEY, *fields, *layout["spec"], *layout["row"]]
+
+
 def references_in(line: Line) -> set[str]:
     """The references that a line holds."""
     return {text for text in line.values() if text.startswith(REFERENCE)}

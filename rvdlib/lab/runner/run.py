@@ -66,22 +66,30 @@ def run_study(
                 f"{folder} cannot be written: {problem}. RVD_OUTPUT_DIR names another folder for "
                 "results and figures, RVD_CACHE_DIR one for caches outside the project"
             )
-    paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(paths.STUDY_RECORDS / f"{profile}.lock", timeout=0):
-            if asks and ahead:
-                chosen = _ready(profile, {name: plan[name] for name in chosen}, asks, ahead)
-            _run_notebooks(profile, plan, chosen, force, asks)
-            page = write_page(profile, list(plan))
-            glossary = (paths.NOTEBOOKS / GLOSSARY).read_text()
-            paths.write_atomically(page.with_name(GLOSSARY), glossary)  # executed copies link it
-            ledger.assemble(profile)
-    except Timeout:
-        raise StudyError(f"another process is running the {profile} study already") from None
+    with alone_with(profile):
+        if asks and ahead:
+            chosen = _ready(profile, {name: plan[name] for name in chosen}, asks, ahead)
+        _run_notebooks(profile, plan, chosen, force, asks)
+        page = write_page(profile, list(plan))
+        glossary = (paths.NOTEBOOKS / GLOSSARY).read_text()
+        paths.write_atomically(page.with_name(GLOSSARY), glossary)  # executed copies link it
+        ledger.assemble(profile)
     print(f"\nRead it   {page}\nTables    {results}\nFigures   {figures}")
     if (headline := results / "headline.csv").is_file():
         shown = readme.shown_headline(ledger.read_table(headline))
         print(f"\n{shown.to_string(index=False)}")
+
+
+@contextmanager
+def alone_with(profile: str) -> Iterator[None]:
+    """Hold a profile's results; StudyError if another process has them."""
+    paths.STUDY_RECORDS.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(paths.STUDY_RECORDS / f"{profile}.lock").acquire(timeout=0)
+    except Timeout:
+        raise StudyError(f"another process is running the {profile} study already") from None
+    with held:
+        yield
 
 
 def _ready(profile: str, plan: Plan, asks: Asks, ahead: Mapping[str, Any]) -> list[str]:

@@ -436,6 +436,13 @@ def test_a_data_set_of_one_user_is_refused_by_what_it_lacks():
         benchmark(lonely, "MF")
 
 
+def test_a_data_set_without_unpopular_items_can_be_measured(monkeypatch):
+    monkeypatch.setattr(bench, "_measure", lambda *_: {"measured": True})
+    users, items = np.divmod(np.arange(20 * 12), 12)
+    dense = Ratings.from_triples(users, items, 1.0 + (users + items) % 5, name="dense")
+    assert benchmark(dense, "MF", k=3)["measured"]
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment import committed
 from rvdlib.lab.experiment.committed import CommittedStore
-from rvdlib.lab.experiment.lines import Kept, checksum_of
+from rvdlib.lab.experiment.lines import Kept, checksum_of, key_of
 from rvdlib.lab.experiment.plain_values import decode, encode
 from rvdlib.lab.experiment.store import CellStore
 
@@ -85,12 +85,18 @@ def test_a_lines_columns_read_as_numbers_and_words(store):
     assert float(line["hit_ratio"]) == 0.1 + 0.2
 
 
-def test_the_same_rows_give_the_same_bytes_in_whatever_order_they_come(tmp_path):
+def test_the_same_rows_give_the_same_bytes_in_whatever_order_they_come_and_whatever_was_there(
+    tmp_path,
+):
     rows = [kept(), *(Kept(spec(0, victim=name), row(), {}, FINGERPRINT) for name in "ABC")]
+    # Each with a column of its own; the first line, which decides where they stand, is dropped.
+    rows += [Kept(spec(0, **{name: 1}), row(), {}, FINGERPRINT) for name in "DEFGHIJK"]
+    first = min(rows, key=lambda each: key_of(each.spec))
     folders = [tmp_path / name for name in "xy"]
     CommittedStore(folders[0]).write(rows)
+    CommittedStore(folders[0]).write(without=[key_of(first.spec)])
     for each in rows[::-1]:
-        CommittedStore(folders[1]).write([each])
+        CommittedStore(folders[1]).write([each] if each is not first else [])
     files = [{p.relative_to(f): p.read_bytes() for p in f.rglob("*.*")} for f in folders]
     assert files[0] == files[1]
     assert len(files[0]) == 2

@@ -147,6 +147,16 @@ def test_kept_poison_is_crafted_once_and_again_if_it_was_aimed_or_made_otherwise
         poison.kept_poison("pga", options={"steps": 2}, **how)
 
 
+def test_where_users_rate_nearly_all_there_is_a_fake_rates_all_other_items(tmp_path):
+    rows = [f"{u},{i},{1 + (u + i) % 5}" for u in range(20) for i in range(12) if u != i]
+    (tmp_path / "dense.csv").write_text("\n".join(["user,item,rating", *rows]))
+    given = ["--dataset", tmp_path / "dense.csv", "--target-set", "random", "--attack-size", 0.1]
+    result = attack("random", *given, "--out", tmp_path / "f.npz")
+    assert result.exit_code == 0, result.output
+    assert "2 random profiles of 7 fillers" in result.output
+    assert (FrozenPoison.load(tmp_path / "f.npz").profiles.getnnz(axis=1) == 12).all()
+
+
 BAD = {
     "nosuch": (["nosuch"], "attack must be one of random, "),
     "nearly": (["Clon"], "got 'Clon'; did you mean 'clone'?"),

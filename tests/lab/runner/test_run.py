@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from rvdlib import paths
+from rvdlib.cli import main
 from rvdlib.cli.study import study
 from rvdlib.data import DataError
 from rvdlib.lab.errors import StudyError
@@ -25,6 +26,7 @@ from rvdlib.lab.runner.notebook_runner import problem, read_notebook
 from rvdlib.lab.runner.plan import load_profile
 from rvdlib.lab.runner.records import StudyRecords
 from rvdlib.lab.runner.run import run_study
+from rvdlib.strict_yaml import InvalidYaml
 
 WRITE_TABLE = """
 import json
@@ -323,6 +325,27 @@ def test_a_disk_that_fills_up_is_one_message(two_notebooks, monkeypatch):
     ended = CliRunner().invoke(study, ["--profile=tiny"])
     assert ended.exit_code == 1
     assert ended.stderr.splitlines()[-1] == "Error: [Errno 28] No space left on device"
+
+
+@pytest.mark.parametrize("command", ["study", "plan", "verify"])
+def test_a_fault_of_the_study_itself_keeps_its_traceback(command, two_notebooks, monkeypatch):
+    def faulty(*_):
+        raise ValueError("ours")
+
+    def unreadable(*_):
+        raise InvalidYaml("params/victims.yml: ...")
+
+    (two_notebooks / "params" / "quick.yml").write_text("01_table: {}\n")
+    names = ["rvdlib.lab.study.planned.wanted", "rvdlib.lab.study.planned.batches"]
+    for fault in (faulty, unreadable):
+        for name in names:
+            monkeypatch.setattr(name, fault)
+        more = ["--hours=1"] if command == "study" else []
+        ended = CliRunner().invoke(main, [command, "--profile=quick", *more])
+        if fault is faulty:
+            assert isinstance(ended.exception, ValueError)
+        else:
+            assert ended.output.splitlines()[-1] == "Error: params/victims.yml: ..."
 
 
 def alive(pid):

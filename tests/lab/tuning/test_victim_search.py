@@ -11,7 +11,9 @@ from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE, victim_hyperpara
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.tuning import victim_search
 from rvdlib.models import VICTIMS
+from rvdlib.models.chosen import chosen_hyperparameters
 from rvdlib.seeding import stream
+from rvdlib.strict_yaml import InvalidYaml
 
 TINY = {"embedding_size": 4, "epochs": 2}
 
@@ -96,6 +98,39 @@ def test_a_file_of_one_s_own_takes_those_of_movielens():
     assert victim_hyperparameters("own.csv", "rating", "MF") == victim_hyperparameters(
         "ml-100k", "rating", "MF"
     )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("ml-100k:", "ml100k:", "a data set must be one of .*'ml100k'; did you mean 'ml-100k'"),
+        ("filmtrust:", "filmtrus:", "a data set must be one of .*; did you mean 'filmtrust'"),
+        ("  ranking:", "  rankin:", "filmtrust: a regime must .*; did you mean 'ranking'"),
+        ("    NSVD:", "    NVSD:", "filmtrust, ranking: a victim .*; did you mean 'NSVD'"),
+        ("epochs:", "epoch:", "filmtrust, ranking, AutoRec, epoch: .*; did you mean 'epochs'"),
+        (
+            "epochs: 100",
+            "epochs: many",
+            "filmtrust, ranking, AutoRec, epochs: .* valid integer.*, got 'many'",
+        ),
+        (
+            "epochs: 100",
+            "100: epochs",
+            "filmtrust, ranking, AutoRec must map .*, got {.*100: 'epochs'",
+        ),
+    ],
+)
+def test_what_is_misspelt_in_the_file_of_choices_is_named(tmp_path, right, wrong, message):
+    text = VICTIMS_FILE.read_text()
+    file = tmp_path / "victims.yml"
+    file.write_text(text.replace(right, wrong, 1))
+    with pytest.raises(InvalidYaml, match=rf"victims\.yml: {message}"):
+        chosen_hyperparameters(file)
+
+
+def test_a_victim_without_choices_is_named_with_the_file():
+    with pytest.raises(InvalidYaml, match=r"victims\.yml has no MV under ml-100k, .*: add it"):
+        victim_hyperparameters("filmtrust", "rating", "MV")
 
 
 def test_nobody_can_spoil_the_hyperparameters_for_the_next():

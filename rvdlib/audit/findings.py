@@ -130,7 +130,7 @@ def _certificates(found: Audit) -> list[dict]:
     rows = []
     for name, choice in found.chosen.items():
         n_users, chosen = found.bench.split.train.shape[0], resolved(choice.form)
-        if name in ("quorum", "hardened") and chosen.get("max_in_degree"):
+        if name in ("quorum", "closed form and quorum") and chosen.get("max_in_degree"):
             limits = {"quorum": chosen["quorum"], "max_in_degree": chosen["max_in_degree"]}
             bounds = (thr_bound(0, m + 1, n_users=n_users, **limits) for m in range(n_users))
             fakes = next((m for m, bound in enumerate(bounds) if bound > PROMISED), n_users)

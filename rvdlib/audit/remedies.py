@@ -20,13 +20,13 @@ REMEDIES = (
     "count",
     "quorum",
     "closed form",
-    "hardened",
+    "closed form and quorum",
     "detection",
     "adversarial training",
 )
 # What a remedy that acts before or in training takes, in trainings of the undefended model, about.
 TRAINS = {"unobserved weight": 2, "detection": 2, "adversarial training": 20}
-BY_NEIGHBORS = ("count", "quorum", "closed form", "hardened")
+BY_NEIGHBORS = ("count", "quorum", "closed form", "closed form and quorum")
 _QUORUMS = (0.13, 0.07, 0.2, 0.3)  # of k
 _SCALED = {"hubness_reduction": "local_scaling"}
 
@@ -38,7 +38,7 @@ def why_not(name: str, subject: OurModel | OwnModel, trained: Any) -> str:
     if name in ("unobserved weight", "adversarial training") and not subject.ours:
         return "it changes how a model is trained: only ours can be told"
     reason = getattr(trained, "why_not_linear", "")
-    if name in ("closed form", "hardened") and reason:
+    if name in ("closed form", "closed form and quorum") and reason:
         return f"it needs the model's arrays, and {reason}"
     return ""
 
@@ -73,7 +73,7 @@ def candidates(
         rng = stream(0, "audit", "closed form")
         drawn = rng.choice(len(forms), min(TRIALS, len(forms)), replace=False)
         return [forms[at] for at in np.sort(drawn)]
-    if name == "hardened":
+    if name == "closed form and quorum":
         inner = closed_form or _form("closed_form", k=min(ks), **_SCALED)
         outer = [_form("quorum", k=ks[0], quorum=q) for q in {_of(ks[0], q): 0 for q in _QUORUMS}]
         return [{"chain": [inner, each]} for each in outer]

@@ -247,7 +247,7 @@ def _compare_neighbors(found: Audit, model: Any, repetition: int) -> None:
 
 def _known(found: Audit) -> dict:
     """The choices of the neighbours' defence that an attacker would rather know."""
-    for name in ("hardened", "quorum", "closed form", "count"):
+    for name in ("closed form and quorum", "quorum", "closed form", "count"):
         if name in found.chosen:
             return resolved(found.chosen[name].form)
     return {}

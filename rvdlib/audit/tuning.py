@@ -196,7 +196,11 @@ def choose_form(
     """
     check_one_of("remedy", remedy, remedies.REMEDIES)
     clock, subject = Clock(minutes, show), subject_of(model, regime, ratings.name)
-    names = ["closed form", "hardened"] if remedy == "hardened" else [remedy]
+    names = (
+        ["closed form", "closed form and quorum"]
+        if remedy == "closed form and quorum"
+        else [remedy]
+    )
     with clock.running(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         tuner = Tuner(prepare(ratings, subject, clock, budget, seed), clock, names)

@@ -17,7 +17,7 @@ NAMED = {
     "count": "ordering by the votes of neighbours",
     "quorum": "listing only what enough neighbours rated",
     "closed form": "the closed form of the vicinal defence",
-    "hardened": "the closed form and a quorum of neighbours",
+    "closed form and quorum": "the closed form and a quorum of neighbours",
     "detection": "removing users who look fake before training",
     "adversarial training": "adversarial training",
 }

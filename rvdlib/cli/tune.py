@@ -12,7 +12,7 @@ from rvdlib.plain_text import plain
 
 REMEDIES = (
     *("least_support", "unobserved_weight", "count", "quorum"),
-    *("closed_form", "hardened", "detection", "adversarial_training"),
+    *("closed_form", "closed_form_and_quorum", "detection", "adversarial_training"),
 )
 
 
@@ -23,7 +23,7 @@ REMEDIES = (
     type=click.Choice(REMEDIES),
     default="closed_form",
     show_default=True,
-    help="What is tuned; hardened is the closed form and a quorum.",
+    help="What is tuned.",
 )
 @click.option("--out", default="defense.yml", show_default=True, metavar="FILE")
 def tune(ratings, dataset, layout, model, remedy, out, **asked) -> None:

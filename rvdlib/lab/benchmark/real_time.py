@@ -36,7 +36,7 @@ def forms(k: Sequence[int]) -> dict[str, dict]:
     for each in k:
         quorum = {"method": "quorum", "choices": {"k": each, "quorum": max(1, each // 7)}}
         found[f"closed form, k = {each}"] = closed_form(each)
-        found[f"hardened, k = {each}"] = {"chain": [closed_form(each), quorum]}
+        found[f"closed form and quorum, k = {each}"] = {"chain": [closed_form(each), quorum]}
     return found
 
 

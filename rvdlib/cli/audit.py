@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import BadInput, Finite, in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, BadInput, Finite, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 from rvdlib.plain_text import plain
 
@@ -84,12 +84,12 @@ def audited_options(command):
 )
 @click.option(
     "--list-length",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     help="Items in a list; 50 unless said, or a twentieth of the catalogue where that is less.",
 )
 @click.option(
     "--repetitions",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     help="Exactly so many, without a clock: --minutes is not heeded, and the numbers are always the same.",
 )
 @click.option("--out", default="report", show_default=True, metavar="FOLDER")

@@ -5,10 +5,8 @@ import json
 import click
 from click.core import ParameterSource
 
-from rvdlib.cli.errors import Finite, in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, Finite, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
-
-AT_LEAST_ONE = click.IntRange(min=1)
 
 
 @click.command()

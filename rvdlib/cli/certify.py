@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import BadInput, in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, BadInput, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
-AT_LEAST_ONE = click.IntRange(min=1)
 SUFFIXES = (".png", ".pdf")
 
 

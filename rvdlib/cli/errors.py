@@ -9,6 +9,8 @@ import click
 
 from rvdlib.plain_text import plain
 
+AT_LEAST_ONE = click.IntRange(min=1)
+
 
 class BadInput(click.ClickException):
     """Something that the user gave cannot be used: one message, exit code 2."""

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
-AT_LEAST_ONE = click.IntRange(min=1)
 ORIGIN = "origin.json"  # what a folder's model was made of
 
 

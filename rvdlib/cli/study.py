@@ -4,7 +4,7 @@ import os
 
 import click
 
-from rvdlib.cli.errors import Finite, study_error_in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, Finite, study_error_in_one_line
 
 
 @click.command()
@@ -13,7 +13,7 @@ from rvdlib.cli.errors import Finite, study_error_in_one_line
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     envvar="RVD_JOBS",
     show_envvar=True,
     help="Poisoned sets computed at once; as many as there are cores unless said.",

@@ -4,14 +4,14 @@ import os
 
 import click
 
-from rvdlib.cli.errors import study_error_in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, study_error_in_one_line
 
 
 @click.command()
 @click.option("--profile", default="paper", show_default=True, help="quick or paper.")
 @click.option(
     "--sample",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=30,
     show_default=True,
     help="Rows that are computed again, spread over the kinds of rows.",
@@ -28,7 +28,7 @@ from rvdlib.cli.errors import study_error_in_one_line
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     envvar="RVD_JOBS",
     show_envvar=True,
     help="As of rvd study.",

@@ -42,12 +42,12 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
 
 
 def growth(grown: pd.DataFrame) -> Figure:
-    """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
+    """THR@50 against the size of an attack: a row a data set, a column a regime.
 
-    Columns: dataset, regime, attack_size, label, mean, low, high.
+    Columns: dataset, regime, attack_size, label (the first is the undefended victim's), mean, low, high.
     """
     regimes, datasets = (list(dict.fromkeys(grown[name])) for name in ("regime", "dataset"))
-    shades = colours(grown["label"], {"none": GREY})
+    shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
     shape, size = (len(datasets), len(regimes)), (WIDTH, 0.9 + 1.8 * len(datasets))
     share = {"sharex": True, "sharey": True}
     figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, **share)

@@ -12,7 +12,7 @@ from rvdlib.lab.study import tables
 SHOWN = {
     "train_seconds": "training, CPU s",
     "training": "training, × undefended",
-    "ms_per_user": "serving, ms a user",
+    "ms_per_user": "serving, CPU ms a user",
     "serving": "serving, × undefended",
 }
 HELD = {"target_hit_ratio": "THR@50, worst attacker", "ndcg": "NDCG@50"}
@@ -62,7 +62,7 @@ def answer(
         f"more than {trials['peak_mib'].max():,.0f} MiB.",
         f"Of the defences of 10 *{trains['defense']}* trains longest, {_short(trains['training'])} times as "
         f"long as the undefended victim ({trains['regime']} regime), and *{serves['defense']}* serves "
-        f"slowest, {_short(serves['ms_per_user'])} ms a user ({serves['regime']} regime).",
+        f"slowest, {_short(serves['ms_per_user'])} CPU ms a user ({serves['regime']} regime).",
         f"The attack that costs most is {attack}, {_short(seconds)} CPU seconds on average ({regime} "
         "regime).",
     )

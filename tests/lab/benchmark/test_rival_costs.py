@@ -15,9 +15,9 @@ def served(monkeypatch):
     """Whom each form served: (recommender, users) by defence, for each call of ``in_turn``."""
     noted, in_turn = [], rivals.in_turn
 
-    def noting(work, rounds, description):
+    def noting(work, rounds, **known):
         noted.append({name: call.args[:2] for name, call in work.items()})
-        return in_turn(work, rounds, description=description)
+        return in_turn(work, rounds, **known)
 
     monkeypatch.setattr(rivals, "in_turn", noting)
     return noted

@@ -21,7 +21,7 @@ from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
 HARDENED = "closed form, hardened"
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
-NAMED = 3  # of those that are not told apart, the nearest
+NAMED, SAID = 3, 1  # of those that are not told apart, the nearest: in the table, in the answer
 SHORT = {"target_hit_ratio": "THR@50", "ndcg": "NDCG@50"}
 METRICS = ["target_hit_ratio", *SHOWN]
 BEATEN = "lower, and ranks at least as well"
@@ -191,7 +191,7 @@ def answer(
     """
     sentences = []
     for case, means in levels(table).items():
-        advice, rest = "no defence costs little enough", [UNDEFENDED, *FORMS]
+        advice, rest = "no defence costs little enough", [UNDEFENDED, RVD, CLOSED_FORM]
         if choice := recommended(means):
             near = alike(seeds, case, choice)
             advice = _advice(choice, means, near, _of(chosen, case))
@@ -206,19 +206,19 @@ def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.Dat
     held, metric, left = means.loc[choice.taken], SHORT[choice.metric], ""
     reason = {
         "ndcg": f"the most accurate of what removes {ENOUGH:.0%} of the lift",
-        "target_hit_ratio": f"which has the lowest {metric}; none removes {ENOUGH:.0%} of the lift",
+        "target_hit_ratio": f"lowest of what costs little (none removes {ENOUGH:.0%} of the lift)",
     }[choice.metric]
     if len(others):
         same = (others["defense"] == choice.taken).sum()
         reached = _both(others[[*SHORT]].mean())
-        left = (
-            f"; a choice by the other seeds takes it on {same} of {len(others)} and has {reached}"
-        )
-    more = f" and {len(near) - NAMED} more" * (len(near) > NAMED)
-    apart = f"do not tell its {metric} from {_named(means, near[:NAMED])}{more}"
+        left = f", {reached} where the other seeds choose ({same} of {len(others)} alike)"
+    more = f" and {len(near) - SAID} more" * (len(near) > SAID)
+    apart = (
+        f"do not tell its {metric} from that of {', '.join(f'*{n}*' for n in near[:SAID])}{more}"
+    )
     return (
-        f"take *{choice.taken}*, in hindsight {reason}: THR@50 {held['target_hit_ratio']:.3f} under its "
-        f"worst attacker, NDCG@50 {held['ndcg']:.3f}{left}; the seeds "
+        f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
+        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{left}; the seeds "
         + (apart if near else f"tell its {metric} from all others")
     )
 

@@ -45,10 +45,11 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
 
     Args:
-        grown: columns dataset, regime, attack_size, label, mean, low, high.
+        grown: columns dataset, regime, attack_size, label (the first is the undefended victim's), mean,
+            low, high.
         title: of the legend.
     """
-    shades = colours(grown["label"], {"none": GREY})
+    shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
     figure, panels = _grid(grown, height=1.5)
     for (dataset, regime), axes in panels.items():
         for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):

@@ -9,11 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, RED, REGIME_TITLES
 
 NARROW = 0.7 * COLUMN_WIDTH  # letters of 6 points and more where it is printed 8.5 cm wide
 NEAR = 0.08  # of the range of each axis, within which points share a label
 LINE = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "color": GREY, "linewidth": 0.3}
+BARE = {"color": GREY, "linestyle": ":", "linewidth": 1}
 LOOKS = {
     "alone": {"marker": "o", "color": BLUE, "s": 16},
     "combination": {"marker": ".", "color": GREY, "s": 12},
@@ -24,8 +26,9 @@ LOOKS = {
 def pareto(levels: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
     """NDCG@50 where nobody attacks against THR@50 under the worst attacker, a panel a case.
 
-    Low is robust, right is accurate. The line joins those that no other beats in both; oracles are not
-    on it. Of combinations those alone are named, beside the panel, that it joins.
+    Low is robust, right is accurate; dotted, the undefended victim. The line joins those that no other
+    beats in both; oracles are not on it, and their accuracy is that under attack. Of combinations
+    those alone are named, beside the panel, that it joins.
 
     Args:
         levels: (data set, regime) → as from :func:`rvdlib.lab.study.rivals_choice.levels`.
@@ -36,15 +39,18 @@ def pareto(levels: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
         for kind, look in LOOKS.items():
             here = means[means["kind"] == kind]
             axes.scatter(here["ndcg"], here["target_hit_ratio"], label=kind, zorder=3, **look)
+        bare = means.loc[UNDEFENDED]
+        axes.axvline(bare["ndcg"], label="undefended", **BARE)
+        axes.axhline(bare["target_hit_ratio"], **BARE)
         best = front(means[means["kind"] != "told who is fake"])
         line = means.loc[best]
         axes.plot(line["ndcg"], line["target_hit_ratio"], color=ORANGE, linewidth=1, zorder=2)
         _name(axes, means[(means["kind"] != "combination") | means.index.isin(best)])
         axes.set_title(f"{dataset}, {REGIME_TITLES[regime]}", fontsize="medium", loc="left")
         axes.set_ylabel("THR@50, worst attacker")
-    panels[-1, 0].set_xlabel("NDCG@50, not attacked")
+    panels[-1, 0].set_xlabel("NDCG@50, not attacked (oracles: attacked)")
     figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=7
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7
     )
     return figure
 

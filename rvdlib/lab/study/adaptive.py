@@ -6,7 +6,7 @@ those of earlier searches. The worst attacker of a defence is named after the fa
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -235,15 +235,23 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
-    apart = {n: t_interval(by_seed.loc[n] - by_seed.loc[best]).low for n in able.index}
-    alike = [f"*{n}* ({able[n]:.3f})" for n, low in apart.items() if n != best and not low > 0]
+    near = [f"*{name}* ({able[name]:.3f})" for name in alike(by_seed, best, able.index)]
     return (
         f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
         f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
         f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
         f"{means.loc[best, 'list_length']:.0f} items; the seeds do not tell it from "
-        f"{' and '.join(alike) or 'no other'}"
+        f"{' and '.join(near) or 'no other'}"
     )
+
+
+def alike(by_seed: pd.DataFrame, best: str, others: Iterable[str]) -> list[str]:
+    """Those of ``others`` that the seeds do not tell from ``best``, of which less is better.
+
+    No interval of paired differences lies above 0; ``by_seed``: a row a defence, columns seeds.
+    """
+    apart = {name: t_interval(by_seed.loc[name] - by_seed.loc[best]).low for name in others}
+    return [name for name, low in apart.items() if name != best and not low > 0]
 
 
 def _share(row, several: bool) -> str:

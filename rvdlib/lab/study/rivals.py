@@ -27,6 +27,7 @@ from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 SETTING = ["dataset", *adaptive.SETTING]
 HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apart
+ACCURACY = ["hit_ratio", "ndcg", "rmse"]
 TOLD = [*ORACLES, PROPAGATED]
 GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
 PAYING = [RVD, CLOSED_FORM, "closed form, hardened", BOTH, "least support", "blending"]
@@ -118,15 +119,24 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
         and metrics: ``target_hit_ratio``, under the worst attacker of all, and those of
         :data:`SHOWN`. A defence's worst attacker is the one under whom it does worst on average.
         Accuracy is that without an attack, RMSE that of the rating regime, whose scores are stars;
-        changes are relative to the undefended victim.
+        changes are relative to the undefended victim. An oracle does nothing until somebody attacks:
+        its accuracy is that under its worst attacker, and so is the undefended victim's beside it.
     """
     attacked = rows["attacker"] != "none"
     searched = rows["attacker"].str.startswith(AGAINST)
     knows = searched & ~rows["attacker"].str.startswith(AGAINST + UNDEFENDED)
-    found = adaptive.by_seed(rows, SETTING, ["hit_ratio", "ndcg", "rmse"])
+    found = adaptive.by_seed(rows, SETTING, ACCURACY)
+    told = adaptive.under_worst(rows[rows["defense"].isin(TOLD)], SETTING)
+    bare = rows[rows["defense"] == UNDEFENDED]
+    told = told.merge(bare, on=[*SETTING, "attacker", "seed"], suffixes=("", "_bare"))
+    told = told.set_index(found.index.names)
+    for name in ACCURACY:
+        base = told[f"{name}_bare"].where(told[f"{name}_bare"] > 0)
+        found.loc[told.index, name] = told[name]
+        found.loc[told.index, f"{name}_change"] = told[name] / base - 1
     for name, those in (("knowing", knows), ("oblivious", attacked & ~knows)):
-        under = adaptive.under_worst(rows[those], SETTING).set_index(found.index.names)
-        found[name] = under["target_hit_ratio"]
+        worst = adaptive.under_worst(rows[those], SETTING).set_index(found.index.names)
+        found[name] = worst["target_hit_ratio"]
     found = found.reset_index()
     found.loc[found["regime"] != "rating", ["rmse", "rmse_change"]] = np.nan
     kinds = [kind(*each) for each in zip(found["regime"], found["defense"], strict=True)]
@@ -146,8 +156,9 @@ def measured(seeds: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """:func:`measured` as a reader sees it, without combinations."""
+    """:func:`measured` as a reader sees it, without combinations; oracles end each setting."""
     here = table[(table["kind"] != CHAIN) & table["metric"].isin(SHOWN)]
+    here = pd.concat(own for _, own in here.groupby(SETTING, sort=False))
     wide = tables.wide(here, [*SETTING, "defense", "worst"], "metric")
     return wide.rename(columns=SHOWN).fillna("–")
 

@@ -3,24 +3,39 @@
 Of the defences whose HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those of the
 most popular items, those count that remove nine tenths of the lift of the strongest attack, and of
 these the most accurate is taken, a combination only where no defence alone removes as much; where none
-does, the one that removes most. Whoever takes what is best on the rows that a table reports chooses in
-hindsight: so each seed is also served by what is best on the others (leave one seed out), under the
-same attackers.
+does, the one with the lowest THR@50. Whoever takes what is best on the rows that a table reports chooses
+in hindsight: so it is said which others the seeds do not tell from it, and each seed is also served by
+what is best on the others (leave one seed out), where the worst attackers are those of the others, too.
 """
+
+from collections.abc import Collection
+from typing import NamedTuple
 
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.study import adaptive, tables
+from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
 
 HARDENED = "closed form, hardened"
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
+NAMED, SAID = 3, 1  # of those that are not told apart, the nearest: in the table, in the answer
+SHORT = {"target_hit_ratio": "THR@50", "ndcg": "NDCG@50"}
 METRICS = ["target_hit_ratio", *SHOWN]
 BEATEN = "lower, and ranks at least as well"
-Levels = dict[tuple[str, str], pd.DataFrame]  # (data set, regime) → a row a defence
+UNTOLD = "the same, but lower by means that the seeds do not tell apart"
+Case = tuple[str, str]  # data set, regime
+Levels = dict[Case, pd.DataFrame]  # a row a defence
+
+
+class Choice(NamedTuple):
+    """The defence ``taken``: of all in ``among`` the best in ``metric``."""
+
+    taken: str
+    metric: str
+    among: list[str]
 
 
 def levels(table: pd.DataFrame) -> Levels:
@@ -36,134 +51,182 @@ def levels(table: pd.DataFrame) -> Levels:
     return found
 
 
-def recommended(means: pd.DataFrame) -> str | None:
+def recommended(means: pd.DataFrame) -> Choice | None:
     """The defence to take, as the module has it; None if every one costs too much.
 
     ``means``: of a data set and regime, as from :func:`levels`.
     """
     able = means[adaptive.accurate(means) & (means["kind"] != BOUND)]
     able = able.drop(index=UNDEFENDED, errors="ignore")
-    able = able.dropna(subset="lift_removed")
     if able.empty:
         return None
     enough = able[able["lift_removed"] >= ENOUGH]
     if enough.empty:
-        return able["lift_removed"].idxmax()
+        return Choice(able["target_hit_ratio"].idxmin(), "target_hit_ratio", [*able.index])
     alone = enough[enough["kind"] == ALONE]
-    taken = enough if alone.empty else alone
-    return taken["ndcg"].idxmax()
+    among = enough if alone.empty else alone
+    return Choice(among["ndcg"].idxmax(), "ndcg", [*among.index])
 
 
-def by_others(seeds: pd.DataFrame) -> pd.DataFrame:
+def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
+    """Those that the seeds do not tell from what is taken, the nearest first.
+
+    Of those it was taken from; where it has the lowest THR@50, the undefended victim may be one.
+    ``seeds`` as from :func:`rvdlib.lab.study.rivals.by_seed`.
+    """
+    costs = _by_seed(seeds, case, choice.metric) * (-1 if choice.metric == "ndcg" else 1)
+    among = [*choice.among, *[UNDEFENDED] * (choice.metric != "ndcg")]
+    order = costs.loc[among].mean(axis=1).sort_values(kind="stable").index
+    return adaptive.alike(costs, choice.taken, order)
+
+
+def _by_seed(seeds: pd.DataFrame, case: Case, metric: str) -> pd.DataFrame:
+    """A row a defence, a column a seed; means over victims."""
+    here = seeds[(seeds["dataset"] == case[0]) & (seeds["regime"] == case[1])]
+    return here.groupby(["defense", "seed"])[metric].mean().unstack()
+
+
+def by_others(rows: pd.DataFrame) -> pd.DataFrame:
     """For each seed the defence to take by all other seeds, and what it holds on this one.
 
+    The choice knows nothing of the seed, not even who attacks worst on it. What it holds is, as of
+    any defence in the tables, under the attacker who is worst on all seeds.
+
     Args:
-        seeds: as from :func:`rvdlib.lab.study.rivals.by_seed`; a data set of one seed is left out.
+        rows: as from :func:`rvdlib.lab.study.rivals.run`; a data set of one seed is left out.
 
     Returns:
         Columns dataset, regime, seed, defense, and metrics.
     """
-    tidy, found = seeds.melt([*HELD, "seed"], var_name="metric", value_name="mean"), []
-    for (dataset, seed), own in tidy.groupby(["dataset", "seed"], sort=False):
-        others = tidy[(tidy["dataset"] == dataset) & (tidy["seed"] != seed)]
-        here = levels(own)
-        for key, means in levels(others).items():
-            if taken := recommended(means):
-                found.append((*key, seed, taken, *here[key].loc[taken, METRICS]))
+    found = []
+    for _, here in rows.groupby("dataset", sort=False):
+        held = rivals.by_seed(here)
+        for seed in dict.fromkeys(held["seed"]) if held["seed"].nunique() > 1 else ():
+            own = levels(_tidy(held[held["seed"] == seed]))
+            others = levels(_tidy(rivals.by_seed(here[here["seed"] != seed])))
+            for case, means in others.items():
+                if choice := recommended(means):
+                    found.append((*case, seed, choice.taken, *own[case].loc[choice.taken, METRICS]))
     return pd.DataFrame(found, columns=["dataset", "regime", "seed", "defense", *METRICS])
 
 
-def recommendations(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+def _tidy(seeds: pd.DataFrame) -> pd.DataFrame:
+    return seeds.melt([*HELD, "seed"], var_name="metric", value_name="mean")
+
+
+def recommendations(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
     """The defence to take in each regime, beside the undefended victim and the forms of RVD.
 
     Args:
         table: as from :func:`rvdlib.lab.study.rivals.measured`.
+        seeds: what it is made of.
         chosen: as from :func:`by_others`; of each regime its mean over seeds has a row.
     """
     found = []
-    for key, means in levels(table).items():
-        taken, others = recommended(means), _of(chosen, *key)
-        rows = [("take this", taken, means.loc[taken])] if taken else []
+    for case, means in levels(table).items():
+        choice, others, names = recommended(means), _of(chosen, case), {}
+        if choice:
+            names[choice.taken] = "take this"
+            names |= dict.fromkeys(alike(seeds, case, choice)[:NAMED], "not told apart from it")
+        rows = [(says, name, means.loc[name]) for name, says in names.items()]
         if len(others):
             counts = others["defense"].value_counts().items()
             named = ", ".join(f"{name} ({n} of {len(others)})" for name, n in counts)
             rows.append(("chosen by the other seeds", named, others.mean(numeric_only=True)))
         rest = dict.fromkeys([UNDEFENDED, *FORMS])
-        rows += [("–", name, means.loc[name]) for name in rest if name != taken]
-        found += [(*key, says, name, *map(values.get, SHOWN)) for says, name, values in rows]
+        rows += [("–", name, means.loc[name]) for name in rest if name not in names]
+        found += [(*case, says, name, *map(values.get, SHOWN)) for says, name, values in rows]
     index = ["dataset", "regime", "", "defence"]
     shown = pd.DataFrame(found, columns=[*index, *SHOWN]).set_index(index).dropna(axis=1, how="all")
     shown = shown.rename(columns=SHOWN).map(lambda value: tables.span([value]), na_action="ignore")
     return shown.fillna("–")
 
 
-def better_than(table: pd.DataFrame) -> pd.DataFrame:
+def better_than(table: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
     """For each form of RVD, which defences alone have a lower THR@50 and rank at least as well.
 
     Returns:
         A row a data set, regime and form: its THR@50 under its worst attacker and its NDCG@50, and the
-        same of whatever beats it in both, the lowest first.
+        same of whatever beats it in both, the lowest first: what the seeds show to be lower (an
+        interval of paired differences of THR@50 below 0), and the others.
     """
     found = []
-    for key, means in levels(table).items():
+    for case, means in levels(table).items():
+        thr = _by_seed(seeds, case, "target_hit_ratio")
         alone = means[means["kind"] == ALONE].drop(index=UNDEFENDED)
         for form in FORMS:
             own = alone.loc[form]
             lower = alone["target_hit_ratio"] < own["target_hit_ratio"]
             beat = alone[lower & (alone["ndcg"] >= own["ndcg"])]
             beat = beat.sort_values("target_hit_ratio", kind="stable")
-            named = [f"{name} ({_both(row)})" for name, row in beat.iterrows()]
-            found.append((*key, form, _both(own), "; ".join(named) or "none"))
-    index, shown = ["dataset", "regime", "defence"], ["THR@50, NDCG@50", BEATEN]
+            untold = {name for name in beat.index if adaptive.alike(thr, name, [form])}
+            sides = beat.drop(index=untold), beat[beat.index.isin(untold)]
+            found.append((*case, form, _both(own), *map(_listed, sides)))
+    index, shown = ["dataset", "regime", "defence"], ["THR@50 (NDCG@50)", BEATEN, UNTOLD]
     return pd.DataFrame(found, columns=[*index, *shown]).set_index(index)
 
 
+def _listed(beat: pd.DataFrame) -> str:
+    return ", ".join(f"{name} {_both(row)}" for name, row in beat.iterrows()) or "none"
+
+
 def _both(row: pd.Series) -> str:
-    return f"{row['target_hit_ratio']:.3f}, {row['ndcg']:.3f}"
+    return f"{row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
 
 
-def _of(chosen: pd.DataFrame, dataset: str, regime: str) -> pd.DataFrame:
-    return chosen[(chosen["dataset"] == dataset) & (chosen["regime"] == regime)]
+def _of(chosen: pd.DataFrame, case: Case) -> pd.DataFrame:
+    return chosen[(chosen["dataset"] == case[0]) & (chosen["regime"] == case[1])]
 
 
-def answer(table: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame) -> str:
+def answer(
+    table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame
+) -> str:
     """The answer of 10: what to take in each regime, and what combining adds.
 
     Args:
         table: as from :func:`rvdlib.lab.study.rivals.measured`.
+        seeds: what it is made of.
         chosen: as from :func:`by_others`.
         gained: as from :func:`rvdlib.lab.study.rivals.gains`.
     """
     sentences = []
-    for (dataset, regime), means in levels(table).items():
-        taken = recommended(means)
-        shown = means.loc[[name for name in (UNDEFENDED, *FORMS) if name != taken]]
-        shown = shown.rename({UNDEFENDED: "no defence"})
-        beside = ", ".join(
-            f"{name} {row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
-            for name, row in shown.iterrows()
+    for case, means in levels(table).items():
+        advice, rest = "no defence costs little enough", [UNDEFENDED, RVD, CLOSED_FORM]
+        if choice := recommended(means):
+            near = alike(seeds, case, choice)
+            advice = _advice(choice, means, near, _of(chosen, case))
+            rest = [name for name in rest if name != choice.taken]
+        sentences.append(
+            f"On {case[0]} in the {case[1]} regime {advice}; the others: {_named(means, rest)}."
         )
-        advice = _advice(taken, means, _of(chosen, dataset, regime))
-        sentences.append(f"On {dataset} in the {regime} regime {advice}; the others: {beside}.")
     return tables.answer(*sentences, _combining(gained))
 
 
-def _advice(taken: str | None, means: pd.DataFrame, others: pd.DataFrame) -> str:
-    if not taken:
-        return "no defence costs little enough"
-    held, left = means.loc[taken], ""
-    most = "" if held["lift_removed"] >= ENOUGH else f"; none removes {ENOUGH:.0%}"
+def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.DataFrame) -> str:
+    held, metric, left = means.loc[choice.taken], SHORT[choice.metric], ""
+    reason = {
+        "ndcg": f"the most accurate of what removes {ENOUGH:.0%} of the lift",
+        "target_hit_ratio": f"lowest of what costs little (none removes {ENOUGH:.0%} of the lift)",
+    }[choice.metric]
     if len(others):
-        same, thr, ndcg = (
-            (others["defense"] == taken).sum(),
-            *others[["target_hit_ratio", "ndcg"]].mean(),
-        )
-        left = f"; a choice by the other seeds takes it on {same} of {len(others)}, and has {thr:.3f} ({ndcg:.3f})"
-    return (
-        f"*{taken}* is to be taken, in hindsight: it removes {held['lift_removed']:.0%} of the lift, the mean "
-        f"of the seeds' shares{most}, with THR@50 {held['target_hit_ratio']:.3f} under its worst attacker and "
-        f"NDCG@50 {held['ndcg']:.3f}{left}"
+        same = (others["defense"] == choice.taken).sum()
+        reached = _both(others[[*SHORT]].mean())
+        left = f", {reached} where the other seeds choose ({same} of {len(others)} alike)"
+    more = f" and {len(near) - SAID} more" * (len(near) > SAID)
+    apart = (
+        f"do not tell its {metric} from that of {', '.join(f'*{n}*' for n in near[:SAID])}{more}"
     )
+    return (
+        f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
+        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{left}; the seeds "
+        + (apart if near else f"tell its {metric} from all others")
+    )
+
+
+def _named(means: pd.DataFrame, names: Collection[str]) -> str:
+    """``*closed form* 0.106 (0.220)``: THR@50, and NDCG@50 in brackets, of each."""
+    shown = means.loc[[*names]].rename({UNDEFENDED: "no defence"})
+    return ", ".join(f"*{name}* {_both(row)}" for name, row in shown.iterrows())
 
 
 def _combining(gained: pd.DataFrame) -> str:

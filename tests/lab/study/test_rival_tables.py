@@ -186,15 +186,60 @@ def test_a_change_is_of_seeds_on_which_the_undefended_victim_ranks_anything():
     assert by.loc[(VAT, "ndcg_change"), "n"] == 2
 
 
+def test_an_oracle_is_charged_for_what_it_serves_while_somebody_attacks():
+    told = {rivals.PROPAGATED: ((0.1, 0.7, 0.2), 0.20, 0.90)}
+    here = rows(LEVELS | told)
+    under = here["attacker"] == "low_clone"
+    here.loc[under & (here["defense"] == UNDEFENDED), "ndcg"] = 0.19
+    here.loc[under & (here["defense"] == rivals.PROPAGATED), ["ndcg", "rmse"]] = 0.152, 0.99
+    mean = measured(here).set_index(["defense", "metric"])["mean"]
+    assert mean[rivals.PROPAGATED, "ndcg"] == pytest.approx(0.152)
+    assert mean[rivals.PROPAGATED, "ndcg_change"] == pytest.approx(0.152 / 0.19 - 1)
+    assert mean[rivals.PROPAGATED, "rmse_change"] == pytest.approx(0.1)
+    assert mean[UNDEFENDED, "ndcg"] == pytest.approx(0.2)
+
+
+def taken(means):
+    return rivals_choice.recommended(means).taken
+
+
 def test_what_is_recommended_removes_enough_and_costs_nothing(table):
     means = rivals_choice.levels(table)[CASE]
-    assert rivals_choice.recommended(means) == "unobserved weight"
+    assert taken(means) == "unobserved weight"
     without = means.drop(index="unobserved weight")
-    assert rivals_choice.recommended(without) == CHAIN  # oracles and what ranks badly do not count
+    assert taken(without) == CHAIN  # oracles and what ranks badly do not count
     assert rivals_choice.recommended(means.loc[[UNDEFENDED, HARDENED, "popularity"]]) is None
-    better = rivals_choice.better_than(table)["lower, and ranks at least as well"]
-    assert better[*CASE, RVD] == "unobserved weight (0.030, 0.250); VAT (0.510, 0.210)"
-    assert better[*CASE, HARDENED] == "unobserved weight (0.030, 0.250)"
+    better = rivals_choice.better_than(table, rivals.by_seed(rows()))
+    assert better.loc[[(*CASE, RVD), (*CASE, HARDENED)]].to_numpy().tolist() == [
+        ["0.710 (0.200)", "unobserved weight 0.030 (0.250), VAT 0.510 (0.210)", "none"],
+        ["0.310 (0.150)", "unobserved weight 0.030 (0.250)", "none"],
+    ]
+
+
+def test_what_the_seeds_do_not_tell_apart_is_said():
+    """Least support has less than VAT on average, and more on one seed of three."""
+    here = rows({name: LEVELS[name] for name in (UNDEFENDED, *rivals_choice.FORMS, VAT)})
+    here = pd.concat([here, rows({"least support": ((0.1, 0.4, 0.4), 0.21, 0.9)})])
+    unlike = (here["defense"] == "least support") & (here["seed"] == 2)
+    here.loc[unlike & (here["attacker"] != "none"), "target_hit_ratio"] += 0.2
+    seeds, table = rivals.by_seed(here), measured(here)
+    choice = rivals_choice.recommended(rivals_choice.levels(table)[CASE])
+    assert choice.taken == "least support"
+    assert choice.metric == "target_hit_ratio"  # nothing removes enough
+    assert rivals_choice.alike(seeds, CASE, choice) == [VAT, RVD]
+    found = rivals_choice.recommendations(table, seeds, rivals_choice.by_others(here)).loc[CASE]
+    assert found.index[:2].tolist() == [
+        ("take this", "least support"),
+        ("not told apart from it", VAT),
+    ]
+    said = rivals_choice.answer(table, seeds, rivals_choice.by_others(here), rivals.gains([]))
+    assert "the seeds do not tell its THR@50 from that of *VAT* and 1 more; the others" in said
+    better = rivals_choice.better_than(table, seeds).loc[(*CASE, RVD)]
+    assert better.tolist() == ["0.710 (0.200)", "VAT 0.510 (0.210)", "least support 0.477 (0.210)"]
+    one = here[here["seed"] == 0]
+    choice = rivals_choice.recommended(rivals_choice.levels(measured(one))[CASE])
+    untold = rivals_choice.alike(rivals.by_seed(one), CASE, choice)
+    assert untold == [VAT, RVD, UNDEFENDED]  # one seed tells nothing apart
 
 
 def test_of_those_that_remove_enough_the_most_accurate_is_taken():
@@ -205,9 +250,9 @@ def test_of_those_that_remove_enough_the_most_accurate_is_taken():
         CHAIN: ((0.0, 0.0, 0.0), 0.29, 0.89),  # more accurate still, but a combination
     }
     means = rivals_choice.levels(measured(rows(LEVELS | enough)))[CASE]
-    assert rivals_choice.recommended(means) == "unobserved weight"
+    assert taken(means) == "unobserved weight"
     alone = means.drop(index=["least support", "unobserved weight"])
-    assert rivals_choice.recommended(alone) == CHAIN
+    assert taken(alone) == CHAIN
 
 
 def test_each_seed_is_served_by_what_is_best_on_the_others():
@@ -216,20 +261,33 @@ def test_each_seed_is_served_by_what_is_best_on_the_others():
     here = rows(levels)
     lucky = (here["seed"] == 2) & (here["defense"] == "least support")
     here.loc[lucky, "ndcg"] = 0.27
-    own = rivals_choice.by_others(rivals.by_seed(here))
+    own = rivals_choice.by_others(here)
     lists = own.set_index("seed")
     assert lists.loc[2, "defense"] == "unobserved weight"
     assert lists.loc[2, "ndcg"] == pytest.approx(0.25)
     assert lists.loc[[0, 1], "defense"].tolist() == ["least support"] * 2
     assert lists.loc[[0, 1], "ndcg"].tolist() == pytest.approx([0.24] * 2)
-    shown = rivals_choice.recommendations(measured(here), own).loc[CASE]
-    assert shown.index[1] == (
+    seeds = rivals.by_seed(here)
+    shown = rivals_choice.recommendations(measured(here), seeds, own).loc[CASE]
+    assert (
         "chosen by the other seeds",
         "least support (2 of 3), unobserved weight (1 of 3)",
-    )
-    one = rivals_choice.by_others(rivals.by_seed(here[here["seed"] == 0]))
+    ) in shown.index
+    one = rivals_choice.by_others(here[here["seed"] == 0])
     assert one.empty
-    assert len(rivals_choice.recommendations(measured(here), one)) == len(shown) - 1
+    assert len(rivals_choice.recommendations(measured(here), seeds, one)) == len(shown) - 1
+
+
+def test_the_worst_attackers_of_a_choice_by_the_other_seeds_are_those_of_the_others():
+    """On seed 2 alone the searched attacker beats least support, and so on average over all three;
+    on the others he does not, and the low clones do: there it removes too little to be taken."""
+    here = rows(LEVELS | {"least support": ((0.1, 0.3, 0.0), 0.27, 0.9)})
+    here.loc[
+        (here["seed"] == 2) & (here["defense"] == "least support") & (here["attacker"] == KNOWING),
+        "target_hit_ratio",
+    ] = 0.99
+    chosen = rivals_choice.by_others(here).set_index("seed")["defense"]
+    assert chosen[2] == "unobserved weight"
 
 
 def test_data_sets_stand_beside_each_other_and_are_judged_apart():
@@ -246,8 +304,8 @@ def test_data_sets_stand_beside_each_other_and_are_judged_apart():
     gained = [part.values[""].mean() for _, part in found]
     assert gained == pytest.approx([0.5 / 1.6, -0.1 / 1.6], abs=2e-3)
     gains = rivals.gains(found)
-    said = rivals_choice.answer(table, rivals_choice.by_others(rivals.by_seed(both)), gains)
-    assert [line.partition(" regime *")[0] for line in said.splitlines()[2:4]] == [
+    said = rivals_choice.answer(table, rivals.by_seed(both), rivals_choice.by_others(both), gains)
+    assert [line.partition(" regime take")[0] for line in said.splitlines()[2:4]] == [
         "- On ml-100k in the rating",
         "- On filmtrust in the rating",
     ]
@@ -269,12 +327,12 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
     assert "0.312" in rivals.gains_shown(gains).loc[(*CASE, "unpopular", "MF", VAT), RVD]
     said = rivals_choice.answer(
-        measured(rows()), rivals_choice.by_others(rivals.by_seed(rows())), gains
+        measured(rows()), rivals.by_seed(rows()), rivals_choice.by_others(rows()), gains
     )
     assert (
-        "*unobserved weight* is to be taken, in hindsight: it removes 98% of the lift, the mean of the seeds' "
-        "shares, with THR@50 0.030 under its worst attacker and NDCG@50 0.250; a choice by the other seeds "
-        "takes it on 3 of 3, and has 0.030"
+        "take *unobserved weight*, the most accurate of what removes 90% of the lift: THR@50 0.030 (NDCG@50 "
+        "0.250) under its worst attacker in hindsight, 0.030 (0.250) where the other seeds choose (3 of 3 "
+        "alike); the seeds tell its NDCG@50 from all others; the others: *no defence*"
     ) in said
     assert said.count("\n- ") == 2
     assert "Of 1 comparisons of a chain" in said
@@ -288,13 +346,12 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
 def test_where_every_defence_costs_too_much_the_answer_says_so_and_lists_them_all():
     costly = {name: (thr, ndcg / 9, rmse) for name, (thr, ndcg, rmse) in LEVELS.items()}
     costly[UNDEFENDED] = LEVELS[UNDEFENDED]
+    here = rows(costly)
     said = rivals_choice.answer(
-        measured(rows(costly)),
-        rivals_choice.by_others(rivals.by_seed(rows(costly))),
-        rivals.gains([]),
+        measured(here), rivals.by_seed(here), rivals_choice.by_others(here), rivals.gains([])
     )
-    assert "no defence costs little enough; the others: no defence " in said
-    assert all(f", {form} " in said for form in rivals_choice.FORMS)
+    assert "no defence costs little enough; the others: *no defence* " in said
+    assert all(f", *{form}* " in said for form in (RVD, CLOSED_FORM))
 
 
 def growth(removed):

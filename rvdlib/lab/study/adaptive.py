@@ -6,6 +6,7 @@ those of earlier searches. The worst attacker of a defence is named after the fa
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -56,7 +57,7 @@ def cells(
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
             and the undefended victim.
     """
-    found, forms = [], forms or attacked_defenses
+    found, forms = [], forms or partial(attacked_defenses, against=against)
     for regime, promoted in target_sets.items():
         for victim in victims:
             defenses = {UNDEFENDED: {}} | forms(regime, victim, dataset)

@@ -147,7 +147,7 @@ def earlier_attackers(regime: str) -> dict[str, list[dict]]:
 
 
 def _with_rvd_hardened(attackers: dict) -> dict:
-    return attackers | {RVD_HARDENED: attackers[name] for name in attackers if name == "RVD"}
+    return attackers | ({RVD_HARDENED: attackers["RVD"]} if "RVD" in attackers else {})
 
 
 @functools.cache

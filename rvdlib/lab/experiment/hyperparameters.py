@@ -17,6 +17,7 @@ COMBINATIONS_FILE = paths.PARAMS / "combinations.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 EARLIER_FILE = paths.PARAMS / "earlier_attackers.yml"  # of searches before it
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
+RVD_HARDENED = "RVD, hardened"  # takes the attackers of RVD, as nobody was searched against it
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
@@ -74,16 +75,21 @@ def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[
     return chosen
 
 
-def attacked_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
+def attacked_defenses(
+    regime: str, victim: str, dataset: str = "ml-100k", against: Collection[str] = ()
+) -> dict[str, dict]:
     """Every defence that is held against attackers who know it, as :func:`chosen_defenses` has them.
 
     Those, with the hardened ones in place of what was chosen by hand, the hardened closed form in the
     order of which the quorum serves, and the closed form with random neighbours, whose fakes are as
-    many as there are, whoever attacks.
+    many as there are, whoever attacks. ``RVD, hardened`` is one of them where it is in ``against``,
+    whose attackers are asked for.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
     searched = _read(HARDENED_FILE)[regime]
-    hardened = searched.get(victim, searched["MF"])
+    hardened = dict(searched.get(victim, searched["MF"]))
+    if RVD_HARDENED not in against:
+        hardened.pop(RVD_HARDENED, None)
     solved = chosen["closed form"]
     by_chance = {**solved, "choices": {**solved["choices"], "neighbors": "random"}}
     both = {"chain": [hardened["closed form, hardened"], hardened["quorum"]]}
@@ -135,12 +141,16 @@ def combinations(regime: str) -> dict[str, tuple[str, str]]:
 
 def searched_attackers(regime: str) -> dict[str, dict]:
     """Defence → the ``attack``, ``options`` and ``filler_size`` that its searched attacker takes."""
-    return _read(ATTACKERS_FILE)[regime]
+    return _with_rvd_hardened(_read(ATTACKERS_FILE)[regime])
 
 
 def earlier_attackers(regime: str) -> dict[str, list[dict]]:
     """Defence → what its attackers of earlier searches take, the latest first: none is forgotten."""
-    return _read(EARLIER_FILE)[regime]
+    return _with_rvd_hardened(_read(EARLIER_FILE)[regime])
+
+
+def _with_rvd_hardened(attackers: dict) -> dict:
+    return attackers | ({RVD_HARDENED: attackers["RVD"]} if "RVD" in attackers else {})
 
 
 @functools.cache

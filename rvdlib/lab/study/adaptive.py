@@ -7,6 +7,7 @@ those of earlier searches. The worst attacker of a defence is named after the fa
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -58,7 +59,7 @@ def cells(
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
             and the undefended victim.
     """
-    found, forms = [], forms or attacked_defenses
+    found, forms = [], forms or partial(attacked_defenses, against=against)
     for regime, promoted in target_sets.items():
         for victim in victims:
             defenses = {UNDEFENDED: {}} | forms(regime, victim, dataset)

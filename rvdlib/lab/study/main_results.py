@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, finished_cells, run_cells
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import searched
 from rvdlib.lab.study import effects, sweeps
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, LIMITED, RETRAINED
@@ -21,7 +21,8 @@ from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
 
 HARDENED = "closed form, hardened"
 # The order of the tables.
-DEFENSES = [RVD, CLOSED_FORM, HARDENED, BOTH, LIMITED, "least support", "popularity", RETRAINED]
+DEFENSES = [RVD, RVD_HARDENED, CLOSED_FORM, HARDENED, BOTH, LIMITED]
+DEFENSES += ["least support", "popularity", RETRAINED]
 PAPERS, STRONGER, KNOWING = "the paper's", "stronger", "knows the defence"
 KINDS = [PAPERS, STRONGER, KNOWING]
 SETTING = ["dataset", "regime", "target_set"]
@@ -43,7 +44,7 @@ def cells(
         for dataset, part in datasets.items()
         for regime, victims in part["victims"].items()
         for victim in victims
-        for forms in [_forms(dataset, regime, victim, part["retrained"])]
+        for forms in [_forms(dataset, regime, victim, part)]
         for label, attack, known, faced in _attackers(regime, part, forms)
         for each in scenarios(
             dataset, [victim], [regime], [attack], [target_sets[regime]], part["seeds"], **known
@@ -94,10 +95,10 @@ def dials(rows: pd.DataFrame, turned: Mapping[str, Mapping]) -> pd.DataFrame:
     return rows[there == rows["dataset"].map(values)]
 
 
-def _forms(dataset: str, regime: str, victim: str, retrained: Sequence[str]) -> dict[str, dict]:
-    known = attacked_defenses(regime, victim, dataset)
+def _forms(dataset: str, regime: str, victim: str, part: Mapping) -> dict[str, dict]:
+    known = attacked_defenses(regime, victim, dataset, part["against"])
     names = [name for name in DEFENSES if name in known]
-    if victim not in retrained and RETRAINED in names:
+    if victim not in part["retrained"] and RETRAINED in names:
         names.remove(RETRAINED)
     return {UNDEFENDED: {}} | {name: known[name] for name in names}
 

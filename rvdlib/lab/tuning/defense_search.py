@@ -2,6 +2,7 @@
 
     python -m rvdlib.lab.tuning.defense_search
     python -m rvdlib.lab.tuning.defense_search --search hardened
+    python -m rvdlib.lab.tuning.defense_search --search hardened --form "RVD, hardened"
 
 The defender has validation items, and can attack himself, with targets and seeds that no table uses
 (a table may report an attack of the same family). Of the validation items, those count that no table
@@ -20,7 +21,7 @@ or in training, and blending. Every trial is in ``results/search``, what was cho
 ``params/defenses.yml``, ``params/hardened.yml`` and ``params/robust.yml``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
@@ -117,18 +118,27 @@ class Simulation:
             evaluated_on="validation",
         )
 
-    def measure(self, n_users: int | None, **defense: Any) -> dict[str, float]:
+    def measure(
+        self,
+        n_users: int | None,
+        hopeless: Callable[[Mapping], bool] = lambda found: False,
+        **defense: Any,
+    ) -> dict[str, float]:
         """Of one defence, or of none, to the digits that are kept: they decide.
 
         Means over seeds: of accuracy where the rule says (under its attacks, or under none), of the
         target hit ratio under the worst of the attacks.
+
+        Args:
+            hopeless: asked after each attack, accuracy first, about what was found so far: whether to
+                leave the others out. The target hit ratio is then the highest so far, NaN at first.
 
         Raises:
             StudyError: if biases or popularity beat the victim, attacked though it is.
         """
         rows, attacks = [], self.rule["attacks"]
         judged = attacks if self.rule["accurate_under"] == "attacks" else ["none"]
-        for attack in dict.fromkeys([*attacks, *judged]):
+        for attack in dict.fromkeys([*judged, *attacks]):
             for seed in self.rule["seeds"]:
                 scenario = self.scenario(attack, seed, defense)
                 cell = Cell(scenario=scenario, n_users=n_users, **defense)
@@ -136,11 +146,14 @@ class Simulation:
                 if cell.training:
                     trained = carry_out(scenario, cell.training)
                 rows.append(evaluate_cell(cell, trained) | {"attack": attack})
-        table = pd.DataFrame(rows).set_index("attack")
-        means = table.loc[judged, METRICS].mean()
-        under = table.loc[attacks, "target_hit_ratio"].groupby(level="attack").mean()
-        means["target_hit_ratio"] = under.max()
-        return {name: kept(value) for name, value in means.items()}
+            table = pd.DataFrame(rows).set_index("attack")
+            means = table.loc[table.index.isin(judged), METRICS].mean()
+            under = table.loc[table.index.isin(attacks), "target_hit_ratio"]
+            means["target_hit_ratio"] = under.groupby(level="attack").mean().max()
+            found = {name: kept(value) for name, value in means.items()}
+            if hopeless(found):
+                break
+        return found
 
     def _carried_out(self, scenario: Scenario) -> Attacked:
         key = repr(scenario)
@@ -183,16 +196,34 @@ def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
         bare |= {name: better[name](bare[name], other[name]) for name in accuracy}
     reference = {f"{name}_reference": value for name, value in bare.items()}
     tried, waiting = [], candidates(form)
+
+    def hopeless(found: Mapping) -> bool:
+        """Whether its target hit ratio no longer matters to :func:`choose`, whatever is tried later."""
+        trials = pd.DataFrame([*tried, {**found, **reference}])
+        affordable = losses(trials, accuracy) <= rule["budget"]
+        ratios = trials["target_hit_ratio"][affordable]
+        return not affordable.iloc[-1] or ratios.iloc[-1] > ratios.min() + rule["equal"]
+
+    asked = {"hopeless": hopeless} if form.get("stops_early") else {}
     while waiting:
         for choices in waiting:
-            found = simulation.measure(n_users, method=form["method"], choices=choices)
+            found = simulation.measure(n_users, method=form["method"], choices=choices, **asked)
             tried.append({"n_users": n_users, "choices": choices, **found, **reference})
         trials = pd.DataFrame(tried)
-        best = choose(trials, accuracy, rule["budget"], rule["equal"])["choices"]
+        best = choose(trials, accuracy, rule["budget"], rule["equal"])
         known = trials["choices"].tolist()
         left = form.get("most", len(tried)) - len(tried)
-        waiting = [each for each in around(form, best) if each not in known][:left]
+        waiting = [each for each in around(form, best["choices"]) if each not in known][:left]
+    if pd.isna(best["target_hit_ratio"]):
+        full = simulation.measure(n_users, method=form["method"], choices=best["choices"])
+        trials.loc[best.name, METRICS] = pd.Series(full)
     return trials
+
+
+def losses(trials: pd.DataFrame, accuracy: Sequence[str]) -> pd.Series:
+    """How much worse the accuracy of each trial is, relative to its reference: what loses most counts."""
+    each = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
+    return pd.concat(each, axis=1).max(axis=1)
 
 
 def choose(
@@ -208,8 +239,7 @@ def choose(
         equal: above 0, target hit ratios no further than this above the lowest count as equal to it,
             and the most accurate of these is taken; else the first of the lowest.
     """
-    losses = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
-    loss = pd.concat(losses, axis=1).max(axis=1)
+    loss = losses(trials, accuracy)
     affordable = trials[loss <= budget]
     if len(affordable):
         ratios = affordable["target_hit_ratio"]
@@ -235,33 +265,43 @@ def log_file(name: str) -> Path:
     show_default=True,
 )
 @click.option("--dataset", default="ml-100k", show_default=True)
+@click.option("--form", "only", help="Search this form alone; what is on record of others stays.")
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
-def main(name, dataset, jobs):
+def main(name, dataset, only, jobs):
     paths.require_clone()
     search = read_yaml(search_file(name))
     rule, forms = search["rule"], search["forms"]
     names = rule.get("victims", list(VICTIMS))
+    if only and only not in forms:
+        raise click.UsageError(f"{search_file(name)} has no form {only!r}, but {[*forms]}")
+    searched = search | {"forms": {only: forms[only]} if only else forms}
     # The slowest first: there every item counts.
     victims = [(regime, victim) for regime in reversed(REGIMES) for victim in names]
-    tasks = [joblib.delayed(search_victim)(search, dataset, *each) for each in victims]
+    tasks = [joblib.delayed(search_victim)(searched, dataset, *each) for each in victims]
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    found = dict(zip(victims, tqdm(run, total=len(tasks), desc="victims"), strict=True))
-    trials = pd.concat([found[each] for each in product(REGIMES, names)], ignore_index=True)
+    trials = pd.concat(tqdm(run, total=len(tasks), desc="victims"), ignore_index=True)
+    by = ["regime", "victim", "defense"]
+    first = [*by, "n_users", "choices"]
+    log = trials.assign(choices=trials["choices"].map(one_line))
+    log = log[[*first, *log.columns.drop(first)]]
     chosen: dict = {}
-    for (regime, victim, form), group in trials.groupby(
-        ["regime", "victim", "defense"], sort=False
-    ):
+    if only:
+        others, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
+        log = pd.concat([log, others[others["defense"] != only]])
+    for (regime, victim, form), group in trials.groupby(by, sort=False):
         best = choose(group, rule["accuracy"][regime], rule["budget"], rule["equal"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
             "method": forms[form]["method"],
             "choices": deepcopy(best["choices"]),  # lest YAML point from one to another
         }
-    log = trials.assign(choices=trials["choices"].map(one_line))
-    first = ["regime", "victim", "defense", "n_users", "choices"]
-    log = log[[*first, *log.columns.drop(first)]]
-    write_trials(log_file(name), log)
+    pieces = dict([*log.groupby(by)])
+    order = [each for each in product(REGIMES, names, forms) if each in pieces]
+    in_order: dict = {}
+    for regime, victim, form in order:
+        in_order.setdefault(regime, {}).setdefault(victim, {})[form] = chosen[regime][victim][form]
+    write_trials(log_file(name), pd.concat([pieces[each] for each in order]))
     made = f"rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml"
-    write_chosen(CHOSEN_FILES[name], chosen, made)
+    write_chosen(CHOSEN_FILES[name], in_order, made)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rvdlib.defenses.forms import resolved
 from rvdlib.lab.experiment import knowing
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.study import adaptive, adaptive_checks
 from rvdlib.lab.study.effects import RVD
 from tests.lab.study.conftest import row_of
@@ -25,7 +27,7 @@ SEARCHED = {
 
 @pytest.fixture
 def cells(monkeypatch):
-    monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of: FORMS)
+    monkeypatch.setattr(adaptive, "attacked_defenses", lambda *of, **asked: FORMS)
     monkeypatch.setattr(knowing, "searched_attackers", lambda regime: SEARCHED)
     before = {"quorum": [{"attack": "center", "options": {}, "filler_size": None}]}
     monkeypatch.setattr(knowing, "earlier_attackers", lambda regime: before)
@@ -68,6 +70,24 @@ def test_who_was_searched_against_a_defence_is_told_its_choices_and_keeps_what_w
         "closed form": 50,
         "quorum": 30,
     }
+
+
+@pytest.mark.parametrize("regime", ["rating", "ranking"])
+def test_the_hardened_rvd_is_a_defence_where_its_attackers_are_listed_and_they_know_it(regime):
+    size = ["ml-100k", ["MF"], {regime: ["random"]}, ["none"]]
+    without = adaptive.cells(*size, ["none", RVD], [0])
+    asked = adaptive.cells(*size, ["none", RVD, RVD_HARDENED], [0])
+    assert [each for each in asked if each in without] == without
+    added = [each for each in asked if each not in without]
+    defenses = {cell.defense for cell, _ in asked}
+    assert {cell.defense for cell, _ in without} == defenses - {RVD_HARDENED}
+    own = {cell.defense for cell, label in added if label == f"against {RVD_HARDENED}"}
+    assert own == defenses  # the attacker of RVD, told of this one; all meet him
+    form = attacked_defenses(regime, "MF", against=[RVD_HARDENED])[RVD_HARDENED]
+    told = next(cell.scenario for cell, label in added if label == "vicinity").attack_options
+    known = told.keys() & knowing.KNOWABLE.keys()
+    assert {name: told[name] for name in known} == {name: resolved(form)[name] for name in known}
+    assert "k" in known
 
 
 def rows(thr, accuracy):

@@ -8,6 +8,7 @@ import pytest
 
 from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED
 from rvdlib.lab.study import main_results, main_tables
 from rvdlib.lab.study.effects import RVD
 
@@ -50,8 +51,19 @@ def test_a_searched_attacker_meets_his_own_defence_and_the_undefended_victim_alo
         faced.setdefault(label, set()).add(cell.defense)
     assert faced.pop(f"against {RVD}") == {UNDEFENDED, RVD}
     assert faced.pop("against count") == {UNDEFENDED, "count"}
-    assert all(names == {UNDEFENDED, *main_results.DEFENSES} for names in faced.values())
+    listed = {UNDEFENDED, *main_results.DEFENSES} - {RVD_HARDENED}
+    assert all(names == listed for names in faced.values())
     assert set(faced) == {"none", "average", "low_clone"}
+
+
+def test_the_hardened_rvd_is_added_where_it_is_listed_and_changes_no_other_cell(planned):
+    part = PART | {"against": [RVD, "count", RVD_HARDENED]}
+    asked = main_results.cells(PLAN | {"ml-100k": part}, TARGETS)
+    added = [each for each in asked if each not in planned]
+    assert [each for each in asked if each in planned] == planned
+    assert {cell.defense for cell, _ in added} == {RVD_HARDENED, UNDEFENDED}
+    own = [(cell, label) for cell, label in added if label == f"against {RVD_HARDENED}"]
+    assert {cell.defense for cell, _ in own} == {RVD_HARDENED, UNDEFENDED}
 
 
 def test_a_data_set_has_its_own_victims_seeds_and_second_trainings(planned):

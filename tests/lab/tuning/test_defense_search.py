@@ -1,13 +1,15 @@
 """How RVD's hyper-parameters are chosen: the rule, what it may look at, and what it chose."""
 
 import ast
+import io
 from itertools import product
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill import inspect_notebook
 
@@ -193,6 +195,34 @@ def test_the_search_ends_with_its_budget(monkeypatch, most):
     assert len(trials) == most
 
 
+@settings(max_examples=10)
+@given(data=st.data())
+def test_a_search_that_stops_early_tries_and_takes_what_one_does_that_measures_everything(data):
+    """Two attacks; accuracy, and what each reaches, are any numbers of the choices."""
+    some = st.lists(st.sampled_from([0.1, 0.2, 0.205, 0.3]), min_size=9, max_size=9)
+    reached = {attack: data.draw(some) for attack in ("random", "clone")}
+    errors = data.draw(st.lists(st.sampled_from([1.0, 1.04, 1.2]), min_size=9, max_size=9))
+
+    def measured(cell, trained):
+        at = cell.choices.get("k", 1) - 1
+        found = dict.fromkeys(METRICS, 1.0) | {"rmse": errors[at] if cell.chain else 1.0}
+        return found | {"target_hit_ratio": reached.get(cell.scenario.attack, errors)[at]}
+
+    rule = SEARCH["rule"] | {"attacks": [*reached], "seeds": [2001], "accurate_under": "none"}
+    form = {"method": "count", "choices": {"k": [*range(1, 10)]}, "trials": 3, "most": 7}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "carry_out", lambda scenario: Attacked(None, None, None))
+        patch.setattr(module, "evaluate_cell", measured)
+        whole, early = (
+            search_form(form | extra, Simulation(rule | {"equal": 0.01}, "ml-100k", "rating", "MF"))
+            for extra in ({}, {"stops_early": True})
+        )
+    assert early["choices"].tolist() == whole["choices"].tolist()
+    best, same = (choose(each, ["rmse"], rule["budget"], 0.01) for each in (whole, early))
+    pd.testing.assert_series_equal(best, same)
+    assert not (early["target_hit_ratio"] > whole["target_hit_ratio"]).any()
+
+
 def test_a_form_without_a_budget_tries_what_it_lists_alone(monkeypatch):
     trials = searched(monkeypatch, {"choices": {"k": [1, 2, 3]}}, lambda c: c["k"] / 10)
     assert trials["choices"].tolist() == [{"k": 1}, {"k": 2}, {"k": 3}]
@@ -291,6 +321,33 @@ def test_the_choice_is_written_with_every_trial_that_led_to_it(tmp_path, monkeyp
     assert len(log) == len(REGIMES) * 2 * (2 + 3)
     assert log["target_hit_ratio"].tolist()[:2] == pytest.approx([0.4, 0.3])
     np.testing.assert_allclose(log["ndcg_reference"], 0.2)
+
+
+def test_a_form_that_is_searched_alone_takes_its_place_and_leaves_the_others_as_they_are(
+    tmp_path, monkeypatch
+):
+    search_of(tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "carry_out", lambda scenario: Attacked(None, None, None))
+    reached = 0.5
+
+    def measured(cell, trained):
+        thr = reached / cell.choices.get("k", 1)
+        return dict.fromkeys(METRICS, 1.0) | {"target_hit_ratio": thr}
+
+    monkeypatch.setattr(module, "evaluate_cell", measured)
+    with pytest.raises(click.UsageError, match=r"no form 'plan', but \['exact', 'plain'\]"):
+        module.main(["--form", "plan"], standalone_mode=False)
+    module.main(["--jobs", "1"], standalone_mode=False)
+    files = tmp_path / "defenses.yml", tmp_path / "search" / "defenses.csv"
+    before = [file.read_text() for file in files]
+    alone = ["--jobs", "1", "--form", "plain"]
+    module.main(alone, standalone_mode=False)
+    assert [file.read_text() for file in files] == before
+    reached = 0.25
+    module.main(alone, standalone_mode=False)
+    log, old = (pd.read_csv(text) for text in (files[1], io.StringIO(before[1])))
+    changed = (log != old).any(axis=1)
+    assert changed.equals(log["defense"] == "plain")
 
 
 def test_nothing_is_chosen_on_a_victim_that_its_reference_beats(tmp_path, monkeypatch):

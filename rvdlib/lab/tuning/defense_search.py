@@ -2,7 +2,6 @@
 
     python -m rvdlib.lab.tuning.defense_search
     python -m rvdlib.lab.tuning.defense_search --search hardened
-    python -m rvdlib.lab.tuning.defense_search --search hardened --form "RVD, hardened"
 
 The defender has validation items, and can attack himself, with targets and seeds that no table uses
 (a table may report an attack of the same family). Of the validation items, those count that no table
@@ -21,7 +20,7 @@ or in training, and blending. Every trial is in ``results/search``, what was cho
 ``params/defenses.yml``, ``params/hardened.yml`` and ``params/robust.yml``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
@@ -118,20 +117,12 @@ class Simulation:
             evaluated_on="validation",
         )
 
-    def measure(
-        self,
-        n_users: int | None,
-        hopeless: Callable[[Mapping], bool] = lambda found: False,
-        **defense: Any,
-    ) -> dict[str, float]:
+    def measure(self, n_users: int | None, hopeless=None, **defense: Any) -> dict[str, float]:
         """Of one defence, or of none, to the digits that are kept: they decide.
 
         Means over seeds: of accuracy where the rule says (under its attacks, or under none), of the
-        target hit ratio under the worst of the attacks.
-
-        Args:
-            hopeless: asked after each attack, accuracy first, about what was found so far: whether to
-                leave the others out. The target hit ratio is then the highest so far, NaN at first.
+        target hit ratio under the worst of the attacks. ``hopeless`` is asked after each attack,
+        accuracy first, whether what was found so far suffices; NaN is a target hit ratio of none.
 
         Raises:
             StudyError: if biases or popularity beat the victim, attacked though it is.
@@ -151,7 +142,7 @@ class Simulation:
             under = table.loc[table.index.isin(attacks), "target_hit_ratio"]
             means["target_hit_ratio"] = under.groupby(level="attack").mean().max()
             found = {name: kept(value) for name, value in means.items()}
-            if hopeless(found):
+            if hopeless and hopeless(found):
                 break
         return found
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
 from rvdlib.lab.statistics import paired, summarise, t_interval
 from rvdlib.lab.study import tables
@@ -202,7 +202,8 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
             f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest of "
             f"{met[regime]} attackers raises THR@50 from {bare['target_hit_ratio_clean']:.3f} to "
             f"{bare['target_hit_ratio']:.3f} undefended; under the strongest that each meets, RVD has "
-            f"{thr[RVD]:.3f}, the closed form {thr[SOLVED]:.3f}{_beside(thr, RANDOM)}.",
+            f"{thr[RVD]:.3f}{_beside(thr, RVD_HARDENED, 'chosen as ours were')}, the closed form "
+            f"{thr[SOLVED]:.3f}{_beside(thr, RANDOM, f'with {RANDOM}')}.",
             f"{_best(able, means, here, thr_of[regime].unstack())}.",
         ]
         others = [
@@ -215,9 +216,9 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     return tables.answer(*sentences)
 
 
-def _beside(thr: pd.Series, name: str) -> str:
+def _beside(thr: pd.Series, name: str, how: str) -> str:
     """THR@50 of a variant, in brackets, where it was measured."""
-    return f" (with {name} {thr[name]:.3f})" if name in thr.index else ""
+    return f" ({how} {thr[name]:.3f})" if name in thr.index else ""
 
 
 def distinct(attacked: pd.DataFrame) -> pd.Series:

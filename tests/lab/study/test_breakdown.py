@@ -12,7 +12,7 @@ from rvdlib.data import synthetic_ratings
 from rvdlib.defenses import Quorum, QuorumConfig
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.figures import breakdown_plots
-from rvdlib.lab.study import breakdown, breakdown_tables
+from rvdlib.lab.study import breakdown, breakdown_answer, breakdown_tables
 from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells, clean_cells
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.lab.study.parameter_types import Scaled
@@ -32,7 +32,8 @@ OVERLAP = "profile_overlap"
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch):
     known = synthetic_ratings(N_USERS, 60, 3000, rng=stream(0, "ratings"))
-    monkeypatch.setattr(breakdown_tables, "load_dataset", lambda name: known)
+    for module in (breakdown_tables, breakdown_answer):
+        monkeypatch.setattr(module, "load_dataset", lambda name: known)
 
 
 def asked():
@@ -202,7 +203,7 @@ def agreed(**changes):
 def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
     grown = breakdown_tables.growing(measured())
     given = found, promised, grown, agreed(), 0.1, 0.9
-    _, _, promise, broken, left = breakdown_tables.answer(*given).splitlines()
+    _, _, promise, broken, left = breakdown_answer.answer(*given).splitlines()
     assert "at most 10% of users" in promise
     assert "keeps 90% of NDCG@50" in promise
     assert "(the best of 4 quorums, 2 seeds)" in promise
@@ -212,7 +213,7 @@ def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
     )
     assert "first exceeds 10% with so many fakes per real user, of 0%, 3%, 30% (2 seeds)" in broken
     assert broken.endswith("a no defence 3%, closed form never, quorum 2 of 20 3%.")
-    ratings = breakdown_tables.load_dataset("a")
+    ratings = breakdown_answer.load_dataset("a")
     popular = (ratings.matrix.getnnz(axis=0) >= 0.2 * N_USERS).sum()
     assert popular
     assert "At 4 of 20 a list has, of 50 items" in left
@@ -230,7 +231,7 @@ def test_the_answer_speaks_of_one_data_set_and_one_seed_alone():
     promised = breakdown_tables.bounds(found, [0.01], 0.1)
     alone = agreed().iloc[:1]
     grown = breakdown_tables.growing(rows)
-    lines = breakdown_tables.answer(found, promised, grown, alone, 0.1, 0.9).splitlines()
+    lines = breakdown_answer.answer(found, promised, grown, alone, 0.1, 0.9).splitlines()
     assert "1 seed): in the rating regime a 1.0% (2 of 20 by latent vectors)." in lines[2]
     assert ": a 10.0 to 20.0 (" in lines[4]
     assert lines[4].endswith("by chance on: none.")

@@ -1,5 +1,7 @@
 """The answer of 09: what is promised at what price, what attacks reach, what limits both."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from rvdlib.data import load_dataset
@@ -20,36 +22,34 @@ def answer(
 ) -> str:
     """The answer of 09: what is promised at what price, what attacks reach, what limits both."""
     return tables.answer(
-        _promise(found, promised, tolerated, least_kept),
-        _broken(grown, tolerated),
-        _left(found, agreed),
+        *_promises(found, promised, tolerated, least_kept),
+        *_broken(grown, tolerated),
+        _left(found, agreed["k"].iloc[0]),
+        _by_chance(agreed),
     )
 
 
-def _promise(
+def _promises(
     found: pd.DataFrame, promised: pd.DataFrame, tolerated: float, least_kept: float
-) -> str:
-    regimes = []
+) -> Iterator[str]:
+    tried = found[found["defense"] == QUORUM].drop_duplicates([*SETTING, *VOTES])
+    tried = tables.span(tried.groupby(SETTING).size(), "{}")
     for regime, here in taken(found, promised, least_kept).groupby("regime", sort=False):
         each = []
         for row in here.itertuples():
-            of = f"{row.quorum:.0f} of {row.k:.0f} by {BY[row.distance]}"
+            of = f"{row.quorum:.0f} of {row.k:.0f} by {BY[row.distance]}, {row.list_length:.0f} items"
             none = f"none (at best {row.kept:.0%} is kept, {of})"
             each.append(f"{row.dataset} {f'{row.taken:.1%} ({of})' if row.taken else none}")
-        regimes.append(f"in the {regime} regime {', '.join(each)}")
-    tried = found[found["defense"] == QUORUM].drop_duplicates([*SETTING, *VOTES])
-    tried = tables.span(tried.groupby(SETTING).size(), "{}")
-    return (
-        f"A quorum that keeps {percent(least_kept)} of NDCG@50 (the victim's or popularity's, whichever has "
-        f"more) is proven to bring a new item to at most {percent(tolerated)} of users, whatever the fakes "
-        f"do, up to so many fakes per real user (the best of {tried} quorums, {_seeds(found)}): "
-        f"{'; '.join(regimes)}."
-    )
+        yield (
+            f"In the {regime} regime so many fakes per real user are proven to bring a new item to at most "
+            f"{percent(tolerated)} of users past a quorum that keeps {percent(least_kept)} of NDCG@50 (of "
+            f"{tried} the best, in hindsight; {_seeds(found)}): {', '.join(each)}."
+        )
 
 
-def _broken(grown: pd.DataFrame, tolerated: float) -> str:
+def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:
     """The attack at which THR exceeds what is tolerated: undefended, closed form, strictest quorum."""
-    thr, regimes = reached(grown), []
+    thr = reached(grown)
     share = thr["quorum"] / thr["k"]
     thr = thr[thr["defense"].isin([UNDEFENDED, CLOSED_FORM]) | (share == share.max())]
     thr = thr.assign(label=thr["label"].replace(UNDEFENDED, "no defence"))
@@ -62,12 +62,11 @@ def _broken(grown: pd.DataFrame, tolerated: float) -> str:
                 over = line.loc[line["mean"] > tolerated, "attack_size"]
                 told.append(f"{label} {percent(over.min()) if len(over) else 'never'}")
             each.append(f"{dataset} {', '.join(told)}")
-        regimes.append(f"in the {regime} regime {'; '.join(each)}")
-    return (
-        f"Under the strongest of a few attacks (07's searched ones reach more), neighbours by {BY[LATENT]}, "
-        f"THR@50 first exceeds {percent(tolerated)} with so many fakes per real user, of "
-        f"{', '.join(map(percent, sizes))} ({_seeds(thr)}): {'; '.join(regimes)}."
-    )
+        yield (
+            f"In the {regime} regime THR@50 first exceeds {percent(tolerated)}, under the strongest of a few "
+            f"attacks (07's reach more), at {', '.join(map(percent, sizes))} fakes per real user "
+            f"({_seeds(thr)}): {'; '.join(each)}."
+        )
 
 
 def _seeds(rows: pd.DataFrame) -> str:
@@ -75,10 +74,9 @@ def _seeds(rows: pd.DataFrame) -> str:
     return f"{n} seed{'s' if n > 1 else ''}"
 
 
-def _left(found: pd.DataFrame, agreed: pd.DataFrame) -> str:
-    """How long lists are at one quorum, beside what any neighbours share; where they agree by chance."""
+def _left(found: pd.DataFrame, k: int) -> str:
+    """How long lists are at one quorum, beside what any neighbours share."""
     lists = found[(found["metric"] == "list_length") & (found["defense"] == QUORUM)]
-    k = agreed["k"].iloc[0]
     lists = lists[lists["k"] == k]
     quorums = sorted(lists["quorum"].unique())
     middle = quorums[len(quorums) // 2]
@@ -88,13 +86,17 @@ def _left(found: pd.DataFrame, agreed: pd.DataFrame) -> str:
         popular = (known.matrix.getnnz(axis=0) >= middle / k * known.n_users).sum()
         length = tables.span(here["mean"], "{:.1f}")
         each.append(f"{dataset} {length} ({popular}, {known.density:.1%})")
+    return (
+        f"At {middle:.0f} of {k} a list has, of {LISTED} items (in brackets how many items {middle / k:.0%} of all "
+        f"users rated, which neighbours drawn at random let pass, and the share of cells that is known): "
+        f"{', '.join(each)}."
+    )
+
+
+def _by_chance(agreed: pd.DataFrame) -> str:
     chance = [
         f"{row.dataset} ({row.regime} regime, {row.measured:.3f}, by chance {row.chance:.3f})"
         for row in agreed[agreed["by_chance"] >= 0.5].itertuples()
     ]
-    return (
-        f"At {middle:.0f} of {k} a list has, of {LISTED} items (in brackets how many items {middle / k:.0%} of all "
-        f"users rated, which neighbours drawn at random let pass, and the share of cells that is known): "
-        f"{', '.join(each)}; neighbours by {BY[LATENT]} agree between two trainings by chance on: "
-        f"{', '.join(chance) or 'none'}."
-    )
+    where = ", ".join(chance) or "none"
+    return f"Neighbours by {BY[LATENT]} agree between two trainings by chance on: {where}."

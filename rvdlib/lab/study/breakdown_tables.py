@@ -121,11 +121,11 @@ def taken(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> pd.
     what is kept. Chosen in hindsight, on these very seeds.
 
     Returns:
-        Columns dataset, regime, k, quorum, distance, kept, taken. Where no quorum keeps enough, taken is 0 and
-        the others are of the quorum that keeps the most.
+        Columns dataset, regime, k, quorum, distance, kept, list_length, taken. Where no quorum keeps enough,
+        taken is 0 and the others are of the quorum that keeps the most.
     """
-    kept = found[(found["metric"] == "kept") & (found["defense"] == QUORUM)]
-    kept = kept.rename(columns={"mean": "kept"})[[*SETTING, *VOTES, "kept"]]
+    here = found[found["defense"] == QUORUM].set_index([*SETTING, *VOTES, "metric"])["mean"]
+    kept = here.unstack(sort=False)[["kept", "list_length"]].reset_index()
     kept = kept.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
     kept.loc[kept["kept"] < least_kept, "taken"] = 0.0
     best = kept.sort_values(["taken", "kept"], ascending=False, kind="stable")

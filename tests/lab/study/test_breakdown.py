@@ -200,18 +200,18 @@ def agreed(**changes):
     return breakdown_tables.agreement(frame.assign(above_chance=above))
 
 
-def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
+def test_the_answer_is_of_computed_numbers(found, promised):
     grown = breakdown_tables.growing(measured())
     given = found, promised, grown, agreed(), 0.1, 0.9
-    _, _, promise, broken, left = breakdown_answer.answer(*given).splitlines()
+    _, _, promise, broken, left, chance = breakdown_answer.answer(*given).splitlines()
     assert "at most 10% of users" in promise
     assert "keeps 90% of NDCG@50" in promise
-    assert "(the best of 4 quorums, 2 seeds)" in promise
+    assert "(of 4 the best, in hindsight; 2 seeds)" in promise
     assert promise.endswith(
-        "in the rating regime a 2.0% (4 of 20 by profile overlap), "
-        "b none (at best 48% is kept, 2 of 20 by latent vectors)."
+        ": a 2.0% (4 of 20 by profile overlap, 30 items), "
+        "b none (at best 48% is kept, 2 of 20 by latent vectors, 20 items)."
     )
-    assert "first exceeds 10% with so many fakes per real user, of 0%, 3%, 30% (2 seeds)" in broken
+    assert "at 0%, 3%, 30% fakes per real user (2 seeds)" in broken
     assert broken.endswith("a no defence 3%, closed form never, quorum 2 of 20 3%.")
     ratings = breakdown_answer.load_dataset("a")
     popular = (ratings.matrix.getnnz(axis=0) >= 0.2 * N_USERS).sum()
@@ -219,9 +219,9 @@ def test_the_answer_has_three_sentences_of_computed_numbers(found, promised):
     assert "At 4 of 20 a list has, of 50 items" in left
     assert "how many items 20% of all users rated" in left
     of = f"({popular}, {ratings.density:.1%})"
-    assert f": a 30.0 {of}, b 15.0 {of};" in left
-    assert left.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
-    assert all("nan" not in line for line in (promise, broken, left))
+    assert left.endswith(f": a 30.0 {of}, b 15.0 {of}.")
+    assert chance.endswith("by chance on: b (rating regime, 0.020, by chance 0.018).")
+    assert all("nan" not in line for line in (promise, broken, left, chance))
 
 
 def test_the_answer_speaks_of_one_data_set_and_one_seed_alone():
@@ -232,9 +232,9 @@ def test_the_answer_speaks_of_one_data_set_and_one_seed_alone():
     alone = agreed().iloc[:1]
     grown = breakdown_tables.growing(rows)
     lines = breakdown_answer.answer(found, promised, grown, alone, 0.1, 0.9).splitlines()
-    assert "1 seed): in the rating regime a 1.0% (2 of 20 by latent vectors)." in lines[2]
+    assert "1 seed): a 1.0% (2 of 20 by latent vectors, 40 items)." in lines[2]
     assert ": a 10.0 to 20.0 (" in lines[4]
-    assert lines[4].endswith("by chance on: none.")
+    assert lines[5].endswith("by chance on: none.")
     assert not any(word in line for line in lines for word in ("shortest", "2 seeds", "nan"))
 
 

@@ -1,6 +1,7 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
 from collections.abc import Collection
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -165,7 +166,7 @@ def neighbourhoods(summary: pd.DataFrame, papers: Collection[str], attack_size: 
 def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
     """Defences along y: THR@50 under each attacker, the worst in colour, and HR@50 in words.
 
-    A panel a regime; means over victims and target sets. Columns: as from
+    A panel a regime, each with its own scale; means over victims and target sets. Columns: as from
     :func:`rvdlib.lab.study.adaptive.attackers` and :func:`rvdlib.lab.study.adaptive.held`.
     """
     regimes = list(dict.fromkeys(held["regime"]))
@@ -178,9 +179,11 @@ def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
     }
     rows = max(len(level.loc[regime]) for regime in regimes)
     size = (NARROW, len(regimes) * (0.2 * rows + 0.55) + 0.35)
-    figure, panels = plt.subplots(len(regimes), 1, figsize=size, sharex=True, squeeze=False)
+    figure, panels = plt.subplots(len(regimes), 1, figsize=size, squeeze=False)
     for axes, regime in zip(panels[:, 0], regimes, strict=True):
         here = level.loc[regime].sort_values("target_hit_ratio", ascending=False)
+        where = axes.get_yaxis_transform()  # x as a share of the panel's width
+        beside = partial(axes.text, transform=where, va="center", fontsize=7)
         for place, (name, values) in enumerate(here.iterrows()):
             each = found[regime, name]
             axes.plot(
@@ -190,13 +193,13 @@ def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
             axes.plot(
                 values["target_hit_ratio"], place, "D", color=style.RED, markersize=4.5, zorder=4
             )
-            axes.text(1.04, place, f"{values['hit_ratio']:.2f}", va="center", fontsize=7)
-        axes.text(1.04, len(here) - 0.2, "HR@50", va="center", fontsize=7)
+            beside(1.02, place, f"{values['hit_ratio']:.2f}")
+        beside(1.02, len(here) - 0.2, "HR@50")
         names = ["undefended" if name == "none" else name for name in here.index]
         axes.set_yticks(range(len(here)), names, fontsize=7)
-        axes.set_ylim(-0.6, len(here) + 0.1)
+        most = here["target_hit_ratio"].max()
+        axes.set(xlim=(-0.03 * most, 1.03 * most), ylim=(-0.6, len(here) + 0.1))
         axes.set_title(style.REGIME_TITLES[regime], fontsize="medium", loc="left")
-    panels[-1, 0].set_xlim(-0.03, 1.03)
     panels[-1, 0].set_xlabel("THR@50")
     marks = {
         "not attacked": ("o", style.SKY),

@@ -11,7 +11,8 @@ from rvdlib.lab.figures.style import GREY, colours, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
-LEFT = {"taken": "", "kept": "NDCG@50", "listed": "items"}
+NAMES = {"none": "no defence"}
+LEFT = {"taken": "", "kept": "accuracy", "listed": "items"}
 
 
 def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
@@ -34,7 +35,8 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
                 look = {"linestyle": line, "marker": marker, "markersize": 3, "linewidth": 1.1}
                 axes.plot(x, points[name], color=colour, label=f"{LEFT[name]}, {distance}", **look)
         axes.axhspan(0, 100 * least_kept, color=GREY, alpha=0.12, linewidth=0)
-        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.set_xlim(0, None)
+    axes.set_ylim(0, 105 * max(1, drawn["kept"].max()))  # of all panels
     figure.supxlabel("fakes that are taken, % of users", fontsize="medium")
     figure.supylabel("what is left, %", fontsize="medium")
     shared_legend(figure, next(iter(panels.values())), columns=2, fontsize="small")
@@ -56,7 +58,14 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
             here = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
             here = here[here["label"] == label].sort_values("attack_size")
             x = 100 * here["attack_size"]
-            axes.plot(x, here["mean"], color=colour, marker=marker, markersize=3, label=label)
+            axes.plot(
+                x,
+                here["mean"],
+                color=colour,
+                marker=marker,
+                markersize=3,
+                label=NAMES.get(label, label),
+            )
             axes.fill_between(x, here["low"], here["high"], color=colour, alpha=0.12, lw=0)
         axes.set(ylim=(0, 1.02))
     figure.supxlabel("fakes, % of users", fontsize="medium")

@@ -58,7 +58,7 @@ def levels(headline: pd.DataFrame) -> str:
         clean = means.loc[("none", "target_hit_ratio_clean"), "mean"]
         lines.append(
             f"- **{regime.capitalize()} regime**, {promoted} targets: without an attack {clean:.1%} of users "
-            f"find a target among their first 50, attacked {_share(thr['none'])}. Under RVD it is "
+            f"find a given target among their first 50, attacked {_share(thr['none'])}. Under RVD it is "
             f"{_share(thr['RVD'])}, and HR@50 goes from {hit['none']:.3f} to {hit['RVD']:.3f}. Serving "
             f"everybody the most popular items has {_share(thr['popularity'])} at HR@50 "
             f"{hit['popularity']:.3f}."

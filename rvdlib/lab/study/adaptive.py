@@ -202,7 +202,7 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
             f"{' and '.join(here['target_set'].unique())} targets, {here['n'].max()} seeds): the strongest of "
             f"{met[regime]} attackers raises THR@50 from {bare['target_hit_ratio_clean']:.3f} to "
             f"{bare['target_hit_ratio']:.3f} undefended; under the strongest that each meets, RVD has "
-            f"{thr[RVD]:.3f}{_beside(thr, RVD_HARDENED, 'chosen as ours were')}, the closed form "
+            f"{thr[RVD]:.3f}{_beside(thr, RVD_HARDENED, 'chosen against attackers who know it')}, the closed form "
             f"{thr[SOLVED]:.3f}{_beside(thr, RANDOM, f'with {RANDOM}')}.",
             f"{_best(able, means, here, thr_of[regime].unstack())}.",
         ]
@@ -242,8 +242,12 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.
         f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
         f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
         f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
-        f"{means.loc[best, 'list_length']:.0f} items; the seeds do not tell it from "
-        f"{' and '.join(near) or 'no other'}"
+        f"{means.loc[best, 'list_length']:.0f} items; "
+        + (
+            f"the seeds do not tell it from {' and '.join(near)}"
+            if near
+            else "the seeds tell it from all others"
+        )
     )
 
 

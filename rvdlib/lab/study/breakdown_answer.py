@@ -42,7 +42,7 @@ def _promises(
             each.append(f"{row.dataset} {f'{row.taken:.1%} ({of})' if row.taken else none}")
         yield (
             f"In the {regime} regime so many fakes per real user are proven to bring a new item to at most "
-            f"{percent(tolerated)} of users past a quorum that keeps {percent(least_kept)} of NDCG@50 (of "
+            f"{percent(tolerated)} of users past a quorum that keeps {percent(least_kept)} of NDCG@50 and HR@50 (of "
             f"{tried} the best, in hindsight; {_seeds(found)}): {', '.join(each)}."
         )
 

@@ -22,7 +22,7 @@ BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
 PROMISED = ["dataset", "k", "quorum"]  # what a bound depends on
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
-SHOWN = {"kept": "NDCG@50 kept", "list_length": "list length"}
+SHOWN = {"kept": "accuracy kept", "list_length": "list length"}
 BY = {
     LATENT: "latent vectors",
     "cosine": "latent vectors, cosine",
@@ -33,7 +33,8 @@ BY = {
 def clean(rows: pd.DataFrame) -> pd.DataFrame:
     """Nobody attacks: means and intervals over seeds, of what each quorum serves.
 
-    ``kept``: NDCG@50, as a share of the victim's or popularity's on the same seed, whichever has more.
+    ``kept``: of NDCG@50 and of HR@50, whichever less is kept of; a share of the victim's or popularity's
+    on the same seed, whichever has more.
 
     Returns:
         Columns dataset, regime, defense, k, quorum, distance, metric, mean, low, high, n; of the
@@ -44,11 +45,11 @@ def clean(rows: pd.DataFrame) -> pd.DataFrame:
     asked = rows.loc[rows["defense"] == POPULARITY, "dataset"]  # others are attacked only
     rows = rows[rows["dataset"].isin(asked)]
     by = [*SETTING, "seed"]
-    best = rows[rows["defense"] != QUORUM].groupby(by, sort=False)["ndcg"].max().rename("best")
-    rows = rows.join(best, on=by)
-    rows = rows.assign(
-        kept=rows["ndcg"] / rows["best"], at=rows.groupby(SETTING, sort=False).ngroup()
-    )
+    ranked = ["ndcg", "hit_ratio"]
+    best = rows[rows["defense"] != QUORUM].groupby(by, sort=False)[ranked].max()
+    best = best.reindex(pd.MultiIndex.from_frame(rows[by])).to_numpy()
+    kept = (rows[ranked] / best).min(axis=1)
+    rows = rows.assign(kept=kept, at=rows.groupby(SETTING, sort=False).ngroup())
     rows = rows.sort_values(["at", "k", "quorum"], na_position="first", kind="stable")
     return summarise(rows, [*SETTING, "defense", *VOTES], METRICS)
 

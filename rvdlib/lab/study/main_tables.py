@@ -7,7 +7,7 @@ from IPython.display import Markdown
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.ledger import NOT, REPRODUCED
+from rvdlib.lab.runner.ledger import NOT, NOT_MEASURED, REPRODUCED
 from rvdlib.lab.runner.readme import with_reach
 from rvdlib.lab.statistics import Interval, interval_of, summarise, t_interval
 from rvdlib.lab.study import claims, effects, tables
@@ -177,7 +177,8 @@ def counted(judged: pd.DataFrame) -> pd.DataFrame:
         shown, contrary = (int((verdicts == each).sum()) for each in (REPRODUCED, NOT))
         return f"{shown} of {len(verdicts)}" + (f" ({contrary} against)" if contrary else "")
 
-    found = judged.groupby(by, sort=False)["verdict"].agg(said)
+    asked = judged[judged["verdict"] != NOT_MEASURED]
+    found = asked.groupby(by, sort=False)["verdict"].agg(said)
     wide = found.unstack(["dataset", "regime"], sort=False).fillna("–")
     return wide.rename_axis(columns=[None, None])
 

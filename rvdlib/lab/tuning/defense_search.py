@@ -142,7 +142,7 @@ class Simulation:
             under = table.loc[table.index.isin(attacks), "target_hit_ratio"]
             means["target_hit_ratio"] = under.groupby(level="attack").mean().max()
             found = {name: kept(value) for name, value in means.items()}
-            if hopeless and hopeless(found):
+            if hopeless and set(judged) <= set(table.index) and hopeless(found):
                 break
         return found
 

@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(two_noteb
 def test_claims_that_do_not_fit_are_refused_before_anything_runs(two_notebooks, monkeypatch):
     monkeypatch.setattr(ledger, "claims", ledger.claims.__wrapped__)
     monkeypatch.setattr(ledger, "CLAIMS_FILE", two_notebooks / "params" / "claims.yml")
-    ledger.CLAIMS_FILE.write_text("C1: {claim: it works, metric: m, threshhold: 0}\n")
+    ledger.CLAIMS_FILE.write_text("C1: {claim: it works, metric: m, shown: m, threshhold: 0}\n")
     with pytest.raises(StudyError, match=r"claims\.yml: C1, threshhold: .*got 0"):
         run_study("tiny")
 

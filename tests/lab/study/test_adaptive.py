@@ -152,7 +152,7 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
     assert "the strongest of 3 attackers raises THR@50 from 0.050 to 0.250 undefended" in said
     assert "RVD has 0.150, the closed form 0.110." in said
     assert "*closed form* has the lowest THR@50, picked after the fact: 0.110" in said
-    assert "the seeds do not tell it from no other" in said
+    assert "the seeds tell it from all others" in said
     said = answered(ACCURACY | {"quorum": 0.595})
     assert (
         "*quorum* has the lowest THR@50, picked after the fact: 0.070 (80% [80%, 80%] of the lift "
@@ -165,7 +165,10 @@ def test_random_neighbours_and_other_recommenders_stand_beside_where_they_are():
     accuracy = ACCURACY | {"random neighbours": 0.3, "user-kNN": 0.5, "RVD, hardened": 0.4}
     more = {(name, at): 0.2 for name in accuracy for at in ("none", "low_clone")}
     said = answered(accuracy, more | THR)
-    assert "RVD has 0.150 (chosen as ours were 0.210), the closed form 0.110 (with random" in said
+    assert (
+        "RVD has 0.150 (chosen against attackers who know it 0.210), the closed form 0.110 (with random"
+        in said
+    )
     assert "neighbours 0.210)." in said
     assert "Recommenders of another kind: *user-kNN* 0.210 at HR@50 0.500." in said
 

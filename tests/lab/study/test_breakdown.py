@@ -123,6 +123,16 @@ def measured():
     return breakdown.with_votes(pd.DataFrame(rows))
 
 
+def test_of_two_metrics_the_one_counts_of_which_less_is_kept():
+    rows = measured()
+    votes = (rows["dataset"] == "a") & (rows["quorum"] == 2) & (rows["attack"] == "none")
+    rows.loc[votes, "hit_ratio"] = 0.3 * rows.loc[~votes, "hit_ratio"].max()
+    found = breakdown_tables.clean(rows).query(
+        "metric == 'kept' and dataset == 'a' and quorum == 2"
+    )
+    assert found["mean"].tolist() == pytest.approx([0.3])
+
+
 def test_a_data_set_that_is_attacked_only_is_not_among_those_that_are_asked():
     rows = measured()
     alone = rows[(rows["dataset"] == "a") & (rows["defense"] != POPULARITY)]
@@ -270,9 +280,9 @@ def test_the_figure_has_a_panel_a_data_set_and_its_points_are_quorums(found, pro
     for axes, less in zip(figure.axes, (1, 0.5), strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         expected = {
-            "NDCG@50, latent vectors": ([1, 5], [95, 50]),
+            "accuracy, latent vectors": ([1, 5], [95, 50]),
             "items, latent vectors": ([1, 5], [80, 20]),
-            "NDCG@50, profile overlap": ([2, 5], [92, 50]),
+            "accuracy, profile overlap": ([2, 5], [92, 50]),
             "items, profile overlap": ([2, 5], [60, 40]),
         }
         assert set(lines) == set(expected)
@@ -287,8 +297,8 @@ def test_the_figure_of_growth_has_a_line_a_defence():
     figure = breakdown_plots.growth(breakdown_tables.reached(breakdown_tables.growing(measured())))
     (axes,) = figure.axes
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert set(lines) == {"none", "closed form", "quorum 2 of 20", "count of 20"}
-    np.testing.assert_allclose(lines["none"], [0, 0.63, 0.9])
+    assert set(lines) == {"no defence", "closed form", "quorum 2 of 20", "count of 20"}
+    np.testing.assert_allclose(lines["no defence"], [0, 0.63, 0.9])
 
 
 def test_bagging_stands_fewer_fakes_the_more_users_a_model_sees():

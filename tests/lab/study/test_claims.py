@@ -95,7 +95,8 @@ def test_what_one_data_set_shows_does_not_wait_for_another():
         ([YES, OPEN], "partly"),  # half of them
         ([YES, OPEN, NONE], "partly"),
         ([YES, OPEN, OPEN], OPEN),
-        ([NO, OPEN], NO),
+        ([NO, OPEN], NO),  # half of them, on either side
+        ([NO, OPEN, OPEN], OPEN),
         ([OPEN, OPEN, NONE], OPEN),
         ([YES, NO, OPEN], "mixed"),
         ([YES, NONE], YES),
@@ -106,7 +107,7 @@ def test_what_one_data_set_shows_does_not_wait_for_another():
         ([], NONE),
     ],
 )
-def test_one_favourable_test_of_many_makes_no_verdict_and_one_that_refutes_is_told(verdicts, whole):
+def test_one_test_of_many_makes_no_verdict_for_or_against(verdicts, whole):
     assert overall(verdicts) == whole
     assert overall(verdicts[::-1]) == whole
 

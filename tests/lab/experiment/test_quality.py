@@ -100,5 +100,5 @@ def test_the_chosen_victims_are_as_good_as_they_should_be_in_both_regimes(tmp_pa
 
 def test_an_unknown_system_is_refused(tmp_path):
     trial = Trial(dataset="ml-100k", system="BPR", regime="ranking", seed=0)
-    with pytest.raises(KeyError, match="BPR"):
+    with pytest.raises(ValueError, match="has no BPR under ml-100k, ranking"):
         run_trials([trial], store=CellStore(tmp_path), jobs=1)

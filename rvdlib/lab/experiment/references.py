@@ -7,6 +7,7 @@ fingerprints, their digests of source files factored out; what was verified.
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,13 @@ class References:
         return self.get(text) if text.startswith(REFERENCE) else from_text(text)
 
     def add_fingerprint(self, fingerprint: Fingerprint) -> str:
-        """Its sources are named by references to pairs of file and digest."""
+        """Its folders are named by references to their sources, these to pairs of file and digest."""
         parts = tuple((name, *sorted(part.items())) for name, part in fingerprint.items())
         if parts not in self._known:
-            sources = [self.add(list(pair)) for pair in sorted(fingerprint["code"].items())]
+            folders: dict[str, list[str]] = {}
+            for source, digest in sorted(fingerprint["code"].items()):
+                folders.setdefault(str(Path(source).parent), []).append(self.add([source, digest]))
+            sources = [self.add(" ".join(each)) for each in folders.values()]
             rest = {name: self.add(part) for name, part in fingerprint.items() if name != "code"}
             self._known[parts] = self.add({"code": " ".join(sources), **rest})
         return self._known[parts]
@@ -69,9 +73,16 @@ class References:
     def fingerprint(self, reference: str) -> Fingerprint:
         """The fingerprint that :meth:`add_fingerprint` was given."""
         value = self.get(reference)
-        code = dict(self.get(source) for source in value["code"].split())
+        code = dict(sorted(self._sources(value["code"])))
         rest = {name: self.get(part) for name, part in value.items() if name != "code"}
         return {"code": code, **rest}
+
+    def _sources(self, references: str) -> Iterator[list[str]]:
+        for found in map(self.get, references.split()):
+            if isinstance(found, str):
+                yield from self._sources(found)
+            else:
+                yield found
 
     def write(self, used: set[str] | None = None) -> None:
         """Keep what is in ``used`` and what that names, or everything."""

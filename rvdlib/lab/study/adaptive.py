@@ -239,12 +239,12 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.
     shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
     near = [f"*{name}* ({able[name]:.3f})" for name in alike(by_seed, best, able.index)]
     return (
-        f"Of the defences that leave the victim as it is and rank as well as it and the most popular items, "
+        f"Of the defences that keep the victim, and rank as well as it and the most popular items, "
         f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
         f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
         f"{means.loc[best, 'list_length']:.0f} items; "
         + (
-            f"the seeds do not tell it from {' and '.join(near)}"
+            f"the seeds do not tell it from {', '.join(near)}"
             if near
             else "the seeds tell it from all others"
         )

@@ -126,8 +126,12 @@ def paired(
         counts = " and ".join(str(size[odd[0]]) for size in sizes)
         raise ValueError(f"cannot pair {metric} on seed {odd[0]}: {counts} rows")
     means, bases = (rows.groupby("seed")[metric].mean()[shared] for rows in (level, baseline))
-    # Of nothing there is no share.
-    return means / bases.where(bases != 0) - 1 if relative else means - bases
+    return relative_change(means, bases) if relative else means - bases
+
+
+def relative_change(level: pd.Series, base: pd.Series) -> pd.Series:
+    """``level`` over ``base``, of the same index, less 1; of nothing there is no share: NaN."""
+    return level / base.where(base != 0) - 1
 
 
 def paired_difference(

@@ -31,18 +31,19 @@ def chosen_hyperparameters(file: Path = VICTIMS_FILE) -> dict[str, dict[str, dic
             _check(f"{file}: {dataset}: a regime", regime, ("rating", "ranking"))
             for name, given in _entries(victims, place := f"{file}: {dataset}, {regime}"):
                 _check(f"{place}: a victim", name, VICTIMS)
-                try:
-                    VICTIMS[name](**dict(_entries(given, f"{place}, {name}")))
-                except ValidationError as error:
-                    first, known = error.errors()[0], VICTIMS[name].Config.model_fields
-                    key = str(first["loc"][0])
-                    said = f"{first['msg']}, got {first['input']!r}"
-                    if first["type"] == "extra_forbidden":
-                        said = (
-                            f"it has no such key, but {', '.join(known)}{did_you_mean(key, known)}"
-                        )
-                    raise InvalidYaml(f"{place}, {name}, {key}: {said}") from None
+                _check_choices(name, given, f"{place}, {name}")
     return chosen
+
+
+def _check_choices(victim: str, given: Any, place: str) -> None:
+    try:
+        VICTIMS[victim](**dict(_entries(given, place)))
+    except ValidationError as error:
+        first, known = error.errors()[0], VICTIMS[victim].Config.model_fields
+        key, said = str(first["loc"][0]), f"{first['msg']}, got {first['input']!r}"
+        if first["type"] == "extra_forbidden":
+            said = f"it has no such key, but {', '.join(known)}{did_you_mean(key, known)}"
+        raise InvalidYaml(f"{place}, {key}: {said}") from None
 
 
 def _entries(given: Any, place: str) -> Iterable[tuple[str, Any]]:

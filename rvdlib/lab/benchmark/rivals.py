@@ -36,9 +36,8 @@ def costs(
 ) -> pd.DataFrame:
     """CPU seconds to train each defence that stands alone, and CPU milliseconds to serve a user.
 
-    Of those before or in training the ones in ``trained``.
-    All serve the same ``n_users`` in turn, each as often as the clock needs. What acts at inference alone has the undefended victim's
-    training.
+    Of those before or in training the ones in ``trained``. All serve the same ``n_users`` in turn, each
+    as often as the clock needs. What acts at inference alone has the undefended victim's training.
 
     Returns:
         A row a defence: columns :data:`KEY`, train_seconds, ms_per_user (median over rounds), and

@@ -40,8 +40,8 @@ RULE = (
     "shows it, *mixed* if some show it and some its contrary, *partly* if at least half show it and none "
     "its contrary, *not reproduced* if at least half show its contrary and none shows it, and else "
     "*undecided*. This rule, and how C7, C8 and C17 are asked, were changed after results were seen: by the "
-    "first rule one test made *partly*. Where the paper's statement was not at hand, ours *holds* or *fails as restated*; it fails if "
-    "it does in one test. What was measured for another method alone is *not measured for RVD*."
+    "first rule one test made *partly*. Where the paper's statement was not at hand, ours *holds* or "
+    "*fails as restated*; it fails if it does in one test. What was measured for another method alone is *not measured for RVD*."
 )
 FEWEST = 3  # seeds, below which an interval says next to nothing
 

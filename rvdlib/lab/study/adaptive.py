@@ -15,7 +15,7 @@ from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
-from rvdlib.lab.statistics import paired, summarise, t_interval
+from rvdlib.lab.statistics import paired, relative_change, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
 
@@ -122,8 +122,7 @@ def by_seed(rows: pd.DataFrame, setting: list[str], accuracy: list[str]) -> pd.D
     bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
     found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
     for name in accuracy:
-        base = bare[name].where(bare[name] > 0)  # of nothing there is no share
-        found[f"{name}_change"] = found[name] / base.to_numpy() - 1
+        found[f"{name}_change"] = relative_change(found[name], bare[name].set_axis(found.index))
     return found
 
 
@@ -238,16 +237,12 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
     near = [f"*{name}* ({able[name]:.3f})" for name in alike(by_seed, best, able.index)]
+    apart = f"do not tell it from {', '.join(near)}" if near else "tell it from all others"
     return (
         f"Of the defences that keep the victim, and rank as well as it and the most popular items, "
         f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
         f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
-        f"{means.loc[best, 'list_length']:.0f} items; "
-        + (
-            f"the seeds do not tell it from {', '.join(near)}"
-            if near
-            else "the seeds tell it from all others"
-        )
+        f"{means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
     )
 
 

@@ -125,9 +125,7 @@ def taken(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> pd.
         Columns dataset, regime, k, quorum, distance, kept, list_length, taken. Where no quorum keeps enough,
         taken is 0 and the others are of the quorum that keeps the most.
     """
-    here = found[found["defense"] == QUORUM].set_index([*SETTING, *VOTES, "metric"])["mean"]
-    kept = here.unstack(sort=False)[["kept", "list_length"]].reset_index()
-    kept = kept.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
+    kept = _quorums(found, promised)[[*SETTING, *VOTES, "kept", "list_length", "taken"]]
     kept.loc[kept["kept"] < least_kept, "taken"] = 0.0
     best = kept.sort_values(["taken", "kept"], ascending=False, kind="stable")
     return best.groupby(SETTING, sort=False).head(1).sort_index().reset_index(drop=True)
@@ -140,11 +138,16 @@ def drawn(found: pd.DataFrame, promised: pd.DataFrame, k: int) -> pd.DataFrame:
         Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of
         a full list).
     """
-    here = found[(found["defense"] == QUORUM) & (found["k"] == k)]
-    means = here.set_index([*SETTING, *VOTES, "metric"])["mean"].unstack(sort=False).reset_index()
-    means = means.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
+    means = _quorums(found[found["k"] == k], promised)
     means = means.assign(listed=means["list_length"] / LISTED, distance=means["distance"].map(BY))
     return means[[*SETTING, "distance", "quorum", "taken", "kept", "listed"]]
+
+
+def _quorums(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
+    """A row a quorum: the mean of each metric of :func:`clean`, and what is ``taken``."""
+    here = found[found["defense"] == QUORUM].set_index([*SETTING, *VOTES, "metric"])["mean"]
+    means = here.unstack(sort=False).reset_index()
+    return means.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
 
 
 def growing(rows: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
 from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
 from rvdlib.lab.runner.ledger import FEWEST
-from rvdlib.lab.statistics import Interval, summarise, t_interval
+from rvdlib.lab.statistics import Interval, relative_change, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
 from rvdlib.lab.study.claims import Part, judge
@@ -131,9 +131,9 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     told = told.merge(bare, on=[*SETTING, "attacker", "seed"], suffixes=("", "_bare"))
     told = told.set_index(found.index.names)
     for name in ACCURACY:
-        base = told[f"{name}_bare"].where(told[f"{name}_bare"] > 0)
         found.loc[told.index, name] = told[name]
-        found.loc[told.index, f"{name}_change"] = told[name] / base - 1
+        changes = relative_change(told[name], told[f"{name}_bare"])
+        found.loc[told.index, f"{name}_change"] = changes
     for name, those in (("knowing", knows), ("oblivious", attacked & ~knows)):
         worst = adaptive.under_worst(rows[those], SETTING).set_index(found.index.names)
         found[name] = worst["target_hit_ratio"]

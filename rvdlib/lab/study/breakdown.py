@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from rvdlib.data import load_dataset
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.experiment.retraining import Retraining
 from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
 
-POPULARITY, QUORUM, COUNT = "popularity", "quorum", "count"
+POPULARITY, QUORUM, COUNT, FLOOR = "popularity", "quorum", "count", "least support"
 LATENT = "euclidean"  # what a quorum's neighbours are found by unless it says otherwise
 VOTES = ["k", "quorum", "distance"]
+RULE = [*VOTES, "min_ratings"]  # all that a quorum, a count or a floor is made of
 
 
 def votes(k: int, quorum: int | None = None, distance: str = LATENT) -> dict:
@@ -34,6 +36,11 @@ def quorums_of(k: int, shares: Sequence[float]) -> list[int]:
     return sorted({max(1, round(share * k)) for share in shares})
 
 
+def floor_of(dataset: str, share: float) -> int:
+    """So many ratings as ``share`` of the users give, at least 2: no smaller floor stops anybody."""
+    return max(2, round(share * load_dataset(dataset).n_users))
+
+
 def clean_cells(
     datasets: Sequence[str],
     victim: str,
@@ -42,11 +49,15 @@ def clean_cells(
     k: Sequence[int],
     quorum_shares: Sequence[float],
     distances: Sequence[str],
+    floors: Sequence[float],
     n_users: int | None = None,
 ) -> list[Cell]:
-    """Nobody attacks: undefended, popularity, and a quorum at every share of every k, by each distance.
+    """Nobody attacks: undefended, popularity, a quorum at every share of every k by each distance, and
+    floors on the ratings of an item.
 
-    ``target_sets``: regime → the target set of its cells, so that they are also those of an attack.
+    Args:
+        target_sets: regime → the target set of its cells, so that they are also those of an attack.
+        floors: shares of the users that must have rated an item.
     """
     forms = {UNDEFENDED: [{}], POPULARITY: [{"method": "popularity"}]}
     forms[QUORUM] = [
@@ -60,9 +71,14 @@ def clean_cells(
         for dataset in datasets
         for regime, target_set in target_sets.items()
         for scenario in scenarios(dataset, [victim], [regime], ["none"], [target_set], seeds)
-        for name, each in forms.items()
+        for name, each in (forms | {FLOOR: _floors(dataset, floors)}).items()
         for form in each
     ]
+
+
+def _floors(dataset: str, shares: Sequence[float]) -> list[dict]:
+    least = sorted({floor_of(dataset, share) for share in shares})
+    return [{"method": "least_support", "choices": {"min_ratings": each}} for each in least]
 
 
 def attacked_cells(
@@ -78,7 +94,7 @@ def attacked_cells(
     """Without an attack, and under each attack at each size: undefended, closed form, quorums, counts.
 
     Args:
-        attacks: those that know the defence are told the choices of the first quorum, as far as they
+        attacks: those that know the defence come once for each quorum, told its choices as far as they
             have such options.
         quorums: ``k`` and ``quorum`` of each; a count for each k.
     """
@@ -98,10 +114,13 @@ def attacked_cells(
             of = dataset, [victim], [regime]
             under = scenarios(*of, ["none"], [target_set], seeds)
             for attack in attacks:
-                options = told(regime, attack, forms[2][1])
-                for size in attack_sizes:
-                    rest = [attack], [target_set], seeds, size
-                    under += scenarios(*of, *rest, attack_options=options)
+                told_each = [told(regime, attack, form) for name, form in forms if name == QUORUM]
+                for at, options in enumerate(told_each):
+                    if options in told_each[:at]:
+                        continue
+                    for size in attack_sizes:
+                        rest = [attack], [target_set], seeds, size
+                        under += scenarios(*of, *rest, attack_options=options)
             found += [
                 Cell(scenario=scenario, defense=name, n_users=n_users, **form)
                 for scenario in under
@@ -115,14 +134,14 @@ def once(cells: Sequence[Cell]) -> list[Cell]:
     return list({repr(cell): cell for cell in cells}.values())
 
 
-def with_votes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add ``k``, ``quorum`` and ``distance`` of what serves by votes, NaN elsewhere."""
-    of_votes = rows["method"].isin(["quorum", "count"])
+def with_rules(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of :data:`RULE`: what a quorum, a count or a floor is made of, NaN elsewhere."""
+    made = {QUORUM: {"distance": LATENT}, COUNT: {"distance": LATENT}, "least_support": {}}
     chosen = [
-        {"distance": LATENT} | choices if voted else {}
-        for choices, voted in zip(rows["choices"], of_votes, strict=True)
+        made[method] | choices if method in made else {}
+        for choices, method in zip(rows["choices"], rows["method"], strict=True)
     ]
-    read = {name: [each.get(name, np.nan) for each in chosen] for name in VOTES}
+    read = {name: [each.get(name, np.nan) for each in chosen] for name in RULE}
     return rows.assign(**read)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from rvdlib.data import load_dataset
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.breakdown import LATENT, QUORUM, VOTES
+from rvdlib.lab.study.breakdown import FLOOR, LATENT, QUORUM, VOTES
 from rvdlib.lab.study.breakdown_tables import BY, LISTED, SETTING, percent, reached, taken
 from rvdlib.lab.study.effects import CLOSED_FORM
 
@@ -45,6 +45,23 @@ def _promises(
             f"{percent(tolerated)} of users past a quorum that keeps {percent(least_kept)} of NDCG@50 and HR@50 (of "
             f"{tried} the best, in hindsight; {_seeds(found)}): {', '.join(each)}."
         )
+
+
+def floors(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> str:
+    """What floors promise of a new item, beside what quorums do: the most fakes that either takes."""
+    said = []
+    for regime, here in taken(found, promised, least_kept, FLOOR).groupby("regime", sort=False):
+        quorums = taken(found, promised, least_kept).set_index(SETTING)["taken"]
+        each = [
+            f"{row.dataset} {row.taken:.1%} (a quorum {quorums[row.dataset, regime]:.1%})"
+            for row in here.itertuples()
+        ]
+        said.append(f"In the {regime} regime: {', '.join(each)}.")
+    return (
+        f"A floor of ratings that keeps {percent(least_kept)} of both stops so many fakes per real user "
+        f"from bringing a new item to anybody. {' '.join(said)} "
+        "It promises nothing for an item that has these ratings, and those below it are served to nobody."
+    )
 
 
 def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:

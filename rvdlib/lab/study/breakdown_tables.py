@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
-from rvdlib.lab.study.breakdown import COUNT, LATENT, POPULARITY, QUORUM, VOTES
+from rvdlib.lab.study.breakdown import COUNT, FLOOR, LATENT, POPULARITY, QUORUM, RULE
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.theory.bagging import most_fakes
 from rvdlib.theory.certificate import thr_bound
@@ -20,7 +20,7 @@ SETTING = ["dataset", "regime"]
 SAMPLES, LISTED = (50, 100, 200, 400), 50
 BOUND = "thr_bound_"  # columns of bounds: the attack size follows
 GROWING = [UNDEFENDED, CLOSED_FORM, QUORUM, COUNT]  # what faces a growing attack, in this order
-PROMISED = ["dataset", "k", "quorum"]  # what a bound depends on
+PROMISED = ["dataset", "k", "quorum", "min_ratings"]  # what a bound depends on
 METRICS = ["hit_ratio", "ndcg", "list_length", "catalogue_share", "kept"]
 SHOWN = {"kept": "accuracy kept", "list_length": "list length"}
 BY = {
@@ -31,33 +31,38 @@ BY = {
 
 
 def clean(rows: pd.DataFrame) -> pd.DataFrame:
-    """Nobody attacks: means and intervals over seeds, of what each quorum serves.
+    """Nobody attacks: means and intervals over seeds, of what each quorum and each floor serves.
 
     ``kept``: of NDCG@50 and of HR@50, whichever less is kept of; a share of the victim's or popularity's
     on the same seed, whichever has more.
 
     Returns:
-        Columns dataset, regime, defense, k, quorum, distance, metric, mean, low, high, n; of the
-        undefended victim and of popularity, NaN are the choices of a quorum.
+        Columns dataset, regime, defense, k, quorum, distance, min_ratings, metric, mean, low, high, n;
+        NaN is what a defence has no choice of.
     """
     rows = rows[rows["attack"] == "none"]
-    rows = rows[rows["defense"].isin([UNDEFENDED, POPULARITY, QUORUM])]
+    rows = rows[rows["defense"].isin([UNDEFENDED, POPULARITY, QUORUM, FLOOR])]
     asked = rows.loc[rows["defense"] == POPULARITY, "dataset"]  # others are attacked only
     rows = rows[rows["dataset"].isin(asked)]
     by = [*SETTING, "seed"]
     ranked = ["ndcg", "hit_ratio"]
-    best = rows[rows["defense"] != QUORUM].groupby(by, sort=False)[ranked].max()
+    best = (
+        rows[rows["defense"].isin([UNDEFENDED, POPULARITY])].groupby(by, sort=False)[ranked].max()
+    )
     best = best.reindex(pd.MultiIndex.from_frame(rows[by])).to_numpy()
     kept = (rows[ranked] / best).min(axis=1)
     rows = rows.assign(kept=kept, at=rows.groupby(SETTING, sort=False).ngroup())
-    rows = rows.sort_values(["at", "k", "quorum"], na_position="first", kind="stable")
-    return summarise(rows, [*SETTING, "defense", *VOTES], METRICS)
+    rows = rows.sort_values(
+        ["at", "k", "quorum", "min_ratings"], na_position="first", kind="stable"
+    )
+    return summarise(rows, [*SETTING, "defense", *RULE], METRICS)
 
 
 def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.DataFrame:
-    """What each quorum promises of a target that no real user rated, nobody standing in more than k lists.
+    """What each rule promises of a target that no real user rated.
 
-    By whatever distance: the theorem asks for no geometry.
+    A quorum, nobody standing in more than k lists, by whatever distance: the theorem asks for no
+    geometry. A floor lets nothing through that fewer have rated, and promises nothing beyond.
 
     Args:
         found: as from :func:`clean`.
@@ -65,19 +70,15 @@ def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.
         tolerated: THR.
 
     Returns:
-        Columns dataset, k, quorum; a column ``thr_bound_SIZE`` for each of ``fakes``; and ``taken``,
-        the most fakes per real user, at most 1, with which the THR is still at most ``tolerated``.
+        Columns dataset, k, quorum, min_ratings; a column ``thr_bound_SIZE`` for each of ``fakes``; and
+        ``taken``, the most fakes per real user, at most 1, with which the THR is still at most
+        ``tolerated``.
     """
-    asked = found.loc[found["defense"] == QUORUM, PROMISED].drop_duplicates()
+    asked = found.loc[found["defense"].isin([QUORUM, FLOOR]), PROMISED].drop_duplicates()
     promised = []
-    for dataset, k, q in asked.itertuples(index=False, name=None):
-        n_users = load_dataset(dataset).n_users
-        limits = {"quorum": int(q), "max_in_degree": int(k), "n_users": n_users}
-
-        def bound(m, limits=limits):
-            return float(thr_bound(0, m, **limits))
-
-        row = {"dataset": dataset, "k": k, "quorum": q}
+    for row in asked.to_dict("records"):
+        n_users = load_dataset(row["dataset"]).n_users
+        bound = _bound(row, n_users)
         for size in fakes:
             row[f"{BOUND}{size:g}"] = bound(math.floor(round(size * n_users, 9)))
         most = bisect.bisect_right(range(n_users + 1), tolerated, key=bound) - 1
@@ -85,14 +86,22 @@ def bounds(found: pd.DataFrame, fakes: Sequence[float], tolerated: float) -> pd.
     return pd.DataFrame(promised)
 
 
+def _bound(rule: Mapping[str, float], n_users: int) -> Callable[[int], float]:
+    """Number of fakes → the most THR that a new item can have."""
+    if not math.isnan(rule["min_ratings"]):
+        return lambda m: float(m >= rule["min_ratings"])
+    limits = {"quorum": int(rule["quorum"]), "max_in_degree": int(rule["k"]), "n_users": n_users}
+    return lambda m: float(thr_bound(0, m, **limits))
+
+
 def table(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
-    """What a reader sees of :func:`clean` and :func:`bounds`: a row a data set, regime and quorum.
+    """What a reader sees of :func:`clean` and :func:`bounds`: a row a data set, regime and rule.
 
     What is left stands side by side for each distance; what is promised is the same by any.
     """
     by = [*SETTING, "defense"]
     here = found.assign(defense=labelled(found).str.removeprefix(f"{QUORUM} "))
-    rows = here[["dataset", "regime", "defense", "k", "quorum"]].drop_duplicates(by)
+    rows = here[[*SETTING, "defense", "k", "quorum", "min_ratings"]].drop_duplicates(by)
     wide = rows.merge(promised, on=PROMISED, how="left").set_index(by)
     names = {
         name: f"THR ≤, {percent(float(name.removeprefix(BOUND)))} fakes"
@@ -115,17 +124,19 @@ def percent(share: float) -> str:
     return f"{round(100 * share, 9):g}%"
 
 
-def taken(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> pd.DataFrame:
-    """The quorum with which a data set takes the most fakes: a row a data set and regime.
+def taken(
+    found: pd.DataFrame, promised: pd.DataFrame, least_kept: float, rule: str = QUORUM
+) -> pd.DataFrame:
+    """The quorum, or the floor, with which a data set takes the most fakes: a row a data set and regime.
 
     Of those that keep at least ``least_kept`` of the accuracy, by the mean over seeds; equal ones by
     what is kept. Chosen in hindsight, on these very seeds.
 
     Returns:
-        Columns dataset, regime, k, quorum, distance, kept, list_length, taken. Where no quorum keeps enough,
-        taken is 0 and the others are of the quorum that keeps the most.
+        Columns dataset, regime, k, quorum, distance, min_ratings, kept, list_length, taken. Where none
+        keeps enough, taken is 0 and the others are of the one that keeps the most.
     """
-    kept = _quorums(found, promised)[[*SETTING, *VOTES, "kept", "list_length", "taken"]]
+    kept = _means(found, promised, rule)[[*SETTING, *RULE, "kept", "list_length", "taken"]]
     kept.loc[kept["kept"] < least_kept, "taken"] = 0.0
     best = kept.sort_values(["taken", "kept"], ascending=False, kind="stable")
     return best.groupby(SETTING, sort=False).head(1).sort_index().reset_index(drop=True)
@@ -138,14 +149,14 @@ def drawn(found: pd.DataFrame, promised: pd.DataFrame, k: int) -> pd.DataFrame:
         Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of
         a full list).
     """
-    means = _quorums(found[found["k"] == k], promised)
+    means = _means(found[found["k"] == k], promised, QUORUM)
     means = means.assign(listed=means["list_length"] / LISTED, distance=means["distance"].map(BY))
     return means[[*SETTING, "distance", "quorum", "taken", "kept", "listed"]]
 
 
-def _quorums(found: pd.DataFrame, promised: pd.DataFrame) -> pd.DataFrame:
-    """A row a quorum: the mean of each metric of :func:`clean`, and what is ``taken``."""
-    here = found[found["defense"] == QUORUM].set_index([*SETTING, *VOTES, "metric"])["mean"]
+def _means(found: pd.DataFrame, promised: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """A row a quorum or a floor: the mean of each metric of :func:`clean`, and what is ``taken``."""
+    here = found[found["defense"] == rule].set_index([*SETTING, *RULE, "metric"])["mean"]
     means = here.unstack(sort=False).reset_index()
     return means.merge(promised[[*PROMISED, "taken"]], on=PROMISED)
 
@@ -157,12 +168,12 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
     the attacker. Size 0 is nobody's attack.
 
     Returns:
-        Columns dataset, regime, attack_size, defense, k, quorum, distance, attack, metric (target_hit_ratio,
-        list_length, ndcg), mean, low, high, n.
+        Columns dataset, regime, attack_size, defense, k, quorum, distance, min_ratings, attack, metric
+        (target_hit_ratio, list_length, ndcg), mean, low, high, n.
     """
-    by = [*SETTING, "attack_size", "defense", *VOTES]
+    by = [*SETTING, "attack_size", "defense", *RULE]
     attacked = rows[rows["attack"] != "none"]
-    forms = attacked[[*SETTING, "defense", *VOTES]].drop_duplicates()
+    forms = attacked[[*SETTING, "defense", *RULE]].drop_duplicates()
     clean = rows[rows["attack"] == "none"].merge(forms, on=list(forms))
     places = {name: list(rows[name].unique()) for name in SETTING} | {"defense": GROWING}
     ordered = pd.concat([clean, attacked]).sort_values(
@@ -172,7 +183,9 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
         ),
         kind="stable",
     )
-    strongest = under_strongest(ordered, by, "attack")
+    # One attack comes once for each quorum that it is told of.
+    ordered = ordered.assign(attacker=ordered["attack"] + ordered["attack_options"].map(str))
+    strongest = under_strongest(ordered, by, "attacker")
     return summarise(strongest, [*by, "attack"], ["target_hit_ratio", "list_length", "ndcg"])
 
 
@@ -183,12 +196,14 @@ def reached(grown: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelled(grown: pd.DataFrame) -> pd.Series:
-    """What a defence is called in tables and figures: *quorum 6 of 30*, *count of 30*."""
-    quorum, of_k = (
-        grown[name].map(form.format, na_action="ignore").fillna("")
-        for name, form in (("quorum", " {:.0f}"), ("k", " of {:.0f}"))
+    """What a defence is called in tables and figures: *quorum 6 of 30*, *count of 30*, *least support 34*."""
+    named, forms = (
+        grown["defense"],
+        {"quorum": " {:.0f}", "k": " of {:.0f}", "min_ratings": " {:.0f}"},
     )
-    return grown["defense"] + quorum + of_k
+    for name, form in forms.items():
+        named = named + ["" if pd.isna(value) else form.format(value) for value in grown[name]]
+    return named
 
 
 def growth_table(grown: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def _adaptive(p: SimpleNamespace) -> list[Wanted]:
 def _breakdown(p: SimpleNamespace) -> list[Wanted]:
     of = p.victim, p.target_sets, p.seeds
     grown = p.attacks, p.attack_sizes, p.quorums, p.n_users
-    grid = p.k, p.quorum_shares, p.distances
+    grid = p.k, p.quorum_shares, p.distances, p.floors
     asked = breakdown.clean_cells(p.datasets, *of, *grid, p.n_users)
     asked += breakdown.attacked_cells(p.attacked, *of, *grown)
     twice = breakdown.retrainings(p.datasets, p.victim, [*p.target_sets], p.seeds, p.k[0])

@@ -13,7 +13,14 @@ from rvdlib.defenses import Quorum, QuorumConfig
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.figures import breakdown_plots
 from rvdlib.lab.study import breakdown, breakdown_answer, breakdown_tables
-from rvdlib.lab.study.breakdown import COUNT, POPULARITY, QUORUM, attacked_cells, clean_cells
+from rvdlib.lab.study.breakdown import (
+    COUNT,
+    FLOOR,
+    POPULARITY,
+    QUORUM,
+    attacked_cells,
+    clean_cells,
+)
 from rvdlib.lab.study.effects import CLOSED_FORM
 from rvdlib.lab.study.parameter_types import Scaled
 from rvdlib.seeding import stream
@@ -32,22 +39,26 @@ OVERLAP = "profile_overlap"
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch):
     known = synthetic_ratings(N_USERS, 60, 3000, rng=stream(0, "ratings"))
-    for module in (breakdown_tables, breakdown_answer):
+    for module in (breakdown, breakdown_tables, breakdown_answer):
         monkeypatch.setattr(module, "load_dataset", lambda name: known)
 
 
 def asked():
     of = "MF", TARGETS, [0, 1]
-    found = clean_cells(["a", "b"], *of, [20], [0.1, 0.5], DISTANCES, 100)
+    found = clean_cells(["a", "b"], *of, [20], [0.1, 0.5], DISTANCES, [0.001, 0.01, 0.1], 100)
     attacks = ["low_clone", "vicinity"]
     return found, attacked_cells(["a"], *of, attacks, SIZES, QUORUMS, 100)
 
 
 def test_cells_are_every_quorum_on_clean_data_and_every_defence_under_every_attack():
     clean, attacked = asked()
-    assert len(clean) == 2 * 2 * 2 * (2 + 2 * 2)
+    # 0.1 % and 1 % of 200 users are one floor, of 2 ratings.
+    assert len(clean) == 2 * 2 * 2 * (2 + 2 * 2 + 2)
     assert {cell.scenario.attack for cell in clean} == {"none"}
-    assert len(attacked) == 2 * (2 + 2 * 2 * 2) * 5
+    # The vicinity attack comes once for each quorum, and is told how many raters it asks for.
+    assert len(attacked) == 2 * (2 + 2 * 2 * (1 + 2)) * 5
+    knowing = [cell.scenario for cell in attacked if cell.scenario.attack == "vicinity"]
+    assert {each.attack_options["copies"] for each in knowing} == {2, 10}
     # Whoever is not attacked is the same cell in both.
     shared = 2 * 2 * (1 + 2)
     assert len(breakdown.once([*clean, *attacked])) == len(clean) + len(attacked) - shared
@@ -108,6 +119,8 @@ def measured():
             rows += [quorum(2, **at, ndcg=0.38 * less, list_length=40.0 * less)]
             rows += [quorum(10, **at, ndcg=0.2 * less, list_length=10.0 * less)]
             # By profile overlap, one of 4 keeps 92 %; one of 10 is that by latent vectors, but for lists.
+            floor = {"defense": FLOOR, "method": "least_support", "choices": {"min_ratings": 8}}
+            rows += [row(**at, **floor, ndcg=0.37)]
             near = {**at, "distance": OVERLAP}
             rows += [quorum(4, **near, ndcg=0.368 * less, list_length=30.0 * less)]
             rows += [quorum(10, **near, ndcg=0.2 * less, list_length=20.0 * less)]
@@ -120,7 +133,7 @@ def measured():
                 rows += [row(**at, target_hit_ratio=thr + size), row(**at, **count)]
                 rows += [row(**at, defense=CLOSED_FORM, method="closed_form")]
                 rows += [quorum(2, **at, target_hit_ratio=1 - thr, list_length=30.0)]
-    return breakdown.with_votes(pd.DataFrame(rows))
+    return breakdown.with_rules(pd.DataFrame(rows))
 
 
 def test_of_two_metrics_the_one_counts_of_which_less_is_kept():
@@ -153,7 +166,7 @@ def promised(found):
 
 def test_accuracy_is_held_against_the_better_of_the_victim_and_popularity(found):
     kept = found[(found["metric"] == "kept") & (found["distance"] != OVERLAP)]
-    kept = kept.set_index(["dataset", "defense", "quorum"])["mean"]
+    kept = kept.set_index(["dataset", "defense", "quorum"])["mean"].sort_index()
     assert kept["a", QUORUM, 2] == pytest.approx(0.95)
     assert kept["b", QUORUM, 10] == pytest.approx(0.25)
     assert kept["a", POPULARITY].item() == 1
@@ -161,7 +174,7 @@ def test_accuracy_is_held_against_the_better_of_the_victim_and_popularity(found)
 
 
 def test_bounds_are_those_of_the_theory_and_one_fake_more_breaks_them(promised):
-    for row in promised.itertuples():
+    for row in promised[promised["quorum"].notna()].itertuples():
         limits = {"quorum": int(row.quorum), "max_in_degree": 20, "n_users": N_USERS}
         assert promised.loc[row.Index, "thr_bound_0.01"] == thr_bound(0, 2, **limits)
         assert promised.loc[row.Index, "thr_bound_0.1"] == thr_bound(0, 20, **limits)
@@ -169,8 +182,33 @@ def test_bounds_are_those_of_the_theory_and_one_fake_more_breaks_them(promised):
         assert exposure(0, most, **limits) <= 0.1 * N_USERS < exposure(0, most + 1, **limits)
 
 
+def test_a_floor_stops_one_fake_less_than_it_asks_ratings_for(found, promised):
+    floor = promised[promised["min_ratings"].notna()]
+    assert floor["min_ratings"].tolist() == [8, 8]
+    assert floor[["thr_bound_0.01", "thr_bound_0.1"]].to_numpy().tolist() == [[0, 1]] * 2
+    assert floor["taken"].tolist() == [7 / N_USERS] * 2
+    best = breakdown_tables.taken(found, promised, 0.9, FLOOR)
+    assert best["taken"].tolist() == [7 / N_USERS] * 2
+    said = breakdown_answer.floors(found, promised, 0.9)
+    assert "a 3.5% (a quorum 2.0%), b 3.5% (a quorum 0.0%)" in said
+
+
+def test_an_attack_that_is_told_of_several_quorums_counts_once_for_each():
+    rows = measured()
+    told = [{"copies": 2}, {"copies": 10}]
+    both = [
+        rows.assign(
+            attack_options=[each] * len(rows), target_hit_ratio=rows["target_hit_ratio"] - at
+        )
+        for at, each in zip((0.1, 0.0), told, strict=True)
+    ]
+    stronger, both = breakdown_tables.growing(both[1]), breakdown_tables.growing(pd.concat(both))
+    of = (both["metric"] == "target_hit_ratio") & (both["attack_size"] > 0)
+    assert both[of].equals(stronger[of])
+
+
 def test_a_quorum_that_nothing_exceeds_takes_as_many_fakes_as_users(found):
-    assert (breakdown_tables.bounds(found, [0.01], 1.0)["taken"] == 1).all()
+    assert (breakdown_tables.bounds(found, [0.01], 1.0)["taken"] == 1).all()  # nor a floor
 
 
 def test_a_data_set_takes_what_its_best_useful_quorum_takes_and_none_without_one(found, promised):
@@ -248,9 +286,9 @@ def test_the_answer_speaks_of_one_data_set_and_one_seed_alone():
     assert not any(word in line for line in lines for word in ("shortest", "2 seeds", "nan"))
 
 
-def test_tables_have_a_row_for_each_quorum_and_data_set(found, promised):
+def test_tables_have_a_row_for_each_rule_and_data_set(found, promised):
     shown = breakdown_tables.table(found, promised)
-    labels = [UNDEFENDED, POPULARITY, "2 of 20", "4 of 20", "10 of 20"]
+    labels = [UNDEFENDED, POPULARITY, "least support 8", "2 of 20", "4 of 20", "10 of 20"]
     assert [*shown.index] == [(name, "rating", label) for name in ("a", "b") for label in labels]
     assert shown.loc[("a", "rating", "2 of 20"), "fakes taken"] == "0.010"
     assert shown.loc[("a", "rating", POPULARITY), "fakes taken"] == "–"

@@ -7,11 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rvdlib.lab.figures import style
-from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED
+from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED, SKY
 from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import (
     COLUMNS,
-    CONTRARY,
     FAILS,
     HOLDS,
     MIXED,
@@ -19,64 +18,63 @@ from rvdlib.lab.runner.ledger import (
     NOT_MEASURED,
     PARTLY,
     REPRODUCED,
-    SHOWN,
     UNDECIDED,
-    VERDICTS,
 )
-from rvdlib.lab.runner.verdicts import PROFILES, measured
+from rvdlib.lab.runner.verdicts import PROFILES, REGIMES, measured
 
 KINDS = {
-    "show it": (SHOWN, BLUE),
+    "show it": ({REPRODUCED}, BLUE),
     "undecided": ({UNDECIDED}, "#D9D9D9"),
-    "show the contrary": (CONTRARY, RED),
+    "show the contrary": ({NOT}, RED),
+    "hold for our theorem": ({HOLDS}, SKY),
+    "break it": ({FAILS}, "black"),
 }
-NARROW = 0.05  # of a bar: too narrow for its number
-COLOURS = {REPRODUCED: BLUE, HOLDS: BLUE, PARTLY: BLUE, MIXED: "black", NOT: RED, FAILS: RED}
+NARROW = 0.09  # of a bar: too narrow for its number
+COLOURS = {REPRODUCED: BLUE, PARTLY: BLUE, MIXED: "black", NOT: RED, FAILS: "black"}
 
 
-def verdicts(found: pd.DataFrame) -> Figure:
-    """A bar a claim, sorted by verdict: the share of its tests that show it, or its contrary.
+def bars(found: pd.DataFrame) -> Figure:
+    """A row a claim, a panel a regime: the share of its tests that show it, or its contrary.
 
-    The numbers count tests. What was measured for another method than the paper's is paler.
+    The numbers count tests, the verdict stands beside. What was measured for another method than the
+    paper's is paler.
 
     Args:
         found: the ledger, as :func:`rvdlib.lab.runner.ledger.read` has it.
     """
-    claims, tests = ledger.claims(), dict(list(found.groupby("id")))
-    said = {name: own["overall"].iloc[0] for name, own in tests.items()}
-    said = dict.fromkeys(claims, NOT_MEASURED) | said
-    order = sorted(claims, key=lambda name: VERDICTS.index(said[name]))
-    figure, axes = plt.subplots(figsize=(COLUMN_WIDTH, 0.9 + 0.36 * len(claims)))
-    for place, name in enumerate(order):
-        left, here = 0.0, tests[name]["verdict"] if name in tests else []
-        pale = claims[name].measured_on is not None
-        for kind, colour in KINDS.values():
-            count = sum(verdict in kind for verdict in here)
-            if not count:
-                continue
-            width, look = count / len(here), {"va": "center", "size": "small"}
-            axes.barh(place, width, left=left, color=colour, height=0.62, alpha=0.45 if pale else 1)
-            if width < NARROW and left + width > 1 - 1e-9:
-                axes.text(1.01, place, count, color=colour, **look)
-            else:
-                ink = "white" if colour in (BLUE, RED) and not pale else "black"
-                axes.text(left + width / 2, place, count, color=ink, ha="center", **look)
-            left += width
-        look = {"color": COLOURS.get(said[name], GREY), "weight": "bold", "size": "small"}
-        axes.text(1.07, place, textwrap.fill(said[name], 18), va="center", **look)
-    labels = [textwrap.fill(f"{name}  {claims[name].claim}", 46) for name in order]
-    axes.set_yticks(range(len(order)), labels, size="small")
-    axes.set(
-        xlim=(0, 1),
-        ylim=(len(order) - 0.5, -0.5),
-        xlabel="share of a claim's tests; numbers count them",
-    )
-    axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.spines[["left"]].set_visible(False)
-    axes.tick_params(axis="both", length=0)
-    axes.grid(visible=False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for _, colour in KINDS.values()]
-    figure.legend(handles, KINDS, loc="outside upper center", ncols=3)
+    claims = ledger.claims()
+    size = (COLUMN_WIDTH, 0.9 + 0.36 * len(claims))
+    figure, panels = plt.subplots(1, len(REGIMES), figsize=size, sharey=True)
+    drawn = {}
+    for axes, regime in zip(panels, REGIMES, strict=True):
+        tests = dict(list(found[found["regime"] == regime].groupby("id")))
+        for place, name in enumerate(claims):
+            here = tests.get(name)
+            said = NOT_MEASURED if here is None else here["overall"].iloc[0]
+            left, pale = 0.0, claims[name].measured_on is not None
+            for kind, (verdicts, colour) in KINDS.items():
+                count = 0 if here is None else here["verdict"].isin(verdicts).sum()
+                if not count:
+                    continue
+                width, alpha = count / len(here), 0.45 if pale else 1
+                bar = axes.barh(place, width, 0.62, left, color=colour, alpha=alpha)
+                drawn.setdefault(kind, plt.Rectangle((0, 0), 1, 1, color=colour))
+                if width > NARROW:
+                    ink = "white" if colour in (BLUE, RED, "black") and not pale else "black"
+                    axes.bar_label(bar, [count], label_type="center", color=ink, size="small")
+                left += width
+            look = {"color": COLOURS.get(said, GREY), "size": "small", "va": "center"}
+            axes.text(1.03, place, textwrap.fill(said, 13), **look)
+        axes.set(xlim=(0, 1), xticks=[], title=style.REGIME_TITLES[regime])
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.tick_params(axis="both", length=0)
+        axes.grid(visible=False)
+    labels = [textwrap.fill(f"{name}  {claim.claim}", 38) for name, claim in claims.items()]
+    panels[0].set_yticks(range(len(claims)), labels, size="small")
+    panels[0].set_ylim(len(claims) - 0.5, -0.5)
+    figure.supxlabel("share of a claim's tests; numbers count them", size="small")
+    figure.legend([drawn[kind] for kind in KINDS if kind in drawn], [k for k in KINDS if k in drawn],
+                  loc="outside upper center", ncols=4, fontsize="small")  # fmt: skip
     return figure
 
 
@@ -89,4 +87,4 @@ def save_verdicts(profile: str) -> None:
     ledgers = {name: ledger.read(name) for name in others}
     found = pd.concat([measured(ledgers, claim)[1] for claim in ledger.claims()])
     style.set_style()
-    style.save(verdicts(found.reindex(columns=COLUMNS)), profile, "claims")
+    style.save(bars(found.reindex(columns=COLUMNS)), profile, "claims")

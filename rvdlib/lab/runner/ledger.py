@@ -1,4 +1,4 @@
-"""The ledger of claims: what the paper says, from ``params/claims.yml``, and what notebooks found.
+"""The ledger: what the paper says and what else is asked, from ``params/claims.yml``, and what notebooks found.
 
 A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
 own, ``NN_claims.csv``. This module joins these to one file of all. Where two notebooks have measured a
@@ -36,18 +36,19 @@ COLUMNS = ["id", "claim", "reported", *SETTINGS, *MEASURED, "notebook", "profile
 RULE = (
     "In one test (a notebook's data set and regime, often a victim) a claim is *reproduced* or *not "
     "reproduced* if it or its contrary is shown at the level of a 95 % interval, corrected for the number "
-    "of tests of that notebook and data set; else it is *undecided*. A claim is *reproduced* if every test "
-    "shows it, *mixed* if some show it and some its contrary, *partly* if at least half show it and none "
-    "its contrary, *not reproduced* if at least half show its contrary and none shows it, and else "
+    "of tests of that notebook and data set; else it is *undecided*. In a regime a claim is *reproduced* if "
+    "every test shows it, *mixed* if some show it and some its contrary, *partly* if at least half show it "
+    "and none its contrary, *not reproduced* if at least half show its contrary and none shows it, and else "
     "*undecided*. This rule, and how C7, C8 and C17 are asked, were changed after results were seen: by the "
-    "first rule one test made *partly*. Where the paper's statement was not at hand, ours *holds* or "
-    "*fails as restated*; it fails if it does in one test. What was measured for another method alone is *not measured for RVD*."
+    "first rule one test made *partly*, by the second the regimes had one verdict between them. Where the "
+    "paper's statement was not at hand, ours *holds* or *fails as restated*; it fails if it does in one "
+    "test. What was measured for another method alone is *not measured for RVD*."
 )
 FEWEST = 3  # seeds, below which an interval says next to nothing
 
 
 class Claim(BaseModel):
-    """One claim of the paper, and what would show it."""
+    """One claim of the paper, or a question that it leaves open, and what would show it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +61,7 @@ class Claim(BaseModel):
     notebook: str | None = None
     # The notebook that measures it on every data set, where ``notebook`` has one alone.
     all_datasets: str | None = None
+    question: bool = False  # not of the paper: what its summary asks for next
     restated: bool = False  # the paper's own statement was not at hand
     measured_on: str | None = None  # the method, where it is not the paper's
 
@@ -77,6 +79,10 @@ class Claim(BaseModel):
         """:func:`overall`, of the paper's method."""
         found = overall(verdicts)
         return NOT_FOR_RVD if self.measured_on and found != NOT_MEASURED else found
+
+    def by_regime(self, rows: pd.DataFrame) -> pd.Series:
+        """For each test, a row, the verdict of all tests of its regime."""
+        return rows.groupby("regime", dropna=False)["verdict"].transform(self.overall)
 
 
 @functools.cache
@@ -99,8 +105,8 @@ def claims() -> dict[str, Claim]:
 def assemble(profile: str) -> pd.DataFrame:
     """Write ``claims.csv`` and ``claims.json`` of a profile from its notebooks' tables of claims.
 
-    Every claim is in it: a row a part, ``overall`` the verdict of all its parts, and one row *not
-    measured* of a claim that no notebook has measured.
+    Every claim is in it: a row a part, ``overall`` the verdict of all its parts of one regime, and one
+    row *not measured* of a claim that no notebook has measured.
 
     Raises:
         StudyError: if a notebook's table has other columns, as an older version wrote them.
@@ -125,7 +131,7 @@ def read(profile: str) -> pd.DataFrame:
 
 
 def overall(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim, or on a claim on one data set, from those of its tests (:data:`RULE`).
+    """The verdict on a claim in one regime, from those of its tests there (:data:`RULE`).
 
     What was not measured does not count.
     """
@@ -165,7 +171,7 @@ def _measured(tables: Mapping[str, pd.DataFrame], name: str, claim: Claim) -> pd
             enough += [here] if seeds.min() >= FEWEST else []
     if taken:
         rows = pd.concat(enough or taken)
-        return rows.assign(overall=claim.overall(rows["verdict"]))
+        return rows.assign(overall=claim.by_regime(rows))
     nothing = {"id": name, "metric": claim.metric, "n_seeds": 0, "notebook": claim.notebook}
     return pd.DataFrame([nothing | dict.fromkeys(("verdict", "overall"), NOT_MEASURED)])
 

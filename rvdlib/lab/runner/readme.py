@@ -1,8 +1,8 @@
-"""What README shows of the results: notebooks' answers, the claims, and the headline.
+"""What README shows of the results: what was found in short, verdicts, tables, notebooks' answers.
 
-``python -m rvdlib.lab.runner.readme`` writes them between README's markers, from the executed
-notebooks, ``claims.csv`` and ``headline.csv`` of the paper profile where it has them, else of the
-quick one.
+``python -m rvdlib.lab.runner.readme`` writes them between README's markers, and every test of every
+claim to ``results/CLAIMS.md``, from the executed notebooks and tables of the paper profile where it
+has them, else of the quick one.
 """
 
 import json
@@ -14,10 +14,12 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.in_short import in_short
 from rvdlib.lab.runner.ledger import RULE, read_table
-from rvdlib.lab.runner.verdicts import PROFILES, claims_table, markdown, summary
+from rvdlib.lab.runner.verdicts import PROFILES, claims_table, found, markdown, summary
 
 README = paths.PROJECT / "README.md"
+CLAIMS = paths.RESULTS / "CLAIMS.md"
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
@@ -27,6 +29,7 @@ ANSWERED = {
 }
 COMPARED = (
     "RVD",
+    "closed form",
     "closed form, hardened",
     "closed form and quorum",
     "count",
@@ -44,30 +47,6 @@ COLUMNS = {
 }
 SETTING = ["regime", "target_set"]
 FULL = 49.5  # items, of 50
-
-
-def levels(headline: pd.DataFrame) -> str:
-    """What the attacks and RVD do in each regime, in Markdown: means with intervals of the headline."""
-    lines = []
-    for (regime, promoted), here in headline.groupby(SETTING, sort=False):
-        means = here.set_index(["defense", "metric"])
-        thr = {
-            name: means.loc[(name, "target_hit_ratio")] for name in ("none", "RVD", "popularity")
-        }
-        hit = {name: means.loc[(name, "hit_ratio"), "mean"] for name in thr}
-        clean = means.loc[("none", "target_hit_ratio_clean"), "mean"]
-        lines.append(
-            f"- **{regime.capitalize()} regime**, {promoted} targets: without an attack {clean:.1%} of users "
-            f"find a given target among their first 50, attacked {_share(thr['none'])}. Under RVD it is "
-            f"{_share(thr['RVD'])}, and HR@50 goes from {hit['none']:.3f} to {hit['RVD']:.3f}. Serving "
-            f"everybody the most popular items has {_share(thr['popularity'])} at HR@50 "
-            f"{hit['popularity']:.3f}."
-        )
-    return "\n".join(lines)
-
-
-def _share(row: pd.Series) -> str:
-    return f"{row['mean']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
@@ -152,11 +131,10 @@ def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
 
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
-    headline, *main = map(_table, ("headline", "11_lift_left", "11_accuracy"))
+    headline, held, *main = map(_table, ("headline", "07_held", "11_lift_left", "11_accuracy"))
     return {
-        "levels": levels(headline),
+        "short": in_short(found(), held, main[0]),
         "summary": summary(),
-        "claims": f"{RULE}\n\n{claims_table()}",
         "datasets": by_dataset(*main),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),
@@ -176,13 +154,21 @@ def between(text: str, marker: str) -> str:
     return _parts(text, marker)[2]
 
 
+def every_test() -> str:
+    """``results/CLAIMS.md``: the rule, and each claim's verdict by notebook, data set and regime."""
+    about = "One rule judges every claim, of the paper's method; [claims.yml](../params/claims.yml) has them."
+    table = claims_table(link=lambda profile, name: f"[{name[:2]}]({profile}/{name}.ipynb)")
+    return f"# Claims and questions, test by test\n\n{about}\n\n{RULE}\n\n{table}\n"
+
+
 def update(path: Path = README) -> None:
-    """Write all of :func:`generated` into README."""
+    """Write all of :func:`generated` into README, and :func:`every_test` beside the results."""
     text = path.read_text()
     for marker, content in generated().items():
         before, begin, _, *after = _parts(text, marker)
         text = "".join([before, begin, content, *after])
     paths.write_atomically(path, text)
+    paths.write_atomically(CLAIMS, every_test())
 
 
 def _parts(text: str, marker: str) -> list[str]:

@@ -154,7 +154,7 @@ def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
             parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
             sections.append("\n\n".join(parts))
     table = verdicts.claims_table(
-        profiles, lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2]
+        lambda _, name: f"[{name[:2]}]({name}.ipynb)" if name in pages else name[:2], profiles
     )
     return "\n\n".join(["# The ledger of claims", RULE, table, *sections]) + "\n"
 

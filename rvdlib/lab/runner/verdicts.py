@@ -1,4 +1,4 @@
-"""The verdicts on the paper's claims as README and the site show them, in Markdown."""
+"""The verdicts on claims and questions as README and the site show them, in Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -8,8 +8,6 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.runner.ledger import (
     CONTRARY,
-    FAILS,
-    HOLDS,
     NOT_MEASURED,
     SHOWN,
     VERDICTS,
@@ -20,71 +18,66 @@ from rvdlib.lab.runner.ledger import (
 )
 
 PROFILES = ("paper", "quick")
-NOT_AT_HAND = "; the paper's theorems were not at hand: ours, which we proved, are measured"
 MEDIANS = (
-    "Each number is the median over a regime's tests (data sets, victims, attacks); in brackets, how many "
-    "of them show the claim, and how many its contrary."
+    "By regime: the verdict, the median over tests (data sets, victims, attacks), and in brackets how many "
+    "of them show the claim, and how many its contrary, if any."
 )
+REGIMES = ("rating", "ranking")
+ASKED = ("the paper's claim", "a question that it leaves open")  # by Claim.question
 
 
-def to_results(profile: str, notebook: str) -> str:
-    """A link to an executed notebook, as seen from README."""
-    return f"[{notebook[:2]}](results/{profile}/{notebook}.ipynb)"
+def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = PROFILES) -> str:
+    """Every claim in Markdown: its verdict on each data set in each regime, and what its parts measured.
 
-
-def claims_table(
-    profiles: Sequence[str] = PROFILES, link: Callable[[str, str], str] = to_results
-) -> str:
-    """Every claim in Markdown: on each data set its verdict, and the range of what its parts measured."""
+    ``link``: profile and notebook → a link to it.
+    """
     ledgers, lines = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
         verdict = "<br>".join(verdicts(rows, partial(link, profile))) if profile else NOT_MEASURED
         lines.append([name, claim.said, claim.metric, verdict])
-    return markdown("| | the paper says | what is measured | verdict |", 4, lines)
+    return markdown("| | what is said or asked | what is measured | verdict |", 4, lines)
 
 
 def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
-    """A line a notebook and data set: the verdict there, of how many tests, and what they measured."""
-    found, claim = [], claims()[rows["id"].iloc[0]]
-    by = ["notebook", rows["dataset"].astype(object).fillna("")]
-    for (_, dataset), here in rows.groupby(by, sort=False):
+    """A line a notebook, data set and regime: the verdict there, of how many tests, what they measured."""
+    lines, claim = [], claims()[rows["id"].iloc[0]]
+    by = ["notebook", rows["dataset"].astype(object).fillna(""), "regime"]
+    for (_, dataset, regime), here in rows.groupby(by, sort=False):
         counts, seeds = here["verdict"].value_counts(sort=False), here["n_seeds"].astype(float)
         about = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
         if seeds.min() > 0:  # not of timings
             about.append(f"{range_of(seeds, 0)} seed{'s' if seeds.max() > 1 else ''}")
-        where, verdict = f"{dataset}: " if dataset else "", claim.overall(here["verdict"])
+        where, verdict = f"{dataset}, " if dataset else "", claim.overall(here["verdict"])
         how, again = ", ".join(about), link(here["notebook"].iloc[0])
-        found.append(f"{where}*{verdict}* ({how}), {span_of(here)}, {again}")
-    return found
+        lines.append(f"{where}{regime}: *{verdict}* ({how}), {span_of(here)}, {again}")
+    return lines
 
 
 def summary() -> str:
-    """A heading a verdict in Markdown, under it a line a claim: what was measured, in how many tests."""
-    ledgers, said = {profile: read(profile) for profile in PROFILES}, {}
+    """Two tables in Markdown, of claims and of questions: a row each, and in each regime its verdict."""
+    ledgers, lines = {profile: read(profile) for profile in PROFILES}, {False: [], True: []}
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
-        verdict = rows["overall"].iloc[0] if len(rows) else NOT_MEASURED
-        how = f": {claim.shown} {_by_regime(rows)}" if len(rows) else ""
-        said.setdefault(verdict, []).append(f"  - {claim.claim} ({name}){how}.")
-    lines = []
-    for verdict in (each for each in VERDICTS if each in said):
-        note = NOT_AT_HAND if verdict in (HOLDS, FAILS) else ""
-        lines.append(
-            f"- **{verdict[0].upper()}{verdict[1:]}** ({len(said[verdict])} of {len(claims())}{note}):"
-        )
-        lines += said[verdict]
-    return "\n".join([MEDIANS, "", *lines])
+        cells = [_in_regime(rows[rows["regime"] == each]) if len(rows) else "–" for each in REGIMES]
+        lines[claim.question].append([name, claim.said, claim.shown, *cells])
+    regimes = " | ".join(f"{each} regime" for each in REGIMES)
+    tables = [
+        markdown(f"| | {title} | what is measured | {regimes} |", 5, lines[asked])
+        for asked, title in enumerate(ASKED)
+        if lines[asked]
+    ]
+    return "\n\n".join([MEDIANS, *tables])
 
 
-def _by_regime(rows: pd.DataFrame) -> str:
-    """The median over a regime's tests, how many show the claim, and how many its contrary."""
-    found, timed = [], f"{span_of(rows)}, " if rows["value"].isna().all() else ""
-    for regime, own in rows.groupby("regime", sort=False):
-        shown, contrary = (own["verdict"].isin(kind).sum() for kind in (SHOWN, CONTRARY))
-        median = "" if timed else f"{own['value'].median():.2g} "
-        found.append(f"{median}in the {regime} regime ({shown} of {len(own)}; contrary {contrary})")
-    return timed + ", ".join(found)
+def _in_regime(rows: pd.DataFrame) -> str:
+    """``*partly* 0.42 (13 of 22)``."""
+    if rows.empty:
+        return "–"
+    shown, contrary = (rows["verdict"].isin(kind).sum() for kind in (SHOWN, CONTRARY))
+    median = span_of(rows) if rows["value"].isna().all() else f"{rows['value'].median():.2g}"
+    against = f", contrary {contrary}" if contrary else ""
+    return f"**{rows['overall'].iloc[0]}** {median} ({shown} of {len(rows)}{against})"
 
 
 def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
@@ -94,6 +87,12 @@ def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.Da
         if len(rows):
             return profile, rows
     return "", pd.DataFrame()
+
+
+def found() -> pd.DataFrame:
+    """The tests of every claim, each claim's of the first profile that has measured it."""
+    ledgers = {profile: read(profile) for profile in PROFILES}
+    return pd.concat([measured(ledgers, name)[1] for name in claims()])
 
 
 def span_of(rows: pd.DataFrame, decimals: int = 3) -> str:
@@ -115,6 +114,7 @@ def _timed(rows: pd.DataFrame) -> str:
     times = read_table(path) if path.is_file() else pd.DataFrame()
     if "rvd_cpu_ms" not in times:  # an older version wrote it
         return "in its tables"
+    times = times[times["regime"].isin(rows["regime"])]
     means = times.groupby("regime")[["ratio", "rvd_cpu_ms", "undefended_cpu_ms"]].mean()
     ratio, ours, bare = (range_of(means[name], n) for name, n in zip(means, (0, 2, 3), strict=True))
     return f"{ratio} times as long, {ours} ms against {bare} ms"

@@ -8,7 +8,7 @@ from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Cell, Scenario, craftable
 from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.claims import PAPER_ATTACKS
+from rvdlib.lab.study.claims import PAPER_ATTACKS, said_of
 
 # Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
 # by neighbours (07; here, where nobody is, `vicinity` stands for them), and so is DP.
@@ -114,5 +114,5 @@ def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
         f"Of the attacks that optimise, better than the best heuristic by a paired interval over seeds: "
         f"{', '.join(beat) or 'none'}.",
         f"By attack of the paper, {shares}; of all users {100 * size / (1 + size):.1f} % are "
-        f"(C7: {judged['overall'].iloc[0]}).",
+        f"({said_of('C7', judged)}).",
     )

@@ -80,7 +80,7 @@ class Part(NamedTuple):
 
 
 def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
-    """The verdict on each part of a claim and, in column ``overall``, on all of it.
+    """The verdict on each part of a claim and, in column ``overall``, on all of them in its regime.
 
     Returns:
         Columns of :data:`rvdlib.lab.runner.ledger.PART`. Value, low and high are mean and t-interval;
@@ -105,8 +105,8 @@ def judge(name: str, parts: Sequence[Part]) -> pd.DataFrame:
         }
         for part, test in zip(parts, tests, strict=True)
     ]
-    found = pd.DataFrame(rows, columns=PART)
-    return found.assign(verdict=verdicts, overall=claim.overall(verdicts))
+    found = pd.DataFrame(rows, columns=PART).assign(verdict=verdicts)
+    return found.assign(overall=claim.by_regime(found))
 
 
 def shown(judged: pd.DataFrame) -> pd.DataFrame:
@@ -115,6 +115,13 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
     table = judged.assign(claim=said, measured=with_interval(judged, "value"))
     columns = ["id", "claim", *SETTINGS, "measured", "verdict", "overall"]
     return table[columns].dropna(axis=1, how="all").fillna("–").set_index("id")
+
+
+def said_of(name: str, judged: pd.DataFrame) -> str:
+    """``C7: undecided in the rating regime, reproduced in the ranking regime``."""
+    by_regime = judged[judged["id"] == name].groupby("regime", sort=False)["overall"].first()
+    said = [f"{verdict} in the {regime} regime" for regime, verdict in by_regime.items()]
+    return f"{name}: {', '.join(said)}"
 
 
 class _Test(NamedTuple):

@@ -15,7 +15,7 @@ from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.claims import Part, judge
+from rvdlib.lab.study.claims import Part, judge, said_of
 from rvdlib.lab.study.effects import ATTACK_SIZE, CLOSED_FORM, RVD, removed, with_lift
 from rvdlib.models import Victim
 from rvdlib.seeding import stream
@@ -214,7 +214,6 @@ def answer(
     cold = latency[latency["cache"] == "cold"].set_index("name")["p99_cpu_ms"]
     slowest = cold.drop("undefended").idxmax()
     most = scale[scale["users"] == scale["users"].max()].set_index("search")
-    verdicts = found.groupby("id")["overall"].first()
     rates, means = alarm_rates(alarms), cached_means(caching)
     lost = found.loc[found["id"] == "C17", "value"]
     return tables.answer(
@@ -222,12 +221,12 @@ def answer(
         f"undefended and {cold[slowest]:.2f} ms in the slowest form ({slowest}).",
         f"The paper's own form, by steps, takes {tables.span(means['rvd_cpu_ms'], '{:.2f}')} ms a request "
         f"and no defence {tables.span(means['undefended_cpu_ms'], '{:.2f}')} ms, both with a cache: "
-        f"{tables.span(means['ratio'], '{:.0f}')} times as long; C6: {verdicts['C6']}.",
+        f"{tables.span(means['ratio'], '{:.0f}')} times as long; {said_of('C6', found)}.",
         f"Among {scale['users'].max():,} users, exact neighbours take "
         f"{most.loc['exact', 'p50_cpu_ms']:.1f} ms a request and those of a graph "
         f"{most.loc['graph', 'p50_cpu_ms']:.1f} ms, after "
         f"{most.loc['graph', 'build_seconds']:.0f} seconds to build it; the share of the lift "
-        f"that the closed form removes changes by {tables.span(lost.dropna())}; C17: {verdicts['C17']}.",
+        f"that the closed form removes changes by {tables.span(lost.dropna())}; {said_of('C17', found)}.",
         f"The alarm is raised in {tables.span(rates['users'], '{:.0%}')} of looks where real users "
         f"came, and in {tables.span(rates['users and fakes'], '{:.0%}')} where fakes came with them.",
     )

@@ -146,7 +146,7 @@ def verdicts(measured: Measured) -> pd.DataFrame:
     """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
     theorems = of_means(violations(measured.bounds), {"C9": "C9", "C10": "C10"})
     theorems.loc[theorems["value"] > 0, "verdict"] = FAILS
-    theorems["overall"] = theorems.groupby("id")["verdict"].transform(overall)
+    theorems["overall"] = theorems.groupby(["id", "regime"])["verdict"].transform(overall)
     return pd.concat([theorems, of_means(measured.paths, {"C16": "promised"})], ignore_index=True)
 
 

@@ -76,18 +76,23 @@ def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[
 
 
 def attacked_defenses(
-    regime: str, victim: str, dataset: str = "ml-100k", against: Collection[str] = ()
+    regime: str,
+    victim: str,
+    dataset: str = "ml-100k",
+    against: Collection[str] = (),
+    own: bool = False,
 ) -> dict[str, dict]:
     """Every defence that is held against attackers who know it, as :func:`chosen_defenses` has them.
 
     Those, with the hardened ones in place of what was chosen by hand, the hardened closed form in the
     order of which the quorum serves, and the closed form with random neighbours, whose fakes are as
     many as there are, whoever attacks. ``RVD, hardened`` is one of them where it is in ``against``,
-    whose attackers are asked for.
+    whose attackers are asked for. The hardened ones are as they were chosen for MF, with ``own`` as they
+    were for the victim itself, where they were.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
     searched = _read(HARDENED_FILE)[regime]
-    hardened = dict(searched.get(victim, searched["MF"]))
+    hardened = searched["MF"] | (searched.get(victim, {}) if own else {})
     if RVD_HARDENED not in against:
         hardened.pop(RVD_HARDENED, None)
     solved = chosen["closed form"]

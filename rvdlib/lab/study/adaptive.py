@@ -183,12 +183,14 @@ def fine_tuning(rows: pd.DataFrame) -> str:
     )
 
 
-def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
     """The answer of 07: what falls and what holds in each regime; means over victims and target sets.
 
-    ``table``: :func:`held` of the cells' ``rows``.
+    Args:
+        table: :func:`held` of the cells' ``rows``.
+        elsewhere: a sentence on other victims and data sets.
     """
-    sentences, by = [], ["defense", "seed"]
+    sentences, kinds, by = [], [], ["defense", "seed"]
     thr_of = by_seed(rows, SETTING, [])["target_hit_ratio"].groupby(["regime", *by]).mean()
     met = distinct(rows[rows["attacker"] != "none"])
     for regime, here in table.groupby("regime", sort=False):
@@ -210,9 +212,10 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame) -> str:
             for name in (RETRAINED, UNLIMITED, "popularity")
             if name in thr.index
         ]
-        if others:
-            sentences.append(f"Recommenders of another kind: {', '.join(others)}.")
-    return tables.answer(*sentences)
+        kinds += [f"in the {regime} regime {', '.join(others)}"] if others else []
+    if kinds:
+        sentences.append(f"Recommenders of another kind: {'; '.join(kinds)}.")
+    return tables.answer(*sentences, elsewhere)
 
 
 def _beside(thr: pd.Series, name: str, how: str) -> str:

@@ -195,3 +195,14 @@ class Parts(Options):
     norm_users: Count
     choices: Iterative
     unobserved_weight: Annotated[float, Field(gt=0, le=1)]
+
+
+class Elsewhere(Options):
+    """Where else the attackers of 07 are let loose on its defences."""
+
+    dataset: DataSet
+    victims: Some[Victim]
+    target_sets: dict[Regime, Some[TargetSet]]
+    against: Each[Searched]  # the defences that are asked, whose searched attackers they meet
+    seeds: Some[Seed]
+    n_users: Sample

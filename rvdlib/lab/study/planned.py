@@ -20,6 +20,7 @@ from rvdlib.lab.study import (
     breakdown,
     controls,
     effects,
+    elsewhere,
     forgetting,
     main_results,
     rivals,
@@ -82,7 +83,8 @@ def _attacks(p: SimpleNamespace) -> list[Wanted]:
 
 def _adaptive(p: SimpleNamespace) -> list[Wanted]:
     of = p.dataset, p.victims, p.target_sets, p.attacks, p.against, p.seeds, p.n_users
-    return [(cells.batch, [cell for cell, _ in adaptive.cells(*of)])]
+    own = adaptive.cells(*of) + elsewhere.cells(p.elsewhere, p.attacks)
+    return [(cells.batch, [cell for cell, _ in own])]
 
 
 def _breakdown(p: SimpleNamespace) -> list[Wanted]:

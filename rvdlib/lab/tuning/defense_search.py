@@ -1,6 +1,5 @@
 """How the hyper-parameters of defences are chosen: on validation items and the defender's own attacks.
 
-    python -m rvdlib.lab.tuning.defense_search
     python -m rvdlib.lab.tuning.defense_search --search hardened
 
 The defender has validation items, and can attack himself, with targets and seeds that no table uses
@@ -257,28 +256,37 @@ def log_file(name: str) -> Path:
 )
 @click.option("--dataset", default="ml-100k", show_default=True)
 @click.option("--form", "only", help="Search this form alone; what is on record of others stays.")
+@click.option("--victim", type=click.Choice(list(VICTIMS)), help="Search for this victim alone.")
+@click.option("--regime", type=click.Choice(REGIMES), help="Search in this regime alone.")
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
-def main(name, dataset, only, jobs):
+def main(name, dataset, only, victim, regime, jobs):
     paths.require_clone()
     search = read_yaml(search_file(name))
     rule, forms = search["rule"], search["forms"]
-    names = rule.get("victims", list(VICTIMS))
     if only and only not in forms:
         raise click.UsageError(f"{search_file(name)} has no form {only!r}, but {[*forms]}")
     searched = search | {"forms": {only: forms[only]} if only else forms}
-    # The slowest first: there every item counts.
-    victims = [(regime, victim) for regime in reversed(REGIMES) for victim in names]
+    names = [victim] if victim else rule.get("victims", list(VICTIMS))
+    regimes = [regime] if regime else [*reversed(REGIMES)]  # the slowest first: every item counts
+    victims = [(regime, victim) for regime in regimes for victim in names]
     tasks = [joblib.delayed(search_victim)(searched, dataset, *each) for each in victims]
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     trials = pd.concat(tqdm(run, total=len(tasks), desc="victims"), ignore_index=True)
+    record(name, search, trials, dataset, others=bool(only or victim or regime))
+
+
+def record(name: str, search: dict, trials: pd.DataFrame, dataset: str, others: bool) -> None:
+    """Write the trials and what is chosen; ``others``: keep other regimes, victims and forms."""
+    rule, forms = search["rule"], search["forms"]
     by = ["regime", "victim", "defense"]
     first = [*by, "n_users", "choices"]
     log = trials.assign(choices=trials["choices"].map(one_line))
     log = log[[*first, *log.columns.drop(first)]]
     chosen: dict = {}
-    if only:
-        others, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
-        log = pd.concat([log, others[others["defense"] != only]])
+    if others:
+        known, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
+        again = pd.MultiIndex.from_frame(known[by]).isin(pd.MultiIndex.from_frame(trials[by]))
+        log = pd.concat([log, known[~again]])
     for (regime, victim, form), group in trials.groupby(by, sort=False):
         best = choose(group, rule["accuracy"][regime], rule["budget"], rule["equal"])
         chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
@@ -286,7 +294,7 @@ def main(name, dataset, only, jobs):
             "choices": deepcopy(best["choices"]),  # lest YAML point from one to another
         }
     pieces = dict([*log.groupby(by)])
-    order = [each for each in product(REGIMES, names, forms) if each in pieces]
+    order = [each for each in product(REGIMES, VICTIMS, forms) if each in pieces]
     in_order: dict = {}
     for regime, victim, form in order:
         in_order.setdefault(regime, {}).setdefault(victim, {})[form] = chosen[regime][victim][form]

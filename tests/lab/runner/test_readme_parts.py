@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner import ledger, readme, verdicts
+from rvdlib.lab.runner import in_short, ledger, readme, verdicts
 
 LEVELS = [
     "target_hit_ratio_clean",
@@ -43,15 +44,6 @@ def test_the_headline_is_a_row_a_system_in_the_order_given():
     lines = readme.headline_table(headline(none=BARE)).splitlines()
     assert len(lines) == 3
     assert len({line.count("|") for line in lines}) == 1
-
-
-def test_levels_are_told_as_shares_of_users_with_their_intervals():
-    RVD = (0.0, 0.4567, 0.05, 0.01, 0.95, 0.4)
-    (said,) = readme.levels(headline(none=BARE, RVD=RVD, popularity=POPULAR)).splitlines()
-    assert "without an attack 10.0% of users" in said
-    assert "attacked 90.0% [90.0%, 90.0%]. Under RVD it is 45.7% [45.7%, 45.7%]" in said
-    assert "HR@50 goes from 0.100 to 0.050" in said
-    assert said.endswith("has 0.0% [0.0%, 0.0%] at HR@50 0.310.")
 
 
 def test_what_is_left_of_the_lift_and_what_it_costs_are_two_tables_of_the_same_rows():
@@ -93,10 +85,19 @@ def test_an_answer_is_that_of_the_executed_notebook_of_the_paper_s_size_where_th
     assert readme.answer("05") == "–"
 
 
+def by_claim(table):
+    """Claim → its last cell, or its line."""
+    return {line.split(" | ")[0].strip("| "): line for line in table.splitlines()}
+
+
+def every_claim():
+    return by_claim(verdicts.claims_table(lambda profile, name: f"[{name[:2]}]({profile}/{name})"))
+
+
 def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
     for profile in ("quick", "paper"):
         (project / "results" / profile).mkdir()
-    row = dict.fromkeys(ledger.PART) | {"id": "C13", "low": 0.1, "high": 0.3}
+    row = dict.fromkeys(ledger.PART) | {"id": "C13", "regime": "rating", "low": 0.1, "high": 0.3}
     parts = [
         row | {"value": v, "verdict": w, "n_seeds": n}
         for v, w, n in ((0.2, "undecided", 3), (0.25, "reproduced", 10))
@@ -104,19 +105,16 @@ def test_a_claim_is_shown_with_the_range_of_its_parts_and_its_verdict(project):
     pd.DataFrame(parts).to_csv(project / "results" / "quick" / "04_claims.csv", index=False)
     for profile in ("quick", "paper"):
         ledger.assemble(profile)
-    lines = verdicts.claims_table().splitlines()
-    assert len(lines) == 2 + 17
-    (depth,) = (line for line in lines if line.startswith("| C13 "))
-    said = "*partly* (1 reproduced, 1 undecided, 3 to 10 seeds), 0.200 to 0.250, [04](results/quick/04_"
-    assert said in depth
+    assert {*ledger.claims()} < every_claim().keys()
+    said = "rating: *partly* (1 reproduced, 1 undecided, 3 to 10 seeds), 0.200 to 0.250, [04](quick/04_"
+    assert said in every_claim()["C13"]
     pd.DataFrame(parts[:1]).to_csv(project / "results" / "paper" / "04_claims.csv", index=False)
     ledger.assemble("paper")
-    (depth,) = (line for line in verdicts.claims_table().splitlines() if line.startswith("| C13 "))
-    assert "0.200 [0.100, 0.300]" in depth
-    assert "results/paper/" in depth
+    assert "0.200 [0.100, 0.300]" in every_claim()["C13"]
+    assert "(paper/" in every_claim()["C13"]
 
 
-def test_the_verdict_on_each_data_set_stands_by_itself(project):
+def test_no_verdict_is_of_two_regimes_nor_of_two_data_sets_where_they_stand_by_themselves(project):
     (project / "results" / "quick").mkdir()
     row = dict.fromkeys(ledger.PART) | {"id": "C5", "n_seeds": 3, "overall": "partly"}
     parts = [
@@ -129,41 +127,31 @@ def test_the_verdict_on_each_data_set_stands_by_itself(project):
     ]
     pd.DataFrame(parts).to_csv(project / "results" / "quick" / "10_claims.csv", index=False)
     ledger.assemble("quick")
-    (said,) = (line for line in verdicts.claims_table().splitlines() if line.startswith("| C5 "))
-    first, second = said.split("<br>")
-    counts = "(1 not reproduced, 1 undecided, 3 seeds)"
-    assert f"ml-100k: *not reproduced* {counts}, 0.100 to 0.200, [10]" in first
-    assert second.startswith("yelp: *reproduced* (1 reproduced, 3 seeds), 0.500, [10]")
-    said = verdicts.summary().splitlines()
-    where = "0.3 in the rating regime (1 of 2; contrary 1), 0.2 in the ranking regime (0 of 1; contrary 0)"
-    assert said[2:4] == [
-        "- **Mixed** (1 of 17):",
-        f"  - {ledger.claims()['C5'].claim} (C5): share of the lift removed {where}.",
-    ]
-    assert said[4].startswith("- **Not measured** (16 of 17):")
+    first, second, third = every_claim()["C5"].split("<br>")
+    assert "ml-100k, rating: *not reproduced* (1 not reproduced, 3 seeds), 0.100, [10]" in first
+    assert second.startswith("ml-100k, ranking: *undecided* (1 undecided, 3 seeds), 0.200, [10]")
+    assert third.startswith("yelp, rating: *reproduced* (1 reproduced, 3 seeds), 0.500, [10]")
+    line = by_claim(verdicts.summary())["C5"]
+    assert line.endswith("| **mixed** 0.3 (1 of 2, contrary 1) | **undecided** 0.2 (0 of 1) |")
+    assert by_claim(verdicts.summary())["C1"].endswith("| – | – |")
 
 
-def test_theorems_that_we_stated_are_counted_apart(project):
+def test_questions_that_are_not_the_paper_s_stand_in_a_table_of_their_own(project):
     (project / "results" / "quick").mkdir()
-    row = dict.fromkeys(ledger.PART) | {"n_seeds": 3, "regime": "rating", "value": 0.0}
-    shown = {"C9": "holds as restated", "C7": "reproduced"}
-    for number, name in (("08", "C9"), ("06", "C7")):
-        part = row | {"id": name, "verdict": shown[name]}
-        pd.DataFrame([part]).to_csv(
-            project / "results" / "quick" / f"{number}_claims.csv", index=False
-        )
     ledger.assemble("quick")
-    heads = [line for line in verdicts.summary().splitlines() if line.startswith("- ")]
-    assert heads[0] == "- **Reproduced** (1 of 17):"
-    assert heads[1].startswith(
-        "- **Holds as restated** (1 of 17; the paper's theorems were not at hand"
-    )
+    _, claims, questions = verdicts.summary().split("\n\n")
+    assert "the paper's claim" in claims
+    asked = {name for name, claim in ledger.claims().items() if claim.question}
+    assert asked == {"C12", "C14", "C15", "C16", "C17"}
+    assert by_claim(questions).keys() >= asked
+    assert not asked & by_claim(claims).keys()
 
 
 def test_a_claim_on_timings_is_shown_with_its_milliseconds(project):
     folder = project / "results" / "quick"
     folder.mkdir()
     row = dict.fromkeys(ledger.PART) | {"id": "C6", "n_seeds": 0, "verdict": "not reproduced"}
+    row["regime"] = "rating"
     pd.DataFrame([row]).to_csv(folder / "12_claims.csv", index=False)
     ledger.assemble("quick")
     times = folder / "12_serving_timings_caching.csv"
@@ -171,12 +159,56 @@ def test_a_claim_on_timings_is_shown_with_its_milliseconds(project):
         ({"ratio": [30, 50]}, "in its tables"),
         (
             {"ratio": [30, 50], "rvd_cpu_ms": [0.3, 0.75], "undefended_cpu_ms": [0.01, 0.015]},
-            "30 to 50 times as long, 0.30 to 0.75 ms against 0.010 to 0.015 ms",
+            "30 times as long, 0.30 ms against 0.010 ms",
         ),
     ):
         pd.DataFrame({"regime": ["rating", "ranking"]} | columns).to_csv(times, index=False)
-        (line,) = (each for each in verdicts.claims_table().splitlines() if "| C6 " in each)
-        assert f"(1 not reproduced), {said}, [12]" in line
+        assert f"rating: *not reproduced* (1 not reproduced), {said}, [12]" in every_claim()["C6"]
+
+
+def levels(regime, metric, **means):
+    return [(regime, name.replace("_", " "), metric, mean) for name, mean in means.items()]
+
+
+def test_what_was_found_in_short_is_computed_from_the_tables():
+    names = dict(closed_form=0.8, random_neighbours=0.7, closed_form_and_quorum=0.2)
+    held = [
+        *levels("rating", "target_hit_ratio", none=1.0, RVD=0.99, unobserved_weight=0.01, **names),
+        *levels("ranking", "target_hit_ratio", none=0.2, RVD=0.1, **names),
+        *levels("ranking", "lift_removed", RVD=0.25, closed_form_and_quorum=0.75),
+        *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5),
+    ]
+    tests = [
+        ("C1", "rating", 0.4, "partly"),
+        ("C1", "rating", 0.2, "partly"),
+        ("C1", "ranking", 0.5, "undecided"),
+        ("C2", "rating", -0.2, "undecided"),
+        ("C2", "ranking", -0.01, "undecided"),
+        ("C6", "rating", 30.0, "not reproduced"),
+    ]
+    left = [("ranking", "the paper's", name, value)
+            for name, values in (("RVD", (0.4, 0.6)), ("closed form and quorum", (0.1, 0.3)))
+            for value in values]  # fmt: skip
+    said = in_short.in_short(
+        pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(
+            low=None, high=None
+        ),
+        pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]),
+        pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
+    )
+    for found in (
+        "30% of it in the *rating regime*",
+        "50% of it in the *ranking regime*",
+        "2 tests",
+        "by -20% in the rating regime, by -1.0% in the ranking regime",
+        "0.990 in the rating regime (undefended 1.000)",
+        "0.100 in the ranking regime (0.200), where RVD so removes 25%",
+        "0.800 and 0.700 in the rating regime",
+        "THR@50 0.010 at HR@50 0.500 (undefended 0.100)",
+        "leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%) and 25% of that",
+        "in either regime: C2.",
+    ):
+        assert found in said
 
 
 def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):
@@ -186,12 +218,15 @@ def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, m
         for m in ("answer", "claims", "headline")
     )
     path.write_text(f"before\n{marked}after\n")
+    monkeypatch.setattr(readme, "CLAIMS", project / "CLAIMS.md")
+    monkeypatch.setattr(readme, "every_test", lambda: "every test")
     monkeypatch.setattr(
         readme, "generated", lambda: dict.fromkeys(("answer", "claims", "headline"), "new\nlines")
     )
     readme.update(path)
     assert path.read_text() == f"before\n{marked.replace('old', 'new' + chr(10) + 'lines')}after\n"
     assert readme.between(path.read_text(), "claims") == "new\nlines"
+    assert readme.CLAIMS.read_text() == "every test"
     path.write_text(marked.replace("<!-- end of claims -->", ""))
     with pytest.raises(StudyError, match=r"README has no line <!-- claims: .*<!-- end of claims"):
         readme.update(path)

@@ -139,11 +139,15 @@ def test_a_claim_of_two_notebooks_names_both(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     (tmp_path / "tiny").mkdir()
     row = dict.fromkeys(PART) | {"id": "C1", "metric": "m", "value": 0.3, "n_seeds": 3}
+    row["regime"] = "rating"
     for number, dataset in (("03", "ml-100k"), ("11", "yelp")):
         part = row | {"dataset": dataset, "verdict": "reproduced", "overall": "reproduced"}
         pd.DataFrame([part]).to_csv(tmp_path / "tiny" / f"{number}_claims.csv", index=False)
     ledger.assemble("tiny")
     text = site._ledger(["tiny"], ["11_main_results"])
     (line,) = (line for line in text.splitlines() if line.startswith("| C1 "))
-    assert re.search(r"yelp: [^<]*, \[11\]\(11_main_results\.ipynb\)<br>ml-100k: .*, 03 \|$", line)
+    assert re.search(
+        r"yelp, rating: [^<]*, \[11\]\(11_main_results\.ipynb\)<br>ml-100k, rating: .*, 03 \|$",
+        line,
+    )
     assert "`rvd study --profile tiny --only 11 --only 03 --force`" in text

@@ -149,6 +149,13 @@ def overall(verdicts: Iterable[str]) -> str:
     return NOT if contrary else PARTLY
 
 
+def said_of(name: str, judged: pd.DataFrame) -> str:
+    """``C7: undecided in the rating regime, reproduced in the ranking regime``."""
+    by_regime = judged[judged["id"] == name].groupby("regime", sort=False)["overall"].first()
+    said = [f"{verdict} in the {regime} regime" for regime, verdict in by_regime.items()]
+    return f"{name}: {', '.join(said)}"
+
+
 def range_of(values: pd.Series, decimals: int = 3) -> str:
     """``0.092 to 0.757``; one number where both ends are shown alike."""
     ends = (f"{values.agg(end):.{decimals}f}" for end in ("min", "max"))

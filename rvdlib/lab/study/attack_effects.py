@@ -6,9 +6,10 @@ import pandas as pd
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Cell, Scenario, craftable
+from rvdlib.lab.runner.ledger import said_of
 from rvdlib.lab.statistics import Interval, paired, summarise, t_interval
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.claims import PAPER_ATTACKS, said_of
+from rvdlib.lab.study.claims import PAPER_ATTACKS
 
 # Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
 # by neighbours (07; here, where nobody is, `vicinity` stands for them), and so is DP.

@@ -117,13 +117,6 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
     return table[columns].dropna(axis=1, how="all").fillna("–").set_index("id")
 
 
-def said_of(name: str, judged: pd.DataFrame) -> str:
-    """``C7: undecided in the rating regime, reproduced in the ranking regime``."""
-    by_regime = judged[judged["id"] == name].groupby("regime", sort=False)["overall"].first()
-    said = [f"{verdict} in the {regime} regime" for regime, verdict in by_regime.items()]
-    return f"{name}: {', '.join(said)}"
-
-
 class _Test(NamedTuple):
     """p of the claim and of its contrary, and the metric that is furthest from the claim."""
 

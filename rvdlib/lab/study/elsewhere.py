@@ -74,17 +74,18 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """Of the lift, what some defences remove by victim: means over target sets, in one sentence."""
+    """Of the lift, what some defences remove by victim, means over target sets; of no rows, nothing."""
     removed = table[(table["metric"] == "lift_removed") & table["defense"].isin(COMPARED)]
     said = []
     for (dataset, regime), here in removed.groupby(["dataset", "regime"], sort=False):
         means = here.groupby(["defense", "victim"], sort=False)["mean"].mean().unstack(sort=False)
-        each = [
+        each = "; ".join(
             f"*{name}* {', '.join(f'{share:.0%}' for share in means.loc[name])}"
             for name in COMPARED
             if name in means.index
-        ]
-        said.append(
-            f"{dataset}, {regime} regime ({', '.join(means)}; {here['n'].max()} seeds) {'; '.join(each)}"
         )
-    return f"Of the lift, other victims' defences remove: {'. '.join(said)}"
+        seeds = f"{here['n'].max()} seed{'s' if here['n'].max() > 1 else ''}"
+        said.append(f"{dataset}, {regime} regime ({', '.join(means)}; {seeds}) {each}")
+    if not said:
+        return ""
+    return f"With other victims defences remove of the lift: {'. '.join(said)}."

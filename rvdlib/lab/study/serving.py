@@ -13,9 +13,10 @@ from rvdlib.lab.benchmark import real_time
 from rvdlib.lab.experiment.cells import UNDEFENDED, Scenario, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.poison import kept_poison
+from rvdlib.lab.runner.ledger import said_of
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import effects, tables
-from rvdlib.lab.study.claims import Part, judge, said_of
+from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import ATTACK_SIZE, CLOSED_FORM, RVD, removed, with_lift
 from rvdlib.models import Victim
 from rvdlib.seeding import stream

@@ -11,12 +11,9 @@ accuracy decides. First some are drawn at random, the same for all victims; then
 from the best so far is tried, until nothing there is better.
 
 There are three searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
-against random-profile fakes; the budget is relative to the undefended victim's RMSE in the rating
-regime, its NDCG@50 in the ranking regime. *hardened*: against attackers who know the defence, and are
-told the choices that are tried; the budget is relative to HR@50 and NDCG@50 of the victim or of the
-most popular items, whichever has more. *robust*: by the rule of *defense*, the rivals that act before
-or in training, and blending. Every trial is in ``results/search``, what was chosen in
-``params/defenses.yml``, ``params/hardened.yml`` and ``params/robust.yml``.
+against random-profile fakes. *hardened*: against attackers who know the defence, and are told the
+choices that are tried. *robust*: the rivals that act before or in training, and blending. Every trial is
+in ``results/search``, what was chosen in ``params/defenses.yml``, ``hardened.yml`` and ``robust.yml``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -174,8 +171,8 @@ def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.Da
 def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
     """The trials of a form: those drawn, then steps around the best, ``most`` in all.
 
-    Columns: ``choices``, the metrics, and their ``_reference`` twins: of the undefended victim, or
-    of the rule's ``reference`` where it is more accurate.
+    Columns: ``choices``, the metrics, their ``_reference`` twins: of the undefended victim or, where
+    it is more accurate, of the rule's ``reference``.
     """
     n_users, rule = form.get("n_users"), simulation.rule
     accuracy = rule["accuracy"][simulation.regime]
@@ -211,7 +208,7 @@ def search_form(form: dict, simulation: Simulation) -> pd.DataFrame:
 
 
 def losses(trials: pd.DataFrame, accuracy: Sequence[str]) -> pd.Series:
-    """How much worse the accuracy of each trial is, relative to its reference: what loses most counts."""
+    """The accuracy that each trial loses, relative to its reference: of what loses most."""
     each = [BETTER[a] * (1 - trials[a] / trials[f"{a}_reference"]) for a in accuracy]
     return pd.concat(each, axis=1).max(axis=1)
 
@@ -219,10 +216,9 @@ def losses(trials: pd.DataFrame, accuracy: Sequence[str]) -> pd.Series:
 def choose(
     trials: pd.DataFrame, accuracy: Sequence[str], budget: float, equal: float = 0.0
 ) -> pd.Series:
-    """The row to take, from the trials of one form and victim: one a candidate, means over seeds.
+    """The row to take, from the trials of one form and victim, as :func:`search_form` has them.
 
     Args:
-        trials: columns ``target_hit_ratio``, those of accuracy, and their ``_reference`` twins.
         accuracy: of ``rmse`` (less is better), ``hit_ratio`` and ``ndcg`` (more is better); the one
             that loses most counts.
         budget: how much worse the accuracy may be, relative to the reference.
@@ -247,13 +243,7 @@ def log_file(name: str) -> Path:
 
 
 @click.command(help=__doc__.split("\n\n")[0])
-@click.option(
-    "--search",
-    "name",
-    type=click.Choice(list(CHOSEN_FILES)),
-    default="defense",
-    show_default=True,
-)
+@click.option("--search", "name", type=click.Choice([*CHOSEN_FILES]), default="defense")
 @click.option("--dataset", default="ml-100k", show_default=True)
 @click.option("--form", "only", help="Search this form alone; what is on record of others stays.")
 @click.option("--victim", type=click.Choice(list(VICTIMS)), help="Search for this victim alone.")

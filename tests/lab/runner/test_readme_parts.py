@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -171,7 +170,7 @@ def levels(regime, metric, **means):
 
 
 def test_what_was_found_in_short_is_computed_from_the_tables():
-    names = dict(closed_form=0.8, random_neighbours=0.7, closed_form_and_quorum=0.2)
+    names = {"closed_form": 0.8, "random_neighbours": 0.7, "closed_form_and_quorum": 0.2}
     held = [
         *levels("rating", "target_hit_ratio", none=1.0, RVD=0.99, unobserved_weight=0.01, **names),
         *levels("ranking", "target_hit_ratio", none=0.2, RVD=0.1, **names),
@@ -190,9 +189,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
             for name, values in (("RVD", (0.4, 0.6)), ("closed form and quorum", (0.1, 0.3)))
             for value in values]  # fmt: skip
     said = in_short.in_short(
-        pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(
-            low=None, high=None
-        ),
+        pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(low=0.1, high=0.2),
         pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
     )

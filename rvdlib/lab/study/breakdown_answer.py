@@ -22,7 +22,7 @@ def answer(
 ) -> str:
     """The answer of 09: what is promised at what price, what attacks reach, what limits both."""
     return tables.answer(
-        *_promises(found, promised, tolerated, least_kept),
+        _promises(found, promised, tolerated, least_kept),
         *_broken(grown, tolerated),
         _left(found, agreed["k"].iloc[0]),
         _by_chance(agreed),
@@ -31,20 +31,21 @@ def answer(
 
 def _promises(
     found: pd.DataFrame, promised: pd.DataFrame, tolerated: float, least_kept: float
-) -> Iterator[str]:
+) -> str:
     tried = found[found["defense"] == QUORUM].drop_duplicates([*SETTING, *VOTES])
     tried = tables.span(tried.groupby(SETTING).size(), "{}")
+    said = []
     for regime, here in taken(found, promised, least_kept).groupby("regime", sort=False):
-        each = []
-        for row in here.itertuples():
-            of = f"{row.quorum:.0f} of {row.k:.0f} by {BY[row.distance]}, {row.list_length:.0f} items"
-            none = f"none (at best {row.kept:.0%} is kept, {of})"
-            each.append(f"{row.dataset} {f'{row.taken:.1%} ({of})' if row.taken else none}")
-        yield (
-            f"In the {regime} regime so many fakes per real user are proven to bring a new item to at most "
-            f"{percent(tolerated)} of users past a quorum that keeps {percent(least_kept)} of NDCG@50 and HR@50 (of "
-            f"{tried} the best, in hindsight; {_seeds(found)}): {', '.join(each)}."
-        )
+        each = [
+            f"{row.dataset} {f'{row.taken:.1%}' if row.taken else 'none'} ({row.list_length:.0f} items)"
+            for row in here.itertuples()
+        ]
+        said.append(f"{regime} regime {', '.join(each)}")
+    return (
+        f"A quorum that keeps {percent(least_kept)} of NDCG@50 and HR@50 provably leaves a new item at most "
+        f"{percent(tolerated)} of users, with so many fakes per real user and in lists of so many items (of "
+        f"{tried} the best, in hindsight; {_seeds(found)}): {'; '.join(said)}."
+    )
 
 
 def floors(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> str:
@@ -70,19 +71,20 @@ def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:
     share = thr["quorum"] / thr["k"]
     thr = thr[thr["defense"].isin([UNDEFENDED, CLOSED_FORM]) | (share == share.max())]
     thr = thr.assign(label=thr["label"].replace(UNDEFENDED, "no defence"))
-    sizes = sorted(thr["attack_size"].unique())
+    sizes, most = sorted(thr["attack_size"].unique()), thr["attack_size"].max()
     for regime, of_regime in thr.groupby("regime", sort=False):
-        each = []
-        for dataset, here in of_regime.groupby("dataset", sort=False):
-            told = []
-            for label, line in here.groupby("label", sort=False):
-                over = line.loc[line["mean"] > tolerated, "attack_size"]
-                told.append(f"{label} {percent(over.min()) if len(over) else 'never'}")
-            each.append(f"{dataset} {', '.join(told)}")
+        said = []
+        for label, here in of_regime.groupby("label", sort=False):
+            over = (
+                here[here["mean"] > tolerated].groupby("dataset", sort=False)["attack_size"].min()
+            )
+            ends = [percent(each) for each in sorted(over)]
+            ends += [f"beyond {percent(most)}"] * (len(over) < here["dataset"].nunique())
+            said.append(f"{label} {' to '.join(dict.fromkeys([ends[0], ends[-1]]))}")
         yield (
-            f"In the {regime} regime THR@50 first exceeds {percent(tolerated)}, under the strongest of a few "
-            f"attacks (07's reach more), at {', '.join(map(percent, sizes))} fakes per real user "
-            f"({_seeds(thr)}): {'; '.join(each)}."
+            f"In the {regime} regime THR@50 first exceeds {percent(tolerated)} at so many fakes per real "
+            f"user (of {', '.join(map(percent, sizes))}; {_seeds(thr)}; data sets differ; a few attacks, 07's "
+            f"reach more): {', '.join(said)}."
         )
 
 

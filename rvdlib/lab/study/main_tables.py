@@ -202,24 +202,24 @@ def answer(covered: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame)
         f"{where}."
     ]
     ranked = accurate[accurate["metric"] == "hit_ratio"]
-    hit = ranked.groupby(["dataset", "regime", "defense"])["value"].mean()
+    hit = ranked.groupby(["regime", "defense", "dataset"])["value"].mean()
     for regime in dict.fromkeys(covered["regime"]):
         here = remains[(remains["regime"] == regime) & (remains["kind"] == PAPERS)]
+        lifted = here[here["value"].notna()]
         said = [
-            f"*{name}* leaves {_by_dataset(here[here['defense'] == name], hit)}"
+            f"*{name}* leaves {tables.span(own['value'], '{:.0%}')} at HR@50 "
+            f"{tables.span(hit[regime, name][own['dataset']])}"
             for name in (RVD, BOTH)
-            if name in set(here["defense"])
+            if len(own := lifted[lifted["defense"] == name])
         ]
-        found = "; ".join(said) or "no seed is complete"
-        sentences.append(f"In the {regime} regime, of the lift of the paper's attacks, {found}.")
+        if not said:
+            sentences.append(f"In the {regime} regime no seed is complete.")
+            continue
+        bare = tables.span(hit[regime, UNDEFENDED][lifted["dataset"].unique()])
+        flat = [name for name in here["dataset"].unique() if name not in {*lifted["dataset"]}]
+        none = f" There is hardly any lift on {', '.join(flat)}." if flat else ""
+        sentences.append(
+            f"In the {regime} regime, of the lift of the paper's attacks, by data set ({', '.join(lifted['dataset'].unique())}), "
+            f"{'; '.join(said)} (undefended {bare}).{none}"
+        )
     return tables.answer(*sentences)
-
-
-def _by_dataset(here: pd.DataFrame, hit: pd.Series) -> str:
-    shown = tables.with_interval(here, "value", decimals=2)
-    shown = shown.where(here["value"].notna(), "an unknown share, as there is hardly any lift,")
-    keys = here[["dataset", "regime"]].itertuples(index=False, name=None)
-    return ", ".join(
-        f"{value} at HR@50 {hit[(*key, name)]:.3f} of {hit[(*key, UNDEFENDED)]:.3f} ({key[0]})"
-        for value, key, name in zip(shown, keys, here["defense"], strict=True)
-    )

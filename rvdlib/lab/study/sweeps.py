@@ -59,7 +59,7 @@ def answer(summary: pd.DataFrame, judged: pd.DataFrame) -> str:
 
     ``judged``: C12 to C14, as :func:`rvdlib.lab.study.claims.of_sweeps` has them.
     """
-    verdicts = dict(zip(judged["id"], judged["overall"], strict=True))
+    verdicts = judged.groupby(["id", "regime"], sort=False)["overall"].first()
     sentences = []
     for dial, (named, about) in DIALS.items():
         turned, does = summary[summary["swept"] == dial], []
@@ -67,11 +67,13 @@ def answer(summary: pd.DataFrame, judged: pd.DataFrame) -> str:
             means = here.groupby(["value", "metric"])["mean"].mean().unstack()
             thr, metric = means["target_hit_ratio"], ACCURACY[regime]
             accuracy, name = means[metric], claims.ACCURACY[regime][metric]
+            known = [claim for claim in about if (claim, regime) in verdicts]
+            found = ", ".join(f"{claim}: {verdicts[claim, regime]}" for claim in known)
             does.append(
                 f"THR@50 goes {thr.iloc[0]:.3f} → {thr.iloc[-1]:.3f} (least at {thr.idxmin():g}) and {name} "
                 f"{accuracy.iloc[0]:.3f} → {accuracy.iloc[-1]:.3f} in the {regime} regime"
+                + (found and f" ({found})")
             )
-        found = ", ".join(f"{claim}: {verdicts[claim]}" for claim in about)
         ends = named.format(turned["value"].min(), turned["value"].max())
-        sentences.append(f"With {ends}, {', '.join(does)}{found and f' ({found})'}.")
+        sentences.append(f"With {ends}, {', '.join(does)}.")
     return tables.answer(*sentences)

@@ -51,7 +51,7 @@ def test_differences_are_to_the_best_heuristic_seed_by_seed():
     assert found.loc["aush"].tolist() == pytest.approx([-0.1] * 3)
 
 
-JUDGED = pd.DataFrame({"id": ["C7"], "value": [0.5], "overall": ["mixed"]})
+JUDGED = pd.DataFrame({"id": ["C7"], "regime": ["rating"], "value": [0.5], "overall": ["mixed"]})
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_answer_names_who_is_strongest_and_who_beats_the_heuristics(thr, mos
     assert lines[3].endswith(beat)
     assert lines[4] == (
         "- By attack of the paper, in the rating regime 2.0 to 90.0 % of a fake's ten nearest are fake and "
-        "0.2 % of a real user's; of all users 20.0 % are (C7: mixed)."
+        "0.2 % of a real user's; of all users 20.0 % are (C7: mixed in the rating regime)."
     )
 
 

@@ -119,7 +119,12 @@ def test_the_tables_say_what_the_rows_do(planned):
         np.array([[0.2, 0.2], [50.0, 50.0], [0.1, 0.1], [1.0, 1.0]])
     )
     text = main_tables.answer(covered, remains, accurate)
-    assert "*RVD* leaves 0.50 [0.50, 0.50] at HR@50 0.200 of 0.200 (ml-100k)" in text
+    assert "by data set (ml-100k, yelp), *RVD* leaves 50% at HR@50 0.200" in text
+    assert "(undefended 0.200)." in text
+    flat = remains.assign(value=np.nan)
+    assert "no seed is complete" in main_tables.answer(covered, flat, accurate)
+    flat = remains.assign(value=remains["value"].where(remains["dataset"] != "yelp"))
+    assert "There is hardly any lift on yelp." in main_tables.answer(covered, flat, accurate)
     assert f"{len(planned)} of {len(planned)} planned cells" in text.replace(",", "")
 
 

@@ -75,6 +75,7 @@ def test_the_answer_is_a_sentence_a_dial_of_means_over_victims_with_the_verdicts
 
     rows = pd.concat([both("k", 1, 30), both("steps", 0, 20), both("unobserved_weight", 0, 30)])
     judged = pd.DataFrame({"id": ["C12", "C13", "C14"], "overall": ["partly", "undecided", "x"]})
+    judged = judged.assign(regime="ranking")
     _, _, *sentences = sweeps.answer(sweeps.summary(rows), judged).splitlines()
     assert len(sentences) == 3
     assert sentences[0] == (

@@ -105,11 +105,7 @@ def test_the_library_finds_what_was_chosen_and_keeps_nothing_beside_itself(site,
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        ["rvdlib", "study"],
-        ["rvdlib.lab.tuning.victim_search", "--dataset", "ml-100k"],
-    ],
+    "command", [["rvdlib", "study"], ["rvdlib.lab.tuning.victim_search", "--dataset", "ml-100k"]]
 )
 def test_the_study_says_in_one_sentence_that_it_needs_a_clone(site, tmp_path, command):
     told = run(site, tmp_path, "-m", *command, fine=False)

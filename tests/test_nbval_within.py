@@ -20,10 +20,7 @@ CASES = [(kind, share) for kind in ("Markdown", "HTML") for share in (0, 0.5, 2)
 def executed(number: int, shown: str, kind: str) -> nbformat.NotebookNode:
     """A cell that shows VALUE, and whose committed output is ``shown``."""
     source = f"from IPython.display import {kind}\n{kind}('THR {VALUE:.4f} of MF')"
-    data = {
-        f"text/{kind.lower()}": shown,
-        "text/plain": f"<IPython.core.display.{kind} object>",
-    }
+    data = {f"text/{kind.lower()}": shown, "text/plain": f"<IPython.core.display.{kind} object>"}
     output = new_output("execute_result", data, execution_count=number)
     return new_code_cell(source, outputs=[output], execution_count=number)
 

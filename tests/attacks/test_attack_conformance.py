@@ -82,8 +82,7 @@ def threats(draw):
     ]
     users, items, stars = np.array(triples, dtype=float).reshape(-1, 3).T
     visible = sp.csr_matrix(
-        (stars.astype(np.float32), (users.astype(int), items.astype(int))),
-        shape=(n_users, n_items),
+        (stars.astype(np.float32), (users.astype(int), items.astype(int))), shape=(n_users, n_items)
     )
     targets = draw(st.sets(st.integers(0, n_items - 1), min_size=1, max_size=min(3, n_items)))
     room = n_items - len(targets)

@@ -76,10 +76,7 @@ def test_both_networks_descend_the_losses_as_the_docstring_has_them():
         return -(np.log(believed(own)) + np.log(1 - believed(rate()))).mean()
 
     assert gan.step(kept, own, weight) == pytest.approx(own_loss(), rel=1e-5)
-    for network, loss in (
-        (gan.generator, generator_loss),
-        (gan.discriminator, discriminator_loss),
-    ):
+    for network, loss in ((gan.generator, generator_loss), (gan.discriminator, discriminator_loss)):
         for value in network:
             weights, gradient = value.detach().view(-1), value.grad.view(-1)
             steepest = gradient.abs().argmax()

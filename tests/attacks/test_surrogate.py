@@ -32,12 +32,7 @@ def small(omega, size=2, sweeps=2000):
     profiles = rng.uniform(1, 5, (3, 8)) * (rng.random((3, 8)) < 0.6)
     profiles[:, TARGETS] = 5
     surrogate = Surrogate.train(
-        threat_of(dense),
-        rng,
-        embedding_size=size,
-        unobserved_weight=omega,
-        reg=REG,
-        sweeps=100,
+        threat_of(dense), rng, embedding_size=size, unobserved_weight=omega, reg=REG, sweeps=100
     )
     return surrogate.refit(sp.csr_matrix(profiles), sweeps)
 

@@ -282,11 +282,7 @@ BEFORE = [
     ({"sources": "hubs"}, "63e1e75419d3b22c"),
     ({"target_users": [7, 30], "k": 1}, "46b4da311ef8e457"),
     (
-        {
-            "distance": "profile_overlap",
-            "hubness_reduction": "local_scaling",
-            "fillers": "random",
-        },
+        {"distance": "profile_overlap", "hubness_reduction": "local_scaling", "fillers": "random"},
         "6218265dc69348d5",
     ),
     (

@@ -30,7 +30,7 @@ KEYS = {
 }
 ATTACK_KEYS = {"name", "knowledge", "thr", "low", "high"}
 REMEDY_KEYS = {
-    *("name", "thr", "thr_low", "thr_high", "accuracy_change", "ms_per_user", "coverage"),
+    *("name", "thr", "thr_low", "thr_high", "accuracy_change", "ms_per_user", "coverage")
 }
 
 

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from rvdlib.audit.measuring import Measured
-from rvdlib.audit.verdicts import (
-    Cells,
-    against,
-    closed,
-    fooled,
-    judge,
-    remedy_verdict,
-    still_open,
-)
+from rvdlib.audit.verdicts import Cells, against, closed, fooled, judge, remedy_verdict, still_open
 from rvdlib.intervals import Interval, t_interval
 
 USERS = 200

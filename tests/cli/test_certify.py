@@ -77,10 +77,7 @@ def test_it_draws_the_same_bytes_for_the_same_report(dataset, tmp_path, name, st
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ["--quorum=7"],
-            "Error: quorum must be at most k = 6, got 7",
-        ),
+        (["--quorum=7"], "Error: quorum must be at most k = 6, got 7"),
         (["--max-in-degree=5"], "Error: max_in_degree must be at least k = 6, or there are not"),
         (["--k=40"], "Error: k must be between 1 and 39 (the other users), got 40"),
         (["--out=f.txt"], "Error: --out must be a name in .png or .pdf, got 'f.txt'"),

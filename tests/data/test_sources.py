@@ -248,10 +248,7 @@ def test_users_with_few_ratings_are_left_out_where_the_catalogue_says_so(tiny):
     kept = TINY.matrix[sizes >= 7]
     assert 0 < kept.shape[0] < 30
     tiny(
-        min_ratings=7,
-        users=kept.shape[0],
-        items=len(set(kept.indices.tolist())),
-        ratings=kept.nnz,
+        min_ratings=7, users=kept.shape[0], items=len(set(kept.indices.tolist())), ratings=kept.nnz
     )
     ratings = load_dataset("tiny")
     assert ratings.n_ratings == kept.nnz

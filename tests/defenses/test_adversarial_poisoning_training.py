@@ -10,12 +10,7 @@ from pydantic import ValidationError
 from scipy.stats import spearmanr
 
 from rvdlib.defenses import AdversarialPoisoningTraining
-from rvdlib.defenses.adversarial_poisoning_training import (
-    RATERS,
-    draw_items,
-    influence,
-    with_users,
-)
+from rvdlib.defenses.adversarial_poisoning_training import RATERS, draw_items, influence, with_users
 from rvdlib.defenses.training import Epochs
 from rvdlib.models import MF
 from rvdlib.seeding import stream

@@ -6,15 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conformance import (
-    EACH_VICTIM,
-    KINDS,
-    N_USERS,
-    USERS,
-    DefenseConformance,
-    in_double,
-    trained,
-)
+from conformance import EACH_VICTIM, KINDS, N_USERS, USERS, DefenseConformance, in_double, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError

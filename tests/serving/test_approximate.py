@@ -68,11 +68,7 @@ def test_a_few_users_are_all_found_however_many_have_gone(vectors):
     graph = Graph(vectors, "euclidean")
     left = np.arange(0, N, 90)
     search = lists(
-        graph,
-        vectors[left],
-        known=left,
-        base_factors=vectors,
-        heard=np.ones(len(left), dtype=bool),
+        graph, vectors[left], known=left, base_factors=vectors, heard=np.ones(len(left), dtype=bool)
     )
     exact = NeighborSearch(vectors[left], K)(np.arange(len(left)))
     np.testing.assert_array_equal(search(np.arange(len(left))), exact)

@@ -51,13 +51,7 @@ def folder(tmp_path, ratings):
     """A service's: users are numbers as text, and one is markup; so is an item."""
     users, items = list(map(str, range(40))), list(map(str, range(30)))
     users[7], items[2] = HOSTILE, HOSTILE + "2"
-    named = Ratings(
-        "named",
-        ratings.matrix,
-        *map(np.array, (users, items)),
-        ratings.levels,
-        "",
-    )
+    named = Ratings("named", ratings.matrix, *map(np.array, (users, items)), ratings.levels, "")
     save(RealTimeDefender(victim(), named, form=FORM), tmp_path / MODEL)
     return tmp_path
 

@@ -16,9 +16,7 @@ def victim():
     return made_up("MF", USERS, ITEMS).victim
 
 
-def test_as_many_users_as_ml_1m_has_are_served_in_one_call_in_little_more_than_their_scores(
-    victim,
-):
+def test_as_many_users_as_ml_1m_has_are_served_in_one_call_in_little_more_than_their_scores(victim):
     ballast = np.ones(2**27)  # this process's own memory is not to count: 1 GiB
     few, all_of_them = (
         memory.of_one_call(victim, np.arange(n), victim.train, **CHOICES) for n in (1, USERS)

@@ -120,9 +120,7 @@ def test_ratings_count_as_they_are_computed_with(tmp_path, other, same):
     assert (one == two) is same
 
 
-def test_only_another_release_of_python_not_another_patch_is_a_reason_to_compute_again(
-    monkeypatch,
-):
+def test_only_another_release_of_python_not_another_patch_is_a_reason_to_compute_again(monkeypatch):
     def versions(*python):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "version_info", (*python, "final", 0))

@@ -9,11 +9,7 @@ from rvdlib import paths
 from rvdlib.defenses.quorum import Quorum
 from rvdlib.lab.experiment import retraining
 from rvdlib.lab.experiment.cells import Scenario, carry_out
-from rvdlib.lab.experiment.retraining import (
-    Retraining,
-    agreement_with_retraining,
-    run_retrainings,
-)
+from rvdlib.lab.experiment.retraining import Retraining, agreement_with_retraining, run_retrainings
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.neighbors.agreement import Agreement, NeighborsByChanceWarning, warn_if_by_chance
 

@@ -75,12 +75,7 @@ def order_of_work(wanted, **given):
 
 def test_three_seeds_of_everything_come_before_five_of_anything():
     wanted = asked(n03=SEEDS, n09=[("yelp", 3), ("yelp", 7)])
-    assert order_of_work(wanted) == [
-        *SEEDS[:3],
-        ("yelp", 3),
-        ("yelp", 7),
-        *SEEDS[3:],
-    ]
+    assert order_of_work(wanted) == [*SEEDS[:3], ("yelp", 3), ("yelp", 7), *SEEDS[3:]]
 
 
 def test_a_row_of_two_notebooks_is_computed_once_and_with_the_earlier_of_its_ranks():
@@ -108,9 +103,7 @@ def costs_of(seconds, **more):
 
 def test_no_group_is_begun_that_does_not_fit_into_the_time():
     store, rows = CellStore(), survey(asked(n=[("ml-100k", 0), ("filmtrust", 0)]), CellStore())
-    dear = Costs(
-        [(spec(), {"seconds": 7200.0}), (spec(dataset="filmtrust"), {"seconds": 1.0})],
-    )
+    dear = Costs([(spec(), {"seconds": 7200.0}), (spec(dataset="filmtrust"), {"seconds": 1.0})])
     assert work(rows, store, dear, hours=1) == 1
     assert store.record(spec(dataset="filmtrust"))["cost"].keys() == {"seconds", "peak_mib"}
     assert store.record(spec()) is None

@@ -5,13 +5,7 @@ import pytest
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.study import attack_effects
-from rvdlib.lab.study.attack_effects import (
-    ATTACKED,
-    ELSEWHERE,
-    HEURISTIC,
-    KNOWING,
-    OPTIMISING,
-)
+from rvdlib.lab.study.attack_effects import ATTACKED, ELSEWHERE, HEURISTIC, KNOWING, OPTIMISING
 from tests.lab.study.conftest import row_of
 
 

@@ -139,10 +139,9 @@ def test_attack_sizes_are_not_mixed_up(attacked):
 
 @pytest.mark.parametrize("lost", ["no clean row", "no undefended row"])
 def test_a_row_without_its_partner_is_an_error_and_not_left_out(attacked, lost):
-    column, value = {
-        "no clean row": ("attack", "none"),
-        "no undefended row": ("defense", "none"),
-    }[lost]
+    column, value = {"no clean row": ("attack", "none"), "no undefended row": ("defense", "none")}[
+        lost
+    ]
     with pytest.raises(ValueError, match=r"'none'.*undefended: \d rows have no"):
         effects.with_lift(attacked[attacked[column] != value])
 

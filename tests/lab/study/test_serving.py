@@ -33,10 +33,7 @@ def caching(ratio):
 
 @pytest.mark.parametrize(
     ("ratio", "lost", "verdicts"),
-    [
-        (2.0, 0.0, ["reproduced", "reproduced"]),
-        (9.0, 0.3, ["not reproduced", "not reproduced"]),
-    ],
+    [(2.0, 0.0, ["reproduced", "reproduced"]), (9.0, 0.3, ["not reproduced", "not reproduced"])],
 )
 def test_claims_are_judged_and_what_was_timed_leaves_no_number(ratio, lost, verdicts):
     judged = serving.judged(caching(ratio), rows(lost))

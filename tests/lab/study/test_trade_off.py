@@ -48,11 +48,7 @@ def test_every_combination_and_what_was_chosen_is_a_cell_and_so_is_the_undefende
     under = {(c.scenario.regime, c.scenario.attack, c.scenario.target_set) for c in cells}
     assert under == {("rating", "random", "unpopular"), ("ranking", "clone", "random")}
     methods = {(cell.defense, cell.method) for cell in cells}
-    assert methods == {
-        ("none", None),
-        (CLOSED_FORM, "closed_form"),
-        (RVD, "rvd"),
-    }
+    assert methods == {("none", None), (CLOSED_FORM, "closed_form"), (RVD, "rvd")}
     closed = [cell.choices for cell in cells if cell.method == "closed_form"]
     assert {"k": 30, "proximal_weight": 0.1, "unobserved_weight": 0.1} in closed
     assert closed.count(CHOSEN["closed form"]["choices"]) == 2 * 2 * 2

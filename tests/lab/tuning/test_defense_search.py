@@ -180,10 +180,7 @@ def test_the_search_walks_to_the_best_of_a_bowl_from_few_draws(monkeypatch):
 def test_the_search_never_steps_to_what_costs_too_much(monkeypatch):
     form = {"choices": GRID, "trials": 3, "most": 25}
     trials = searched(
-        monkeypatch,
-        form,
-        lambda c: 0.5 - at("k", c) / 10,
-        lambda c: 1.2 if c["k"] > 10 else 1.0,
+        monkeypatch, form, lambda c: 0.5 - at("k", c) / 10, lambda c: 1.2 if c["k"] > 10 else 1.0
     )
     assert choose(trials, ["rmse"], 0.05)["choices"]["k"] == 10
 

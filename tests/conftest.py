@@ -1,5 +1,9 @@
 """Fixtures that tests of several parts share."""
 
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -32,10 +36,17 @@ def one_thread():
         yield
 
 
+@pytest.fixture(scope="session")
+def poisons(tmp_path_factory) -> Iterator[Path]:
+    """Folders, each of them new and not yet made: nearly no test needs one."""
+    folder = tmp_path_factory.mktemp("poisons")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def poison_of_its_own(tmp_path, monkeypatch):
+def poison_of_its_own(poisons, monkeypatch):
     """Fakes that a test crafts are kept for that test alone."""
-    monkeypatch.setattr(paths, "POISON_STORE", tmp_path / "poison")
+    monkeypatch.setattr(paths, "POISON_STORE", next(poisons))
 
 
 @pytest.fixture

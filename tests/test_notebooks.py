@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
@@ -37,6 +38,11 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 @cache
+def source(path: Path) -> NotebookNode:
+    return read_notebook(path)
+
+
+@cache
 def executed(profile: str, name: str) -> NotebookNode:
     return read_notebook(paths.RESULTS / profile / f"{name}.ipynb")
 
@@ -53,12 +59,12 @@ every_executed = pytest.mark.parametrize(
 
 @every_notebook
 def test_a_notebook_is_short(path):
-    assert len(read_notebook(path).cells) <= MOST_CELLS
+    assert len(source(path).cells) <= MOST_CELLS
 
 
 @every_notebook
 def test_a_notebook_begins_with_its_number_and_its_question(path):
-    first = read_notebook(path).cells[0]
+    first = source(path).cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith(f"# {path.stem.split('_')[0]} · ")
     assert "**Question.**" in first.source
@@ -68,7 +74,7 @@ def test_a_notebook_begins_with_its_number_and_its_question(path):
 @every_notebook
 def test_a_notebook_opens_with_its_answer(path):
     """Title, parameters, and what computes and shows the answer; nothing stands before it."""
-    title, parameters, opening = read_notebook(path).cells[:3]
+    title, parameters, opening = source(path).cells[:3]
     assert [title.cell_type, parameters.cell_type, opening.cell_type] == [
         "markdown",
         "code",
@@ -80,7 +86,7 @@ def test_a_notebook_opens_with_its_answer(path):
 
 @every_notebook
 def test_no_notebook_makes_sentences(path):
-    for cell in code_cells(read_notebook(path)):
+    for cell in code_cells(source(path)):
         found = [
             node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.JoinedStr)
         ]
@@ -109,14 +115,14 @@ def test_an_executed_notebook_opens_with_at_most_six_sentences_that_can_be_read(
 @every_notebook
 def test_a_notebook_defines_nothing(path):
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-    for cell in code_cells(read_notebook(path)):
+    for cell in code_cells(source(path)):
         found = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kinds)]
         assert not found, cell.source
 
 
 @every_notebook
 def test_a_notebook_declares_its_parameters_first_and_the_profile_among_them(path):
-    notebook = read_notebook(path)
+    notebook = source(path)
     assert "profile" in declared_parameters(notebook, path.name)  # in exactly one cell
     assert "parameters" in tags(code_cells(notebook)[0])
 
@@ -124,7 +130,7 @@ def test_a_notebook_declares_its_parameters_first_and_the_profile_among_them(pat
 @every_notebook
 def test_papermills_help_shows_the_type_the_default_and_a_description_of_each_parameter(path):
     shown = inspect_notebook(path)
-    assert list(shown) == list(declared_parameters(read_notebook(path), path.name))
+    assert list(shown) == list(declared_parameters(source(path), path.name))
     for parameter in shown.values():
         assert parameter["inferred_type_name"] != "None", parameter
         assert len(parameter["help"]) > 5, parameter
@@ -141,7 +147,7 @@ def test_a_run_with_the_defaults_writes_where_git_looks_away(path):
 
 @every_notebook
 def test_a_notebook_checks_its_parameters_before_it_does_anything(path):
-    statements = ast.parse(code_cells(read_notebook(path))[1].source).body
+    statements = ast.parse(code_cells(source(path))[1].source).body
     imports = (ast.Import, ast.ImportFrom)
     begun = [s for s in statements if not isinstance(s, imports)]
     assert ast.unparse(begun[0]) == "check(globals())"
@@ -171,7 +177,7 @@ def spoilt(value):
 
 @every_notebook
 def test_what_no_cell_could_use_is_refused_before_any_runs(path):
-    declared = declared_parameters(read_notebook(path), path.name)
+    declared = declared_parameters(source(path), path.name)
     for name, shown in inspect_notebook(path).items():
         value = ast.literal_eval(shown["default"])
         check_parameters(declared, {name: value}, path.name)
@@ -192,12 +198,12 @@ def test_every_cell_that_is_evaluated_is_kept_in_a_table_or_in_the_store_alone(p
     )
     if path.stem[:2] in re.findall(r"\d+", alone):
         return
-    for cell in code_cells(read_notebook(path)):
+    for cell in code_cells(source(path)):
         assert cell.source.count("run_cells(") <= cell.source.count("tables.save("), cell.source
 
 
 def test_no_notebook_reads_or_writes_what_another_one_writes():
-    sources = [cell.source for path in SOURCES for cell in code_cells(read_notebook(path))]
+    sources = [cell.source for path in SOURCES for cell in code_cells(source(path))]
     written = re.findall(r'(tables|plots)\.(?:save|kept)\(.*, "(\w+)"\)', "\n".join(sources))
     assert len(written) > len(SOURCES)
     assert len(set(written)) == len(written)
@@ -206,14 +212,14 @@ def test_no_notebook_reads_or_writes_what_another_one_writes():
 
 @every_notebook
 def test_a_source_is_committed_without_outputs(path):
-    for cell in code_cells(read_notebook(path)):
+    for cell in code_cells(source(path)):
         assert cell.outputs == []
         assert cell.execution_count is None
 
 
 @every_notebook
 def test_a_notebook_names_no_place_outside_the_project(path):
-    for cell in read_notebook(path).cells:
+    for cell in source(path).cells:
         assert not OUTSIDE.search(cell.source), cell.source
 
 
@@ -251,9 +257,9 @@ def test_an_executed_notebook_has_the_sources_of_today(profile, name):
     own = [
         cell for cell in executed(profile, name).cells if "injected-parameters" not in tags(cell)
     ]
-    source = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
+    today = source(paths.NOTEBOOKS / f"{name}.ipynb").cells
     assert [(c.cell_type, c.source, tags(c)) for c in own] == [
-        (c.cell_type, c.source, tags(c)) for c in source.cells
+        (c.cell_type, c.source, tags(c)) for c in today
     ]
 
 
@@ -278,7 +284,7 @@ def test_an_executed_notebook_tells_nothing_of_the_machine(profile, name):
 
 @every_notebook
 def test_what_differs_from_run_to_run_stands_in_the_notebook_of_timings(path):
-    ignored = [cell for cell in code_cells(read_notebook(path)) if tags(cell) & NBVAL_SKIPS]
+    ignored = [cell for cell in code_cells(source(path)) if tags(cell) & NBVAL_SKIPS]
     assert bool(ignored) is path.stem.endswith(TIMINGS)
     for cell in ignored:
         saved = re.findall(r"\bsave\(.*?\"(\w+)\"\)", cell.source)

@@ -1,5 +1,6 @@
 """The influence is that of retraining, and the mixtures that have most of it are kept."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ def threat():
     return build_threat_model(split, np.array([3, 20]), stream(0, "threat"), attack_size=0.1)
 
 
+@functools.cache
 def trained(threat, omega, *, sweeps=150, reg=0.05):
     """A surrogate at its optimum, with one fake of random ratings; the fake's profile."""
     surrogate = Surrogate.train(

@@ -1,5 +1,6 @@
 """PGA climbs its objective, inside its budget, and it is the given targets that profit."""
 
+import functools
 from itertools import combinations
 
 import numpy as np
@@ -19,10 +20,17 @@ TARGETS = np.array([3, 40])
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
 
 
-def surrogate_of(threat, omega=0.0, fakes=None):
+@functools.cache
+def surrogate_of(threat, omega=0.0):
     options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05}
-    surrogate = Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
-    return surrogate if fakes is None else surrogate.refit(fakes, 200)
+    return Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
+
+
+@functools.cache
+def at_rest(threat, omega):
+    """Random fakes, and the surrogate that they are trained into."""
+    fakes = craft("random", threat, stream(0, "fakes")).astype(np.float64)
+    return fakes, surrogate_of(threat, omega).refit(fakes, 3000)
 
 
 @given(st.data())
@@ -61,10 +69,8 @@ def test_the_objective_is_the_mean_prediction_and_how_far_the_others_were_moved(
 @REGIMES
 @pytest.mark.parametrize("sweeps", [1, 3])
 def test_the_gradient_of_the_whole_objective_is_that_of_retraining(threat, omega, sweeps):
-    clean = surrogate_of(threat, omega)
-    objective = Objective(threat, clean, 3.0)
-    fakes = craft("random", threat, stream(0, "fakes")).astype(np.float64)
-    attacked = clean.refit(fakes, 3000)
+    objective = Objective(threat, surrogate_of(threat, omega), 3.0)
+    fakes, attacked = at_rest(threat, omega)
     gradient = attacked.rating_gradient(*objective.gradient(attacked), sweeps) / 5
     for position in range(0, fakes.nnz, 40):
         found = []

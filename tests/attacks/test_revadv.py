@@ -1,5 +1,6 @@
 """RevAdv lowers its objective, inside its budget, and it is the given targets that profit."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -22,10 +23,21 @@ REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
 SMALL = {"embedding_size": 4, "reg": 0.05, "list_length": 10}
 
 
-def surrogate_of(threat, omega, fakes, sweeps=200):
+@functools.cache
+def clean(threat, omega):
     options = {"embedding_size": 4, "unobserved_weight": omega, "reg": 0.05}
-    clean = Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
-    return clean.refit(fakes.astype(np.float64), sweeps)
+    return Surrogate.train(threat, stream(0, "surrogate"), sweeps=200, **options)
+
+
+def surrogate_of(threat, omega, fakes, sweeps=200):
+    return clean(threat, omega).refit(fakes.astype(np.float64), sweeps)
+
+
+@functools.cache
+def at_rest(threat, omega):
+    """Clones, and the surrogate that they are trained into."""
+    fakes = craft("clone", threat, stream(0, "fakes")).astype(np.float64)
+    return fakes, surrogate_of(threat, omega, fakes, 1500)
 
 
 @REGIMES
@@ -57,8 +69,7 @@ def test_the_objective_is_one_less_the_hit_ratio_of_a_single_target(threat):
 @pytest.mark.parametrize("sweeps", [1, 3])
 def test_the_gradient_of_the_objective_is_that_of_retraining(threat, omega, sweeps):
     objective = Objective(threat, 10, 0.05)
-    fakes = craft("clone", threat, stream(0, "fakes")).astype(np.float64)
-    attacked = surrogate_of(threat, omega, fakes, 1500)
+    fakes, attacked = at_rest(threat, omega)
     slope, _ = attacked.presence_gradient(*objective(attacked)[1:], sweeps)
     for position in range(0, fakes.nnz, 40):
         found = []

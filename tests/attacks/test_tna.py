@@ -1,5 +1,7 @@
 """TNA against ridge regressions done again, finite differences, and lists looked up one by one."""
 
+import functools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -19,6 +21,7 @@ BOTH = pytest.mark.parametrize("name", ["u_tna", "s_tna"])
 REGIMES = pytest.mark.parametrize("omega", [0.0, 0.1])
 
 
+@functools.cache
 def surrogate_of(threat, omega=0.0, size=3, sweeps=200):
     options = {"embedding_size": size, "unobserved_weight": omega, "reg": REG}
     rng = stream(0, "surrogate")

@@ -27,13 +27,12 @@ def written(table, path, end="\n"):
     return path
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("name", SEPARATORS)
-@pytest.mark.parametrize(("first", "last"), [("{}", '"{}'), ("{}", '{}"'), ("{}", '"{}"')])
+@pytest.mark.parametrize(("name", "end"), [("r.csv", "\n"), ("r.tsv", "\r\n"), ("r.csv", "\r")])
+@pytest.mark.parametrize("last", ['"{}', '{}"', '"{}"'])
 @pytest.mark.parametrize("column", [0, 1, 2, 3])
-@pytest.mark.parametrize("distance", [1, 2, 20])
+@pytest.mark.parametrize("distance", [1, 20])
 def test_a_quote_that_swallows_rows_is_refused_by_the_line_where_it_opens(
-    tmp_path, end, name, first, last, column, distance
+    tmp_path, name, end, last, column, distance
 ):
     table = rows()
     table[5][column] = '"' + table[5][column]

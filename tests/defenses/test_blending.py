@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from conformance import KINDS, USERS, DefenseConformance, trained
+from conformance import ANY_VICTIM, KINDS, USERS, DefenseConformance, trained
 from pydantic import ValidationError
 
 from rvdlib.defenses import Blending
 
 
 class TestBlending(DefenseConformance):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
 
     def defend(self, victim):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from conformance import FAKE, N_USERS, USERS, DefenseConformance, trained
+from conformance import ANY_VICTIM, FAKE, N_USERS, USERS, DefenseConformance, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ FORMS = (RVD, FastRVD, ClosedFormRVD)
 
 
 class TestClosedFormOfDistinctNeighbours(DefenseConformance):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
 
     def defend(self, victim):

@@ -4,7 +4,14 @@ import copy
 
 import numpy as np
 import pytest
-from conformance import USERS, DefenseConformance, TrainingConformance, poisoned, trained
+from conformance import (
+    ANY_VICTIM,
+    USERS,
+    DefenseConformance,
+    TrainingConformance,
+    poisoned,
+    trained,
+)
 from pydantic import ValidationError
 
 from rvdlib.defenses import (
@@ -37,6 +44,7 @@ TRAINING = {
 
 
 class TestChainAtInference(DefenseConformance):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
 
     def defend(self, victim):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from conformance import (
+    ANY_VICTIM,
     FAKE,
     LONELY_USER,
     N_ITEMS,
@@ -50,6 +51,7 @@ class TestQuorum(TwinsAside):
 
 
 class TestFilledQuorum(TwinsAside):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
     dtype = np.float64
 
@@ -58,6 +60,7 @@ class TestFilledQuorum(TwinsAside):
 
 
 class TestCount(TwinsAside):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
     dtype = np.float64
 
@@ -66,6 +69,7 @@ class TestCount(TwinsAside):
 
 
 class TestClosedFormWithALimit(TwinsAside):
+    kinds = ANY_VICTIM
     tolerance = 1e-5
 
     def defend(self, victim):

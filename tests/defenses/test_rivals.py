@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conformance import (
+    ANY_VICTIM,
     LONELY_USER,
     USERS,
     DefenseConformance,
@@ -32,6 +33,7 @@ from rvdlib.threat_model import build_threat_model, draw_targets
 
 
 class TestLeastSupport(DefenseConformance):
+    kinds = ANY_VICTIM
     tolerance = 1e-5  # the victim's own
 
     def defend(self, victim):
@@ -39,6 +41,8 @@ class TestLeastSupport(DefenseConformance):
 
 
 class TestMostPopular(DefenseConformance):
+    kinds = ANY_VICTIM
+
     def defend(self, victim):
         return MostPopular(victim)
 

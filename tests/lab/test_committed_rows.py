@@ -18,22 +18,28 @@ FOLDERS = sorted(
 )
 
 
+def cost(kept):
+    return optimises(kept.spec), kept.cost.get("seconds", 1e9)
+
+
 @pytest.mark.skipif(not FOLDERS, reason="no rows are committed")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "-".join(folder.parts[-3::2]))
-def test_the_cheapest_rows_are_what_is_computed_now(folder):
+def test_the_cheapest_rows_are_what_is_computed_now(folder, monkeypatch):
     store = store_of(folder.parts[-3], paths.PROJECT / "results")
-    rows = [kept for kept in store.all() if "chain" in kept.spec]
-    own = [kept for kept in rows if kept.spec["scenario"]["dataset"] == folder.name]
-    cheap = sorted(own, key=lambda kept: (optimises(kept.spec), kept.cost.get("seconds", 1e9)))
+    monkeypatch.setattr(store, "_files", lambda: sorted(folder.glob("*.csv")))
+    kept = [*store.all()]
+    monkeypatch.setattr(store, "all", lambda: kept)  # read, and their checksums checked, once
+    own = [each for each in kept if "chain" in each.spec]
+    assert {each.spec["scenario"]["dataset"] for each in own} == {folder.name}
+    first = min(own, key=cost).spec["scenario"]  # one victim is trained
+    cheap = sorted(own, key=lambda each: (each.spec["scenario"] != first, cost(each)))
     try:
         load_dataset(folder.name)
     except DataError as error:
         pytest.skip(str(error))
     cells = [
-        Cell(**{name: value for name, value in kept.spec.items() if name != "hyperparameters"})
-        for kept in cheap[:HANDFUL]
+        Cell(**{name: value for name, value in each.spec.items() if name != "hyperparameters"})
+        for each in cheap[:HANDFUL]
     ]
-    asked = batch(cells)
-    only = {"datasets": [folder.name], "allow_unasked": True}
-    found = verify(store, [asked], HANDFUL, jobs=1, **only)
+    found = verify(store, [batch(cells)], HANDFUL, seed=0, jobs=1, allow_unasked=True)
     assert sum(found.checked.values()) == len(cells) == HANDFUL

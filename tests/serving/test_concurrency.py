@@ -9,7 +9,7 @@ from rvdlib.paths import PROJECT
 from rvdlib.serving import RealTimeDefender
 from tests.serving.conftest import FORM, FORMS, victim
 
-REPEATS, USERS, THREADS = 50, 200, 8
+REPEATS, USERS, THREADS = 30, 200, 8
 PROGRAM = f"""
 import threading, warnings
 import numpy as np

@@ -7,13 +7,16 @@ from rvdlib.defenses import Quorum
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment import certified
 from rvdlib.lab.experiment.cells import Scenario, carry_out
+from tests.lab.conftest import small_victims
 
 
 @pytest.fixture(scope="module")
 def attacked():
-    return carry_out(
-        Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="low_clone", seed=0)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        small_victims(patch, embedding_size=16, epochs=3)
+        return carry_out(
+            Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="low_clone", seed=0)
+        )
 
 
 @pytest.mark.parametrize("include_user", [False, True])

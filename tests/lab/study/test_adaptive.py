@@ -10,6 +10,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.study import adaptive, adaptive_checks
 from rvdlib.lab.study.effects import RVD
+from tests.lab.conftest import small_victims
 from tests.lab.study.conftest import row_of
 
 FORMS = {
@@ -257,7 +258,8 @@ def test_what_fine_tuning_adds_is_held_against_the_quorum_each_under_its_own_wor
     assert "THR@50 0.040 [0.040, 0.040], HR@50 0.010 [0.010, 0.010]" in said
 
 
-def test_a_cell_evaluated_twice_is_the_same():
+def test_a_cell_evaluated_twice_is_the_same(monkeypatch):
+    small_victims(monkeypatch, embedding_size=16, epochs=3)
     scenario = Scenario(dataset="ml-100k", victim="MF", regime="rating", attack="clone")
     cell = Cell(scenario=scenario, method="quorum", choices={"k": 10, "quorum": 2}, n_users=20)
     assert adaptive_checks.repeated(cell) == 0

@@ -79,15 +79,6 @@ def test_no_oracle_is_a_defence():
     assert Propagation not in DEFENSES.values()
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    matrix = synthetic_ratings(120, 150, 2500, rng=stream(0, "ratings")).matrix.tocoo()
-    path = tmp_path_factory.mktemp("data") / "own.csv"
-    rows = zip(matrix.row, matrix.col, matrix.data, strict=True)
-    path.write_text("user,item,rating\n" + "".join(f"{u},{i},{r:g}\n" for u, i, r in rows))
-    return str(path)
-
-
 def test_who_retrains_has_what_nobody_attacked_under_the_name_of_the_attack(dataset, tmp_path):
     known = {"dataset": dataset, "victim": "MF", "regime": "rating", "target_set": "random"}
     attacked = Scenario(**known, attack="random", attack_size=0.1)

@@ -43,17 +43,6 @@ def test_effects_have_a_panel_a_setting_on_one_scale_and_the_control_beside_each
     assert len(figure.legends[0].get_texts()) == 4
 
 
-def test_effects_of_one_kind_need_no_legend():
-    summary = pd.DataFrame(
-        [("rating", "random", "MF", "clone", "targets", 0.5, 0.4, 0.6)],
-        columns=[
-            *("regime", "target_set", "victim", "attack", "crafted_for", "mean", "low", "high")
-        ],
-    )
-    figure = attack_plots.attack_effects(summary)
-    assert not figure.legends
-
-
 def test_profiles_are_stacked_to_one_and_reach_from_least_to_most():
     looks = pd.DataFrame(
         {

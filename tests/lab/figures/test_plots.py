@@ -147,15 +147,6 @@ def test_intervals_reach_from_low_to_high_and_vanish_where_there_is_one_seed():
     assert reaches(rows.assign(low=math.nan, high=math.nan)) == [0.9, 0.9]
 
 
-def test_the_legend_names_each_kind_once_also_where_the_first_data_set_lacks_it():
-    rows, bounds = qualities(DATASETS[:2])
-    rows = rows[(rows["dataset"] != DATASETS[0]) | (rows["kind"] == "victim")]
-    figure = data_plots.victim_quality(rows, bounds)
-    (legend,) = figure.legends
-    labels = [text.get_text() for text in legend.get_texts()]
-    assert sorted(labels) == ["asked for", "peer", "reference", "trained for ratings", "victim"]
-
-
 SETTINGS = [("rating", "unpopular"), ("ranking", "random")]
 
 
@@ -196,15 +187,6 @@ def test_target_hit_ratios_are_levels_without_bars_and_paired_changes_with_them(
                 assert bar[:, 0] == pytest.approx([-0.3, 0.1])
 
 
-def test_dots_at_zero_are_drawn_whole():
-    figure = effect_plots.target_hit_ratios(*levels_and_changes())
-    for left in figure.axes[::2]:
-        assert left.get_xlim()[0] == 0
-        (clean,) = (line for line in left.lines if line.get_label() == "not attacked")
-        assert set(clean.get_xdata()) == {0}
-        assert not clean.get_clip_on()
-
-
 @pytest.mark.parametrize("n_defenses", [1, 2, 6])
 def test_no_two_texts_of_a_figure_lie_on_each_other_in_the_width_of_a_column(n_defenses):
     defenses = [f"a defence {n}" for n in range(n_defenses)]
@@ -232,10 +214,3 @@ def test_no_two_texts_of_a_figure_lie_on_each_other_in_the_width_of_a_column(n_d
                 ]
                 pairs = itertools.pairwise(sorted(boxes, key=lambda box: box.x0))
                 assert all(one.x1 < other.x0 for one, other in pairs)
-
-
-def test_the_ranking_regime_has_no_panel_of_stars():
-    _, changes = levels_and_changes()
-    gains = pd.concat(changes.assign(metric=m) for m in ("hit_ratio", "ndcg", "rmse"))
-    figure = effect_plots.accuracy_changes(gains)
-    assert [axes.get_visible() for axes in figure.axes] == [True, True, True, True, True, False]

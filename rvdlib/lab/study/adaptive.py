@@ -231,21 +231,20 @@ def distinct(attacked: pd.DataFrame) -> pd.Series:
 
 
 def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.DataFrame) -> str:
-    """Of the defences that keep a victim's accuracy, the one with the lowest target hit ratio, and those
-    that the seeds do not tell from it; ``by_seed``: a row a defence, columns seeds."""
+    """Of the defences that rank as well as the victim and popularity, the one with the lowest target hit
+    ratio, and those that the seeds do not tell from it; ``by_seed``: a row a defence, columns seeds."""
     if able.empty:
         return "No defence ranks as well as the victim and the most popular items"
     best = able.idxmin()
     hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
-    near = [f"*{name}* ({able[name]:.3f})" for name in alike(by_seed, best, able.index)]
+    near = [f"*{name}*" for name in alike(by_seed, best, able.index)]
     apart = f"do not tell it from {', '.join(near)}" if near else "tell it from all others"
     return (
-        f"Of the defences that keep the victim, and rank as well as it and the most popular items, "
-        f"*{best}* has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
-        f"removed) at HR@50 {hit:.3f} (undefended {bare:.3f}) in lists of "
-        f"{means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
+        f"Of the defences that keep the victim and its accuracy, *{best}* has the lowest THR@50, picked after "
+        f"the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift removed) at HR@50 {hit:.3f} (undefended "
+        f"{bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
     )
 
 

@@ -106,7 +106,9 @@ def test_the_answer_quotes_the_slowest_form_the_largest_scale_and_the_alarms_err
         "0.50 ms a request and no defence 0.01 ms, both with a cache: 2 times as long; C6: reproduced in the rating regime."
     )
     assert "1,000,000 users, exact neighbours take 12.4 ms a request" in said[4]
-    assert said[4].endswith("removes changes by 0.000; C17: not measured for RVD in the rating regime.")
+    assert said[4].endswith(
+        "removes changes by 0.000; C17: not measured for RVD in the rating regime."
+    )
     assert "in 25% of looks where real users came, and in 75% where fakes came" in said[5]
 
 

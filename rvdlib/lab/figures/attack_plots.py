@@ -1,11 +1,12 @@
 """Figures of the attacks: what fakes look like, what they do, and where they lie."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -28,15 +29,49 @@ def label_of(name: str) -> str:
     return ATTACKS[name].label if name in ATTACKS else name
 
 
+def _colours(victims: pd.Series) -> dict[str, str]:
+    """Victim → colour, of those that are there."""
+    known = style.colours(victims, VICTIM_COLOURS)
+    return {victim: known[victim] for victim in victims.unique()}
+
+
+def _dots(
+    axes: Axes,
+    rows: pd.DataFrame,
+    attacks: list[str],
+    palette: Mapping[str, str],
+    hollow: pd.Series,
+    called: Sequence[str],
+    apart: float = 0.0,
+) -> None:
+    """Means with intervals, attacks along y, a colour a victim.
+
+    Args:
+        hollow: of which rows the marks are, and those stand ``apart`` below their attack.
+        called: the filled and the hollow ones in the legend.
+    """
+    for number, (victim, colour) in enumerate(palette.items()):
+        shift = 0.5 * (number - (len(palette) - 1) / 2) / len(palette)
+        told = f", {victim}" if len(palette) > 1 else ""
+        own = rows["victim"] == victim
+        sides = (rows[own & ~hollow], colour, 0), (rows[own & hollow], "white", apart)
+        for (chosen, face, aside), name in zip(sides, called, strict=True):
+            if len(chosen):
+                y = [attacks.index(attack) + shift + aside for attack in chosen["attack"]]
+                look = {"markerfacecolor": face, "color": colour, "label": name + told}
+                look = style.DOT | look | THIN
+                axes.errorbar(chosen["mean"], y, xerr=style.reach(chosen), **look)
+    axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
+
+
 def attack_effects(summary: pd.DataFrame) -> Figure:
     """THR@50 by attack, one colour a victim; a panel a setting, all on one scale from 0 to 1.
 
     Hollow: the fakes of the same attack crafted for other targets. The line is the victim that
     nobody attacked. Columns: regime, target_set, victim, attack, crafted_for, mean, low, high.
     """
-    settings = summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False)
-    settings, victims = list(settings), list(dict.fromkeys(summary["victim"]))
-    palette = style.colours(victims, VICTIM_COLOURS)
+    settings = [*summary[["regime", "target_set"]].drop_duplicates().itertuples(index=False)]
+    palette = _colours(summary["victim"])
     attacks = [name for name in ATTACKS if name in set(summary["attack"])]
     rows, columns = -(-len(settings) // 2), min(2, len(settings))
     size = (NARROW, rows * (0.17 * len(attacks) + 0.6) + 0.6)
@@ -46,27 +81,13 @@ def attack_effects(summary: pd.DataFrame) -> Figure:
         axes.remove()
     for axes, (regime, target_set) in zip(grid.ravel(), settings, strict=False):
         here = summary[(summary["regime"] == regime) & (summary["target_set"] == target_set)]
-        for number, victim in enumerate(victims):
-            told = f", {victim}" if len(victims) > 1 else ""
-            colour = palette[victim]
-            own = here[here["victim"] == victim]
-            clean = own.loc[own["attack"] == "none", "mean"]
-            for value in clean:
-                axes.axvline(value, color=colour, linewidth=0.8, linestyle="--", zorder=1)
-            for crafted_for, face, called, side in (
-                ("targets", colour, "crafted for its targets", 0),
-                ("others", "white", "crafted for other targets", 0.28),
-            ):
-                chosen = own[(own["crafted_for"] == crafted_for) & (own["attack"] != "none")]
-                shift = side + 0.5 * (number - (len(victims) - 1) / 2) / len(victims)
-                look = {"markerfacecolor": face, "color": colour, "label": called + told, **THIN}
-                if len(chosen):
-                    places = [attacks.index(name) + shift for name in chosen["attack"]]
-                    axes.errorbar(
-                        chosen["mean"], places, xerr=style.reach(chosen), **style.DOT | look
-                    )
+        clean, attacked = here[here["attack"] == "none"], here[here["attack"] != "none"]
+        for victim, value in zip(clean["victim"], clean["mean"], strict=True):
+            axes.axvline(value, color=palette[victim], linewidth=0.8, linestyle="--", zorder=1)
+        hollow = attacked["crafted_for"] == "others"
+        called = "crafted for its targets", "crafted for other targets"
+        _dots(axes, attacked, attacks, palette, hollow, called, apart=0.28)
         axes.set_title(f"{style.REGIME_TITLES[regime]},\n{target_set} targets", fontsize="medium")
-        axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
         axes.set_xlim(-0.03, 1.03)
     grid[0, 0].invert_yaxis()
     figure.supxlabel("THR@50 (dashed: not attacked)", fontsize="medium")
@@ -127,8 +148,7 @@ def neighbourhoods(summary: pd.DataFrame, papers: Collection[str], attack_size: 
     """
     own = summary[(summary["crafted_for"] == "targets") & (summary["attack"] != "none")]
     settings = [*own[["regime", "target_set"]].drop_duplicates().itertuples(index=False)]
-    victims, attacks = ([*dict.fromkeys(own[name])] for name in ("victim", "attack"))
-    palette = style.colours(victims, VICTIM_COLOURS)
+    palette, attacks = _colours(own["victim"]), [*own["attack"].unique()]
     size = (NARROW, len(settings) * (0.17 * len(attacks) + 0.5) + 0.6)
     figure, grid = plt.subplots(len(settings), 2, figsize=size, squeeze=False, sharey=True)
     for panels, (regime, target_set) in zip(grid, settings, strict=True):
@@ -136,25 +156,10 @@ def neighbourhoods(summary: pd.DataFrame, papers: Collection[str], attack_size: 
         for axes, (metric, label) in zip(panels, NEAREST.items(), strict=True):
             look = {"color": style.GREY, "linewidth": 0.8, "linestyle": "--", "zorder": 1}
             axes.axvline(attack_size / (1 + attack_size), **look)
-            for number, victim in enumerate(victims):
-                shift = 0.5 * (number - (len(victims) - 1) / 2) / len(victims)
-                told = f", {victim}" if len(victims) > 1 else ""
-                rows = here[(here["metric"] == metric) & (here["victim"] == victim)]
-                known = rows["attack"].isin(papers)
-                for chosen, face, called in (
-                    (rows[known], palette[victim], "the paper's attacks"),
-                    (rows[~known], "white", "others"),
-                ):
-                    places = [attacks.index(name) + shift for name in chosen["attack"]]
-                    look = {
-                        "markerfacecolor": face,
-                        "color": palette[victim],
-                        "label": called + told,
-                    }
-                    about = style.reach(chosen)
-                    axes.errorbar(chosen["mean"], places, xerr=about, **style.DOT | look | THIN)
+            rows = here[here["metric"] == metric]
+            others = ~rows["attack"].isin(papers)
+            _dots(axes, rows, attacks, palette, others, ("the paper's attacks", "others"))
             axes.set_title(f"{style.REGIME_TITLES[regime]},\n{label}", fontsize="medium")
-            axes.set_yticks(range(len(attacks)), [label_of(name) for name in attacks])
             axes.set_xlim(left=0)
         panels[0].set_xlim(-0.03, 1.03)
     grid[0, 0].invert_yaxis()
@@ -186,13 +191,10 @@ def under_attackers(table: pd.DataFrame, held: pd.DataFrame) -> Figure:
         beside = partial(axes.text, transform=where, va="center", fontsize=7)
         for place, (name, values) in enumerate(here.iterrows()):
             each = found[regime, name]
-            axes.plot(
-                each, np.full(len(each), place), "|", color=style.GREY, markersize=6, zorder=2
-            )
-            axes.plot(values["target_hit_ratio_clean"], place, "o", color=style.SKY, zorder=3)
-            axes.plot(
-                values["target_hit_ratio"], place, "D", color=style.RED, markersize=4.5, zorder=4
-            )
+            clean, worst = values["target_hit_ratio_clean"], values["target_hit_ratio"]
+            axes.plot(each, [place] * len(each), "|", color=style.GREY, markersize=6, zorder=2)
+            axes.plot(clean, place, "o", color=style.SKY, zorder=3)
+            axes.plot(worst, place, "D", color=style.RED, markersize=4.5, zorder=4)
             beside(1.02, place, f"{values['hit_ratio']:.2f}")
         beside(1.02, len(here) - 0.2, "HR@50")
         names = ["undefended" if name == "none" else name for name in here.index]

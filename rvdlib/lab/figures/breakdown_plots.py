@@ -1,13 +1,10 @@
 """Figures of how many fakes a data set can take."""
 
-import itertools
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import GREY, colours, shared_legend
+from rvdlib.lab.figures.style import GREY, colours, dataset_panels, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
@@ -25,7 +22,7 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
         drawn: columns dataset, regime, distance (as shown), taken (fakes per real user), kept, listed.
     """
     shades = colours(drawn["distance"], {})
-    figure, panels = _grid(drawn, height=1.35)
+    figure, panels = _panels(drawn, height=1.35)
     for (dataset, regime), axes in panels.items():
         here = drawn[(drawn["regime"] == regime) & (drawn["dataset"] == dataset)]
         for (distance, colour), marker in zip(shades.items(), MARKERS, strict=False):
@@ -52,20 +49,14 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
         title: of the legend.
     """
     shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
-    figure, panels = _grid(grown, height=1.5)
+    figure, panels = _panels(grown, height=1.5)
     for (dataset, regime), axes in panels.items():
         for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
             here = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
             here = here[here["label"] == label].sort_values("attack_size")
             x = 100 * here["attack_size"]
-            axes.plot(
-                x,
-                here["mean"],
-                color=colour,
-                marker=marker,
-                markersize=3,
-                label=NAMES.get(label, label),
-            )
+            look = {"color": colour, "marker": marker, "markersize": 3}
+            axes.plot(x, here["mean"], label=NAMES.get(label, label), **look)
             axes.fill_between(x, here["low"], here["high"], color=colour, alpha=0.12, lw=0)
         axes.set(ylim=(0, 1.02))
     figure.supxlabel("fakes, % of users", fontsize="medium")
@@ -74,13 +65,7 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     return figure
 
 
-def _grid(rows: pd.DataFrame, height: float) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """A row a data set, ``height`` inches each, a column a regime; axes by both names."""
-    names = [list(dict.fromkeys(rows[name])) for name in ("dataset", "regime")]
-    shape = tuple(map(len, names))
-    size = (WIDTH, 1.2 + height * shape[0])
-    figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
-    panels = dict(zip(itertools.product(*names), axes.flat, strict=True))
-    for (dataset, regime), panel in panels.items():
-        panel.set_title(f"{dataset}, {regime}", fontsize="medium")
-    return figure, panels
+def _panels(rows: pd.DataFrame, height: float) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """Of the data sets, ``height`` inches each, and the regimes of these rows."""
+    datasets, regimes = (rows[name].unique() for name in ("dataset", "regime"))
+    return dataset_panels(datasets, regimes, (WIDTH, 1.2 + height * len(datasets)))

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, shared_legend
+from rvdlib.lab.figures.style import BLUE, GREY, ORANGE, PURPLE, dataset_panels, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 LOOKS = {"the paper's": ("o", BLUE), "stronger": ("s", ORANGE), "knows the defence": ("^", PURPLE)}
@@ -25,25 +24,16 @@ def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
     """
     regimes = list(dict.fromkeys(remains["regime"])) or ["rating"]
     defenses = list(dict.fromkeys(remains["defense"]))
-    datasets = list(datasets)
     height = 0.9 + len(datasets) * (0.45 + 0.17 * max(1, len(defenses)))
-    figure, panels = plt.subplots(
-        len(datasets),
-        len(regimes),
-        figsize=(WIDTH, height),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for row, dataset in zip(panels, datasets, strict=True):
-        for axes, regime in zip(row, regimes, strict=True):
-            here = remains[(remains["dataset"] == dataset) & (remains["regime"] == regime)]
-            _panel(axes, here, defenses)
-            axes.set_title(f"{dataset}, {regime}", fontsize="medium")
-    panels[0, 0].set(xlim=SHOWN, ylim=(max(1, len(defenses)) - 0.5, -0.5))
-    panels[0, 0].set_yticks(range(len(defenses)), defenses)
+    figure, panels = dataset_panels(datasets, regimes, (WIDTH, height))
+    for (dataset, regime), axes in panels.items():
+        here = remains[(remains["dataset"] == dataset) & (remains["regime"] == regime)]
+        _panel(axes, here, defenses)
+    first = next(iter(panels.values()))
+    first.set(xlim=SHOWN, ylim=(max(1, len(defenses)) - 0.5, -0.5))
+    first.set_yticks(range(len(defenses)), defenses)
     figure.supxlabel("share of the attacks' lift that is left", fontsize="medium")
-    shared_legend(figure, panels[0, 0], columns=3)
+    shared_legend(figure, first, columns=3)
     return figure
 
 

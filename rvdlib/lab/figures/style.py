@@ -1,7 +1,8 @@
 """One look for every figure, legible at column width and to colour-blind eyes."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,6 +86,18 @@ DOT = {"fmt": "o", "markersize": 3.5, "elinewidth": 1.2}  # a mean with its inte
 def reach(rows: pd.DataFrame, mean: str = "mean", low: str = "low", high: str = "high"):
     """(2, rows): how far intervals reach below and above; 0 where there is none."""
     return np.nan_to_num(np.abs(rows[[low, high]].to_numpy().T - rows[mean].to_numpy()))
+
+
+def dataset_panels(
+    datasets: Collection[str], regimes: Collection[str], size: tuple[float, float]
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A row a data set, a column a regime, all on one scale; the panels by both names."""
+    shape, shared = (len(datasets), len(regimes)), {"sharex": True, "sharey": True}
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, **shared)
+    panels = dict(zip(product(datasets, regimes), axes.flat, strict=True))
+    for names, panel in panels.items():
+        panel.set_title(", ".join(names), fontsize="medium")
+    return figure, panels
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int = 4, **look) -> None:

@@ -76,9 +76,23 @@ class Claim(BaseModel):
         return (HOLDS, FAILS) if self.restated else (REPRODUCED, NOT)
 
     def overall(self, verdicts: Iterable[str]) -> str:
-        """:func:`overall`, of the paper's method."""
-        found = overall(verdicts)
-        return NOT_FOR_RVD if self.measured_on and found != NOT_MEASURED else found
+        """The verdict of all its tests (:data:`RULE`); what was not measured does not count."""
+        counted = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
+        shown = [verdict for verdict in counted if verdict in SHOWN]
+        contrary = counted.count(NOT)
+        if not counted:
+            return NOT_MEASURED
+        if self.measured_on:
+            return NOT_FOR_RVD
+        if FAILS in counted:
+            return FAILS
+        if len(shown) == len(counted):
+            return shown[0]
+        if shown and contrary:
+            return MIXED
+        if 2 * max(len(shown), contrary) < len(counted):
+            return UNDECIDED
+        return NOT if contrary else PARTLY
 
     def by_regime(self, rows: pd.DataFrame) -> pd.Series:
         """For each test, a row, the verdict of all tests of its regime."""
@@ -130,25 +144,6 @@ def read(profile: str) -> pd.DataFrame:
     return read_table(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
-def overall(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim in one regime, from those of its tests there (:data:`RULE`).
-
-    What was not measured does not count.
-    """
-    counted = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
-    if not counted or FAILS in counted:
-        return FAILS if counted else NOT_MEASURED
-    shown = [verdict for verdict in counted if verdict in SHOWN]
-    if len(shown) == len(counted):
-        return shown[0]
-    contrary = counted.count(NOT)
-    if shown and contrary:
-        return MIXED
-    if 2 * max(len(shown), contrary) < len(counted):
-        return UNDECIDED
-    return NOT if contrary else PARTLY
-
-
 def said_of(name: str, judged: pd.DataFrame) -> str:
     """``C7: undecided in the rating regime, reproduced in the ranking regime``."""
     by_regime = judged[judged["id"] == name].groupby("regime", sort=False)["overall"].first()
@@ -156,7 +151,7 @@ def said_of(name: str, judged: pd.DataFrame) -> str:
     return f"{name}: {', '.join(said)}"
 
 
-def range_of(values: pd.Series, decimals: int = 3) -> str:
+def range_of(values: pd.Series, decimals: int) -> str:
     """``0.092 to 0.757``; one number where both ends are shown alike."""
     ends = (f"{values.agg(end):.{decimals}f}" for end in ("min", "max"))
     return " to ".join(dict.fromkeys(ends))

@@ -34,12 +34,12 @@ def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = PROF
     ledgers, lines = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
-        verdict = "<br>".join(verdicts(rows, partial(link, profile))) if profile else NOT_MEASURED
+        verdict = "<br>".join(by_dataset(rows, partial(link, profile))) if profile else NOT_MEASURED
         lines.append([name, claim.said, claim.metric, verdict])
     return markdown("| | what is said or asked | what is measured | verdict |", 4, lines)
 
 
-def verdicts(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
+def by_dataset(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
     """A line a notebook, data set and regime: the verdict there, of how many tests, what they measured."""
     lines, claim = [], claims()[rows["id"].iloc[0]]
     by = ["notebook", rows["dataset"].astype(object).fillna(""), "regime"]
@@ -95,16 +95,14 @@ def found() -> pd.DataFrame:
     return pd.concat([measured(ledgers, name)[1] for name in claims()])
 
 
-def span_of(rows: pd.DataFrame, decimals: int = 3) -> str:
+def span_of(rows: pd.DataFrame) -> str:
     """What was measured, with its interval; of several parts, the least and the greatest."""
     if rows["value"].isna().all():
         return _timed(rows)
     if len(rows) == 1:
-        value, low, high = (
-            f"{rows[name].iloc[0]:.{decimals}f}" for name in ("value", "low", "high")
-        )
+        value, low, high = (f"{rows[name].iloc[0]:.3f}" for name in ("value", "low", "high"))
         return value if low == "nan" else f"{value} [{low}, {high}]"
-    return range_of(rows["value"], decimals)
+    return range_of(rows["value"], 3)
 
 
 def _timed(rows: pd.DataFrame) -> str:

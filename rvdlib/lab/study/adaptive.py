@@ -17,7 +17,7 @@ from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defense
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
 from rvdlib.lab.statistics import paired, relative_change, summarise, t_interval
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, scenarios
+from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, crossed, scenarios
 
 AGAINST, EARLIER, VICINITY = "against ", "earlier", "vicinity"
 RANDOM, SOLVED, RETRAINED = "random neighbours", "closed form", "unobserved weight"
@@ -64,13 +64,10 @@ def cells(
         for victim in victims:
             defenses = {UNDEFENDED: {}} | forms(regime, victim, dataset)
             for label, attack, known, faced in _attackers(regime, attacks, against, defenses, own):
-                found += [
-                    (Cell(scenario=each, defense=name, n_users=n_users, **defenses[name]), label)
-                    for each in scenarios(
-                        dataset, [victim], [regime], [attack], promoted, seeds, **known
-                    )
-                    for name in faced
-                ]
+                of = dataset, [victim], [regime], [attack], promoted, seeds
+                met = [(name, defenses[name]) for name in faced]
+                for cell in crossed(scenarios(*of, **known), met, n_users):
+                    found.append((cell, label))
     return found
 
 

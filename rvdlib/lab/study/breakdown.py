@@ -16,7 +16,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.experiment.retraining import Retraining
-from rvdlib.lab.study.effects import CLOSED_FORM, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, crossed, scenarios
 
 POPULARITY, QUORUM, COUNT, FLOOR = "popularity", "quorum", "count", "least support"
 LATENT = "euclidean"  # what a quorum's neighbours are found by unless it says otherwise
@@ -59,26 +59,26 @@ def clean_cells(
         target_sets: regime → the target set of its cells, so that they are also those of an attack.
         floors: shares of the users that must have rated an item.
     """
-    forms = {UNDEFENDED: [{}], POPULARITY: [{"method": "popularity"}]}
-    forms[QUORUM] = [
-        {"method": "quorum", "choices": votes(each, q, distance)}
+    forms: list[tuple[str, dict]] = [(UNDEFENDED, {}), (POPULARITY, {"method": "popularity"})]
+    forms += [
+        (QUORUM, {"method": "quorum", "choices": votes(each, q, distance)})
         for distance in distances
         for each in k
         for q in quorums_of(each, quorum_shares)
     ]
     return [
-        Cell(scenario=scenario, defense=name, n_users=n_users, **form)
+        cell
         for dataset in datasets
         for regime, target_set in target_sets.items()
-        for scenario in scenarios(dataset, [victim], [regime], ["none"], [target_set], seeds)
-        for name, each in (forms | {FLOOR: _floors(dataset, floors)}).items()
-        for form in each
+        for of in [(dataset, [victim], [regime], ["none"], [target_set], seeds)]
+        for cell in crossed(scenarios(*of), [*forms, *_floors(dataset, floors)], n_users)
     ]
 
 
-def _floors(dataset: str, shares: Sequence[float]) -> list[dict]:
+def _floors(dataset: str, shares: Sequence[float]) -> list[tuple[str, dict]]:
     least = sorted({floor_of(dataset, share) for share in shares})
-    return [{"method": "least_support", "choices": {"min_ratings": each}} for each in least]
+    form = {"method": "least_support"}
+    return [(FLOOR, {**form, "choices": {"min_ratings": each}}) for each in least]
 
 
 def attacked_cells(
@@ -121,11 +121,7 @@ def attacked_cells(
                     for size in attack_sizes:
                         rest = [attack], [target_set], seeds, size
                         under += scenarios(*of, *rest, attack_options=options)
-            found += [
-                Cell(scenario=scenario, defense=name, n_users=n_users, **form)
-                for scenario in under
-                for name, form in forms
-            ]
+            found += crossed(under, forms, n_users)
     return found
 
 

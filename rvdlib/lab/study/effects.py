@@ -1,7 +1,7 @@
 """What RVD does to an attack and to accuracy: which cells to run, and what to derive from them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,13 +53,13 @@ def effect_cells(
         target_sets: regime → what is promoted in it.
         n_users: size of the sample of users that is evaluated; None: every user.
     """
-    cells = []
-    for regime, promoted in target_sets.items():
-        for scenario in scenarios(dataset, victims, [regime], attacks, promoted, seeds):
-            cells.append(Cell(scenario=scenario, n_users=n_users))
-            for name, form in chosen_defenses(regime, scenario.victim, dataset).items():
-                cells.append(Cell(scenario=scenario, defense=name, n_users=n_users, **form))
-    return cells
+    return [
+        cell
+        for regime, promoted in target_sets.items()
+        for each in scenarios(dataset, victims, [regime], attacks, promoted, seeds)
+        for forms in [{UNDEFENDED: {}} | chosen_defenses(regime, each.victim, dataset)]
+        for cell in crossed([each], forms.items(), n_users)
+    ]
 
 
 def scenarios(
@@ -86,6 +86,18 @@ def scenarios(
         for victim in victims
         for attack in attacks
         for seed in seeds
+    ]
+
+
+def crossed(
+    scenarios: Sequence[Scenario], forms: Iterable[tuple[str, Mapping]], n_users: int | None
+) -> list[Cell]:
+    """Every scenario under each form of defence: what tables call it, and what a cell has of it."""
+    forms = list(forms)
+    return [
+        Cell(scenario=scenario, defense=name, n_users=n_users, **form)
+        for scenario in scenarios
+        for name, form in forms
     ]
 
 

@@ -1,5 +1,6 @@
 """The answer of notebook 03 in levels: what a recommender is worth, attacked and defended."""
 
+import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
@@ -21,22 +22,15 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
         Columns regime, target_set, defense, metric, mean, low, high, n: the target hit ratio
         without attack and under it, then accuracy and the share of the catalogue under attack.
     """
-    under = {"target_hit_ratio_clean": "target_hit_ratio"} | {
-        metric: metric for metric in [*COLUMNS][1:]
-    }
-    means = []
-    for metric, column in under.items():
-        here = rows[(rows["attack"] == "none") == (metric == "target_hit_ratio_clean")]
-        mean = here.groupby([*SETTING, "seed"], sort=False)[column].mean()
-        means.append(summarise(mean.rename(metric).reset_index(), SETTING, [metric]))
-    found = pd.concat(means, ignore_index=True)
-    places = {name: place for place, name in enumerate(DEFENSES)}
-    settings = list(dict.fromkeys(zip(rows["regime"], rows["target_set"], strict=True)))
-    order = [
-        (settings.index(row[:2]), places.get(row[2], len(places)))
-        for row in found[SETTING].itertuples(index=False, name=None)
-    ]
-    return found.iloc[sorted(range(len(found)), key=order.__getitem__)].reset_index(drop=True)
+    first, *under = COLUMNS
+    by, clean = [*SETTING, "seed"], rows["attack"] == "none"
+    levels = rows[~clean].groupby(by, sort=False)[under].mean()
+    levels[first] = rows[clean].groupby(by)["target_hit_ratio"].mean()
+    found = summarise(levels.reset_index(), SETTING, [*COLUMNS])
+    settings = found.groupby(SETTING[:2], sort=False).ngroup()
+    places = found["defense"].map({name: place for place, name in enumerate(DEFENSES)})
+    order = np.lexsort((places.fillna(len(DEFENSES)), settings))
+    return found.iloc[order].reset_index(drop=True)
 
 
 def shown(headline: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from rvdlib.lab.experiment.knowing import searched
 from rvdlib.lab.study import effects, sweeps
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, LIMITED, RETRAINED
 from rvdlib.lab.study.claims import PAPER_ATTACKS
-from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 
 HARDENED = "closed form, hardened"
 # The order of the tables.
@@ -40,16 +40,15 @@ def cells(
         target_sets: regime → what is promoted in it.
     """
     return [
-        (Cell(scenario=each, defense=name, n_users=part["n_users"], **forms[name]), label)
+        (cell, label)
         for dataset, part in datasets.items()
         for regime, victims in part["victims"].items()
         for victim in victims
         for forms in [_forms(dataset, regime, victim, part)]
         for label, attack, known, faced in _attackers(regime, part, forms)
-        for each in scenarios(
-            dataset, [victim], [regime], [attack], [target_sets[regime]], part["seeds"], **known
-        )
-        for name in faced
+        for of in [(dataset, [victim], [regime], [attack], [target_sets[regime]], part["seeds"])]
+        for met in [[(name, forms[name]) for name in faced]]
+        for cell in crossed(scenarios(*of, **known), met, part["n_users"])
     ]
 
 

@@ -23,7 +23,7 @@ from rvdlib.lab.statistics import Interval, relative_change, summarise, t_interv
 from rvdlib.lab.study import adaptive, effects, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
 from rvdlib.lab.study.claims import Part, judge
-from rvdlib.lab.study.effects import CLOSED_FORM, RVD, scenarios
+from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 
 SETTING = ["dataset", *adaptive.SETTING]
 HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apart
@@ -224,16 +224,13 @@ def growing_cells(
     found = []
     for dataset, part in datasets.items():
         for regime in part["victims"]:
-            forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
+            known = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
+            forms = [(name, known[name]) for name in GROWN]
             of, rest = (dataset, [victim], [regime]), ([target_sets[regime]], part["seeds"])
             under = scenarios(*of, ["none"], *rest)
             for size in attack_sizes:
                 under += scenarios(*of, attacks, *rest, size)
-            found += [
-                Cell(scenario=each, defense=name, n_users=part["n_users"], **forms[name])
-                for each in under
-                for name in GROWN
-            ]
+            found += crossed(under, forms, part["n_users"])
     return found
 
 

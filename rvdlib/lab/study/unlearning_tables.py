@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from rvdlib.lab.runner.ledger import FAILS, overall
+from rvdlib.lab.runner.ledger import FAILS, claims
 from rvdlib.lab.statistics import Interval, interval_of, rank_correlation, summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import of_means
@@ -146,7 +146,9 @@ def verdicts(measured: Measured) -> pd.DataFrame:
     """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
     theorems = of_means(violations(measured.bounds), {"C9": "C9", "C10": "C10"})
     theorems.loc[theorems["value"] > 0, "verdict"] = FAILS
-    theorems["overall"] = theorems.groupby(["id", "regime"])["verdict"].transform(overall)
+    theorems["overall"] = theorems.groupby(["id", "regime"])["verdict"].transform(
+        lambda of: claims()[of.name[0]].overall(of)
+    )
     return pd.concat([theorems, of_means(measured.paths, {"C16": "promised"})], ignore_index=True)
 
 

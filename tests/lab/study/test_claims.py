@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvdlib.lab.runner.ledger import PART, overall
+from rvdlib.lab.runner.ledger import PART, Claim
 from rvdlib.lab.study import claims
 from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import RVD
@@ -108,8 +108,8 @@ def test_what_one_data_set_shows_does_not_wait_for_another():
     ],
 )
 def test_one_test_of_many_makes_no_verdict_for_or_against(verdicts, whole):
-    assert overall(verdicts) == whole
-    assert overall(verdicts[::-1]) == whole
+    claim = Claim(claim="", metric="", shown="")
+    assert claim.overall(verdicts) == claim.overall(verdicts[::-1]) == whole
 
 
 def cells(regime="rating", lift=0.4, removed=0.5, seeds=(0, 1, 2), form=RVD, **defended):

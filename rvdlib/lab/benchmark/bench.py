@@ -29,6 +29,7 @@ from rvdlib.lab.benchmark.serving import (
     LIST_LENGTH,
     Clock,
     again,
+    check_neighbors,
     choices,
     each_in_turn,
     forms,
@@ -100,11 +101,7 @@ def benchmark(
         by_method = {form["method"]: form["choices"] for form in found}
         closed, iterative = by_method["closed_form"], by_method["rvd"]
     ratings = load_dataset(dataset)
-    most, others = max(closed["k"], iterative["k"]), ratings.n_users - 1
-    if not others:
-        raise ValueError(f"{ratings.name} has one user only: there are no neighbours to defend by")
-    if not 1 <= most <= others:
-        raise ValueError(f"k must be between 1 and {others} (the other users), got {most}")
+    check_neighbors(ratings, max(closed["k"], iterative["k"]))
     split = leave_one_out(ratings, stream(seed, "split"))
     made = choices(closed, iterative)
     kinds = {"closed_form": ClosedFormConfig, "quorum": QuorumConfig}

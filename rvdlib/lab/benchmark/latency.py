@@ -154,14 +154,10 @@ def times_of_many(
 
 
 def memory_of_one_call(trained: Iterable[Trained], **choices) -> pd.DataFrame:
-    """Peak memory of a process in which the closed form serves everybody in one call.
+    """Peak memory of a process in which the closed form serves everybody in one call, with these choices.
 
-    Args:
-        choices: of the closed form.
-
-    Returns:
-        Columns data set, users, items, and in MiB: scores (of all users, float32), before, peak
-        (:func:`rvdlib.lab.benchmark.memory.of_one_call`).
+    Columns data set, users, items, and in MiB: scores (of all users, float32), before, peak
+    (:func:`rvdlib.lab.benchmark.memory.of_one_call`).
     """
     rows = []
     for dataset, victim in trained:

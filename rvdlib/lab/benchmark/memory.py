@@ -15,10 +15,7 @@ from rvdlib.threads import on_threads
 def of_one_call(
     victim: Victim, users: np.ndarray, seen: sp.csr_matrix, *, threads: int = 1, **choices
 ) -> dict[str, float]:
-    """The closed form serves ``users`` in one call: all of their scores are there at once.
-
-    Args:
-        choices: of :class:`rvdlib.defenses.ClosedFormRVD`.
+    """The closed form, of these ``choices``, serves ``users`` in one call: all scores are there at once.
 
     Returns:
         In MiB, the most that the process had held: ``before``, with libraries and victim loaded

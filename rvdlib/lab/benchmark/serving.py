@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
+from rvdlib.data import Ratings
 from rvdlib.defenses import RVD, ClosedFormRVD, FastRVD, FunctionalRVD, Quorum, VictimModule
 from rvdlib.evaluation import Recommender, recommend
 from rvdlib.lab.experiment.progress import progress
@@ -79,6 +80,15 @@ def forms(
     }
     made = choices(closed_form, iterative)
     return {name: partial(build[name], victim, **made[name]) for name in made}
+
+
+def check_neighbors(ratings: Ratings, k: int) -> None:
+    """``ValueError`` if there are no k other users: before anything is trained."""
+    others = ratings.n_users - 1
+    if not others:
+        raise ValueError(f"{ratings.name} has one user only: there are no neighbours")
+    if not 1 <= k <= others:
+        raise ValueError(f"k must be between 1 and {others} (the other users), got {k}")
 
 
 def again(users: np.ndarray, visits: int) -> np.ndarray:

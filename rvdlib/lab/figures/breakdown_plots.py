@@ -16,10 +16,8 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
     """What is left, against the fakes that a quorum takes: a row a data set, a column a regime.
 
     A colour a distance, solid for accuracy and dashed for the list; each point is a quorum. In grey,
-    less than ``least_kept``, which is asked of accuracy, is left.
-
-    Args:
-        drawn: columns dataset, regime, distance (as shown), taken (fakes per real user), kept, listed.
+    less than ``least_kept``, which is asked of accuracy, is left. Columns: dataset, regime, distance (as
+    shown), taken (fakes per real user), kept, listed.
     """
     shades = colours(drawn["distance"], {})
     figure, panels = _panels(drawn, height=1.35)
@@ -43,10 +41,8 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
 def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
 
-    Args:
-        grown: columns dataset, regime, attack_size, label (the first is the undefended victim's), mean,
-            low, high.
-        title: of the legend.
+    Columns: dataset, regime, attack_size, label (the first is the undefended victim's), mean, low, high.
+    ``title``: of the legend.
     """
     shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
     figure, panels = _panels(grown, height=1.5)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from rvdlib.lab.figures import style
 
 KINDS = {"victim": style.BLUE, "reference": style.GREY, "peer": style.ORANGE}
+SMALL = style.DOT | {"color": style.BLUE, "markersize": 4}
 QUALITY_PANELS = {
     "rating": ("rmse_holdout", "RMSE in stars, random fifth\n(left is better)"),
     "ranking": ("hit_ratio", "HR@50, leave-one-out\n(right is better)"),
@@ -17,9 +18,7 @@ QUALITY_PANELS = {
 def long_tail(tails: pd.DataFrame, targets: pd.DataFrame) -> Figure:
     """Where the ratings are, and how many of them the attacked items have.
 
-    Args:
-        tails: rows of :func:`rvdlib.lab.study.datasets.long_tail`.
-        targets: rows of :func:`rvdlib.lab.study.datasets.target_popularity`.
+    Rows of :func:`rvdlib.lab.study.datasets.long_tail` and of ``target_popularity`` there.
     """
     shades = style.colours(tails["dataset"], {})
     figure, (left, right) = plt.subplots(
@@ -66,10 +65,8 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
 
     Open marks show what is trained for ratings at ranking, red strokes what is asked of a victim.
 
-    Args:
-        summary: columns dataset, regime, system, kind, metric, mean, low, high; kind is one of
-            :data:`KINDS`. Systems appear from the top in the order of the rows.
-        bounds: rows of :func:`rvdlib.lab.study.demands.demands`.
+    Rows of :func:`rvdlib.lab.study.demands.summary`, in whose order systems appear from the top, and of
+    ``demands`` there.
     """
     datasets = summary["dataset"].unique()
     size = (style.COLUMN_WIDTH * 1.15, 2.5 * len(datasets) + 0.5)
@@ -85,11 +82,8 @@ def victim_quality(summary: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
                 (others.dropna(subset="mean"), {"mfc": "white", "label": "trained for ratings"}),
             ):
                 if len(rows):
-                    y, look = (
-                        rows["system"].map(places),
-                        {"color": style.BLUE, "markersize": 4, **look},
-                    )
-                    axes.errorbar(rows["mean"], y, xerr=style.reach(rows), **style.DOT | look)
+                    y, look = rows["system"].map(places), SMALL | look
+                    axes.errorbar(rows["mean"], y, xerr=style.reach(rows), **look)
             asked = bounds[(bounds["dataset"] == dataset) & (bounds["regime"] == regime)]
             asked = asked[asked["metric"] == metric].dropna(subset="bound")
             y, look = asked["system"].map(places), {"color": style.RED, "linewidths": 1.6}

@@ -60,11 +60,7 @@ def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """THR@50 under attack, and what each defence changes of it; a row of panels a setting.
 
     Left: means, an open dot for the victim that nobody attacks. Right: differences from undefended
-    with their paired intervals over seeds.
-
-    Args:
-        levels: columns regime, target_set, victim, system, mean.
-        changes: columns regime, target_set, victim, defense, mean, low, high.
+    with their paired intervals over seeds. Both of regime, target_set, victim, and system or defense.
     """
     settings = list(dict.fromkeys(zip(levels["regime"], levels["target_set"], strict=True)))
     victims = list(levels["victim"].unique())
@@ -94,10 +90,8 @@ def target_hit_ratios(levels: pd.DataFrame, changes: pd.DataFrame) -> Figure:
 def accuracy_changes(changes: pd.DataFrame) -> Figure:
     """By how much a defence betters each accuracy: right of the line is good everywhere.
 
-    Paired intervals over seeds. The ranking regime's scores are no stars: it has no RMSE.
-
-    Args:
-        changes: columns regime, victim, defense, metric, mean, low, high: positive is better.
+    Paired intervals over seeds. The ranking regime's scores are no stars: it has no RMSE. Columns: regime,
+    victim, defense, metric, mean, low, high.
     """
     titles = {"hit_ratio": "HR@50", "ndcg": "NDCG@50", "rmse": "RMSE (stars)"}
     regimes, victims = (list(changes[name].unique()) for name in ("regime", "victim"))

@@ -17,10 +17,8 @@ SHOWN = (-0.1, 1.4)  # of the share of the lift; what lies beyond stands at the 
 def lift_left(remains: pd.DataFrame, datasets: Sequence[str]) -> Figure:
     """A row a data set, a column a regime, a line a defence; one mark and colour a kind of attack.
 
-    A panel without a complete seed says so; a hollow mark is of one seed.
-
-    Args:
-        remains: columns dataset, regime, kind, defense, value, low, high, n.
+    A panel without a complete seed says so; a hollow mark is of one seed. Columns: dataset, regime, kind,
+    defense, value, low, high, n.
     """
     regimes = list(dict.fromkeys(remains["regime"])) or ["rating"]
     defenses = list(dict.fromkeys(remains["defense"]))

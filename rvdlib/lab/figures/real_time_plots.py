@@ -23,11 +23,8 @@ def serving(times: pd.DataFrame, many: pd.DataFrame) -> Figure:
     """Milliseconds a user against k, steps and the catalogue's size; seconds against users served.
 
     Markers are medians over rounds, bars go from the least to the most; of what served many users
-    and few, those of many are drawn.
-
-    Args:
-        times: rows of :func:`rvdlib.lab.benchmark.latency.serving_times`.
-        many: rows of :func:`rvdlib.lab.benchmark.latency.times_of_many`.
+    and few, those of many are drawn. Rows of :func:`rvdlib.lab.benchmark.latency.serving_times` and of
+    ``times_of_many`` there.
     """
     figure, grid = plt.subplots(2, 2, figsize=(style.COLUMN_WIDTH, 5.2))
     of_many = set(times.loc[times["group"] == "many", "form"])

@@ -151,9 +151,9 @@ def _cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
     return list(enumerate(own))
 
 
-def _excerpt(cell: NotebookNode, most: int = 12) -> str:
+def _excerpt(cell: NotebookNode) -> str:
     lines = cell.source.splitlines()
-    return "\n".join(f"    {line}" for line in lines[:most] + ["…"] * (len(lines) > most))
+    return "\n".join(f"    {line}" for line in lines[:12] + ["…"] * (len(lines) > 12))
 
 
 def _without_circumstances(executed: NotebookNode, source: NotebookNode) -> NotebookNode:

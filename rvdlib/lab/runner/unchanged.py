@@ -112,13 +112,13 @@ def _is_whole(match: re.Match) -> bool:
     return match["percent"] is None and not re.search(r"[.eE]", match["number"])
 
 
-def _became(old: str | re.Match, new: str | re.Match, most: int = 40) -> str:
+def _became(old: str | re.Match, new: str | re.Match) -> str:
     if isinstance(old, str) and isinstance(new, str):
         pairs = enumerate(zip(old, new, strict=False))
         place = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
-        start = max(0, place - most // 2)
-        return f"{old[start : start + most]!r} became {new[start : start + most]!r}"
-    shown = [each[:most] if isinstance(each, str) else each["number"] for each in (old, new)]
+        around = slice(max(0, place - 20), max(0, place - 20) + 40)
+        return f"{old[around]!r} became {new[around]!r}"
+    shown = [each[:40] if isinstance(each, str) else each["number"] for each in (old, new)]
     return f"{shown[0] or 'nothing'} became {shown[1] or 'nothing'}"
 
 

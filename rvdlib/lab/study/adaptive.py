@@ -52,7 +52,6 @@ def cells(
     """Each cell and what its attacker is called.
 
     Args:
-        target_sets: regime → what is promoted in it.
         attacks: that are told nothing of the defence; ``none`` among them.
         against: the searched attackers, by whom they were searched against.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
@@ -129,9 +128,9 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return tables.wide(table, by, "metric").rename(columns=HELD)
 
 
-def attackers(rows: pd.DataFrame) -> pd.DataFrame:
+def attackers(rows: pd.DataFrame, setting: list[str] = SETTING) -> pd.DataFrame:
     """THR@50 of each defence under each attacker: mean and interval over seeds; tidy."""
-    return summarise(rows, [*SETTING, "attacker", "attack", "defense"], ["target_hit_ratio"])
+    return summarise(rows, [*setting, "attacker", "attack", "defense"], ["target_hit_ratio"])
 
 
 def told_to_vicinity(rows: pd.DataFrame) -> list[str]:

@@ -8,14 +8,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_ce
 from rvdlib.lab.experiment.hyperparameters import ALL, RVD_HARDENED
 from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.statistics import Interval, paired, t_interval
-from rvdlib.lab.study.adaptive import (
-    AGAINST,
-    LIMITED,
-    RANDOM,
-    SETTING,
-    UNLIMITED,
-    under_worst,
-)
+from rvdlib.lab.study.adaptive import AGAINST, LIMITED, RANDOM, SETTING, UNLIMITED, under_worst
 from rvdlib.lab.study.claims import OURS
 from rvdlib.lab.study.effects import METRICS
 from rvdlib.threads import single_thread
@@ -35,11 +28,7 @@ def checklist(
     """What evaluations of defences at test time are held to, each with its figure.
 
     The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds unless said.
-
-    Args:
-        trials: of the attack search.
-        swaps: of the check by exchanged fillers.
-        repeated: the largest difference of two evaluations of one cell (:func:`repeated`).
+    ``trials`` and ``swaps`` as from :func:`searches`, ``repeated`` as from :func:`repeated`.
 
     Returns:
         Columns regime, item, metric, mean, low, high, n.

@@ -53,16 +53,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, [*SETTING, "victim", "attack", "crafted_for"], measured)
 
 
-def against_heuristics(rows: pd.DataFrame) -> pd.DataFrame:
+def against_heuristics(
+    rows: pd.DataFrame, by: Sequence[str] = (*SETTING, "victim")
+) -> pd.DataFrame:
     """THR of each optimising attack less that of the best heuristic, paired over seeds.
 
     The best is that of the highest mean over these very seeds, which favours the heuristics.
 
     Returns:
-        One row per setting, victim and attack: the best ``heuristic``, its ``heuristic_thr``, and
+        One row per group of ``by`` and attack: the best ``heuristic``, its ``heuristic_thr``, and
         mean, low, high, n of the difference.
     """
-    found, by = [], [*SETTING, "victim"]
+    found, by = [], [*by]
     for key, here in rows.groupby(by, sort=False):
         sides = dict(list(here.groupby("attack", sort=False)))
         thr = {name: sides[name]["target_hit_ratio"].mean() for name in HEURISTIC}
@@ -80,22 +82,17 @@ def answer(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
     Means over victims. ``judged``: C7 (:func:`rvdlib.lab.study.claims.of_fakes`).
     """
     most, beat = [], []
+    optimised = dict(list(against_heuristics(rows, SETTING).groupby(SETTING)))
     for (regime, target_set), here in rows.groupby(SETTING, sort=False):
-        sides = dict(list(here.groupby("attack", sort=False)))
-        thr = {name: side["target_hit_ratio"].mean() for name, side in sides.items()}
-        strongest = max((name for name in thr if name != "none"), key=thr.get)
-        best = max(HEURISTIC, key=thr.get)
-        above = [
-            name
-            for name in OPTIMISING
-            if t_interval(paired(sides[name], sides[best], "target_hit_ratio")).low > 0
-        ]
+        thr = here.groupby("attack", sort=False)["target_hit_ratio"].mean()
+        strongest, own = thr.drop("none").idxmax(), optimised[regime, target_set]
+        best, above = own["heuristic"].iloc[0], own.loc[own["low"] > 0, "attack"]
         where = f"{regime} regime, {target_set} targets"
         most.append(
             f"{strongest} with {thr[strongest]:.3f} ({where}; {thr['none']:.3f} when not attacked"
             + (f", {thr[best]:.3f} by {best}, the best heuristic)" if best != strongest else ")")
         )
-        beat += [f"{', '.join(above)} ({where})"] if above else []
+        beat += [f"{', '.join(above)} ({where})"] if len(above) else []
     papers = rows[rows["attack"].isin(PAPER_ATTACKS)]
     near, few = (
         {

@@ -1,4 +1,4 @@
-"""The answer of 09: what is promised at what price, what attacks reach, what limits both."""
+"""The answer of 09, of what :mod:`rvdlib.lab.study.breakdown_tables` has."""
 
 from collections.abc import Iterator
 

@@ -145,9 +145,8 @@ def taken(
 def drawn(found: pd.DataFrame, promised: pd.DataFrame, k: int) -> pd.DataFrame:
     """What is left by the quorums of ``k`` neighbours, means over seeds.
 
-    Returns:
-        Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of
-        a full list).
+    Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of a full
+    list).
     """
     means = _means(found[found["k"] == k], promised, QUORUM)
     means = means.assign(listed=means["list_length"] / LISTED, distance=means["distance"].map(BY))
@@ -210,11 +209,8 @@ def growth_table(grown: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric of :func:`growing`: a row a data set, regime and size, a column a defence."""
     here = grown[grown["metric"] == metric]
     sizes = here["attack_size"].map(percent)
-    return tables.wide(
-        here.assign(defense=labelled(here), attack_size=sizes),
-        [*SETTING, "attack_size"],
-        "defense",
-    ).rename_axis(columns=None)
+    here = here.assign(defense=labelled(here), attack_size=sizes)
+    return tables.wide(here, [*SETTING, "attack_size"], "defense").rename_axis(columns=None)
 
 
 def agreement(retrained: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rvdlib.data import Ratings, Split, load_dataset
 from rvdlib.defenses.quorum import Quorum, QuorumConfig
 from rvdlib.evaluation import recommend
+from rvdlib.lab.benchmark.serving import check_neighbors
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.lab.experiment.retraining import agreement_with_retraining
@@ -56,13 +57,7 @@ def certify_dataset(
         NeighborsByChanceWarning: if the two trainings agree no more than by chance.
     """
     ratings = load_dataset(dataset)
-    others = ratings.n_users - 1
-    if not others:
-        raise ValueError(
-            f"{ratings.name} has one user only: there are no neighbours who could vote"
-        )
-    if not 1 <= k <= others:
-        raise ValueError(f"k must be between 1 and {others} (the other users), got {k}")
+    check_neighbors(ratings, k)
     choices = _choices(k=k, quorum=quorum, max_in_degree=max_in_degree)
     split = split_of_seed(ratings, seed)
     blocks = range(0, ratings.n_users, _BLOCK_USERS)

@@ -35,23 +35,8 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.ledger import (
-    NOT_MEASURED,
-    PART,
-    SETTINGS,
-    UNDECIDED,
-    Claim,
-    claims,
-)
-from rvdlib.lab.statistics import (
-    BETTER,
-    CONFIDENCE,
-    Interval,
-    holm,
-    p_above,
-    paired,
-    t_interval,
-)
+from rvdlib.lab.runner.ledger import NOT_MEASURED, PART, SETTINGS, UNDECIDED, Claim, claims
+from rvdlib.lab.statistics import BETTER, CONFIDENCE, Interval, holm, p_above, paired, t_interval
 from rvdlib.lab.study import effects
 from rvdlib.lab.study.effects import RVD
 from rvdlib.lab.study.tables import with_interval

@@ -17,7 +17,7 @@ from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Scenario
 from rvdlib.lab.statistics import Interval, paired, t_interval
 from rvdlib.lab.study.attack_effects import KNOWING, OPTIMISING, SETTING
-from rvdlib.lab.study.tables import format_interval
+from rvdlib.lab.study.tables import with_interval
 
 SWAPPED, LOW_CLONE = "crafted for others", "low_clone"
 
@@ -34,12 +34,8 @@ def scenarios(own: Sequence[Scenario]) -> list[Scenario]:
 def gains(rows: pd.DataFrame, swapped: pd.DataFrame) -> pd.DataFrame:
     """THR of each controlled attack less that of its controls, paired over seeds.
 
-    Args:
-        rows: of the attacks themselves, low clones among them.
-        swapped: of their swapped-target controls.
-
-    Returns:
-        A row per setting, victim, attack and ``control``: metric (``gain``), mean, low, high, n.
+    A row per setting, victim, attack and ``control``: metric (``gain``), mean, low, high, n. Low clones are
+    among the ``rows``, swapped-target controls in ``swapped``.
     """
     where, own = [*SETTING, "victim"], rows[rows["attack"].isin(swapped["attack"])]
     low = dict(list(rows[rows["attack"] == LOW_CLONE].groupby(where)))
@@ -67,14 +63,9 @@ def reading(table: pd.DataFrame) -> str:
 
 def _above(table: pd.DataFrame, control: str, called: str) -> str:
     here = table[table["control"] == control].sort_values("mean", ascending=False)
-    shown = [
-        f"{ATTACKS[row.attack].label} ({format_interval(row.mean, row.low, row.high)})"
-        for row in here.itertuples()
-    ]
-    clear, below = (here["low"] > 0).to_numpy(), (here["high"] < 0).to_numpy()
-    more = ", ".join(text for text, is_clear in zip(shown, clear, strict=True) if is_clear)
-    less = ", ".join(text for text, is_below in zip(shown, below, strict=True) if is_below)
+    shown = here["attack"].map(lambda name: ATTACKS[name].label) + " (" + with_interval(here) + ")"
+    more, less = (", ".join(shown[far]) or "none" for far in (here["low"] > 0, here["high"] < 0))
     return (
-        f"More than {called}, by a paired interval: {more or 'none'}; less: {less or 'none'}; "
-        f"most of all: {shown[0]}."
+        f"More than {called}, by a paired interval: {more}; less: {less}; "
+        f"most of all: {shown.iloc[0]}."
     )

@@ -64,10 +64,7 @@ def demands(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(summary: pd.DataFrame, found: pd.DataFrame, decimals: int = 3) -> str:
-    """The answer of 02: whether the demands hold, and what the victims reach in each regime.
-
-    ``summary`` and ``found`` as from :func:`summary` and :func:`demands`.
-    """
+    """The answer of 02: whether the :func:`demands` hold, and what the victims reach in each regime."""
     judged = found[found["holds"].notna()]
     missed = [
         f"{row.system} ({row.dataset}, {row.regime} regime)"
@@ -103,9 +100,6 @@ def answer(summary: pd.DataFrame, found: pd.DataFrame, decimals: int = 3) -> str
 def beaten(rows: pd.DataFrame) -> pd.DataFrame:
     """Where a victim is worse at its own task than the simplest recommender, seed by seed.
 
-    Args:
-        rows: of :func:`rvdlib.lab.experiment.quality.run_trials`.
-
     Returns:
         A row for each dataset, regime, system and metric of :data:`TASKS` in which that happens:
         ``seeds`` it happens on (a list), ``n`` seeds in all, and the ``reference`` that is better.
@@ -128,11 +122,8 @@ def beaten(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_times(rows: pd.DataFrame) -> pd.DataFrame:
-    """CPU seconds of training, of the victims in ``rows`` as from ``quality.run_trials``.
-
-    Returns:
-        Mean and interval over seeds, with the ``bound`` (at most) and ``holds`` of :func:`demands`.
-    """
+    """CPU seconds to train the victims: mean and interval over seeds, with the ``bound`` (at most) and
+    ``holds`` of :func:`demands`."""
     victims = rows[rows["system"].isin(VICTIMS)]
     found = summarise(victims, ["dataset", "regime", "system"], ["train_seconds"])
     return _held(found, pd.Series(np.nan, index=found.index))

@@ -1,4 +1,9 @@
-"""What RVD does to an attack and to accuracy: which cells to run, and what to derive from them."""
+"""What RVD does to an attack and to accuracy: which cells to run, and what to derive from them.
+
+What cells are made of is called the same in all modules here: ``target_sets``, regime → what is promoted
+in it; ``settings``, regime → what its victims are under, ``attack`` (or ``attacks``) and ``target_set``;
+``n_users``, the size of the sample of users that is evaluated, None for every user.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,12 +52,7 @@ def effect_cells(
     seeds: Sequence[int],
     n_users: int | None = None,
 ) -> list[Cell]:
-    """Each scenario undefended, under each chosen form of RVD and under its rivals.
-
-    Args:
-        target_sets: regime → what is promoted in it.
-        n_users: size of the sample of users that is evaluated; None: every user.
-    """
+    """Each scenario undefended, under each chosen form of RVD and under its rivals."""
     return [
         cell
         for regime, promoted in target_sets.items()

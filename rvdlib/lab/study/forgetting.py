@@ -60,9 +60,7 @@ def cells(
 ) -> list[Cell]:
     """Every victim, attacked, undefended and under each of :func:`parts`.
 
-    Args:
-        settings: regime → the ``attacks`` that its victims are under, and the ``target_set``.
-        choices: ``k``, ``steps`` and ``learning_rate`` of all of them.
+    ``choices``: ``k``, ``steps`` and ``learning_rate`` of all of them.
     """
     found = []
     for scenario in as_set(dataset, victims, settings, seeds):

@@ -98,11 +98,5 @@ def answer(found: pd.DataFrame, hubs: pd.DataFrame, k: int, learning_rate: float
 
 def _compared(slow: np.ndarray, fast: np.ndarray) -> tuple[float, ...]:
     slow, fast = slow.ravel().astype(float), fast.ravel().astype(float)
-    off = slow - fast
-    return (
-        np.corrcoef(slow, fast)[0, 1],
-        np.abs(slow).max(),
-        np.sqrt(np.mean(slow**2)),
-        np.abs(off).max(),
-        np.sqrt(np.mean(off**2)),
-    )
+    sizes = [(np.abs(each).max(), np.sqrt(np.mean(each**2))) for each in (slow, slow - fast)]
+    return np.corrcoef(slow, fast)[0, 1], *sizes[0], *sizes[1]

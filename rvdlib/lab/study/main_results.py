@@ -24,7 +24,6 @@ HARDENED = "closed form, hardened"
 DEFENSES = [RVD, RVD_HARDENED, CLOSED_FORM, HARDENED, BOTH, LIMITED]
 DEFENSES += ["least support", "popularity", RETRAINED]
 PAPERS, STRONGER, KNOWING = "the paper's", "stronger", "knows the defence"
-KINDS = [PAPERS, STRONGER, KNOWING]
 SETTING = ["dataset", "regime", "target_set"]
 # Columns of a table of cells where there is none.
 NEEDED = list(dict.fromkeys([*effects.IDENTITY, *effects.LISTED, *effects.METRICS, "list_length"]))
@@ -35,9 +34,7 @@ def cells(
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called.
 
-    Args:
-        datasets: data set → what :class:`rvdlib.lab.study.parameter_types.Slice` holds.
-        target_sets: regime → what is promoted in it.
+    ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Slice` holds.
     """
     return [
         (cell, label)
@@ -66,8 +63,7 @@ def gathered(cells: Sequence[Cell], compute: bool, **columns: Sequence) -> pd.Da
 def turned_cells(turned: Mapping[str, Mapping]) -> list[tuple[Cell, str, float]]:
     """The dials *k* and steps turned on each data set; each cell with its dial and the value.
 
-    Args:
-        turned: data set → what :class:`rvdlib.lab.study.parameter_types.Turned` holds.
+    ``turned``: data set → what :class:`rvdlib.lab.study.parameter_types.Turned` holds.
     """
     return [
         each
@@ -112,7 +108,7 @@ def _attackers(regime, part, forms) -> Iterator[tuple[str, str, dict, list[str]]
 
 
 def kind(attacker: str) -> str:
-    """One of :data:`KINDS`; empty where nobody attacks."""
+    """What an attacker is: one of the three; empty where nobody attacks."""
     if attacker == "none":
         return ""
     if attacker.startswith(AGAINST):

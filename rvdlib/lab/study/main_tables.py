@@ -107,11 +107,8 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
 def by_dataset(found: pd.DataFrame, datasets: Mapping[str, Mapping], across: str) -> list:
     """For each data set and regime of the plan a title, and a table or *not computed*.
 
-    Rows ``across``, × victim where they are apart, a column a defence: mean ± the interval's reach.
-
-    Args:
-        found: as from :func:`over_victims`, :func:`accuracy`, or :func:`left` within victims.
-        across: ``attack``, ``metric`` or ``kind``.
+    Rows ``across`` (attack, metric or kind), × victim where they are apart, a column a defence: mean ± the
+    interval's reach.
     """
     shown = []
     for dataset, part in datasets.items():
@@ -129,11 +126,9 @@ def _wide(here: pd.DataFrame, across: str) -> pd.DataFrame:
     here = here.assign(text=text, **{across: here[across].replace(labels | MEASURED)})
     rows = [name for name in (across, "victim") if name in here]
     wide = here.pivot(index=rows, columns="defense", values="text").fillna("–")
-    order = pd.MultiIndex.from_frame(here[rows].drop_duplicates())
     columns = [name for name in (UNDEFENDED, *DEFENSES) if name in wide]
-    order = order if len(rows) > 1 else order.get_level_values(0)
-    wide = wide.loc[order, columns].rename(columns={UNDEFENDED: "undefended"})
-    return wide.rename_axis(columns=None)
+    wide = wide.loc[here.set_index(rows).index.unique(), columns]
+    return wide.rename(columns={UNDEFENDED: "undefended"}).rename_axis(columns=None)
 
 
 def left(rows: pd.DataFrame, within: Sequence[str] = ("kind",)) -> pd.DataFrame:
@@ -184,19 +179,13 @@ def counted(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(covered: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
-    """The answer of 11: how much there is; in each regime what is left of the lift, at what accuracy.
-
-    ``remains`` and ``accurate``: as from :func:`left` and :func:`accuracy`.
-    """
+    """The answer of 11: how much there is; in each regime what is :func:`left`, at what :func:`accuracy`."""
     done, asked = covered["computed"].sum(), covered["planned"].sum()
-    by_seed = covered.groupby(["dataset", "regime", "seed"], sort=False)[
-        ["planned", "computed"]
-    ].sum()
-    whole = by_seed["planned"] == by_seed["computed"]
-    seeds = (
-        whole.groupby(level=["dataset", "regime"], sort=False).sum().groupby(level=0, sort=False)
-    )
-    where = ", ".join(f"{n} of {name}" for name, n in seeds.min().items())
+    missing = covered["planned"] - covered["computed"]
+    whole = missing.groupby([covered[name] for name in ("dataset", "regime", "seed")], sort=False)
+    whole = (whole.sum() == 0).groupby(level=["dataset", "regime"], sort=False).sum()
+    seeds = whole.groupby(level="dataset", sort=False).min()
+    where = ", ".join(f"{n} of {name}" for name, n in seeds.items())
     sentences = [
         f"{done:,} of {asked:,} planned cells are computed; complete in both regimes are so many seeds: "
         f"{where}."

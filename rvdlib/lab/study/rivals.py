@@ -51,9 +51,7 @@ def cells(
 
     The vicinity attack, which is another one for each defence, is left to notebook 07.
 
-    Args:
-        datasets: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
-        target_sets: regime → what is promoted in it.
+    ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
     """
     found = []
     for dataset, part in datasets.items():
@@ -100,8 +98,8 @@ def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
 
 
 def attackers(rows: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 of each defence under each attacker: mean and interval over seeds; tidy."""
-    return summarise(rows, [*SETTING, "attacker", "attack", "defense"], ["target_hit_ratio"])
+    """:func:`rvdlib.lab.study.adaptive.attackers`, by data set too."""
+    return adaptive.attackers(rows, SETTING)
 
 
 def kind(regime: str, defense: str) -> str:
@@ -217,10 +215,7 @@ def growing_cells(
     attacks: Sequence[str],
     attack_sizes: Sequence[float],
 ) -> list[Cell]:
-    """Each of :data:`GROWN` without an attack, and under each attack at each size.
-
-    ``datasets`` and ``target_sets`` as :func:`cells` has them.
-    """
+    """Each of :data:`GROWN` without an attack, and under each attack at each size."""
     found = []
     for dataset, part in datasets.items():
         for regime in part["victims"]:

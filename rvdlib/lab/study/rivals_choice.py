@@ -6,6 +6,10 @@ these the most accurate is taken, a combination only where no defence alone remo
 does, the one with the lowest THR@50. Whoever takes what is best on the rows that a table reports chooses
 in hindsight: so it is said which others the seeds do not tell from it, and each seed is also served by
 what is best on the others (leave one seed out), where the worst attackers are those of the others, too.
+
+Throughout, ``table`` is what :func:`rvdlib.lab.study.rivals.measured` makes of the ``seeds`` of
+:func:`rvdlib.lab.study.rivals.by_seed`, ``means`` one data set and regime of :func:`levels`, and ``chosen``
+as from :func:`by_others`.
 """
 
 from collections.abc import Collection
@@ -39,10 +43,7 @@ class Choice(NamedTuple):
 
 
 def levels(table: pd.DataFrame) -> Levels:
-    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims.
-
-    ``table`` as from :func:`rvdlib.lab.study.rivals.measured`.
-    """
+    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims."""
     found = {}
     for key, here in table.groupby(["dataset", "regime"], sort=False):
         kinds = here.drop_duplicates("defense").set_index("defense")["kind"]
@@ -52,10 +53,7 @@ def levels(table: pd.DataFrame) -> Levels:
 
 
 def recommended(means: pd.DataFrame) -> Choice | None:
-    """The defence to take, as the module has it; None if every one costs too much.
-
-    ``means``: of a data set and regime, as from :func:`levels`.
-    """
+    """The defence to take, as the module has it; None if every one costs too much."""
     able = means[adaptive.accurate(means) & (means["kind"] != BOUND)]
     able = able.drop(index=UNDEFENDED, errors="ignore")
     if able.empty:
@@ -72,7 +70,6 @@ def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
     """Those that the seeds do not tell from what is taken, the nearest first.
 
     Of those it was taken from; where it has the lowest THR@50, the undefended victim may be one.
-    ``seeds`` as from :func:`rvdlib.lab.study.rivals.by_seed`.
     """
     costs = _by_seed(seeds, case, choice.metric) * (-1 if choice.metric == "ndcg" else 1)
     among = [*choice.among, *[UNDEFENDED] * (choice.metric != "ndcg")]
@@ -82,8 +79,11 @@ def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
 
 def _by_seed(seeds: pd.DataFrame, case: Case, metric: str) -> pd.DataFrame:
     """A row a defence, a column a seed; means over victims."""
-    here = seeds[(seeds["dataset"] == case[0]) & (seeds["regime"] == case[1])]
-    return here.groupby(["defense", "seed"])[metric].mean().unstack()
+    return _of(seeds, case).groupby(["defense", "seed"])[metric].mean().unstack()
+
+
+def _of(rows: pd.DataFrame, case: Case) -> pd.DataFrame:
+    return rows[(rows["dataset"] == case[0]) & (rows["regime"] == case[1])]
 
 
 def by_others(rows: pd.DataFrame) -> pd.DataFrame:
@@ -117,10 +117,7 @@ def _tidy(seeds: pd.DataFrame) -> pd.DataFrame:
 def recommendations(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
     """The defence to take in each regime, beside the undefended victim and the forms of RVD.
 
-    Args:
-        table: as from :func:`rvdlib.lab.study.rivals.measured`.
-        seeds: what it is made of.
-        chosen: as from :func:`by_others`; of each regime its mean over seeds has a row.
+    Of what is ``chosen`` by the other seeds in a regime, the mean has a row.
     """
     found = []
     for case, means in levels(table).items():
@@ -174,20 +171,12 @@ def _both(row: pd.Series) -> str:
     return f"{row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
 
 
-def _of(chosen: pd.DataFrame, case: Case) -> pd.DataFrame:
-    return chosen[(chosen["dataset"] == case[0]) & (chosen["regime"] == case[1])]
-
-
 def answer(
     table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame
 ) -> str:
     """The answer of 10: what to take in each regime, and what combining adds.
 
-    Args:
-        table: as from :func:`rvdlib.lab.study.rivals.measured`.
-        seeds: what it is made of.
-        chosen: as from :func:`by_others`.
-        gained: as from :func:`rvdlib.lab.study.rivals.gains`.
+    ``gained``: as from :func:`rvdlib.lab.study.rivals.gains`.
     """
     sentences = []
     for case, means in levels(table).items():

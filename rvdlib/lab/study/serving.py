@@ -205,12 +205,8 @@ def answer(
     alarms: pd.DataFrame,
     found: pd.DataFrame,
 ) -> str:
-    """The answer of 12.
-
-    Args:
-        latency: rows of :func:`rvdlib.lab.benchmark.real_time.latencies`.
-        scale: rows of :func:`rvdlib.lab.benchmark.real_time.at_scale`; ``caching``: of :func:`cached`.
-        alarms: rows of :func:`false_alarms`; ``found``: of :func:`judged`.
+    """The answer of 12, of rows of :func:`rvdlib.lab.benchmark.real_time.latencies` and
+    :func:`~rvdlib.lab.benchmark.real_time.at_scale`, :func:`cached`, :func:`false_alarms` and :func:`judged`.
     """
     cold = latency[latency["cache"] == "cold"].set_index("name")["p99_cpu_ms"]
     slowest = cold.drop("undefended").idxmax()

@@ -42,11 +42,9 @@ class Story:
             cell = Cell(scenario=scenario, **form)
             trained = carry_out(scenario, cell.training).victim if cell.training else victim
             recommenders[name] = cell.defended_by().wrap(trained)
-        columns = {
-            name: self._named(_top(recommender, self.clean, [self.user])[0])
-            for name, recommender in recommenders.items()
-        }
-        return pd.DataFrame(columns, index=pd.RangeIndex(1, LIST_LENGTH + 1, name="rank"))
+        user, ranks = np.array([self.user]), pd.RangeIndex(1, LIST_LENGTH + 1, name="rank")
+        lists = {name: _top(each, self.clean, user)[0] for name, each in recommenders.items()}
+        return pd.DataFrame({name: self._named(items) for name, items in lists.items()}, ranks)
 
     def map(self, k: int) -> pd.DataFrame:
         """:func:`plane` of everybody, one row a user.
@@ -111,6 +109,5 @@ def tell(scenario: Scenario) -> Story:
     return Story(scenario, clean, attacked, int(gained.argmax()))
 
 
-def _top(recommender: Recommender, clean: Attacked, users) -> np.ndarray:
-    users = np.asarray(users)
+def _top(recommender: Recommender, clean: Attacked, users: np.ndarray) -> np.ndarray:
     return top_k(recommender.score(users), clean.split.train[users], LIST_LENGTH)

@@ -28,11 +28,8 @@ def sweep_cells(
 ) -> list[tuple[Cell, str, float]]:
     """Every value of every dial, the others as chosen for RVD and ω the victim's own.
 
-    Each cell stands with the dial that it turns, and its value.
-
-    Args:
-        settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        dials: choice of :class:`rvdlib.defenses.RVD` → its values.
+    Each cell stands with the dial that it turns, and its value; ``dials`` are choices of
+    :class:`rvdlib.defenses.RVD` and their values.
     """
     cells = []
     for scenario in as_set(dataset, victims, settings, seeds):

@@ -22,9 +22,6 @@ def beside_what_they_hold(costs: pd.DataFrame, profile: str) -> pd.DataFrame:
     """What rivals cost, and what they hold by the table that 10 keeps for this profile.
 
     Where it has no such row, as of a rival that the profile does not compare, stands –.
-
-    Args:
-        costs: rows of :func:`rvdlib.lab.benchmark.rivals.costs`.
     """
     path = paths.RESULTS / profile / "10_rivals.csv"
     found = read_table(path) if path.is_file() else pd.DataFrame(columns=[*KEY, "metric", "mean"])
@@ -38,14 +35,9 @@ def beside_what_they_hold(costs: pd.DataFrame, profile: str) -> pd.DataFrame:
 def answer(
     times: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame, crafting: pd.DataFrame
 ) -> str:
-    """The answer of 14.
-
-    Args:
-        times: rows of :func:`rvdlib.lab.benchmark.latency.serving_times`; those of the first data
-            set at the usual choices are read.
-        trials: rows of :func:`rvdlib.lab.experiment.quality.run_trials`.
-        costs: rows of :func:`rvdlib.lab.benchmark.rivals.costs`.
-        crafting: rows of :func:`rvdlib.lab.study.attack_profiles.crafting`.
+    """The answer of 14, of rows of :func:`rvdlib.lab.benchmark.latency.serving_times`,
+    :func:`rvdlib.lab.experiment.quality.run_trials`, :func:`rvdlib.lab.benchmark.rivals.costs` and
+    :func:`rvdlib.lab.study.attack_profiles.crafting`; times are of the first data set at the usual choices.
     """
     usual = times[(times["dial"] == "items") & (times["items"] == times["items"].iloc[0])]
     cost = usual.groupby(["group", "form"])["ms_per_user"].median().map(_short)

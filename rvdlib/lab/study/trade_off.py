@@ -40,11 +40,7 @@ def cells(
     choices: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> list[Cell]:
     """Every victim under its regime's attack: undefended, at every combination of choices, and at
-    those that ``params/defenses.yml`` chose.
-
-    Args:
-        settings: regime → the ``attack`` and ``target_set`` that its victims are under.
-        choices: form, of :data:`METHODS` → choice → its values.
+    those that ``params/defenses.yml`` chose. ``choices``: form, of :data:`METHODS` → choice → its values.
     """
     found = []
     for scenario in as_set(dataset, victims, settings, seeds):
@@ -112,9 +108,8 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
 def as_chosen(points: pd.DataFrame) -> pd.DataFrame:
     """What the choices of ``params/defenses.yml`` reach.
 
-    Returns:
-        Columns regime, victim, form, choices, undefended and defended (THR@50), and change, of
-        accuracy: relative, positive is better.
+    Columns regime, victim, form, choices, undefended and defended (THR@50), and change, of accuracy:
+    relative, positive is better.
     """
     compared = _compared(points)
     return compared[compared["chosen"]].drop(columns="chosen").reset_index(drop=True)
@@ -124,11 +119,8 @@ def in_hindsight(points: pd.DataFrame) -> pd.DataFrame:
     """The lowest mean THR@50 of each form that loses at most :data:`claims.MAINTAINED` of accuracy.
 
     Of all points, by the figures that they report: a bound on what a form can do, and more
-    flattering the more of its points there are.
-
-    Returns:
-        Columns as of :func:`as_chosen`, and n_points of the form. Forms without a point within the
-        budget are left out.
+    flattering the more of its points there are. Columns as of :func:`as_chosen`, and n_points of the form;
+    forms without a point within the budget are left out.
     """
     compared, keys = _compared(points), ["regime", "victim", "form"]
     compared["n_points"] = compared.groupby(keys)["form"].transform("size")
@@ -138,10 +130,7 @@ def in_hindsight(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(points: pd.DataFrame, settings: Mapping[str, Mapping[str, str]]) -> str:
-    """The answer of 05, means over victims: as chosen in each regime, then best in hindsight.
-
-    ``settings`` as of :func:`cells`.
-    """
+    """The answer of 05, means over victims: as chosen in each regime, then best in hindsight."""
     chosen, best, sentences, bound = as_chosen(points), in_hindsight(points), [], []
     for regime, here in chosen.groupby("regime", sort=False):
         name = claims.ACCURACY[regime][ACCURACY[regime]]

@@ -70,7 +70,6 @@ def measure(
     """Train each victim under each attack, and descend for a sample of its users.
 
     Args:
-        settings: regime → the ``attacks`` that its victims are under, and the ``target_set``.
         k: neighbours. A user all of whose neighbours are fakes is left out.
         n_users: of the sample; ``path_users``: how many of them are also served by descent with all
             parameters, for ``path_epochs``.

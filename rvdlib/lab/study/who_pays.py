@@ -32,15 +32,13 @@ def hits_by_third(
 ) -> pd.DataFrame:
     """HR@50 of each third of the users, undefended and under each of the ``defenses`` at inference.
 
-    ``datasets`` and ``target_sets`` as :func:`rvdlib.lab.study.rivals.cells` has them.
-
-    Returns:
-        Columns dataset, regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio.
+    Columns dataset, regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio;
+    ``datasets`` as :func:`rvdlib.lab.study.rivals.cells` has them.
     """
     found = []
-    for dataset, regime in (
-        (name, each) for name, part in datasets.items() for each in part["victims"]
-    ):
+    for dataset, regime in [
+        (name, each) for name in datasets for each in datasets[name]["victims"]
+    ]:
         forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
         seeds, n_users = (datasets[dataset][name] for name in ("seeds", "n_users"))
         of = dataset, [victim], [regime], ["none"], [target_sets[regime]]

@@ -77,9 +77,8 @@ def approximation(
             known = scenario.model_dump() | {"attack_size": ATTACK_SIZE[scenario.regime]}
             known |= {"defense": name, "recall": recall}
             rows.append(known | found.summary() | found.target_counts)
-    columns = ["dataset", "victim", "regime", "target_set", "attack", "seed", "defense", "recall"]
-    kept = [*columns, "target_hit_ratio", "hit_ratio", "ndcg", "attack_size"]
-    return pd.DataFrame(rows)[[*kept, "target_hits", "target_users"]]
+    columns = ["dataset", "victim", "regime", "target_set", "attack", "seed", "defense", *SHOWN]
+    return pd.DataFrame(rows)[[*columns, "attack_size", "target_hits", "target_users"]]
 
 
 def _searches(trained: Victim, scenario: Scenario, expansions: Sequence[int]):

@@ -9,32 +9,32 @@ from rvdlib.lab.figures.style import GREY, colours, dataset_panels, shared_legen
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
 NAMES = {"none": "no defence"}
-LEFT = {"taken": "", "kept": "accuracy", "listed": "items"}
 
 
 def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
-    """What is left, against the fakes that a quorum takes: a row a data set, a column a regime.
+    """Accuracy against the fakes that a quorum takes: a row a data set, a column a regime.
 
-    A colour a distance, solid for accuracy and dashed for the list; each point is a quorum. In grey,
-    less than ``least_kept``, which is asked of accuracy, is left. Columns: dataset, regime, distance (as
-    shown), taken (fakes per real user), kept, listed.
+    A colour and mark a distance, each point a quorum; in grey, less than ``least_kept`` is kept. Columns:
+    dataset, regime, distance (as shown), taken (fakes per real user), kept.
     """
     shades = colours(drawn["distance"], {})
     figure, panels = _panels(drawn, height=1.35)
     for (dataset, regime), axes in panels.items():
         here = drawn[(drawn["regime"] == regime) & (drawn["dataset"] == dataset)]
         for (distance, colour), marker in zip(shades.items(), MARKERS, strict=False):
-            points = 100 * here[here["distance"] == distance].sort_values("taken")[list(LEFT)]
-            x = points.pop("taken")
-            for name, line in zip(points, ("-", "--"), strict=True):
-                look = {"linestyle": line, "marker": marker, "markersize": 3, "linewidth": 1.1}
-                axes.plot(x, points[name], color=colour, label=f"{LEFT[name]}, {distance}", **look)
+            points = (
+                100 * here[here["distance"] == distance].sort_values("taken")[["taken", "kept"]]
+            )
+            look = {"marker": marker, "markersize": 3, "linewidth": 1.1, "color": colour}
+            axes.plot(points["taken"], points["kept"], label=distance, **look)
         axes.axhspan(0, 100 * least_kept, color=GREY, alpha=0.12, linewidth=0)
         axes.set_xlim(0, None)
     axes.set_ylim(0, 105 * max(1, drawn["kept"].max()))  # of all panels
     figure.supxlabel("fakes that are taken, % of users", fontsize="medium")
-    figure.supylabel("what is left, %", fontsize="medium")
-    shared_legend(figure, next(iter(panels.values())), columns=2, fontsize="small")
+    figure.supylabel("accuracy that is kept, %", fontsize="medium")
+    shared_legend(
+        figure, next(iter(panels.values())), columns=2, title="neighbours by", fontsize="small"
+    )
     return figure
 
 

@@ -143,14 +143,13 @@ def taken(
 
 
 def drawn(found: pd.DataFrame, promised: pd.DataFrame, k: int) -> pd.DataFrame:
-    """What is left by the quorums of ``k`` neighbours, means over seeds.
+    """What is kept by the quorums of ``k`` neighbours, means over seeds.
 
-    Columns dataset, regime, distance (as shown), quorum, taken, and as shares kept and listed (of a full
-    list).
+    Columns dataset, regime, distance (as shown), quorum, taken, kept (a share).
     """
     means = _means(found[found["k"] == k], promised, QUORUM)
-    means = means.assign(listed=means["list_length"] / LISTED, distance=means["distance"].map(BY))
-    return means[[*SETTING, "distance", "quorum", "taken", "kept", "listed"]]
+    means = means.assign(distance=means["distance"].map(BY))
+    return means[[*SETTING, "distance", "quorum", "taken", "kept"]]
 
 
 def _means(found: pd.DataFrame, promised: pd.DataFrame, rule: str) -> pd.DataFrame:

@@ -316,17 +316,16 @@ def test_the_figure_has_a_panel_a_data_set_and_its_points_are_quorums(found, pro
     for axes, less in zip(figure.axes, (1, 0.5), strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         expected = {
-            "accuracy, latent vectors": ([1, 5], [95, 50]),
-            "items, latent vectors": ([1, 5], [80, 20]),
-            "accuracy, profile overlap": ([2, 5], [92, 50]),
-            "items, profile overlap": ([2, 5], [60, 40]),
+            "latent vectors": ([1, 5], [95, 50]),
+            "profile overlap": ([2, 5], [92, 50]),
         }
         assert set(lines) == set(expected)
         for label, (x, y) in expected.items():
             np.testing.assert_allclose(lines[label].get_xdata(), x)
             np.testing.assert_allclose(lines[label].get_ydata(), np.multiply(y, less))
-    looks = {(line.get_marker(), line.get_linestyle()) for line in lines.values()}
-    assert len(looks) == 4  # told apart without colour, too
+    assert (
+        len({line.get_marker() for line in lines.values()}) == 2
+    )  # told apart without colour, too
 
 
 def test_the_figure_of_growth_has_a_line_a_defence():

@@ -8,6 +8,7 @@ from rvdlib.attacks import craft
 from rvdlib.attacks.center import by_weight
 from rvdlib.attacks.centroid import rounded_at_random
 from rvdlib.attacks.groups import most_rated, tally
+from rvdlib.attacks.light_hubs import lightest
 from rvdlib.attacks.popular_in_cluster import clustered
 from rvdlib.attacks.power_user import most_similar, similarity
 from rvdlib.attacks.profiles import item_moments
@@ -15,6 +16,7 @@ from rvdlib.attacks.sources import cover, hubs
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.vicinity import neighbors_in
 from rvdlib.data import round_to_levels
+from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
 from rvdlib.threat_model import ThreatModel, build_threat_model
 
@@ -173,6 +175,44 @@ def test_a_cluster_that_rated_too_little_is_filled_up_with_popular_items_and_swa
     assert set(range(11, 21)) < set(np.flatnonzero(profiles[1]))
 
 
+# Light hubs
+
+
+def test_light_users_are_the_share_with_the_fewest_ratings_and_whoever_has_as_few():
+    visible = sp.csr_matrix(np.tri(5, 9, 1, dtype=np.float32)[[4, 0, 2, 0, 3]])  # 6, 2, 4, 2, 5
+    assert lightest(visible, 0.2).tolist() == [1, 3]
+    assert lightest(visible, 0.5).tolist() == [1, 2, 3]
+    assert lightest(visible, 1.0).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("raised", [0.25, 0.0, -0.5])
+def test_light_hubs_are_clones_of_light_users_who_enter_most_light_lists(threat, raised):
+    told = {"k": 6, "hubness_reduction": "local_scaling", "quantile": 0.5, "copies": 3}
+    items, stars = fillers(craft("light_hubs", threat, stream(0), raised=raised, **told))
+    surrogate = Surrogate.train(
+        threat, stream(0), embedding_size=16, unobserved_weight=0.0, reg=0.04, sweeps=20
+    )
+    light = lightest(threat.visible, 0.5)
+    lists = NeighborSearch(surrogate.users[light, 1:-1], 6, hubness_reduction="local_scaling")
+    visible = threat.visible.toarray()
+    rated = np.count_nonzero(np.delete(visible[light], TARGETS, axis=1), axis=1)
+    enough = np.flatnonzero(rated >= N_FILLERS + 2)
+    assert 5 < len(enough) < len(light) < 0.6 * N_VISIBLE
+    sources = np.repeat(light[cover(lists(np.arange(len(light))), enough, 5)], 3)
+    own = np.take_along_axis(visible[sources], items, axis=1)
+    assert (own > 0).all()
+    assert np.array_equal(stars, round_to_levels(own + 4 * raised, LEVELS))
+    assert len(np.unique(items, axis=0)) == N_FAKES
+
+
+def test_where_no_light_user_rated_enough_the_fakes_are_of_light_users_all_the_same():
+    """Users 0 and 1 are light: what they lack is filled up. User 2 has enough, and is not copied."""
+    dense = [[0, 2, 0, 0, 0, 0], [0, 0, 3, 0, 0, 0], [0, 4, 4, 4, 4, 4]]
+    options = {"quantile": 0.5, "copies": 1, "raised": 0.0}
+    profiles = craft("light_hubs", of_few_users(dense), stream(0), **options).toarray()
+    assert ((profiles[:, 1] == 2) | (profiles[:, 2] == 3)).all()
+
+
 # Power users
 
 
@@ -242,6 +282,16 @@ def test_what_optimisation_could_amplify_is_the_same_for_permuted_users(threat):
         ("popular_in_cluster", "n_clusters", 3),
         ("popular_in_cluster", "swapped", 0.5),
         ("popular_in_cluster", "lowered", 0.0),
+        ("light_hubs", "k", 5),
+        ("light_hubs", "distance", "cosine"),
+        ("light_hubs", "hubness_reduction", "local_scaling"),
+        ("light_hubs", "quantile", 0.6),
+        ("light_hubs", "copies", 2),
+        ("light_hubs", "raised", -0.25),
+        ("light_hubs", "sweeps", 2),
+        ("light_hubs", "embedding_size", 5),
+        ("light_hubs", "unobserved_weight", 0.1),
+        ("light_hubs", "reg", 0.1),
         ("power_user", "k", 3),
     ],
 )

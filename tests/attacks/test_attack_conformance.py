@@ -28,6 +28,7 @@ QUICK = {
     "dp": {"embedding_size": 2, "rounds": 1, "sweeps": 1, "fakes_at_once": 20},
     "vicinity": {"embedding_size": 2},
     "centroid": {"embedding_size": 2},
+    "light_hubs": {"embedding_size": 2},
 }
 CRAFTED = {}  # attack → its fakes
 SCALES = [[1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], [2, 7, 9.5], [1]]

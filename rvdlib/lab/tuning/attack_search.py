@@ -1,6 +1,7 @@
 """How an attacker who knows a defence chooses his attack: by trying on the defence itself.
 
     python -m rvdlib.lab.tuning.attack_search
+    python -m rvdlib.lab.tuning.attack_search --against quorum --regime ranking
 
 He has other splits of the same data, other targets and other fakes, on seeds that no table uses, and
 the defended recommender: there he measures what he reaches, with no gradient that a defence could
@@ -13,10 +14,12 @@ neighbours into account are told the defence's own (:mod:`rvdlib.lab.experiment.
 *all of them* is one attack for the mean over all defences: an attacker who does not know which he
 faces, and is told of none. Space and rule are in ``params/attack_search.yml``, every trial in
 ``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``. A search is one draw: what
-the one before had chosen goes to ``params/earlier_attackers.yml``, and attacks on.
+the one before had chosen goes to ``params/earlier_attackers.yml``, and attacks on. A search against
+some defences alone also tries at last what is on record, and leaves what is on record of others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import click
 import numpy as np
@@ -30,6 +33,7 @@ from rvdlib.lab.experiment.hyperparameters import (
     ALL,
     ATTACKERS_FILE,
     EARLIER_FILE,
+    RVD_HARDENED,
     attacked_defenses,
 )
 from rvdlib.lab.experiment.knowing import told
@@ -38,6 +42,7 @@ from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 
 SEARCH_FILE = paths.PARAMS / "attack_search.yml"
+LOG_FILE = paths.RESULTS / "search" / "attackers.csv"
 FILLER_SIZE = "filler_size"  # of the budget, not an option of an attack
 _PLACED = 0.01  # what the share of fakes among neighbours counts beside the target hit ratio
 Attempt = dict  # attack, options, filler_size
@@ -96,23 +101,34 @@ def cells_of(
     ]
 
 
-def search_all(search: dict, jobs: int = -1) -> pd.DataFrame:
-    """Every trial in the order of its ``round``; columns regime, defense, attack, options,
-    filler_size, round, target_hit_ratio, fake_neighbor_share (means over seeds)."""
+def opponents_of(search: dict, regime: str) -> dict[str, dict]:
+    """Defence → its form, of all that are searched against; first, with an empty one, of none."""
     rule = search["rule"]
-    opponents = {
-        regime: {UNDEFENDED: {}}
-        | {
-            name: form
-            for name, form in attacked_defenses(regime, rule["victim"], rule["dataset"]).items()
-            if name not in rule["spared"]
-        }
-        for regime in REGIMES
-    }
+    known = attacked_defenses(regime, rule["victim"], rule["dataset"], [RVD_HARDENED])
+    spared = {name: form for name, form in known.items() if name not in rule["spared"]}
+    return {UNDEFENDED: {}} | spared
+
+
+def search_all(
+    search: dict,
+    jobs: int = -1,
+    against: Collection[str] = (),
+    regimes: Sequence[str] = REGIMES,
+    on_record: Mapping = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Every trial in the order of its ``round``; columns regime, defense, attack, options,
+    filler_size, round, target_hit_ratio, fake_neighbor_share (means over seeds).
+
+    Args:
+        against: these defences, or :data:`ALL`, alone; each and all if it is empty.
+        on_record: regime → defence → an attempt of an earlier search, tried at last.
+    """
+    rule, opponents = search["rule"], {regime: opponents_of(search, regime) for regime in regimes}
     rng = {
         (regime, name): stream(0, "attack search", regime, name)
-        for regime in REGIMES
+        for regime in regimes
         for name in (*opponents[regime], ALL)
+        if not against or name in against
     }
     drawn = stream(0, "attack search")
     attempts = [{"attack": name, "options": {}, FILLER_SIZE: None} for name in rule["first"]]
@@ -124,18 +140,22 @@ def search_all(search: dict, jobs: int = -1) -> pd.DataFrame:
         found = _tried(search, opponents, changed, trials["round"].max() + 1, jobs)
         trials = pd.concat([trials, found], ignore_index=True)
     best = _best_of_each(trials)
-    others = {key: _others(best, *key) for key in rng}
+    others = {key: _others(best, *key, on_record) for key in rng}
     if not any(others.values()):
         return trials
     found = _tried(search, opponents, others, trials["round"].max() + 1, jobs)
     return pd.concat([trials, found], ignore_index=True)
 
 
-def _others(best: dict[tuple[str, str], Attempt], regime: str, name: str) -> list[Attempt]:
-    """What is best against other defences of the regime, each once, and not against this one."""
+def _others(
+    best: dict[tuple[str, str], Attempt], regime: str, name: str, on_record: Mapping
+) -> list[Attempt]:
+    """What is best against other defences of the regime, or on record, each once, but for what is
+    best against this one."""
     found = [best[regime, name]]
-    for (where, _), attempt in best.items():
-        if where == regime and attempt not in found:
+    there = [attempt for (where, _), attempt in best.items() if where == regime]
+    for attempt in [*there, *on_record.get(regime, {}).values()]:
+        if attempt not in found:
             found.append(attempt)
     return found[1:]
 
@@ -218,17 +238,37 @@ def check(search: dict) -> None:
 
 
 @click.command(help=__doc__.split("\n\n")[0])
+@click.option(
+    "--against",
+    multiple=True,
+    help="Search against this defence alone, or several; what is on record of others stays.",
+)
+@click.option("--regime", type=click.Choice(REGIMES), help="This one alone.")
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
-def main(jobs):
+def main(against, regime, jobs):
     paths.require_clone()
-    search = read_yaml(SEARCH_FILE)
+    search, regimes = read_yaml(SEARCH_FILE), [regime] if regime else REGIMES
     check(search)
-    trials = search_all(search, jobs)
-    log = trials.assign(options=trials["options"].map(one_line))
+    order = {each: [*opponents_of(search, each), ALL] for each in REGIMES}
+    known = dict.fromkeys(name for each in regimes for name in order[each])
+    for name in against:
+        if name not in known:
+            raise click.UsageError(f"nobody is searched against {name!r}, but {[*known]}")
+    last, earlier = read_yaml(ATTACKERS_FILE), read_yaml(EARLIER_FILE)
+    trials = search_all(search, jobs, against, regimes, last if against else {})
+    new, log = chosen(trials), trials.assign(options=trials["options"].map(one_line))
+    if against or regime:
+        others, done = pd.read_csv(LOG_FILE), {*zip(log["regime"], log["defense"], strict=True)}
+        of_others = zip(others["regime"], others["defense"], strict=True)
+        log = pd.concat([others[[each not in done for each in of_others]], log])
+        new = {each: last[each] | new.get(each, {}) for each in REGIMES}
+    new = {
+        each: {name: new[each][name] for name in order[each] if name in new[each]}
+        for each in REGIMES
+    }
     log[FILLER_SIZE] = log[FILLER_SIZE].astype("Int64")
-    write_trials(paths.RESULTS / "search" / "attackers.csv", log)
+    write_trials(LOG_FILE, log)
     made = "rvdlib.lab.tuning.attack_search: see params/attack_search.yml"
-    new, last, earlier = chosen(trials), read_yaml(ATTACKERS_FILE), read_yaml(EARLIER_FILE)
     write_chosen(EARLIER_FILE, remembered(new, last, earlier), made)
     write_chosen(ATTACKERS_FILE, new, made)
 

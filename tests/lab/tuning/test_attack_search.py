@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from rvdlib.lab.tuning.attack_search import (
     mutate,
     remembered,
 )
+from rvdlib.lab.tuning.records import REGIMES
 from rvdlib.strict_yaml import read_yaml
 
 SEARCH = read_yaml(SEARCH_FILE)
@@ -80,8 +82,8 @@ def test_who_faces_a_quorum_is_told_it_and_an_attempt_overrules_it():
         assert cell.choices == form["choices"]
 
 
-def searched(monkeypatch, reached, forms):
-    """All trials where what an attack reaches on a defence is known."""
+def known_to_reach(monkeypatch, reached, forms):
+    """What an attack reaches on a defence is known, and nothing is computed."""
 
     def rows(cells, store=None, jobs=-1):
         found = [
@@ -91,7 +93,12 @@ def searched(monkeypatch, reached, forms):
 
     monkeypatch.setattr(module, "run_cells", rows)
     monkeypatch.setattr(module, "attacked_defenses", lambda *of: forms)
-    return module.search_all(SMALL, jobs=1)
+
+
+def searched(monkeypatch, reached, forms, **asked):
+    """All trials of a small search."""
+    known_to_reach(monkeypatch, reached, forms)
+    return module.search_all(SMALL, jobs=1, **asked)
 
 
 def test_the_search_keeps_the_best_and_its_mean_is_over_seeds(monkeypatch):
@@ -148,6 +155,75 @@ def test_the_draws_are_the_same_against_every_defence(monkeypatch):
     drawn = trials[trials["round"] < 3]
     for _, here in drawn.groupby("round"):
         assert here[["attack", "options"]].astype(str).drop_duplicates().shape[0] == 1
+
+
+TWO = {name: {"method": name} for name in ("popularity", "rvd")}
+
+
+def far(cell):
+    """The same everywhere: the lower, the further."""
+    return cell.scenario.attack_options.get("lowered", 0.0)
+
+
+def test_a_search_against_one_defence_tries_what_the_whole_search_does_and_then_what_is_on_record(
+    monkeypatch,
+):
+    whole = searched(monkeypatch, far, TWO)
+    on_record = {"ranking": {"popularity": {"attack": "clone", "options": {}, FILLER_SIZE: 77}}}
+    asked = {"against": ["rvd"], "regimes": ["ranking"], "on_record": on_record}
+    trials = searched(monkeypatch, far, TWO, **asked)
+    assert set(zip(trials["regime"], trials["defense"], strict=True)) == {("ranking", "rvd")}
+    same = whole[(whole["regime"] == "ranking") & (whole["defense"] == "rvd")]
+    tried, same = (each.astype({FILLER_SIZE: float})[:7] for each in (trials, same))
+    pd.testing.assert_frame_equal(tried, same.reset_index(drop=True))
+    assert trials[FILLER_SIZE].tolist()[7:] == [77]
+
+
+@pytest.fixture
+def files(monkeypatch, tmp_path):
+    """A small search's files: each defence and regime has had a clone, on record."""
+    clone = {"attack": "clone", "options": {}, FILLER_SIZE: 77}
+    names = [UNDEFENDED, *TWO, ALL]
+    written = {
+        "SEARCH_FILE": SMALL,
+        "ATTACKERS_FILE": {regime: dict.fromkeys(names, clone) for regime in REGIMES},
+        "EARLIER_FILE": {regime: {} for regime in REGIMES},
+    }
+    for name, content in written.items():
+        monkeypatch.setattr(module, name, tmp_path / f"{name}.yml")
+        getattr(module, name).write_text(yaml.safe_dump(content, sort_keys=False))
+    monkeypatch.setattr(module, "LOG_FILE", tmp_path / "log.csv")
+    rows = [
+        f"{regime},{name},0,clone,{{}},77,0.0123,0.0005" for regime in REGIMES for name in names
+    ]
+    head = "regime,defense,round,attack,options,filler_size,target_hit_ratio,fake_neighbor_share"
+    module.LOG_FILE.write_text("\n".join([head, *rows]) + "\n")
+    known_to_reach(monkeypatch, far, TWO)
+    return clone
+
+
+def test_what_is_on_record_of_others_stays_and_what_was_of_this_one_is_remembered(files):
+    before = module.LOG_FILE.read_text().splitlines()
+    asked = ["--against", "rvd", "--regime", "ranking", "--jobs", "1"]
+    done = CliRunner().invoke(module.main, asked)
+    assert done.exit_code == 0, done.output
+    log = module.LOG_FILE.read_text().splitlines()
+    assert log[: len(before) - 1] == [row for row in before if not row.startswith("ranking,rvd,")]
+    assert all(row.startswith("ranking,rvd,") for row in log[len(before) - 1 :])
+    last, earlier = read_yaml(module.ATTACKERS_FILE), read_yaml(module.EARLIER_FILE)
+    found = last["ranking"].pop("rvd")
+    assert found["options"] == {"lowered": 0.9}
+    assert [*last["ranking"]] == [UNDEFENDED, "popularity", ALL]
+    assert all(each == files for names in last.values() for each in names.values())
+    assert earlier == {"ranking": {"rvd": [files]}}
+
+
+def test_a_defence_that_nobody_is_searched_against_is_refused_with_those_that_there_are(files):
+    before = module.LOG_FILE.read_bytes()
+    done = CliRunner().invoke(module.main, ["--against", "quorom"])
+    assert done.exit_code == 2
+    assert "nobody is searched against 'quorom', but ['none', 'popularity', 'rvd'," in done.output
+    assert module.LOG_FILE.read_bytes() == before
 
 
 def test_the_committed_space_holds_options_of_the_attacks():

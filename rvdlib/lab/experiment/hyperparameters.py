@@ -17,7 +17,7 @@ COMBINATIONS_FILE = paths.PARAMS / "combinations.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 EARLIER_FILE = paths.PARAMS / "earlier_attackers.yml"  # of searches before it
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
-RVD_HARDENED = "RVD, hardened"  # takes the attackers of RVD, as nobody was searched against it
+RVD_HARDENED = "RVD, hardened"
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
@@ -146,16 +146,12 @@ def combinations(regime: str) -> dict[str, tuple[str, str]]:
 
 def searched_attackers(regime: str) -> dict[str, dict]:
     """Defence → the ``attack``, ``options`` and ``filler_size`` that its searched attacker takes."""
-    return _with_rvd_hardened(_read(ATTACKERS_FILE)[regime])
+    return dict(_read(ATTACKERS_FILE)[regime])
 
 
 def earlier_attackers(regime: str) -> dict[str, list[dict]]:
     """Defence → what its attackers of earlier searches take, the latest first: none is forgotten."""
-    return _with_rvd_hardened(_read(EARLIER_FILE)[regime])
-
-
-def _with_rvd_hardened(attackers: dict) -> dict:
-    return attackers | ({RVD_HARDENED: attackers["RVD"]} if "RVD" in attackers else {})
+    return dict(_read(EARLIER_FILE)[regime])
 
 
 @functools.cache

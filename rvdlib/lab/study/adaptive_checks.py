@@ -5,7 +5,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
-from rvdlib.lab.experiment.hyperparameters import ALL, RVD_HARDENED
+from rvdlib.lab.experiment.hyperparameters import ALL
 from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.statistics import Interval, paired, t_interval
 from rvdlib.lab.study.adaptive import AGAINST, LIMITED, RANDOM, SETTING, UNLIMITED, under_worst
@@ -37,7 +37,7 @@ def checklist(
     for regime, here in rows.groupby("regime", sort=False):
         searched = here[(AGAINST + here["defense"]).isin(here["attacker"])]
         own = searched[searched["attacker"] == AGAINST + searched["defense"]]
-        own = own[~own["defense"].isin([UNDEFENDED, RANDOM, RVD_HARDENED])]
+        own = own[~own["defense"].isin([UNDEFENDED, RANDOM])]
         gains = {
             name: paired(each, _facing(searched, each, AGAINST + UNDEFENDED), "target_hit_ratio")
             for name, each in own.groupby("defense", sort=False)

@@ -94,7 +94,7 @@ def attacked_cells(
     """Without an attack, and under each attack at each size: undefended, closed form, quorums, counts.
 
     Args:
-        attacks: those that know the defence come once for each quorum, told its choices as far as they
+        attacks: those that know the defence are told the choices of the first quorum, as far as they
             have such options.
         quorums: ``k`` and ``quorum`` of each; a count for each k.
     """
@@ -114,13 +114,10 @@ def attacked_cells(
             of = dataset, [victim], [regime]
             under = scenarios(*of, ["none"], [target_set], seeds)
             for attack in attacks:
-                told_each = [told(regime, attack, form) for name, form in forms if name == QUORUM]
-                for at, options in enumerate(told_each):
-                    if options in told_each[:at]:
-                        continue
-                    for size in attack_sizes:
-                        rest = [attack], [target_set], seeds, size
-                        under += scenarios(*of, *rest, attack_options=options)
+                options = told(regime, attack, forms[2][1])
+                for size in attack_sizes:
+                    rest = [attack], [target_set], seeds, size
+                    under += scenarios(*of, *rest, attack_options=options)
             found += crossed(under, forms, n_users)
     return found
 

@@ -181,9 +181,7 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
         ),
         kind="stable",
     )
-    # One attack comes once for each quorum that it is told of.
-    ordered = ordered.assign(attacker=ordered["attack"] + ordered["attack_options"].map(str))
-    strongest = under_strongest(ordered, by, "attacker")
+    strongest = under_strongest(ordered, by, "attack")
     return summarise(strongest, [*by, "attack"], ["target_hit_ratio", "list_length", "ndcg"])
 
 

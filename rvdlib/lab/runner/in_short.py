@@ -18,16 +18,19 @@ MEANING = {
 }
 
 
-def in_short(ledger: pd.DataFrame, held: pd.DataFrame, remains: pd.DataFrame) -> str:
+def in_short(
+    ledger: pd.DataFrame, held: pd.DataFrame, elsewhere: pd.DataFrame, remains: pd.DataFrame
+) -> str:
     """Sentences in Markdown, a bullet each.
 
     Args:
         ledger: the tests of every claim, as :func:`rvdlib.lab.runner.verdicts.measured` finds them.
         held: 07's ``07_held.csv``, what defences hold under attackers who know them.
+        elsewhere: 07's ``07_elsewhere.csv``, the same for other victims.
         remains: 11's ``11_lift_left.csv``, what the paper's attacks keep of their lift.
     """
     said = [_oblivious(ledger), _accuracy(ledger), _knowing(held), _neighbours(held)]
-    said += [_time(ledger), _instead(held, remains), _undecided(ledger)]
+    said += [_time(ledger), _instead(held, remains), _elsewhere(elsewhere), _undecided(ledger)]
     return "\n".join(f"- {sentence}" for sentence in said)
 
 
@@ -106,6 +109,18 @@ def _instead(held: pd.DataFrame, remains: pd.DataFrame) -> str:
         f"ranking regime *{BOTH}*, which serves only what enough neighbours rated: it leaves "
         f"{_reach(left.loc[[BOTH]])} of the lift of the paper's attacks (RVD {_reach(left.loc[[RVD]])}) and "
         f"{kept:.0%} of that of attackers who know it, in shorter lists."
+    )
+
+
+def _elsewhere(there: pd.DataFrame) -> str:
+    level = there.groupby(["victim", "defense", "metric"], sort=False)["mean"].mean()
+    bare = level.xs("none", level="defense").unstack()
+    lifts = bare["target_hit_ratio"] - bare["target_hit_ratio_clean"]
+    removed = level.xs(BOTH, level="defense").unstack()["lift_removed"]
+    each = ", ".join(f"{removed[name]:.0%} with {name} ({lifts[name]:.3f})" for name in lifts.index)
+    return (
+        f"**Beyond MF** that fails: chosen for the victim itself, it removes, of the lift (in brackets) that "
+        f"attackers have in the ranking regime who were searched with MF, {each}."
     )
 
 

@@ -131,9 +131,10 @@ def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
 
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
-    headline, held, *main = map(_table, ("headline", "07_held", "11_lift_left", "11_accuracy"))
+    headline, *main = map(_table, ("headline", "11_lift_left", "11_accuracy"))
+    held, elsewhere = map(_table, ("07_held", "07_elsewhere"))
     return {
-        "short": in_short(found(), held, main[0]),
+        "short": in_short(found(), held, elsewhere, main[0]),
         "summary": summary(),
         "datasets": by_dataset(*main),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),

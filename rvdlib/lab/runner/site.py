@@ -27,8 +27,8 @@ START = """# Real-time Vicinal Defense: an open reference study
 Anyone can register fake users with a recommender and have it promote what they like. *Real-time
 Vicinal Defense* (RVD; Xu, Wu and Lian 2023, [arXiv 2309.17278](https://arxiv.org/abs/2309.17278))
 answers at inference time: before a user is served, the model is fine-tuned on the training rows of the
-user's *k* nearest neighbours, few of whom are fake; then it is restored. Here its 17 claims are
-tested.
+user's *k* nearest neighbours, few of whom are fake; then it is restored. Here its
+claims, and questions that it leaves open, are tested.
 
 {answer}
 {figure}

@@ -177,6 +177,11 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         *levels("ranking", "lift_removed", RVD=0.25, closed_form_and_quorum=0.75),
         *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5),
     ]
+    there = [
+        *levels("NSVD", "target_hit_ratio", none=0.06, closed_form_and_quorum=0.04),
+        *levels("NSVD", "target_hit_ratio_clean", none=0.02, closed_form_and_quorum=0.02),
+        *levels("NSVD", "lift_removed", none=0.0, closed_form_and_quorum=0.5),
+    ]
     tests = [
         ("C1", "rating", 0.4, "partly"),
         ("C1", "rating", 0.2, "partly"),
@@ -191,6 +196,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
     said = in_short.in_short(
         pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(low=0.1, high=0.2),
         pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]),
+        pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
     )
     for found in (
@@ -203,6 +209,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "0.800 and 0.700 in the rating regime",
         "THR@50 0.010 at HR@50 0.500 (undefended 0.100)",
         "leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%) and 25% of that",
+        "50% with NSVD (0.040).",
         "in either regime: C2.",
     ):
         assert found in said

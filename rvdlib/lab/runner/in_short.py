@@ -119,7 +119,7 @@ def _elsewhere(there: pd.DataFrame) -> str:
     removed = level.xs(BOTH, level="defense").unstack()["lift_removed"]
     each = ", ".join(f"{removed[name]:.0%} with {name} ({lifts[name]:.3f})" for name in lifts.index)
     return (
-        f"**Beyond MF** that fails: chosen for the victim itself, it removes, of the lift (in brackets) that "
+        f"**Beyond MF.** Chosen for the victim itself, it removes, of the lift (in brackets) that "
         f"attackers have in the ranking regime who were searched with MF, {each}."
     )
 

@@ -10,7 +10,8 @@ ratings of its source, ``raised``: that they are higher, not lower as in the vic
 (:mod:`rvdlib.attacks.vicinity`), was found by trial.
 
 Sources are looked for among light users with F + copies − 1 ratings at least, if there are any, so
-that copies differ; where a source has fewer than F, random items fill up, at their visible mean.
+that copies differ; where a source has fewer than F, random items fill up, at their visible mean: the
+attack wants a ``filler_size`` that light users have.
 """
 
 from dataclasses import replace

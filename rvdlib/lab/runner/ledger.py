@@ -3,7 +3,7 @@
 A notebook judges its own claims (:mod:`rvdlib.lab.study.claims`) and keeps them in a table of its
 own, ``NN_claims.csv``. This module joins these to one file of all. Where two notebooks have measured a
 claim, as they do under other attacks, both have a say. What has fewer than :data:`FEWEST` seeds on a
-data set is left out where anything has more.
+data set in a regime is left out where anything has more.
 """
 
 import functools
@@ -167,7 +167,9 @@ def _measured(tables: Mapping[str, pd.DataFrame], name: str, claim: Claim) -> pd
     for notebook in _notebooks(claim):
         table = tables[notebook]
         rows = table[table["id"] == name].astype(object).assign(notebook=notebook)
-        for _, here in rows.groupby(rows["dataset"].fillna(""), sort=False):
+        for _, here in rows.groupby(
+            [rows["dataset"].fillna(""), "regime"], sort=False, dropna=False
+        ):
             seeds = here.loc[here["verdict"] != NOT_MEASURED, "n_seeds"]
             taken += [here] if len(seeds) else []
             enough += [here] if seeds.min() >= FEWEST else []

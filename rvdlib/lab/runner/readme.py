@@ -19,7 +19,7 @@ from rvdlib.lab.runner.ledger import RULE, read_table
 from rvdlib.lab.runner.verdicts import PROFILES, claims_table, found, markdown, summary
 
 README = paths.PROJECT / "README.md"
-CLAIMS = paths.RESULTS / "CLAIMS.md"
+CLAIMS = "results/CLAIMS.md"  # beside it
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 # Notebooks whose answers README gives below the claims, and what each is about.
 ANSWERED = {
@@ -68,7 +68,7 @@ def headline_table(headline: pd.DataFrame) -> str:
     return markdown(head, 3, shown.itertuples(index=False, name=None))
 
 
-def by_dataset(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
+def lift_tables(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
     """What some defences leave of the paper's attacks on each data set, and their HR@50; Markdown.
 
     Args:
@@ -134,9 +134,9 @@ def generated() -> dict[str, str]:
     headline, *main = map(_table, ("headline", "11_lift_left", "11_accuracy"))
     held, elsewhere = map(_table, ("07_held", "07_elsewhere"))
     return {
-        "short": in_short(found(), held, elsewhere, main[0]),
+        "short": in_short(found(), held, elsewhere, *main),
         "summary": summary(),
-        "datasets": by_dataset(*main),
+        "datasets": lift_tables(*main),
         "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
         "headline": headline_table(headline),
     }
@@ -169,7 +169,7 @@ def update(path: Path = README) -> None:
         before, begin, _, *after = _parts(text, marker)
         text = "".join([before, begin, content, *after])
     paths.write_atomically(path, text)
-    paths.write_atomically(CLAIMS, every_test())
+    paths.write_atomically(path.parent / CLAIMS, every_test())
 
 
 def _parts(text: str, marker: str) -> list[str]:

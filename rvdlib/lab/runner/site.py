@@ -144,7 +144,7 @@ def _command(profile: str, *names: str) -> str:
 
 
 def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
-    """The ledger in Markdown: README's table of claims, and then a row each of a claim's parts."""
+    """The ledger in Markdown: the table of claims, and then a row each of a claim's parts."""
     ledgers, sections = {profile: read(profile) for profile in profiles}, []
     for name, claim in claims().items():
         profile, rows = verdicts.measured(ledgers, name)

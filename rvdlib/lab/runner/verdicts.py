@@ -42,15 +42,17 @@ def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = PROF
 def by_dataset(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
     """A line a notebook, data set and regime: the verdict there, of how many tests, what they measured."""
     lines, claim = [], claims()[rows["id"].iloc[0]]
-    by = ["notebook", rows["dataset"].astype(object).fillna(""), "regime"]
-    for (_, dataset, regime), here in rows.groupby(by, sort=False):
+    by = ["notebook", "dataset", "regime"]  # each in the order in which it comes first
+    known = rows[by].astype(object).fillna("")
+    ordered = {name: pd.Categorical(known[name], known[name].unique()) for name in by}
+    for (_, dataset, regime), here in rows.assign(**ordered).groupby(by, observed=True):
         counts, seeds = here["verdict"].value_counts(sort=False), here["n_seeds"].astype(float)
         about = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
         if seeds.min() > 0:  # not of timings
             about.append(f"{range_of(seeds, 0)} seed{'s' if seeds.max() > 1 else ''}")
-        where, verdict = f"{dataset}, " if dataset else "", claim.overall(here["verdict"])
+        verdict, place = claim.overall(here["verdict"]), f"{dataset}, " if dataset else ""
         how, again = ", ".join(about), link(here["notebook"].iloc[0])
-        lines.append(f"{where}{regime}: *{verdict}* ({how}), {span_of(here)}, {again}")
+        lines.append(f"{place}{regime}: *{verdict}* ({how}), {span_of(here)}, {again}")
     return lines
 
 

@@ -245,7 +245,7 @@ def log_file(name: str) -> Path:
 @click.command(help=__doc__.split("\n\n")[0])
 @click.option("--search", "name", type=click.Choice([*CHOSEN_FILES]), default="defense")
 @click.option("--dataset", default="ml-100k", show_default=True)
-@click.option("--form", "only", help="Search this form alone; what is on record of others stays.")
+@click.option("--form", "only", help="Search this form alone.")
 @click.option("--victim", type=click.Choice(list(VICTIMS)), help="Search for this victim alone.")
 @click.option("--regime", type=click.Choice(REGIMES), help="Search in this regime alone.")
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
@@ -262,18 +262,18 @@ def main(name, dataset, only, victim, regime, jobs):
     tasks = [joblib.delayed(search_victim)(searched, dataset, *each) for each in victims]
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     trials = pd.concat(tqdm(run, total=len(tasks), desc="victims"), ignore_index=True)
-    record(name, search, trials, dataset, others=bool(only or victim or regime))
+    record(name, search, trials, dataset)
 
 
-def record(name: str, search: dict, trials: pd.DataFrame, dataset: str, others: bool) -> None:
-    """Write the trials and what is chosen; ``others``: keep other regimes, victims and forms."""
+def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
+    """Write the trials and what is chosen; what is on record of others stays."""
     rule, forms = search["rule"], search["forms"]
     by = ["regime", "victim", "defense"]
     first = [*by, "n_users", "choices"]
     log = trials.assign(choices=trials["choices"].map(one_line))
     log = log[[*first, *log.columns.drop(first)]]
     chosen: dict = {}
-    if others:
+    if log_file(name).is_file():
         known, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
         again = pd.MultiIndex.from_frame(known[by]).isin(pd.MultiIndex.from_frame(trials[by]))
         log = pd.concat([log, known[~again]])

@@ -117,3 +117,15 @@ def test_tables_of_an_older_version_are_named_together(folder):
     with pytest.raises(StudyError, match=r"03_claims.* and .*08_claims.*--only 03 --only 08"):
         ledger.assemble("tiny")
     assert not (folder / "claims.csv").exists()
+
+
+def test_a_regime_of_few_seeds_does_not_take_the_other_one_with_it(project):
+    """Verdicts are of regimes: what one seed says in one leaves three seeds of the other alone."""
+    (project / "results" / "paper").mkdir()
+    row = dict.fromkeys(ledger.PART) | {"id": "C2", "dataset": "ml-1m", "verdict": "undecided"}
+    parts = [row | {"regime": "rating", "n_seeds": 3}, row | {"regime": "ranking", "n_seeds": 1}]
+    parts += [row | {"regime": "ranking", "n_seeds": 3, "dataset": "ml-100k"}]
+    pd.DataFrame(parts).to_csv(project / "results" / "paper" / "11_claims.csv", index=False)
+    found = ledger.assemble("paper")
+    kept = found[found["id"] == "C2"][["dataset", "regime"]].to_numpy().tolist()
+    assert kept == [["ml-1m", "rating"], ["ml-100k", "ranking"]]

@@ -64,7 +64,7 @@ def test_what_is_left_of_the_lift_and_what_it_costs_are_two_tables_of_the_same_r
         ],
         columns=["dataset", "regime", "victim", "defense", "metric", "value", "n"],
     )
-    shares, hits = readme.by_dataset(remains, accurate).split("\n\n")
+    shares, hits = readme.lift_tables(remains, accurate).split("\n\n")
     assert shares.splitlines()[2].startswith("| yelp, rating | 3 | 0.30 ± 0.10 | – |")
     assert "| no lift |" in shares
     assert hits.splitlines()[2].startswith("| yelp, rating | 0.125 | 0.125 (1 item) | – |")
@@ -175,6 +175,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         *levels("rating", "target_hit_ratio", none=1.0, RVD=0.99, unobserved_weight=0.01, **names),
         *levels("ranking", "target_hit_ratio", none=0.2, RVD=0.1, **names),
         *levels("ranking", "lift_removed", RVD=0.25, closed_form_and_quorum=0.75),
+        ("ranking", "RVD, hardened", "lift_removed", 0.7),
         *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5),
     ]
     there = [
@@ -195,22 +196,32 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
             for value in values]  # fmt: skip
     said = in_short.in_short(
         pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(low=0.1, high=0.2),
-        pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]),
+        pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]).assign(worst="clone"),
         pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
+        pd.DataFrame(
+            [
+                ("ranking", "hit_ratio", name, data, value)
+                for name, values in (("none", (0.5, 0.5)), ("closed form and quorum", (0.4, 0.45)))
+                for data, value in zip("ab", values, strict=True)
+            ],
+            columns=["regime", "metric", "defense", "dataset", "value"],
+        ),
     )
     for found in (
         "30% of it in the *rating regime*",
         "50% of it in the *ranking regime*",
         "2 tests",
         "by -20% in the rating regime, by -1.0% in the ranking regime",
-        "0.990 in the rating regime (undefended 1.000)",
-        "0.100 in the ranking regime (0.200), where RVD so removes 25%",
+        "0.990 in the rating regime (clone; undefended 1.000)",
+        "0.100 in the ranking regime (clone; 0.200), where RVD so removes 25%",
         "0.800 and 0.700 in the rating regime",
         "THR@50 0.010 at HR@50 0.500 (undefended 0.100)",
-        "leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%) and 25% of that",
+        "leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%)",
+        "changes HR@50 by -20% to -10%",
+        "strongest attackers it leaves 25%, and RVD, where it was chosen against such, 30%",
         "50% with NSVD (0.040).",
-        "in either regime: C2.",
+        "in both regimes: C2.",
     ):
         assert found in said
 
@@ -222,7 +233,6 @@ def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, m
         for m in ("answer", "claims", "headline")
     )
     path.write_text(f"before\n{marked}after\n")
-    monkeypatch.setattr(readme, "CLAIMS", project / "CLAIMS.md")
     monkeypatch.setattr(readme, "every_test", lambda: "every test")
     monkeypatch.setattr(
         readme, "generated", lambda: dict.fromkeys(("answer", "claims", "headline"), "new\nlines")
@@ -230,7 +240,7 @@ def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, m
     readme.update(path)
     assert path.read_text() == f"before\n{marked.replace('old', 'new' + chr(10) + 'lines')}after\n"
     assert readme.between(path.read_text(), "claims") == "new\nlines"
-    assert readme.CLAIMS.read_text() == "every test"
+    assert (project / readme.CLAIMS).read_text() == "every test"
     path.write_text(marked.replace("<!-- end of claims -->", ""))
     with pytest.raises(StudyError, match=r"README has no line <!-- claims: .*<!-- end of claims"):
         readme.update(path)

@@ -109,7 +109,9 @@ def _value(match: re.Match) -> Decimal:
 
 
 def _is_whole(match: re.Match) -> bool:
-    return match["percent"] is None and not re.search(r"[.eE]", match["number"])
+    """Not of six digits: a csv has so many of every number, and so no point behind 882514."""
+    number = match["number"].lstrip("+-−")
+    return match["percent"] is None and not re.search(r"[.eE]|^\d{6}$", number)
 
 
 def _became(old: str | re.Match, new: str | re.Match) -> str:

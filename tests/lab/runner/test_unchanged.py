@@ -311,3 +311,9 @@ def test_noise_below_the_threshold_is_no_change():
     for image, buffer in zip(images, (old, new), strict=True):
         image.save(buffer, "PNG")
     assert same_picture(old.getvalue(), new.getvalue(), 0)
+
+
+@pytest.mark.parametrize(("new", "same"), [("882518", True), ("883514", False)])
+def test_a_number_of_six_digits_is_measured_though_no_point_is_left_of_it(new, same):
+    assert (first_difference("882514", new, 1e-4) == "") == same
+    assert first_difference("88251", "88252", 1e-4)  # a count

@@ -140,8 +140,8 @@ def _elsewhere(there: pd.DataFrame) -> str:
     removed = level.xs(BOTH, level="defense").unstack()["lift_removed"]
     each = ", ".join(f"{removed[name]:.0%} with {name} ({lifts[name]:.3f})" for name in lifts.index)
     return (
-        f"**Beyond MF,** chosen for the victim itself, it removes of the lift (in brackets; ranking regime, "
-        f"attackers who were searched with MF) {each}."
+        f"**Beyond MF,** chosen for the victim itself, it removes of the lift (in brackets; below 0 it adds; "
+        f"ranking regime, attackers who were searched with MF, three seeds) {each}."
     )
 
 

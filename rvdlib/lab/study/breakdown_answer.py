@@ -23,6 +23,7 @@ def answer(
     """The answer of 09: what is promised at what price, what attacks reach, what limits both."""
     return tables.answer(
         _promises(found, promised, tolerated, least_kept),
+        _floors(found, promised, least_kept),
         *_broken(grown, tolerated),
         _left(found, agreed["k"].iloc[0]),
         _by_chance(agreed),
@@ -48,20 +49,19 @@ def _promises(
     )
 
 
-def floors(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> str:
-    """What floors promise of a new item, beside what quorums do: the most fakes that either takes."""
+def _floors(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> str:
+    """What floors promise of a new item: the most fakes that one takes."""
+    most = promised.groupby("dataset")["min_ratings"].max()
     said = []
     for regime, here in taken(found, promised, least_kept, FLOOR).groupby("regime", sort=False):
-        quorums = taken(found, promised, least_kept).set_index(SETTING)["taken"]
         each = [
-            f"{row.dataset} {row.taken:.1%} (a quorum {quorums[row.dataset, regime]:.1%})"
-            for row in here.itertuples()
+            f"{row.dataset} {'at least ' if row.min_ratings == most[row.dataset] else ''}{row.taken:.1%}"
+            for row in here[here["taken"] > 0].itertuples()
         ]
-        said.append(f"In the {regime} regime: {', '.join(each)}.")
+        said.append(f"{regime} regime {', '.join(each) or 'none'}")
     return (
-        f"A floor of ratings that keeps {percent(least_kept)} of both stops so many fakes per real user "
-        f"from bringing a new item to anybody. {' '.join(said)} "
-        "It promises nothing for an item that has these ratings, and those below it are served to nobody."
+        f"A floor of ratings (*least support*) that keeps as much stops so many fakes from bringing a new item "
+        f"to anybody, and promises nothing for an item that has these ratings: {'; '.join(said)}."
     )
 
 

@@ -182,6 +182,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         *levels("NSVD", "target_hit_ratio", none=0.06, closed_form_and_quorum=0.04),
         *levels("NSVD", "target_hit_ratio_clean", none=0.02, closed_form_and_quorum=0.02),
         *levels("NSVD", "lift_removed", none=0.0, closed_form_and_quorum=0.5),
+        ("NSVD", "RVD, hardened", "lift_removed", -0.4),
     ]
     tests = [
         ("C1", "rating", 0.4, "partly"),
@@ -195,9 +196,13 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
             for name, values in (("RVD", (0.4, 0.6)), ("closed form and quorum", (0.1, 0.3)))
             for value in values]  # fmt: skip
     said = in_short.in_short(
-        pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(low=0.1, high=0.2),
+        pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(
+            low=0.1, high=0.2, verdict="undecided"
+        ),
         pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]).assign(worst="clone"),
-        pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]),
+        pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]).assign(
+            low=lambda of: of["mean"] - 0.1, high=lambda of: of["mean"] + 0.1
+        ),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
         pd.DataFrame(
             [
@@ -217,11 +222,13 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "0.100 in the ranking regime (clone; 0.200), where RVD so removes 25%",
         "0.800 and 0.700 in the rating regime",
         "THR@50 0.010 at HR@50 0.500 (undefended 0.100)",
-        "leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%)",
+        "on 2 data sets that have a lift it leaves 10% to 30% of the lift of the paper's attacks (RVD 40% to 60%)",
         "changes HR@50 by -20% to -10%",
         "strongest attackers it leaves 25%, and RVD, where it was chosen against such, 30%",
-        "50% with NSVD (0.040).",
-        "in both regimes: C2.",
+        "0.040 with NSVD is the lift",
+        "removes 50%, and *RVD, hardened* as chosen for MF -40%",
+        "Of 2 intervals over three seeds, by victim and targets, 1 lie above 0 and 1 below",
+        "and its contrary: C2 (0, 0 of 2).",
     ):
         assert found in said
 

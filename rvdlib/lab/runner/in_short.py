@@ -147,7 +147,7 @@ def _elsewhere(there: pd.DataFrame) -> str:
         f"**Beyond MF** (ranking regime; {victims} is the lift of attackers who were searched with MF) *{BOTH}*, "
         f"its parts chosen for the victim itself, removes {shares[0]}, and *{HARDENED}* as chosen for MF "
         f"{shares[1]}; below 0 it adds. Of {len(tests)} intervals over three seeds, by victim and targets, {above} "
-        f"lie above 0 and {below} below: these seeds tell little else."
+        f"lie above 0 and {below} below."
     )
 
 

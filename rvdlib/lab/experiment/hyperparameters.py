@@ -16,6 +16,7 @@ ROBUST_FILE = paths.PARAMS / "robust.yml"
 COMBINATIONS_FILE = paths.PARAMS / "combinations.yml"
 ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 EARLIER_FILE = paths.PARAMS / "earlier_attackers.yml"  # of searches before it
+REGIMES = ("rating", "ranking")
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
 RVD_HARDENED = "RVD, hardened"
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"

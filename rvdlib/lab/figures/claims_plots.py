@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rvdlib.lab.experiment.hyperparameters import REGIMES
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED, SKY
 from rvdlib.lab.runner import ledger
@@ -20,7 +21,7 @@ from rvdlib.lab.runner.ledger import (
     REPRODUCED,
     UNDECIDED,
 )
-from rvdlib.lab.runner.verdicts import PROFILES, REGIMES, measured
+from rvdlib.lab.runner.verdicts import PROFILES, found
 
 KINDS = {
     "show it": ({REPRODUCED}, BLUE),
@@ -33,23 +34,22 @@ NARROW = 0.09  # of a bar: too narrow for its number
 COLOURS = {REPRODUCED: BLUE, PARTLY: BLUE, MIXED: "black", NOT: RED, FAILS: "black"}
 
 
-def bars(found: pd.DataFrame) -> Figure:
+def bars(tests: pd.DataFrame) -> Figure:
     """A row a claim, a panel a regime: the share of its tests that show it, or its contrary.
 
     The numbers count tests, the verdict stands beside. What was measured for another method than the
     paper's is paler.
 
     Args:
-        found: the ledger, as :func:`rvdlib.lab.runner.ledger.read` has it.
+        tests: of the ledger, as :func:`rvdlib.lab.runner.ledger.read` has it.
     """
     claims = ledger.claims()
     size = (COLUMN_WIDTH, 0.9 + 0.36 * len(claims))
     figure, panels = plt.subplots(1, len(REGIMES), figsize=size, sharey=True)
-    drawn = {}
     for axes, regime in zip(panels, REGIMES, strict=True):
-        tests = dict(list(found[found["regime"] == regime].groupby("id")))
+        known = dict(list(tests[tests["regime"] == regime].groupby("id")))
         for place, name in enumerate(claims):
-            here = tests.get(name)
+            here = known.get(name)
             said = NOT_MEASURED if here is None else here["overall"].iloc[0]
             left, pale = 0.0, claims[name].measured_on is not None
             for kind, (verdicts, colour) in KINDS.items():
@@ -57,8 +57,8 @@ def bars(found: pd.DataFrame) -> Figure:
                 if not count:
                     continue
                 width, alpha = count / len(here), 0.45 if pale else 1
-                bar = axes.barh(place, width, 0.62, left, color=colour, alpha=alpha)
-                drawn.setdefault(kind, plt.Rectangle((0, 0), 1, 1, color=colour))
+                look = {"color": colour, "alpha": alpha, "label": kind}
+                bar = axes.barh(place, width, 0.62, left, **look)
                 if width > NARROW:
                     ink = "white" if colour in (BLUE, RED, "black") and not pale else "black"
                     axes.bar_label(bar, [count], label_type="center", color=ink, size="small")
@@ -73,8 +73,7 @@ def bars(found: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(claims)), labels, size="small")
     panels[0].set_ylim(len(claims) - 0.5, -0.5)
     figure.supxlabel("share of a claim's tests; numbers count them", size="small")
-    figure.legend([drawn[kind] for kind in KINDS if kind in drawn], [k for k in KINDS if k in drawn],
-                  loc="outside upper center", ncols=4, fontsize="small")  # fmt: skip
+    style.shared_legend(figure, panels[0], fontsize="small")
     return figure
 
 
@@ -84,7 +83,5 @@ def save_verdicts(profile: str) -> None:
     What the paper profile has not measured it takes from the quick one, as README's table does.
     """
     others = PROFILES[PROFILES.index(profile) :] if profile in PROFILES else (profile,)
-    ledgers = {name: ledger.read(name) for name in others}
-    found = pd.concat([measured(ledgers, claim)[1] for claim in ledger.claims()])
     style.set_style()
-    style.save(bars(found.reindex(columns=COLUMNS)), profile, "claims")
+    style.save(bars(found(others).reindex(columns=COLUMNS)), profile, "claims")

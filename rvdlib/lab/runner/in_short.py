@@ -4,14 +4,13 @@ import statistics
 
 import pandas as pd
 
-from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.runner.ledger import CONTRARY, SHOWN, UNDECIDED, claims
-from rvdlib.lab.runner.verdicts import span_of
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, chosen_defenses
+from rvdlib.lab.runner.ledger import UNDECIDED, claims
+from rvdlib.lab.runner.verdicts import counted, span_of
 from rvdlib.models import VICTIMS
 
 RVD, SOLVED, BY_CHANCE = "RVD", "closed form", "random neighbours"
 BOTH, RETRAINED = "closed form and quorum", "unobserved weight"
-HARDENED = "RVD, hardened"
 MEANING = {
     "rating": "models learn from observed ratings alone",
     "ranking": "what nobody rated counts as a weak zero, as in recommenders that are deployed",
@@ -34,13 +33,16 @@ def in_short(
         remains: 11's ``11_lift_left.csv``, what the paper's attacks keep of their lift.
         accurate: its ``11_accuracy.csv``.
     """
-    said = [_oblivious(ledger), _accuracy(ledger), _knowing(held), _neighbours(held)]
-    said += [
+    said = (
+        _oblivious(ledger),
+        _accuracy(ledger),
+        _knowing(held),
+        _neighbours(held),
         _time(ledger),
         _instead(held, remains, accurate),
         _elsewhere(elsewhere),
         _undecided(ledger),
-    ]
+    )
     return "\n".join(f"- {sentence}" for sentence in said)
 
 
@@ -92,15 +94,12 @@ def _knowing(held: pd.DataFrame) -> str:
 
 
 def _neighbours(held: pd.DataFrame) -> str:
-    sizes = [
-        chosen_defenses(regime, victim)[RVD]["choices"]["k"]
-        for regime in MEANING
-        for victim in VICTIMS
-        if "k" in chosen_defenses(regime, victim)[RVD]["choices"]
-    ]
+    chosen = [chosen_defenses(regime, victim)[RVD] for regime in MEANING for victim in VICTIMS]
+    sizes = [form["choices"]["k"] for form in chosen if "k" in form["choices"]]
+    thr = {regime: _level(held, regime) for regime in MEANING}
     each = "; ".join(
-        f"{_level(held, regime)[SOLVED]:.3f} and {_level(held, regime)[BY_CHANCE]:.3f} in the {regime} regime"
-        for regime in MEANING
+        f"{own[SOLVED]:.3f} and {own[BY_CHANCE]:.3f} in the {regime} regime"
+        for regime, own in thr.items()
     )
     return (
         f"**Neighbours.** Chosen on validation items, RVD listens to {min(sizes)} to {max(sizes)} of 943 "
@@ -118,7 +117,7 @@ def _instead(held: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) 
     thr, hit = _level(held, "rating"), _level(held, "rating", "hit_ratio")
     left = remains[(remains["kind"] == "the paper's") & (remains["regime"] == "ranking")]
     left = left[left["value"].notna()].set_index("defense")["value"]
-    kept = 1 - _level(held, "ranking", "lift_removed")[[BOTH, HARDENED]]
+    kept = 1 - _level(held, "ranking", "lift_removed")[[BOTH, RVD_HARDENED]]
     ranked = accurate[(accurate["regime"] == "ranking") & (accurate["metric"] == "hit_ratio")]
     hits = ranked.groupby(["defense", "dataset"])["value"].mean()
     lost = hits[BOTH] / hits["none"] - 1
@@ -126,10 +125,10 @@ def _instead(held: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) 
         f"**What does best,** in hindsight. In the rating regime another training, *{RETRAINED}* on what "
         f"nobody rated: THR@50 {thr[RETRAINED]:.3f} at HR@50 {hit[RETRAINED]:.3f} (undefended "
         f"{hit['none']:.3f}). In the ranking regime *{BOTH}*, which serves only what enough neighbours rated: "
-        f"on {left.loc[[BOTH]].size} data sets that have a lift it leaves {_reach(left.loc[[BOTH]])} of the lift of the paper's attacks (RVD "
-        f"{_reach(left.loc[[RVD]])}), and changes HR@50 by {lost.min():.0%} to {lost.max():.0%}. Under the "
+        f"on {left.loc[[BOTH]].size} data sets that have a lift it leaves {_reach(left.loc[[BOTH]])} of the lift "
+        f"of the paper's attacks (RVD {_reach(left.loc[[RVD]])}), and changes HR@50 by {lost.min():.0%} to {lost.max():.0%}. Under the "
         f"strongest attackers it leaves {kept[BOTH]:.0%}, and RVD, where it was chosen against such, "
-        f"{kept[HARDENED]:.0%}."
+        f"{kept[RVD_HARDENED]:.0%}."
     )
 
 
@@ -137,16 +136,18 @@ def _elsewhere(there: pd.DataFrame) -> str:
     level = there.groupby(["victim", "defense", "metric"], sort=False)["mean"].mean()
     bare = level.xs("none", level="defense").unstack()
     lifts = bare["target_hit_ratio"] - bare["target_hit_ratio_clean"]
-    tests = there[(there["metric"] == "lift_removed") & there["defense"].isin([BOTH, HARDENED])]
+    tests = there[(there["metric"] == "lift_removed") & there["defense"].isin([BOTH, RVD_HARDENED])]
     above, below = (tests["low"] > 0).sum(), (tests["high"] < 0).sum()
     removed = level.xs("lift_removed", level="metric").unstack("defense")
-    shares = [", ".join(f"{removed[name][victim]:.0%}" for victim in lifts.index)
-              for name in (BOTH, HARDENED)]  # fmt: skip
+    both, hardened = (
+        ", ".join(f"{removed[name][victim]:.0%}" for victim in lifts.index)
+        for name in (BOTH, RVD_HARDENED)
+    )
     victims = ", ".join(f"{lift:.3f} with {name}" for name, lift in lifts.items())
     return (
         f"**Beyond MF** (ranking regime; {victims} is the lift of attackers who were searched with MF) *{BOTH}*, "
-        f"its parts chosen for the victim itself, removes {shares[0]}, and *{HARDENED}* as chosen for MF "
-        f"{shares[1]}; below 0 it adds. Of {len(tests)} intervals over three seeds, by victim and targets, {above} "
+        f"its parts chosen for the victim itself, removes {both}, and *{RVD_HARDENED}* as chosen for MF "
+        f"{hardened}; below 0 it adds. Of {len(tests)} intervals over three seeds, by victim and targets, {above} "
         f"lie above 0 and {below} below."
     )
 
@@ -159,8 +160,8 @@ def _undecided(ledger: pd.DataFrame) -> str:
     open_in = ledger[ledger["overall"] == UNDECIDED].groupby("id")["regime"].nunique()
     said = []
     for name in (each for each in claims() if open_in.get(each, 0) == 2):
-        own = ledger.loc[ledger["id"] == name, "verdict"]
-        shown, contrary = (own.isin(kind).sum() for kind in (SHOWN, CONTRARY))
+        own = ledger[ledger["id"] == name]
+        shown, contrary = counted(own)
         said.append(f"{name} ({shown}, {contrary} of {len(own)})")
     return (
         "**Undecided** by our rule in both regimes, with the tests that show it, and its contrary: "

@@ -25,7 +25,7 @@ PARTLY, MIXED = "partly", "mixed"
 HOLDS, FAILS = "holds as restated", "fails as restated"
 NOT_MEASURED, NOT_FOR_RVD = "not measured", "not measured for RVD"
 SHOWN, CONTRARY = {REPRODUCED, HOLDS}, {NOT, FAILS}
-# In the order of summary and figure.
+# In the order in which a claim's tests are counted.
 VERDICTS = (REPRODUCED, PARTLY, MIXED, NOT, UNDECIDED, HOLDS, FAILS, NOT_FOR_RVD, NOT_MEASURED)
 SIGNS = {"above": ">", "at least": "≥", "below": "<", "at most": "≤"}
 # What a part of a claim is about: columns that are empty where a claim has one part alone.

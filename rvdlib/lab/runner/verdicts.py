@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.experiment.hyperparameters import REGIMES
 from rvdlib.lab.runner.ledger import (
     CONTRARY,
     NOT_MEASURED,
@@ -22,7 +23,6 @@ MEDIANS = (
     "By regime: the verdict, the median over tests (data sets, victims, attacks), and in brackets how many "
     "of them show the claim, and how many its contrary, if any. ML-100K is measured twice, in 03 and in 11."
 )
-REGIMES = ("rating", "ranking")
 ASKED = ("the paper's claim", "a question that it leaves open")  # by Claim.question
 
 
@@ -76,10 +76,16 @@ def _in_regime(rows: pd.DataFrame) -> str:
     """``*partly* 0.42 (13 of 22)``."""
     if rows.empty:
         return "–"
-    shown, contrary = (rows["verdict"].isin(kind).sum() for kind in (SHOWN, CONTRARY))
+    shown, contrary = counted(rows)
     median = span_of(rows) if rows["value"].isna().all() else f"{rows['value'].median():.2g}"
     against = f", contrary {contrary}" if contrary else ""
     return f"**{rows['overall'].iloc[0]}** {median} ({shown} of {len(rows)}{against})"
+
+
+def counted(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many of these tests show their claim, and how many its contrary."""
+    shown, contrary = (int(rows["verdict"].isin(kind).sum()) for kind in (SHOWN, CONTRARY))
+    return shown, contrary
 
 
 def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.DataFrame]:
@@ -91,9 +97,9 @@ def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.Da
     return "", pd.DataFrame()
 
 
-def found() -> pd.DataFrame:
+def found(profiles: Sequence[str] = PROFILES) -> pd.DataFrame:
     """The tests of every claim, each claim's of the first profile that has measured it."""
-    ledgers = {profile: read(profile) for profile in PROFILES}
+    ledgers = {profile: read(profile) for profile in profiles}
     return pd.concat([measured(ledgers, name)[1] for name in claims()])
 
 

@@ -22,7 +22,7 @@ from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, crossed, scenarios
 AGAINST, EARLIER, VICINITY = "against ", "earlier", "vicinity"
 RANDOM, SOLVED, RETRAINED = "random neighbours", "closed form", "unobserved weight"
 LIMITED, UNLIMITED = "count", "user-kNN"
-BOTH, QUORUM = "closed form and quorum", "quorum"
+BOTH, QUORUM, HARDENED = "closed form and quorum", "quorum", "closed form, hardened"
 AFFORDABLE = 0.02  # of accuracy, relative
 SETTING = ["regime", "target_set", "victim"]
 KNOWN = ["attack", "attack_size", "attack_options", "visible_share", "filler_size", "crafted_for"]

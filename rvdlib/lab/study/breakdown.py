@@ -36,11 +36,6 @@ def quorums_of(k: int, shares: Sequence[float]) -> list[int]:
     return sorted({max(1, round(share * k)) for share in shares})
 
 
-def floor_of(dataset: str, share: float) -> int:
-    """So many ratings as ``share`` of the users give, at least 2: no smaller floor stops anybody."""
-    return max(2, round(share * load_dataset(dataset).n_users))
-
-
 def clean_cells(
     datasets: Sequence[str],
     victim: str,
@@ -76,7 +71,9 @@ def clean_cells(
 
 
 def _floors(dataset: str, shares: Sequence[float]) -> list[tuple[str, dict]]:
-    least = sorted({floor_of(dataset, share) for share in shares})
+    """So many ratings as these shares of the users give, at least 2: no smaller floor stops anybody."""
+    n_users = load_dataset(dataset).n_users
+    least = sorted({max(2, round(share * n_users)) for share in shares})
     form = {"method": "least_support"}
     return [(FLOOR, {**form, "choices": {"min_ratings": each}}) for each in least]
 

@@ -46,9 +46,8 @@ def clean(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["dataset"].isin(asked)]
     by = [*SETTING, "seed"]
     ranked = ["ndcg", "hit_ratio"]
-    best = (
-        rows[rows["defense"].isin([UNDEFENDED, POPULARITY])].groupby(by, sort=False)[ranked].max()
-    )
+    plain = rows[rows["defense"].isin([UNDEFENDED, POPULARITY])]
+    best = plain.groupby(by, sort=False)[ranked].max()
     best = best.reindex(pd.MultiIndex.from_frame(rows[by])).to_numpy()
     kept = (rows[ranked] / best).min(axis=1)
     rows = rows.assign(kept=kept, at=rows.groupby(SETTING, sort=False).ngroup())
@@ -193,11 +192,8 @@ def reached(grown: pd.DataFrame) -> pd.DataFrame:
 
 def labelled(grown: pd.DataFrame) -> pd.Series:
     """What a defence is called in tables and figures: *quorum 6 of 30*, *count of 30*, *least support 34*."""
-    named, forms = (
-        grown["defense"],
-        {"quorum": " {:.0f}", "k": " of {:.0f}", "min_ratings": " {:.0f}"},
-    )
-    for name, form in forms.items():
+    named = grown["defense"]
+    for name, form in (("quorum", " {:.0f}"), ("k", " of {:.0f}"), ("min_ratings", " {:.0f}")):
         named = named + ["" if pd.isna(value) else form.format(value) for value in grown[name]]
     return named
 

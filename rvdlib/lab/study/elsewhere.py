@@ -16,7 +16,7 @@ from rvdlib.lab.study import adaptive, tables
 
 TIDY = ["metric", *Interval._fields]
 SHOWN = {"lift_removed": "lift removed", "hit_ratio_change": "HR@50, change"}
-COMPARED = [adaptive.SOLVED, "closed form, hardened", adaptive.QUORUM, adaptive.BOTH]
+COMPARED = [adaptive.SOLVED, adaptive.HARDENED, adaptive.QUORUM, adaptive.BOTH]
 
 
 def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Cell, str]]:

@@ -15,11 +15,10 @@ from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, finished_cells, run_ce
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import searched
 from rvdlib.lab.study import effects, sweeps
-from rvdlib.lab.study.adaptive import AGAINST, BOTH, LIMITED, RETRAINED
+from rvdlib.lab.study.adaptive import AGAINST, BOTH, HARDENED, LIMITED, RETRAINED
 from rvdlib.lab.study.claims import PAPER_ATTACKS
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 
-HARDENED = "closed form, hardened"
 # The order of the tables.
 DEFENSES = [RVD, RVD_HARDENED, CLOSED_FORM, HARDENED, BOTH, LIMITED]
 DEFENSES += ["least support", "popularity", RETRAINED]

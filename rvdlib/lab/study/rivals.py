@@ -21,7 +21,7 @@ from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
 from rvdlib.lab.runner.ledger import FEWEST
 from rvdlib.lab.statistics import Interval, relative_change, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
-from rvdlib.lab.study.adaptive import AGAINST, BOTH, VICINITY
+from rvdlib.lab.study.adaptive import AGAINST, BOTH, HARDENED, VICINITY
 from rvdlib.lab.study.claims import Part, judge
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 
@@ -30,7 +30,7 @@ HELD = [*SETTING, "defense", "kind", "worst"]  # what :func:`measured` tells apa
 ACCURACY = ["hit_ratio", "ndcg", "rmse"]
 TOLD = [*ORACLES, PROPAGATED]
 GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
-PAYING = [RVD, CLOSED_FORM, "closed form, hardened", BOTH, "least support", "blending"]
+PAYING = [RVD, CLOSED_FORM, HARDENED, BOTH, "least support", "blending"]
 ALONE, CHAIN, BOUND = "alone", "combination", "told who is fake"
 SHOWN = {
     "oblivious": "THR@50, worst oblivious attacker",

@@ -19,10 +19,10 @@ import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.study import adaptive, rivals, tables
+from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
 
-HARDENED = "closed form, hardened"
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
 NAMED, SAID = 3, 1  # of those that are not told apart, the nearest: in the table, in the answer

@@ -33,11 +33,12 @@ from rvdlib.lab.experiment.hyperparameters import (
     ALL,
     ATTACKERS_FILE,
     EARLIER_FILE,
+    REGIMES,
     RVD_HARDENED,
     attacked_defenses,
 )
 from rvdlib.lab.experiment.knowing import told
-from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
+from rvdlib.lab.tuning.records import kept, one_line, write_chosen, write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 

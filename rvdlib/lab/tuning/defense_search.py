@@ -38,10 +38,15 @@ from rvdlib.lab.experiment.cells import (
     carry_out,
     evaluate_cell,
 )
-from rvdlib.lab.experiment.hyperparameters import DEFENSES_FILE, HARDENED_FILE, ROBUST_FILE
+from rvdlib.lab.experiment.hyperparameters import (
+    DEFENSES_FILE,
+    HARDENED_FILE,
+    REGIMES,
+    ROBUST_FILE,
+)
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
-from rvdlib.lab.tuning.records import REGIMES, kept, one_line, write_chosen, write_trials
+from rvdlib.lab.tuning.records import kept, one_line, write_chosen, write_trials
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
@@ -242,13 +247,13 @@ def log_file(name: str) -> Path:
     return paths.RESULTS / "search" / f"{CHOSEN_FILES[name].stem}.csv"
 
 
-@click.command(help=__doc__.split("\n\n")[0])
+@click.command(help=__doc__.split("\n\n")[0], context_settings={"show_default": True})
 @click.option("--search", "name", type=click.Choice([*CHOSEN_FILES]), default="defense")
-@click.option("--dataset", default="ml-100k", show_default=True)
+@click.option("--dataset", default="ml-100k")
 @click.option("--form", "only", help="Search this form alone.")
 @click.option("--victim", type=click.Choice(list(VICTIMS)), help="Search for this victim alone.")
 @click.option("--regime", type=click.Choice(REGIMES), help="Search in this regime alone.")
-@click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one a core.")
+@click.option("--jobs", default=-1, help="Processes; -1: one a core.")
 def main(name, dataset, only, victim, regime, jobs):
     paths.require_clone()
     search = read_yaml(search_file(name))
@@ -269,10 +274,9 @@ def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
     """Write the trials and what is chosen; what is on record of others stays."""
     rule, forms = search["rule"], search["forms"]
     by = ["regime", "victim", "defense"]
-    first = [*by, "n_users", "choices"]
     log = trials.assign(choices=trials["choices"].map(one_line))
-    log = log[[*first, *log.columns.drop(first)]]
-    chosen: dict = {}
+    log = log.set_index([*by, "n_users", "choices"]).reset_index()  # these columns first
+    chosen, in_order = {}, {}
     if log_file(name).is_file():
         known, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
         again = pd.MultiIndex.from_frame(known[by]).isin(pd.MultiIndex.from_frame(trials[by]))
@@ -285,7 +289,6 @@ def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
         }
     pieces = dict([*log.groupby(by)])
     order = [each for each in product(REGIMES, VICTIMS, forms) if each in pieces]
-    in_order: dict = {}
     for regime, victim, form in order:
         in_order.setdefault(regime, {}).setdefault(victim, {})[form] = chosen[regime][victim][form]
     write_trials(log_file(name), pd.concat([pieces[each] for each in order]))

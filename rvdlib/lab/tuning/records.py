@@ -8,8 +8,6 @@ import yaml
 
 from rvdlib import paths
 
-REGIMES = ("rating", "ranking")
-
 
 def kept(value: float) -> float:
     """To the digits that a log keeps: these decide, so that a log implies what was chosen."""

@@ -23,10 +23,10 @@ from rvdlib import paths
 from rvdlib.attacks.profiles import assemble, filler_candidates
 from rvdlib.evaluation import Evaluation, evaluate
 from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses, searched_attackers
+from rvdlib.lab.experiment.hyperparameters import REGIMES, attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE, cells_of
-from rvdlib.lab.tuning.records import REGIMES, write_trials
+from rvdlib.lab.tuning.records import write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.data import leave_one_out, load_dataset
-from rvdlib.lab.experiment.hyperparameters import VICTIMS_FILE
+from rvdlib.lab.experiment.hyperparameters import REGIMES, VICTIMS_FILE
 from rvdlib.lab.experiment.splits import without_test_ratings
-from rvdlib.lab.tuning.records import REGIMES, one_line, write_chosen
+from rvdlib.lab.tuning.records import one_line, write_chosen
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import parse_yaml, read_yaml

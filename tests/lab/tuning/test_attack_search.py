@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rvdlib import paths
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.experiment.hyperparameters import ATTACKERS_FILE
+from rvdlib.lab.experiment.hyperparameters import ATTACKERS_FILE, REGIMES
 from rvdlib.lab.experiment.splits import TABLE_SEEDS
 from rvdlib.lab.tuning import attack_search as module
 from rvdlib.lab.tuning.attack_search import (
@@ -25,7 +25,6 @@ from rvdlib.lab.tuning.attack_search import (
     mutate,
     remembered,
 )
-from rvdlib.lab.tuning.records import REGIMES
 from rvdlib.strict_yaml import read_yaml
 
 SEARCH = read_yaml(SEARCH_FILE)

@@ -108,19 +108,21 @@ def rival_defenses(
     dataset: str = "ml-100k",
     trained: Collection[str] | None = None,
     chained: Collection[str] | None = None,
+    against: Collection[str] = (),
 ) -> dict[str, dict]:
     """Every defence that is compared, as :func:`chosen_defenses` has them, and their combinations.
 
-    Those of :func:`attacked_defenses`, RVD with random neighbours, what was searched besides
-    (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each chain of
+    Those of :func:`attacked_defenses`, the victim's ``own``, RVD with random neighbours, what was searched
+    besides (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each chain of
     :func:`combinations`.
 
     Args:
         trained: of the defences before or in training these alone; None: all.
         chained: of these, the first of a chain; None: all.
+        against: as :func:`attacked_defenses` has it.
     """
     searched = _read(ROBUST_FILE)[regime]
-    chosen = attacked_defenses(regime, victim, dataset)
+    chosen = attacked_defenses(regime, victim, dataset, against, own=True)
     rvd = chosen["RVD"]
     by_chance = {**rvd, "choices": {**rvd["choices"], "neighbors": "random"}}
     chosen |= {"RVD, random neighbours": by_chance} | searched.get(victim, searched["MF"])

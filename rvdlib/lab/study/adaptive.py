@@ -56,7 +56,7 @@ def cells(
         against: the searched attackers, by whom they were searched against.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
-            and the undefended victim.
+            others of its method, and the undefended victim.
     """
     found, forms = [], forms or partial(attacked_defenses, against=against)
     for regime, promoted in target_sets.items():
@@ -78,7 +78,9 @@ def _attackers(
         yield attack, attack, {}, [*defenses]
     alone = [each for each in defenses if each not in (UNDEFENDED, *against)] if own else []
     for name in [*against, *alone]:
-        faced = [*defenses] if name in against else [UNDEFENDED, name]
+        method = defenses.get(name, {}).get("method")
+        alike = [other for other, form in defenses.items() if method == form.get("method")]
+        faced = [*defenses] if name in against else [UNDEFENDED, *(alike if method else [name])]
         for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):
             yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, faced
     for name, form in defenses.items():

@@ -55,7 +55,8 @@ def cells(
     """
     found = []
     for dataset, part in datasets.items():
-        forms = partial(rival_defenses, trained=part["trained"], chained=part["chained"])
+        taken = {name: part[name] for name in ("against", "trained", "chained")}
+        forms = partial(rival_defenses, **taken)
         faced = part["attacks"], part["against"], part["seeds"], part["n_users"], forms
         for regime, victims in part["victims"].items():
             promoted = {regime: [target_sets[regime]]}

@@ -56,7 +56,7 @@ def cells(
         against: the searched attackers, by whom they were searched against.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
-            others of its method, and the undefended victim.
+            others that serve by its method, and the undefended victim.
     """
     found, forms = [], forms or partial(attacked_defenses, against=against)
     for regime, promoted in target_sets.items():
@@ -78,15 +78,19 @@ def _attackers(
         yield attack, attack, {}, [*defenses]
     alone = [each for each in defenses if each not in (UNDEFENDED, *against)] if own else []
     for name in [*against, *alone]:
-        method = defenses.get(name, {}).get("method")
-        alike = [other for other, form in defenses.items() if method == form.get("method")]
-        faced = [*defenses] if name in against else [UNDEFENDED, *(alike if method else [name])]
+        faced = [*defenses] if name in against else [UNDEFENDED, *_alike(name, defenses)]
         for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):
             yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, faced
     for name, form in defenses.items():
         if has_neighbors(form):
             known = {"attack_options": told(regime, VICINITY, form)}
             yield VICINITY, VICINITY, known, [name]
+
+
+def _alike(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
+    """Those that serve by the method of this one, itself among them; of a chain, its last counts."""
+    serves = {other: form.get("chain", [form])[-1].get("method") for other, form in defenses.items()}
+    return [other for other, method in serves.items() if method == serves[name]]
 
 
 def held(rows: pd.DataFrame) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def _breakdown(p: SimpleNamespace) -> list[Wanted]:
 
 
 def _rivals(p: SimpleNamespace) -> list[Wanted]:
-    own = rivals.cells(p.datasets, p.target_sets)
+    own = rivals.cells(p.datasets, p.target_sets, p.growing)
     sizes = p.growing_attacks, p.attack_sizes
     grown = rivals.growing_cells(p.datasets, p.growing, p.target_sets, *sizes)
     makers = cells.batch, oracles.batch, seeded_oracle.batch

@@ -45,29 +45,48 @@ SHOWN = {
 
 
 def cells(
-    datasets: Mapping[str, Mapping], target_sets: Mapping[str, str]
+    datasets: Mapping[str, Mapping], target_sets: Mapping[str, str], focus: str
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called, as :func:`rvdlib.lab.study.adaptive.cells` has them.
 
-    The vicinity attack, which is another one for each defence, is left to notebook 07.
+    The vicinity attack, which is another one for each defence, is left to notebook 07. Combinations
+    are asked of the victim in ``focus`` alone: with their first parts they meet the attackers of
+    nobody and of RVD, and each those of its second part.
 
     ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
     """
     found = []
     for dataset, part in datasets.items():
-        taken = {name: part[name] for name in ("against", "trained", "chained")}
-        forms = partial(rival_defenses, **taken)
-        faced = part["attacks"], part["against"], part["seeds"], part["n_users"], forms
+        faced, sample = (part["attacks"], part["against"]), (part["seeds"], part["n_users"])
+        forms = partial(rival_defenses, trained=part["trained"], against=part["against"])
         for regime, victims in part["victims"].items():
             promoted = {regime: [target_sets[regime]]}
-            found += adaptive.cells(dataset, victims, promoted, *faced, own=True)
+            alone = partial(forms, chained=())
+            asked = adaptive.cells(dataset, victims, promoted, *faced, *sample, alone, own=True)
+            if focus in victims:
+                known = {(_setting(cell), cell.defense, attacker) for cell, attacker in asked}
+                chained = partial(forms, chained=part["chained"])
+                of = part["attacks"], [UNDEFENDED, RVD], *sample, chained
+                more = adaptive.cells(dataset, [focus], promoted, *of, own=True)
+                members = {*combinations(regime), *part["chained"]}
+                asked += [
+                    (cell, attacker)
+                    for cell, attacker in more
+                    if cell.defense in members
+                    and (_setting(cell), cell.defense, attacker) not in known
+                ]
+            found += asked
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
 
 
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
     """Where somebody attacks whom all meet, who is told all fakes, and who some; each with what the
     attacker is called."""
-    met = Counter((_setting(cell), attacker) for cell, attacker in cells)
+    met = Counter(
+        (_setting(cell), attacker)
+        for cell, attacker in cells
+        if cell.defense not in combinations(cell.scenario.regime)
+    )
     bare = [
         ({"scenario": cell.scenario, "n_users": cell.n_users}, attacker)
         for cell, attacker in cells
@@ -165,21 +184,21 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
     """What each chain removes of the attacks' lift beyond the better of its two parts, seed by seed.
 
-    The better part is the one that removes more on average. Lifts are added up over all attackers whom
-    every defence meets.
+    The better part is the one that removes more on average. Lifts are added up over the attackers whom
+    the chain and both its parts meet.
     """
     known = rows[~rows["defense"].isin(TOLD)]
     lifted, found = _attacked(known.assign(attack=known["attacker"])), []
     for key, here in lifted.groupby(SETTING, sort=False):
-        met = here.groupby("attacker")["defense"].transform("nunique")
-        here = here[met == here["defense"].nunique()]
-        removed = {name: effects.removed(own) for name, own in here.groupby("defense", sort=False)}
         for name, parts in combinations(key[1]).items():
-            if name not in removed:
-                continue
-            better = max((removed[part] for part in parts), key=lambda each: each.fillna(0).mean())
-            where = dict(zip(SETTING, key, strict=True)) | {"defense": name}
-            found.append((parts, Part(where, {"": removed[name] - better})))
+            own = here[here["defense"].isin([name, *parts])]
+            met = own.groupby("attacker")["defense"].transform("nunique")
+            if (own["defense"] == name).any():
+                each = own[met == 3].groupby("defense")
+                removed = {defense: effects.removed(rows) for defense, rows in each}
+                better = max((removed[part] for part in parts), key=lambda a: a.fillna(0).mean())
+                where = dict(zip(SETTING, key, strict=True)) | {"defense": name}
+                found.append((parts, Part(where, {"": removed[name] - better})))
     return found
 
 

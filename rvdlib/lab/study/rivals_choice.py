@@ -43,9 +43,14 @@ class Choice(NamedTuple):
 
 
 def levels(table: pd.DataFrame) -> Levels:
-    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims."""
+    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims.
+
+    Combinations are left out that were not asked of every victim: means of other victims do not compare.
+    """
     found = {}
     for key, here in table.groupby(["dataset", "regime"], sort=False):
+        asked = here.groupby("defense")["victim"].transform("nunique")
+        here = here[asked == here["victim"].nunique()]
         kinds = here.drop_duplicates("defense").set_index("defense")["kind"]
         means = here.groupby(["defense", "metric"])["mean"].mean().unstack()
         found[key] = means.reindex(index=kinds.index, columns=METRICS).assign(kind=kinds)

@@ -89,7 +89,9 @@ def _attackers(
 
 def _alike(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
     """Those that serve by the method of this one, itself among them; of a chain, its last counts."""
-    serves = {other: form.get("chain", [form])[-1].get("method") for other, form in defenses.items()}
+    serves = {
+        other: form.get("chain", [form])[-1].get("method") for other, form in defenses.items()
+    }
     return [other for other, method in serves.items() if method == serves[name]]
 
 

@@ -49,34 +49,41 @@ def cells(
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called, as :func:`rvdlib.lab.study.adaptive.cells` has them.
 
-    The vicinity attack, which is another one for each defence, is left to notebook 07. Combinations
-    are asked of the victim in ``focus`` alone: with their first parts they meet the attackers of
-    nobody and of RVD, and each those of its second part.
+    Only the victim in ``focus`` meets all that were searched against a defence of ``against``, and it alone is
+    asked for combinations: these and their first parts meet who was searched against RVD, too. Any other
+    victim meets who was searched against nobody, and each defence those who were searched against it or
+    another that serves by its method. The vicinity attack, which is another one for each defence, is left to notebook 07.
 
     ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
     """
     found = []
     for dataset, part in datasets.items():
-        faced, sample = (part["attacks"], part["against"]), (part["seeds"], part["n_users"])
-        forms = partial(rival_defenses, trained=part["trained"], against=part["against"])
         for regime, victims in part["victims"].items():
             promoted = {regime: [target_sets[regime]]}
-            alone = partial(forms, chained=())
-            asked = adaptive.cells(dataset, victims, promoted, *faced, *sample, alone, own=True)
-            if focus in victims:
-                known = {(_setting(cell), cell.defense, attacker) for cell, attacker in asked}
-                chained = partial(forms, chained=part["chained"])
-                of = part["attacks"], [UNDEFENDED, RVD], *sample, chained
-                more = adaptive.cells(dataset, [focus], promoted, *of, own=True)
+            for victim in victims:
+                meets = partial(_asked, dataset, victim, promoted, part)
+                nobodys = [*filter(UNDEFENDED.__eq__, part["against"])]
+                if victim != focus:
+                    found += meets(nobodys, ())
+                    continue
+                found += (alone := meets(part["against"], ()))
+                known = {(_setting(cell), cell.defense, attacker) for cell, attacker in alone}
                 members = {*combinations(regime), *part["chained"]}
-                asked += [
+                found += [
                     (cell, attacker)
-                    for cell, attacker in more
+                    for cell, attacker in meets([*nobodys, RVD], part["chained"])
                     if cell.defense in members
                     and (_setting(cell), cell.defense, attacker) not in known
                 ]
-            found += asked
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
+
+
+def _asked(dataset, victim, promoted, part, against, chained) -> list[tuple[Cell, str]]:
+    forms = partial(
+        rival_defenses, trained=part["trained"], chained=chained, against=part["against"]
+    )
+    of = dataset, [victim], promoted, part["attacks"], against, part["seeds"], part["n_users"]
+    return adaptive.cells(*of, forms, own=True)
 
 
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:

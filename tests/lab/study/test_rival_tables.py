@@ -78,19 +78,29 @@ def test_what_cannot_be_compared_is_refused(changed, message):
 
 def test_all_meet_the_attackers_named_and_each_its_own_but_the_vicinity_attack():
     datasets = {"ml-100k": PART, "filmtrust": PART | {"seeds": [0, 1]}}
-    found = rivals.cells(datasets, PROMOTED)
-    faced = {}
+    found = rivals.cells(datasets, PROMOTED, "MF")
+    faced, chains = {}, combinations("rating")
     for cell, attacker in found:
         of = cell.scenario.dataset, cell.scenario.seed, attacker
-        faced.setdefault(of, set()).add(cell.defense)
-    forms = rival_defenses("rating", "MF", trained=[VAT])
+        if cell.defense not in chains:
+            faced.setdefault(of, []).append(cell.defense)
+    forms = rival_defenses("rating", "MF", trained=[VAT], chained=[])
+    serving = {
+        "count": ["count", "user-kNN"],
+        RVD: [RVD, "RVD, random neighbours", VAT],  # VAT because chains of it meet him
+        "quorum": ["quorum", adaptive.BOTH],
+    }
     everybody = {UNDEFENDED, *forms}
     own = set()
     for (*_, attacker), names in faced.items():
         against = attacker.removeprefix("against ").split(" (")[0]
-        assert names == (
-            {UNDEFENDED, against} if against in forms.keys() - {CLOSED_FORM} else everybody
-        )
+        assert len(names) == len({*names})
+        if against in forms.keys() - {CLOSED_FORM}:
+            assert {UNDEFENDED, against} <= {*names} < everybody
+            if against in serving:
+                assert {*names} == {UNDEFENDED, *serving[against]}
+        else:
+            assert {*names} == everybody
         own |= {against} & forms.keys()
     assert {attacker for *_, attacker in faced} >= {"none", "low_clone", KNOWING}
     assert own == searched_attackers("rating").keys() & forms.keys()
@@ -108,7 +118,7 @@ def test_oracles_are_asked_where_somebody_attacks_and_are_the_undefended_victim_
 
     for name in ("run_cells", "run_oracles", "run_seeded"):
         monkeypatch.setattr(rivals, name, lambda items: pd.DataFrame(map(row, items)))
-    found = rivals.run(rivals.cells({"ml-100k": PART}, PROMOTED))
+    found = rivals.run(rivals.cells({"ml-100k": PART}, PROMOTED, "MF"))
     for name in rivals.TOLD:
         attackers = found.loc[found["defense"] == name, "attacker"]
         assert sorted(attackers) == sorted(["none", "low_clone", KNOWING, KNOWING + " (earlier 1)"])

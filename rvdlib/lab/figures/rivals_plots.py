@@ -26,6 +26,7 @@ NARROW = 0.7 * COLUMN_WIDTH
 NAMED = {
     UNDEFENDED: ("X", "black"),
     "RVD": ("o", RED),
+    "RVD, hardened": ("p", RED),
     "closed form": ("s", BLUE),
     "quorum": ("v", SKY),
     "closed form and quorum": ("^", SKY),

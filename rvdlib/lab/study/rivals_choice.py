@@ -2,8 +2,8 @@
 
 Of the defences whose HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those of the
 most popular items, those count that remove nine tenths of the lift of the strongest attack, and of
-these the most accurate is taken, a combination only where no defence alone removes as much; where none
-does, the one with the lowest THR@50. Whoever takes what is best on the rows that a table reports chooses
+these the most accurate is taken, a combination only where every victim was asked for it and no defence
+alone removes as much; where none does, the one with the lowest THR@50. Whoever takes what is best on the rows that a table reports chooses
 in hindsight: so it is said which others the seeds do not tell from it, and each seed is also served by
 what is best on the others (leave one seed out), where the worst attackers are those of the others, too.
 

@@ -226,6 +226,15 @@ def test_what_is_recommended_removes_enough_and_costs_nothing(table):
     ]
 
 
+def test_a_combination_that_not_every_victim_was_asked_for_is_in_no_mean_over_victims():
+    other = rows({name: level for name, level in LEVELS.items() if name != CHAIN})
+    here = measured(pd.concat([rows(), other.assign(victim="NSVD")]))
+    means = rivals_choice.levels(here)[CASE]
+    assert {*means.index} == {*LEVELS} - {CHAIN}
+    assert means.loc[VAT, "ndcg"] == pytest.approx(0.21)
+    assert {CHAIN} < {*rivals_choice.levels(measured(rows()))[CASE].index}
+
+
 def test_what_the_seeds_do_not_tell_apart_is_said():
     """Least support has less than VAT on average, and more on one seed of three."""
     here = rows({name: LEVELS[name] for name in (UNDEFENDED, *rivals_choice.FORMS, VAT)})
@@ -333,6 +342,11 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     }
     # Lifts of both attackers: 1.6 undefended, 0.8 of VAT, 1.1 of RVD, 0.3 of the chain.
     assert part.values[""].tolist() == pytest.approx([(0.8 - 0.3) / 1.6] * 3, abs=2e-3)
+    here = rows()  # RVD alone meets one more: whom the others do not meet does not count
+    more = here[(here["attacker"] == KNOWING) & (here["defense"].isin([UNDEFENDED, RVD]))]
+    more = more.assign(attacker="another", target_hit_ratio=0.5)
+    ((_, same),) = rivals.combined(pd.concat([here, more]))
+    pd.testing.assert_series_equal(same.values[""], part.values[""])
     gains = rivals.gains([(parts, part)])
     assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
     assert "0.312" in rivals.gains_shown(gains).loc[(*CASE, "unpopular", "MF", VAT), RVD]

@@ -56,7 +56,7 @@ def cells(
         against: the searched attackers, by whom they were searched against.
         forms: the defences of a regime, victim and data set; :func:`attacked_defenses` unless said.
         own: whoever was searched against a defence and is not in ``against`` meets that defence too,
-            others that serve by its method, and the undefended victim.
+            others of its method, and the undefended victim.
     """
     found, forms = [], forms or partial(attacked_defenses, against=against)
     for regime, promoted in target_sets.items():
@@ -78,7 +78,7 @@ def _attackers(
         yield attack, attack, {}, [*defenses]
     alone = [each for each in defenses if each not in (UNDEFENDED, *against)] if own else []
     for name in [*against, *alone]:
-        faced = [*defenses] if name in against else [UNDEFENDED, *_alike(name, defenses)]
+        faced = [*defenses] if name in against else [UNDEFENDED, *_of_its_method(name, defenses)]
         for at, found in enumerate(searched(regime, name, defenses.get(name, {}))):
             yield AGAINST + name + f" ({EARLIER} {at})" * (at > 0), *found, faced
     for name, form in defenses.items():
@@ -87,7 +87,7 @@ def _attackers(
             yield VICINITY, VICINITY, known, [name]
 
 
-def _alike(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
+def _of_its_method(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
     """Those that serve by the method of this one, itself among them; of a chain, its last counts."""
     serves = {
         other: form.get("chain", [form])[-1].get("method") for other, form in defenses.items()
@@ -100,8 +100,9 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns regime, target_set, victim, defense, worst (the attacker's name), metric, mean, low,
-        high, n; metrics are those of :data:`HELD`. ``lift_removed``: of the lift that the undefended
-        victim's own worst attacker has; changes are relative to the undefended victim, paired.
+        high, n; metrics are those of :data:`HELD`. ``lift_removed``: of the lift that the worst for the
+        undefended victim has, of those attackers whom the defence met; changes are relative to the
+        undefended victim, paired.
     """
     found = by_seed(rows, SETTING, ["hit_ratio", "ndcg", "list_length"]).reset_index()
     return summarise(found, [*SETTING, "defense", "worst"], list(HELD))
@@ -124,7 +125,11 @@ def by_seed(rows: pd.DataFrame, setting: list[str], accuracy: list[str]) -> pd.D
         lift=under["target_hit_ratio"] - clean["target_hit_ratio"],
     )
     bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
-    found["lift_removed"] = metrics.lift_removed(found.pop("lift"), bare["lift"])
+    met = rows[[*setting, "defense", "attacker"]].drop_duplicates()
+    met = rows[rows["defense"] == UNDEFENDED].drop(columns="defense").merge(met)
+    lift = under_worst(met, setting).set_index(keys)["target_hit_ratio"].reindex(found.index)
+    lift -= bare["target_hit_ratio_clean"].to_numpy()
+    found["lift_removed"] = metrics.lift_removed(found.pop("lift"), lift)
     for name in accuracy:
         found[f"{name}_change"] = relative_change(found[name], bare[name].set_axis(found.index))
     return found
@@ -229,9 +234,17 @@ def _beside(thr: pd.Series, name: str, how: str) -> str:
 
 def distinct(attacked: pd.DataFrame) -> pd.Series:
     """By regime, how many attackers differ in more than their name: two searches may find one attack."""
-    known = [json.dumps(each, sort_keys=True) for each in attacked[KNOWN].to_numpy().tolist()]
-    fakes = attacked.assign(known=known).groupby(["regime", "attacker"])["known"].agg(frozenset)
+    fakes = (
+        attacked.assign(known=known(attacked))
+        .groupby(["regime", "attacker"])["known"]
+        .agg(frozenset)
+    )
     return fakes.groupby("regime").nunique()
+
+
+def known(rows: pd.DataFrame) -> list[str]:
+    """Of each row, all that makes its attack this one, whatever its attacker is called."""
+    return [json.dumps(each, sort_keys=True) for each in rows[KNOWN].to_numpy().tolist()]
 
 
 def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.DataFrame) -> str:

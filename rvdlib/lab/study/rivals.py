@@ -49,41 +49,35 @@ def cells(
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called, as :func:`rvdlib.lab.study.adaptive.cells` has them.
 
-    Only the victim in ``focus`` meets all that were searched against a defence of ``against``, and it alone is
-    asked for combinations: these and their first parts meet who was searched against RVD, too. Any other
-    victim meets who was searched against nobody, and each defence those who were searched against it or
-    another that serves by its method. The vicinity attack, which is another one for each defence, is left to notebook 07.
+    The victim in ``focus`` is attacked in earnest: all of its defences meet who was searched against
+    a defence of ``against``, and each who was searched against it or its method. It alone is asked for
+    combinations, which of ``against`` meet those of nobody, of RVD and of their second part. Other victims meet
+    nobody's. The vicinity attack, which is another one for each defence, is left to notebook 07.
 
     ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
     """
     found = []
     for dataset, part in datasets.items():
-        for regime, victims in part["victims"].items():
+        chained = partial(
+            rival_defenses, **{name: part[name] for name in ("trained", "chained", "against")}
+        )
+        alone = partial(chained, chained=())
+        sample = part["seeds"], part["n_users"]
+        for regime, victim in [
+            (each, one) for each in part["victims"] for one in part["victims"][each]
+        ]:
             promoted = {regime: [target_sets[regime]]}
-            for victim in victims:
-                meets = partial(_asked, dataset, victim, promoted, part)
-                nobodys = [*filter(UNDEFENDED.__eq__, part["against"])]
-                if victim != focus:
-                    found += meets(nobodys, ())
-                    continue
-                found += (alone := meets(part["against"], ()))
-                known = {(_setting(cell), cell.defense, attacker) for cell, attacker in alone}
-                members = {*combinations(regime), *part["chained"]}
-                found += [
-                    (cell, attacker)
-                    for cell, attacker in meets([*nobodys, RVD], part["chained"])
-                    if cell.defense in members
-                    and (_setting(cell), cell.defense, attacker) not in known
-                ]
+            ask = partial(adaptive.cells, dataset, [victim], promoted, part["attacks"])
+            if victim != focus:
+                found += ask([*filter(UNDEFENDED.__eq__, part["against"])], *sample, alone)
+                continue
+            found += ask(part["against"], *sample, alone, own=True)
+            for then in dict.fromkeys(then for _, then in combinations(regime).values()):
+                knows = [each for each in part["against"] if each in (UNDEFENDED, RVD, then)]
+                names = {name for name, parts in combinations(regime).items() if parts[1] == then}
+                met = ask(knows, *sample, chained)
+                found += [(cell, attacker) for cell, attacker in met if cell.defense in names]
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
-
-
-def _asked(dataset, victim, promoted, part, against, chained) -> list[tuple[Cell, str]]:
-    forms = partial(
-        rival_defenses, trained=part["trained"], chained=chained, against=part["against"]
-    )
-    of = dataset, [victim], promoted, part["attacks"], against, part["seeds"], part["n_users"]
-    return adaptive.cells(*of, forms, own=True)
 
 
 def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
@@ -191,21 +185,25 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
     """What each chain removes of the attacks' lift beyond the better of its two parts, seed by seed.
 
-    The better part is the one that removes more on average. Lifts are added up over the attackers whom
-    the chain and both its parts meet.
+    The better part is the one that removes more on average. Lifts are added up over the attacks that
+    the chain and both its parts meet, each once, whatever its attackers are called.
     """
     known = rows[~rows["defense"].isin(TOLD)]
-    lifted, found = _attacked(known.assign(attack=known["attacker"])), []
-    for key, here in lifted.groupby(SETTING, sort=False):
+    known = known.assign(
+        attack=known["attack"].where(known["attack"] == "none", adaptive.known(known))
+    )
+    known = known.drop_duplicates([*SETTING, "defense", "attack", "seed"])
+    found = []
+    for key, here in _attacked(known).groupby(SETTING, sort=False):
         for name, parts in combinations(key[1]).items():
             own = here[here["defense"].isin([name, *parts])]
-            met = own.groupby("attacker")["defense"].transform("nunique")
-            if (own["defense"] == name).any():
-                each = own[met == 3].groupby("defense")
-                removed = {defense: effects.removed(rows) for defense, rows in each}
-                better = max((removed[part] for part in parts), key=lambda a: a.fillna(0).mean())
-                where = dict(zip(SETTING, key, strict=True)) | {"defense": name}
-                found.append((parts, Part(where, {"": removed[name] - better})))
+            own = own[own.groupby("attack")["defense"].transform("nunique") == 3]
+            if own.empty:
+                continue
+            removed = {each: effects.removed(rows) for each, rows in own.groupby("defense")}
+            better = max((removed[part] for part in parts), key=lambda each: each.fillna(0).mean())
+            where = dict(zip(SETTING, key, strict=True)) | {"defense": name}
+            found.append((parts, Part(where, {"": removed[name] - better})))
     return found
 
 

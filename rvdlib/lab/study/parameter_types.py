@@ -15,7 +15,7 @@ from rvdlib import paths
 from rvdlib.audit.attacking import KNOWLEDGE
 from rvdlib.audit.remedies import REMEDIES
 from rvdlib.data.catalogue import CATALOGUE
-from rvdlib.lab.experiment.cells import craftable
+from rvdlib.lab.experiment.cells import UNDEFENDED, craftable
 from rvdlib.lab.experiment.hyperparameters import combinations, searched_attackers
 from rvdlib.lab.runner.parameters import Some, each_once
 from rvdlib.models import VICTIMS
@@ -104,7 +104,7 @@ class Compared(Faced):
     """Which rivals are compared on a data set: of those before or in training, which; all others are."""
 
     trained: Some[Trained]
-    chained: Some[Trained]  # of these, whom RVD and its other forms follow
+    chained: Some[Trained]  # of these, whom RVD and its other forms follow, for one victim
 
     @model_validator(mode="after")
     def _can_be_compared(self) -> "Compared":
@@ -112,8 +112,10 @@ class Compared(Faced):
             raise ValueError(
                 f"trained should hold {' and '.join(sorted(map(repr, missing)))} of chained"
             )
-        if not self.against and self.attacks == ["none"]:
-            raise ValueError("should have an attacker, in attacks or in against")
+        if UNDEFENDED not in self.against and self.attacks == ["none"]:
+            raise ValueError(
+                f"should have an attacker whom all meet: another in attacks, or {UNDEFENDED!r} in against"
+            )
         return self
 
 

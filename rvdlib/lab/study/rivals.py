@@ -1,4 +1,4 @@
-"""Which defence to choose: every rival, alone and before RVD, under the same attackers.
+"""Which defence to choose: every rival, alone and before RVD.
 
 Attackers are those of :mod:`rvdlib.lab.study.adaptive`: oblivious ones, whom all meet, and ones that
 were searched against a defence, whom at least that one meets. Of the defences before and in training
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib import metrics
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
@@ -55,6 +56,9 @@ def cells(
     nobody's. The vicinity attack, which is another one for each defence, is left to notebook 07.
 
     ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
+
+    Raises:
+        StudyError: if the victim in focus is not one of every data set's.
     """
     found = []
     for dataset, part in datasets.items():
@@ -63,6 +67,8 @@ def cells(
         )
         alone = partial(chained, chained=())
         sample = part["seeds"], part["n_users"]
+        if not all(focus in victims for victims in part["victims"].values()):
+            raise StudyError(f"{dataset}: {focus}, which is in focus, should be one of the victims")
         for regime, victim in [
             (each, one) for each in part["victims"] for one in part["victims"][each]
         ]:
@@ -180,6 +186,19 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     here = pd.concat(own for _, own in here.groupby(SETTING, sort=False))
     wide = tables.wide(here, [*SETTING, "defense", "worst"], "metric")
     return wide.rename(columns=SHOWN).fillna("–")
+
+
+def by_victim(table: pd.DataFrame) -> pd.DataFrame:
+    """What every victim holds under the worst of those who know nothing of a defence, whom all meet.
+
+    A row a defence, a column a victim: THR@50 and, in brackets, NDCG@50; ``table`` as from
+    :func:`measured`.
+    """
+    here = table[(table["kind"] != CHAIN) & table["metric"].isin(["oblivious", "ndcg"])]
+    index = ["dataset", "regime", "target_set", "defense", "victim"]
+    means = here.set_index([*index, "metric"])["mean"].unstack(sort=False)
+    text = means["oblivious"].map("{:.3f}".format) + means["ndcg"].map(" ({:.3f})".format)
+    return text.unstack(sort=False, fill_value="–").rename_axis(columns=None)
 
 
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:

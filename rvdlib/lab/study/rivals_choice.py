@@ -1,15 +1,16 @@
 """Which rival a reader should take in each regime, and what beats the forms of RVD, computed from tables.
 
-Of the defences whose HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those of the
-most popular items, those count that remove nine tenths of the lift of the strongest attack, and of
-these the most accurate is taken, a combination only where every victim was asked for it and no defence
-alone removes as much; where none does, the one with the lowest THR@50. Whoever takes what is best on the rows that a table reports chooses
-in hindsight: so it is said which others the seeds do not tell from it, and each seed is also served by
-what is best on the others (leave one seed out), where the worst attackers are those of the others, too.
+Of the defences alone whose HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those of
+the most popular items, those count that remove nine tenths of the lift of the strongest attack, and of
+these the most accurate is taken; where none does, the one with the lowest THR@50. Combinations do not
+stand for choice: they meet fewer attackers. Whoever takes what is best on the rows that a table reports
+chooses in hindsight: so it is said which others the seeds do not tell from it, and each seed is also
+served by what is best on the others (leave one seed out), where the worst attackers are those of the
+others, too.
 
 Throughout, ``table`` is what :func:`rvdlib.lab.study.rivals.measured` makes of the ``seeds`` of
-:func:`rvdlib.lab.study.rivals.by_seed`, ``means`` one data set and regime of :func:`levels`, and ``chosen``
-as from :func:`by_others`.
+:func:`rvdlib.lab.study.rivals.by_seed`, both of the one victim that is attacked in earnest, ``means`` one
+data set and regime of :func:`levels`, and ``chosen`` as from :func:`by_others`.
 """
 
 from collections.abc import Collection
@@ -21,7 +22,7 @@ from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
-from rvdlib.lab.study.rivals import ALONE, BOUND, HELD, SHOWN
+from rvdlib.lab.study.rivals import ALONE, BOUND, CHAIN, HELD, SHOWN
 
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
@@ -43,14 +44,9 @@ class Choice(NamedTuple):
 
 
 def levels(table: pd.DataFrame) -> Levels:
-    """For each data set and regime a row a defence: ``kind``, and metrics, means over victims.
-
-    Combinations are left out that were not asked of every victim: means of other victims do not compare.
-    """
+    """For each data set and regime a row a defence alone: ``kind``, and metrics, means over target sets."""
     found = {}
-    for key, here in table.groupby(["dataset", "regime"], sort=False):
-        asked = here.groupby("defense")["victim"].transform("nunique")
-        here = here[asked == here["victim"].nunique()]
+    for key, here in table[table["kind"] != CHAIN].groupby(["dataset", "regime"], sort=False):
         kinds = here.drop_duplicates("defense").set_index("defense")["kind"]
         means = here.groupby(["defense", "metric"])["mean"].mean().unstack()
         found[key] = means.reindex(index=kinds.index, columns=METRICS).assign(kind=kinds)
@@ -66,9 +62,7 @@ def recommended(means: pd.DataFrame) -> Choice | None:
     enough = able[able["lift_removed"] >= ENOUGH]
     if enough.empty:
         return Choice(able["target_hit_ratio"].idxmin(), "target_hit_ratio", [*able.index])
-    alone = enough[enough["kind"] == ALONE]
-    among = enough if alone.empty else alone
-    return Choice(among["ndcg"].idxmax(), "ndcg", [*among.index])
+    return Choice(enough["ndcg"].idxmax(), "ndcg", [*enough.index])
 
 
 def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
@@ -83,7 +77,7 @@ def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
 
 
 def _by_seed(seeds: pd.DataFrame, case: Case, metric: str) -> pd.DataFrame:
-    """A row a defence, a column a seed; means over victims."""
+    """A row a defence, a column a seed; means over target sets."""
     return _of(seeds, case).groupby(["defense", "seed"])[metric].mean().unstack()
 
 
@@ -177,11 +171,17 @@ def _both(row: pd.Series) -> str:
 
 
 def answer(
-    table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame, gained: pd.DataFrame
+    table: pd.DataFrame,
+    seeds: pd.DataFrame,
+    chosen: pd.DataFrame,
+    gained: pd.DataFrame,
+    others: pd.DataFrame,
 ) -> str:
     """The answer of 10: what to take in each regime, and what combining adds.
 
-    ``gained``: as from :func:`rvdlib.lab.study.rivals.gains`.
+    Args:
+        gained: as from :func:`rvdlib.lab.study.rivals.gains`.
+        others: of other victims what ``table`` is of this one.
     """
     sentences = []
     for case, means in levels(table).items():
@@ -193,6 +193,8 @@ def answer(
         sentences.append(
             f"On {case[0]} in the {case[1]} regime {advice}; the others: {_named(means, rest)}."
         )
+        if choice:
+            sentences += _with_others(_of(others, case), choice.taken)
     return tables.answer(*sentences, _combining(gained))
 
 
@@ -221,6 +223,19 @@ def _named(means: pd.DataFrame, names: Collection[str]) -> str:
     """``*closed form* 0.106 (0.220)``: THR@50, and NDCG@50 in brackets, of each."""
     shown = means.loc[[*names]].rename({UNDEFENDED: "no defence"})
     return ", ".join(f"*{name}* {_both(row)}" for name, row in shown.iterrows())
+
+
+def _with_others(table: pd.DataFrame, taken: str) -> list[str]:
+    """Of each other victim, THR@50 undefended and under what is taken, by who knows nothing of it."""
+    here = table[(table["metric"] == "oblivious") & table["defense"].isin([UNDEFENDED, taken])]
+    means = here.groupby(["victim", "defense"], sort=False)["mean"].mean().unstack()
+    changes = [
+        f"from {row[UNDEFENDED]:.3f} to {row[taken]:.3f} ({name})" for name, row in means.iterrows()
+    ]
+    said = (
+        f"With other victims it takes the THR@50 of who knows nothing of it {', '.join(changes)}."
+    )
+    return [said] if changes else []
 
 
 def _combining(gained: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import (
     attacked_defenses,
@@ -76,34 +77,42 @@ def test_what_cannot_be_compared_is_refused(changed, message):
         Compared(**PART | changed)
 
 
-def test_all_meet_the_attackers_named_and_each_its_own_but_the_vicinity_attack():
-    datasets = {"ml-100k": PART, "filmtrust": PART | {"seeds": [0, 1]}}
-    found = rivals.cells(datasets, PROMOTED, "MF")
-    faced, chains = {}, combinations("rating")
-    for cell, attacker in found:
-        of = cell.scenario.dataset, cell.scenario.seed, attacker
-        if cell.defense not in chains:
-            faced.setdefault(of, []).append(cell.defense)
-    forms = rival_defenses("rating", "MF", trained=[VAT], chained=[])
-    serving = {
-        "count": ["count", "user-kNN"],
-        RVD: [RVD, "RVD, random neighbours", VAT],  # VAT because chains of it meet him
-        "quorum": ["quorum", adaptive.BOTH],
+def test_one_victim_is_attacked_in_earnest_and_the_others_by_whom_all_meet():
+    part = PART | {"victims": {"rating": ["NSVD", "MF"]}, "against": [UNDEFENDED, RVD, CLOSED_FORM]}
+    datasets = {"ml-100k": part, "filmtrust": part | {"seeds": [0, 1]}}
+    faced: dict[tuple, list[str]] = {}
+    for cell, attacker in rivals.cells(datasets, PROMOTED, "MF"):
+        scenario = cell.scenario
+        of = scenario.dataset, scenario.seed, scenario.victim, attacker.split(" (")[0]
+        faced.setdefault((*of, attacker), []).append(cell.defense)
+    assert all(len(names) == len({*names}) for names in faced.values())
+    alone = {
+        victim: {UNDEFENDED, *rival_defenses("rating", victim, trained=[VAT], chained=[])}
+        for victim in ("MF", "NSVD")
     }
-    everybody = {UNDEFENDED, *forms}
-    own = set()
-    for (*_, attacker), names in faced.items():
-        against = attacker.removeprefix("against ").split(" (")[0]
-        assert len(names) == len({*names})
-        if against in forms.keys() - {CLOSED_FORM}:
-            assert {UNDEFENDED, against} <= {*names} < everybody
-            if against in serving:
-                assert {*names} == {UNDEFENDED, *serving[against]}
+    chains = {CHAIN, f"{VAT} + {CLOSED_FORM}", f"{VAT} + {HARDENED}"}
+    of_method = {"count": ["count", "user-kNN"], "quorum": ["quorum", adaptive.BOTH]}
+    met: dict[str, set] = {"MF": set(), "NSVD": set()}
+    for (*_, victim, attacker, _), found in faced.items():
+        against = attacker.removeprefix(adaptive.AGAINST)
+        met[victim].add(against)
+        names = {*found}
+        if against in (
+            "none",
+            "low_clone",
+        ):  # who knows nothing, and who was searched against nobody
+            assert names == alone[victim] | (chains if victim == "MF" else set())
+        elif against == RVD:
+            assert names == alone[victim] | chains
+        elif against == CLOSED_FORM:
+            assert names == alone[victim] | {f"{VAT} + {CLOSED_FORM}"}
         else:
-            assert {*names} == everybody
-        own |= {against} & forms.keys()
-    assert {attacker for *_, attacker in faced} >= {"none", "low_clone", KNOWING}
-    assert own == searched_attackers("rating").keys() & forms.keys()
+            assert {UNDEFENDED, against} <= names < alone[victim]
+            assert names == {UNDEFENDED, *of_method.get(against, names)}
+    assert met["NSVD"] == {"none", "low_clone"}
+    assert met["MF"] - {"low_clone"} == searched_attackers("rating").keys() & alone["MF"]
+    with pytest.raises(StudyError, match="filmtrust: AutoRec, which is in focus"):
+        rivals.cells({"filmtrust": part}, PROMOTED, "AutoRec")
     grown = rivals.growing_cells(datasets, "MF", PROMOTED, ["clone"], [0.01, 0.1])
     assert len(grown) == len(rivals.GROWN) * 3 * (1 + 2)
     assert {cell.scenario.regime for cell in grown} == {"rating"}
@@ -163,6 +172,14 @@ def measured(found):
     return rivals.measured(rivals.by_seed(found))
 
 
+def answer(here, gains=None, others=None):
+    table = measured(here)
+    gains = rivals.gains([]) if gains is None else gains
+    others = table.iloc[:0] if others is None else others
+    chosen = rivals_choice.by_others(here)
+    return rivals_choice.answer(table, rivals.by_seed(here), chosen, gains, others)
+
+
 @pytest.fixture
 def table():
     return measured(rows())
@@ -216,23 +233,15 @@ def taken(means):
 def test_what_is_recommended_removes_enough_and_costs_nothing(table):
     means = rivals_choice.levels(table)[CASE]
     assert taken(means) == "unobserved weight"
+    assert CHAIN not in means.index  # it meets fewer attackers
     without = means.drop(index="unobserved weight")
-    assert taken(without) == CHAIN  # oracles and what ranks badly do not count
+    assert taken(without) == VAT  # oracles and what ranks badly do not count
     assert rivals_choice.recommended(means.loc[[UNDEFENDED, HARDENED, "popularity"]]) is None
     better = rivals_choice.better_than(table, rivals.by_seed(rows()))
     assert better.loc[[(*CASE, RVD), (*CASE, HARDENED)]].to_numpy().tolist() == [
         ["0.710 (0.200)", "unobserved weight 0.030 (0.250), VAT 0.510 (0.210)", "none"],
         ["0.310 (0.150)", "unobserved weight 0.030 (0.250)", "none"],
     ]
-
-
-def test_a_combination_that_not_every_victim_was_asked_for_is_in_no_mean_over_victims():
-    other = rows({name: level for name, level in LEVELS.items() if name != CHAIN})
-    here = measured(pd.concat([rows(), other.assign(victim="NSVD")]))
-    means = rivals_choice.levels(here)[CASE]
-    assert {*means.index} == {*LEVELS} - {CHAIN}
-    assert means.loc[VAT, "ndcg"] == pytest.approx(0.21)
-    assert {CHAIN} < {*rivals_choice.levels(measured(rows()))[CASE].index}
 
 
 def test_what_the_seeds_do_not_tell_apart_is_said():
@@ -251,7 +260,7 @@ def test_what_the_seeds_do_not_tell_apart_is_said():
         ("take this", "least support"),
         ("not told apart from it", VAT),
     ]
-    said = rivals_choice.answer(table, seeds, rivals_choice.by_others(here), rivals.gains([]))
+    said = answer(here)
     assert "the seeds do not tell its THR@50 from that of *VAT* and 1 more; the others" in said
     better = rivals_choice.better_than(table, seeds).loc[(*CASE, RVD)]
     assert better.tolist() == ["0.710 (0.200)", "VAT 0.510 (0.210)", "least support 0.477 (0.210)"]
@@ -266,12 +275,10 @@ def test_of_those_that_remove_enough_the_most_accurate_is_taken():
         "least support": ((0.0, 0.0, 0.0), 0.21, 0.9),
         "unobserved weight": ((0.0, 0.05, 0.05), 0.25, np.nan),
         VAT: ((0.1, 0.5, 0.5), 0.3, 0.9),
-        CHAIN: ((0.0, 0.0, 0.0), 0.29, 0.89),  # more accurate still, but a combination
     }
     means = rivals_choice.levels(measured(rows(LEVELS | enough)))[CASE]
     assert taken(means) == "unobserved weight"
-    alone = means.drop(index=["least support", "unobserved weight"])
-    assert taken(alone) == CHAIN
+    assert taken(means.drop(index="unobserved weight")) == "least support"
 
 
 def test_each_seed_is_served_by_what_is_best_on_the_others():
@@ -323,7 +330,7 @@ def test_data_sets_stand_beside_each_other_and_are_judged_apart():
     gained = [part.values[""].mean() for _, part in found]
     assert gained == pytest.approx([0.5 / 1.6, -0.1 / 1.6], abs=2e-3)
     gains = rivals.gains(found)
-    said = rivals_choice.answer(table, rivals.by_seed(both), rivals_choice.by_others(both), gains)
+    said = answer(both, gains)
     assert [line.partition(" regime take")[0] for line in said.splitlines()[2:4]] == [
         "- On ml-100k in the rating",
         "- On filmtrust in the rating",
@@ -350,9 +357,7 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     gains = rivals.gains([(parts, part)])
     assert gains[["first", "then", "n"]].to_numpy().tolist() == [[VAT, RVD, 3]]
     assert "0.312" in rivals.gains_shown(gains).loc[(*CASE, "unpopular", "MF", VAT), RVD]
-    said = rivals_choice.answer(
-        measured(rows()), rivals.by_seed(rows()), rivals_choice.by_others(rows()), gains
-    )
+    said = answer(rows(), gains)
     assert (
         "take *unobserved weight*, the most accurate of what removes 90% of the lift: THR@50 0.030 (NDCG@50 "
         "0.250) under its worst attacker in hindsight, 0.030 (0.250) where the other seeds choose (3 of 3 "
@@ -371,11 +376,34 @@ def test_where_every_defence_costs_too_much_the_answer_says_so_and_lists_them_al
     costly = {name: (thr, ndcg / 9, rmse) for name, (thr, ndcg, rmse) in LEVELS.items()}
     costly[UNDEFENDED] = LEVELS[UNDEFENDED]
     here = rows(costly)
-    said = rivals_choice.answer(
-        measured(here), rivals.by_seed(here), rivals_choice.by_others(here), rivals.gains([])
-    )
+    said = answer(here)
     assert "no defence costs little enough; the others: *no defence* " in said
     assert all(f", *{form}* " in said for form in (RVD, CLOSED_FORM))
+
+
+def test_of_other_victims_it_is_said_what_who_knows_nothing_reaches():
+    other = {
+        UNDEFENDED: ((0.1, 0.9, 1.0), 0.2, 0.9),
+        "unobserved weight": ((0, 0.02, 0.5), 0.25, 1),
+    }
+    both = measured(pd.concat([rows(), rows(other).assign(victim="NSVD")]))
+    said = answer(rows(), others=both[both["victim"] == "NSVD"])
+    assert "it takes the THR@50 of who knows nothing of it from 0.910 to 0.030 (NSVD)." in said
+    shown = rivals.by_victim(both)
+    assert shown.loc[(*CASE, "unpopular", "unobserved weight")].to_dict() == {
+        "MF": "0.020 (0.250)",
+        "NSVD": "0.030 (0.250)",
+    }
+    assert shown.loc[(*CASE, "unpopular", VAT), "NSVD"] == "–"
+    assert CHAIN not in shown.index.get_level_values("defense")
+
+
+def test_who_did_not_meet_the_strongest_attacker_is_not_credited_with_his_lift():
+    here = rows()
+    less = here[(here["defense"] != VAT) | (here["attacker"] != "low_clone")]
+    mean = measured(less).set_index(["defense", "metric"])["mean"]
+    assert mean[VAT, "lift_removed"] == pytest.approx(1 - 0.4 / 0.7)
+    assert mean[CLOSED_FORM, "lift_removed"] == pytest.approx(1 - 0.7 / 0.9)
 
 
 def growth(removed):

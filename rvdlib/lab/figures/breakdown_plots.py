@@ -47,9 +47,12 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
     figure, panels = _panels(grown, height=1.5)
     for (dataset, regime), axes in panels.items():
+        found = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
+        if found.empty:
+            middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
+            axes.text(0.5, 0.5, "not measured", color=GREY, **middle)
         for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
-            here = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
-            here = here[here["label"] == label].sort_values("attack_size")
+            here = found[found["label"] == label].sort_values("attack_size")
             x = 100 * here["attack_size"]
             look = {"color": colour, "marker": marker, "markersize": 3}
             axes.plot(x, here["mean"], label=NAMES.get(label, label), **look)

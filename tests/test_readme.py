@@ -53,7 +53,9 @@ def test_its_prose_types_no_measured_figure(text, tolerances):
     assert set(typed) == tolerances
 
 
-SAVED = re.compile(r"tables\.(?:save|kept)\((?:[^()]|\([^()]*\))*?profile, \"(\w+)\"\)")
+SAVED = re.compile(
+    r"tables\.(?:save|kept)\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?profile, \"(\w+)\"\)"
+)
 
 
 def test_each_table_has_one_producer_and_the_map_names_it():

@@ -62,16 +62,14 @@ def cells(
     """
     found = []
     for dataset, part in datasets.items():
-        chained = partial(
-            rival_defenses, **{name: part[name] for name in ("trained", "chained", "against")}
-        )
+        taken = {name: part[name] for name in ("trained", "chained", "against")}
+        chained = partial(rival_defenses, **taken)
         alone = partial(chained, chained=())
         sample = part["seeds"], part["n_users"]
         if not all(focus in victims for victims in part["victims"].values()):
             raise StudyError(f"{dataset}: {focus}, which is in focus, should be one of the victims")
-        for regime, victim in [
-            (each, one) for each in part["victims"] for one in part["victims"][each]
-        ]:
+        asked = [(regime, each) for regime, those in part["victims"].items() for each in those]
+        for regime, victim in asked:
             promoted = {regime: [target_sets[regime]]}
             ask = partial(adaptive.cells, dataset, [victim], promoted, part["attacks"])
             if victim != focus:
@@ -81,8 +79,7 @@ def cells(
             for then in dict.fromkeys(then for _, then in combinations(regime).values()):
                 knows = [each for each in part["against"] if each in (UNDEFENDED, RVD, then)]
                 names = {name for name, parts in combinations(regime).items() if parts[1] == then}
-                met = ask(knows, *sample, chained)
-                found += [(cell, attacker) for cell, attacker in met if cell.defense in names]
+                found += [met for met in ask(knows, *sample, chained) if met[0].defense in names]
     return [(cell, attacker) for cell, attacker in found if attacker != VICINITY]
 
 
@@ -105,8 +102,7 @@ def told(cells: Sequence[tuple[Cell, str]]) -> tuple[list[tuple[Any, str]], list
 
 
 def _setting(cell: Cell) -> tuple:
-    scenario = cell.scenario
-    return scenario.dataset, scenario.regime, scenario.victim, scenario.seed
+    return tuple(getattr(cell.scenario, name) for name in ("dataset", "regime", "victim", "seed"))
 
 
 def run(cells: Sequence[tuple[Cell, str]]) -> pd.DataFrame:
@@ -208,10 +204,8 @@ def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
     the chain and both its parts meet, each once, whatever its attackers are called.
     """
     known = rows[~rows["defense"].isin(TOLD)]
-    known = known.assign(
-        attack=known["attack"].where(known["attack"] == "none", adaptive.known(known))
-    )
-    known = known.drop_duplicates([*SETTING, "defense", "attack", "seed"])
+    which = known["attack"].where(known["attack"] == "none", adaptive.known(known))
+    known = known.assign(attack=which).drop_duplicates([*SETTING, "defense", "attack", "seed"])
     found = []
     for key, here in _attacked(known).groupby(SETTING, sort=False):
         for name, parts in combinations(key[1]).items():

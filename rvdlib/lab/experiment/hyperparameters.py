@@ -112,9 +112,9 @@ def rival_defenses(
 ) -> dict[str, dict]:
     """Every defence that is compared, as :func:`chosen_defenses` has them, and their combinations.
 
-    Those of :func:`attacked_defenses`, the victim's ``own``, RVD with random neighbours, what was searched
-    besides (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each chain of
-    :func:`combinations`.
+    Those of :func:`attacked_defenses` with the victim's own choices, RVD with random neighbours, what was
+    searched besides (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each
+    chain of :func:`combinations`.
 
     Args:
         trained: of the defences before or in training these alone; None: all.

@@ -50,12 +50,11 @@ def cells(
 ) -> list[tuple[Cell, str]]:
     """Each cell and what its attacker is called, as :func:`rvdlib.lab.study.adaptive.cells` has them.
 
-    The victim in ``focus`` is attacked in earnest: all of its defences meet who was searched against
-    a defence of ``against``, and each who was searched against it or its method. It alone is asked for
-    combinations, which of ``against`` meet those of nobody, of RVD and of their second part. Other victims meet
-    nobody's. The vicinity attack, which is another one for each defence, is left to notebook 07.
-
-    ``datasets``: data set → what :class:`rvdlib.lab.study.parameter_types.Compared` holds.
+    All defences of the victim in ``focus`` meet who was searched against one of ``against``, and each
+    who was searched against it or its method. It alone is asked for combinations: of ``against`` they
+    meet those of nobody, of RVD and of their second part; other victims, those of nobody. The vicinity
+    attack, another one for each defence, is left to 07. ``datasets``: data set → what
+    :class:`rvdlib.lab.study.parameter_types.Compared` holds.
 
     Raises:
         StudyError: if the victim in focus is not one of every data set's.
@@ -73,7 +72,8 @@ def cells(
             promoted = {regime: [target_sets[regime]]}
             ask = partial(adaptive.cells, dataset, [victim], promoted, part["attacks"])
             if victim != focus:
-                found += ask([*filter(UNDEFENDED.__eq__, part["against"])], *sample, alone)
+                nobodys = [each for each in part["against"] if each == UNDEFENDED]
+                found += ask(nobodys, *sample, alone)
                 continue
             found += ask(part["against"], *sample, alone, own=True)
             for then in dict.fromkeys(then for _, then in combinations(regime).values()):

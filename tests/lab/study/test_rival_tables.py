@@ -97,10 +97,7 @@ def test_one_victim_is_attacked_in_earnest_and_the_others_by_whom_all_meet():
         against = attacker.removeprefix(adaptive.AGAINST)
         met[victim].add(against)
         names = {*found}
-        if against in (
-            "none",
-            "low_clone",
-        ):  # who knows nothing, and who was searched against nobody
+        if against in ("none", "low_clone"):  # searched against nobody, or knows nothing
             assert names == alone[victim] | (chains if victim == "MF" else set())
         elif against == RVD:
             assert names == alone[victim] | chains

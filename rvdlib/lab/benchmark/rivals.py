@@ -13,7 +13,11 @@ import pandas as pd
 from rvdlib.data import Split, leave_one_out, synthetic_ratings
 from rvdlib.lab.benchmark.serving import again, in_turn, lists, prepare
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, sample_users
-from rvdlib.lab.experiment.hyperparameters import rival_defenses, victim_hyperparameters
+from rvdlib.lab.experiment.hyperparameters import (
+    RVD_HARDENED,
+    rival_defenses,
+    victim_hyperparameters,
+)
 from rvdlib.lab.experiment.progress import progress
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.trained import learning_is_not_asked_for
@@ -53,7 +57,8 @@ def costs(
 
 def _costs(scenario: Scenario, trained: Sequence[str], n_users: int) -> pd.DataFrame:
     of = scenario.regime, scenario.victim, scenario.dataset
-    forms = {UNDEFENDED: {}} | rival_defenses(*of, trained, chained=())
+    all_alone = rival_defenses(*of, trained, chained=(), against=[RVD_HARDENED])
+    forms = {UNDEFENDED: {}} | all_alone
     cells = {name: Cell(scenario=scenario, **form) for name, form in forms.items()}
     split = split_of_seed(scenario.dataset, scenario.seed)
     trainers = {repr(cell.training): cell for cell in cells.values()}

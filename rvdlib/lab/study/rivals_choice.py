@@ -190,11 +190,11 @@ def answer(
             near = alike(seeds, case, choice)
             advice = _advice(choice, means, near, _of(chosen, case))
             rest = [name for name in rest if name != choice.taken]
+        elsewhere = _with_others(_of(others, case), choice.taken) if choice else ""
         sentences.append(
             f"On {case[0]} in the {case[1]} regime {advice}; the others: {_named(means, rest)}."
+            + elsewhere
         )
-        if choice:
-            sentences += _with_others(_of(others, case), choice.taken)
     return tables.answer(*sentences, _combining(gained))
 
 
@@ -225,17 +225,17 @@ def _named(means: pd.DataFrame, names: Collection[str]) -> str:
     return ", ".join(f"*{name}* {_both(row)}" for name, row in shown.iterrows())
 
 
-def _with_others(table: pd.DataFrame, taken: str) -> list[str]:
+def _with_others(table: pd.DataFrame, taken: str) -> str:
     """Of each other victim, THR@50 undefended and under what is taken, by who knows nothing of it."""
     here = table[(table["metric"] == "oblivious") & table["defense"].isin([UNDEFENDED, taken])]
     means = here.groupby(["victim", "defense"], sort=False)["mean"].mean().unstack()
     changes = [
         f"from {row[UNDEFENDED]:.3f} to {row[taken]:.3f} ({name})" for name, row in means.iterrows()
     ]
-    said = (
-        f"With other victims it takes the THR@50 of who knows nothing of it {', '.join(changes)}."
-    )
-    return [said] if changes else []
+    if not changes:
+        return ""
+    listed = ", ".join(changes)
+    return f" With other victims *{taken}* takes the THR@50 of who knows nothing of it {listed}."
 
 
 def _combining(gained: pd.DataFrame) -> str:

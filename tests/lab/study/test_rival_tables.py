@@ -385,7 +385,7 @@ def test_of_other_victims_it_is_said_what_who_knows_nothing_reaches():
     }
     both = measured(pd.concat([rows(), rows(other).assign(victim="NSVD")]))
     said = answer(rows(), others=both[both["victim"] == "NSVD"])
-    assert "it takes the THR@50 of who knows nothing of it from 0.910 to 0.030 (NSVD)." in said
+    assert "weight* takes the THR@50 of who knows nothing of it from 0.910 to 0.030 (NSVD)." in said
     shown = rivals.by_victim(both)
     assert shown.loc[(*CASE, "unpopular", "unobserved weight")].to_dict() == {
         "MF": "0.020 (0.250)",

@@ -19,6 +19,7 @@ from rvdlib.lab.runner.report import TIMINGS
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in SOURCES]
+EXECUTED = sorted(paths.RESULTS.glob("*/*.ipynb"))
 COMMITTED = ("tiny", "quick")
 MOST_CELLS = 16
 LEAST_CHECKED, LEAST_TEXTS = 3, 2
@@ -280,6 +281,14 @@ def test_an_executed_notebook_tells_nothing_of_the_machine(profile, name):
             for text in (output.get("text", ""), *output.get("data", {}).values()):
                 assert not OUTSIDE.search(str(text)), text
     assert str(paths.PROJECT) not in (paths.RESULTS / profile / f"{name}.ipynb").read_text()
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=[f"{p.parent.name}-{p.stem}" for p in EXECUTED])
+def test_an_executed_notebook_shows_its_tables_whole(path):
+    for cell in code_cells(read_notebook(path)):
+        for output in cell.outputs:
+            shown = output.get("data", {}).get("text/html", "")
+            assert not re.search(r"\.\.\.</t[hd]>", shown), cell.source
 
 
 @every_notebook

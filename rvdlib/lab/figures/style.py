@@ -1,4 +1,4 @@
-"""One look for every figure, legible at column width and to colour-blind eyes."""
+"""One look for every figure, legible at column width and to colour-blind eyes; tables are shown whole."""
 
 import io
 from collections.abc import Collection, Iterable, Mapping
@@ -26,7 +26,9 @@ UNDATED: dict[str, dict] = {"pdf": {"CreationDate": None}, "png": {"Software": N
 
 
 def set_style() -> None:
-    """Fonts, grid and resolution of every figure; call it before the first."""
+    """Fonts, grid and resolution of every figure, and no table cut short; call it before the first."""
+    for length in ("max_rows", "max_columns", "max_colwidth"):
+        pd.set_option(f"display.{length}", None)
     sns.set_theme(
         context="paper",
         style="whitegrid",

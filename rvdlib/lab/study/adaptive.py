@@ -280,9 +280,9 @@ def _share(row, several: bool) -> str:
     return f"{row.mean:.0%}{span}" + f" ({row.victim}, {row.target_set})" * several
 
 
-def accurate(means: pd.DataFrame) -> pd.Series:
-    """Defence → whether HR@50 and NDCG@50 are at most 2 % below the undefended victim's and those
-    of the most popular items; ``means``: a row a defence, columns metrics."""
+def accurate(means: pd.DataFrame, loss: float = AFFORDABLE) -> pd.Series:
+    """Defence → whether HR@50 and NDCG@50 are at most a ``loss`` of 2 % below the undefended victim's
+    and those of the most popular items; ``means``: a row a defence, columns metrics."""
     ranked = means[["hit_ratio", "ndcg"]]
     least = ranked.loc[ranked.index.intersection([UNDEFENDED, "popularity"])].max()
-    return (ranked >= (1 - AFFORDABLE) * least).all(axis=1)
+    return (ranked >= (1 - loss) * least).all(axis=1)

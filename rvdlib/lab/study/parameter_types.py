@@ -89,7 +89,6 @@ class Setting(Options):
 
 
 class Faced(Options):
-    victims: dict[Regime, Some[Victim]]
     attacks: AttacksAndNone
     against: Each[Searched]  # the defences whose searched attacker they meet
     seeds: Some[Seed]
@@ -97,14 +96,16 @@ class Faced(Options):
 
 
 class Slice(Faced):
+    victims: dict[Regime, Some[Victim]]
     retrained: Each[Victim]  # who are trained with an unobserved weight, too
 
 
 class Compared(Faced):
     """Which rivals are compared on a data set: of those before or in training, which; all others are."""
 
+    regimes: Some[Regime]
     trained: Some[Trained]
-    chained: Some[Trained]  # of these, whom RVD and its other forms follow, for one victim
+    chained: Some[Trained]  # of these, whom RVD and its other forms follow
 
     @model_validator(mode="after")
     def _can_be_compared(self) -> "Compared":
@@ -117,6 +118,17 @@ class Compared(Faced):
                 f"should have an attacker whom all meet: another in attacks, or {UNDEFENDED!r} in against"
             )
         return self
+
+
+class Others(Options):
+    """Victims beside the one in focus, whom those attack who know nothing of a defence."""
+
+    dataset: DataSet
+    victims: dict[Regime, Some[Victim]]
+    attacks: AttacksAndNone
+    trained: Some[Trained]
+    seeds: Some[Seed]
+    n_users: Sample
 
 
 class Turned(Options):

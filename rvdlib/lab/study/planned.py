@@ -24,6 +24,7 @@ from rvdlib.lab.study import (
     forgetting,
     main_results,
     rivals,
+    rivals_claims,
     sweeps,
     trade_off,
 )
@@ -98,9 +99,9 @@ def _breakdown(p: SimpleNamespace) -> list[Wanted]:
 
 
 def _rivals(p: SimpleNamespace) -> list[Wanted]:
-    own = rivals.cells(p.datasets, p.target_sets, p.focus)
+    own = rivals.cells(p.datasets, p.others, p.target_sets, p.focus)
     sizes = p.growing_attacks, p.attack_sizes
-    grown = rivals.growing_cells(p.datasets, p.focus, p.target_sets, *sizes)
+    grown = rivals_claims.growing_cells(p.datasets, p.focus, p.target_sets, *sizes)
     makers = cells.batch, oracles.batch, seeded_oracle.batch
     faced = zip(makers, (own, *rivals.told(own)), strict=True)
     return [*((make, [item for item, _ in each]) for make, each in faced), (cells.batch, grown)]

@@ -12,7 +12,7 @@ import pandas as pd
 from rvdlib import metrics
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, sample_users
-from rvdlib.lab.experiment.hyperparameters import rival_defenses
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, rival_defenses
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import scenarios
@@ -30,27 +30,27 @@ def hits_by_third(
     target_sets: Mapping[str, str],
     defenses: Sequence[str],
 ) -> pd.DataFrame:
-    """HR@50 of each third of the users, undefended and under each of the ``defenses`` at inference.
+    """HR@50 of each third of the users, undefended and under each of the ``defenses`` that there are.
 
     Columns dataset, regime, by (``activity`` or ``popularity``), third, defense, seed, hit_ratio;
     ``datasets`` as :func:`rvdlib.lab.study.rivals.cells` has them.
     """
     found = []
     for dataset, regime in [
-        (name, each) for name in datasets for each in datasets[name]["victims"]
+        (name, each) for name in datasets for each in datasets[name]["regimes"]
     ]:
-        forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
+        forms = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset, against=[RVD_HARDENED])
         seeds, n_users = (datasets[dataset][name] for name in ("seeds", "n_users"))
         of = dataset, [victim], [regime], ["none"], [target_sets[regime]]
         for scenario in scenarios(*of, seeds):
             trained = carry_out(scenario)
             split = trained.split
             users = sample_users(split.train.shape[0], n_users, scenario.seed)
-            for name in (UNDEFENDED, *defenses):
-                served = Cell(scenario=scenario, defense=name, **forms[name]).defended_by()
-                evaluation = evaluate(
-                    served.wrap(trained.victim), split, trained.targets, users=users
-                )
+            for name in (each for each in (UNDEFENDED, *defenses) if each in forms):
+                cell = Cell(scenario=scenario, defense=name, **forms[name])
+                own = carry_out(scenario, cell.training) if cell.training else trained
+                served = cell.defended_by().wrap(own.victim)
+                evaluation = evaluate(served, split, trained.targets, users=users)
                 hits = metrics.hits(evaluation.test_ranks, evaluation.k)
                 for by, counts in _counts(split, users).items():
                     for third, here in zip(THIRDS, thirds(counts), strict=True):

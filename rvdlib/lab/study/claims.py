@@ -12,8 +12,8 @@ beyond the threshold and the part be undecided. :data:`rvdlib.lab.runner.ledger.
 regime RMSE too (the ranking regime's scores are no stars); not, if one metric is shown to be worse. A
 defence that lacks one of them, as popularity has no RMSE, is not measured.
 
-**The attacks of C1 to C4 and C8** are those of the literature: low clones, ours, are left out. C7 has
-the paper's, each by itself. *Few* fakes (C8) are fewer than random neighbours have.
+**The attacks of C1 to C4 and C8** are those of the literature: low clones, ours, are left out. C5 and
+C11 have the paper's, C7 too, each by itself. *Few* fakes (C8) are fewer than random neighbours have.
 
 **The lift removed (C1, C4)** is pooled: the lifts of all attacks of a seed (C4: and of both victims)
 are added up before they are compared, so that a small one counts as little as it is.

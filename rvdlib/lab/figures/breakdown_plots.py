@@ -1,14 +1,18 @@
 """Figures of how many fakes a data set can take."""
 
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import GREY, colours, dataset_panels, shared_legend
+from rvdlib.lab.figures.style import GREY, LOOKS, colours, dataset_panels, shared_legend
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
-NAMES = {"none": "no defence"}
+NAMES = dict.fromkeys(["none", "undefended"], "no defence")
 
 
 def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
@@ -39,28 +43,43 @@ def fakes_taken(drawn: pd.DataFrame, least_kept: float) -> Figure:
 
 
 def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
-    """THR@50 under the strongest attack, against its size: a row a data set, a column a regime.
+    """THR@50 against the size of the attack: a panel for each data set and regime that is there.
 
-    Columns: dataset, regime, attack_size, label (the first is the undefended victim's), mean, low, high.
-    ``title``: of the legend.
+    Each has its own scale, from 0; defences stand side by side at each size. What differs in numbers
+    alone (*quorum 3 of 30*, *quorum 6 of 30*) has one look, the second dashed and hollow. Columns:
+    dataset, regime, attack_size, label, mean, low, high. ``title``: of the legend.
     """
-    shades = colours(grown["label"], {grown["label"].iloc[0]: GREY})
-    figure, panels = _panels(grown, height=1.5)
-    for (dataset, regime), axes in panels.items():
-        found = grown[(grown["regime"] == regime) & (grown["dataset"] == dataset)]
-        if found.empty:
-            middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
-            axes.text(0.5, 0.5, "not measured", color=GREY, **middle)
-        for (label, colour), marker in zip(shades.items(), MARKERS * 9, strict=False):
+    cases, labels = [*grown.groupby(["dataset", "regime"], sort=False)], grown["label"].unique()
+    families = [re.sub(r"( of)? \d.*", "", label) for label in labels]
+    places = {size: np.sqrt(100 * size) for size in sorted(grown["attack_size"].unique())}
+    apart = 0.7 / len(labels) * np.diff([*places.values()]).min(initial=1)
+    rows, columns = -(-len(cases) // 2), min(2, len(cases))
+    free = len(cases) < rows * columns  # a panel's room, for the legend
+    size = (WIDTH, 1.5 * rows + (0.7 if free else 1.2))
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True)
+    for axes, (case, found) in zip(grid.flat, cases, strict=False):
+        for number, (label, family) in enumerate(zip(labels, families, strict=True)):
             here = found[found["label"] == label].sort_values("attack_size")
-            x = 100 * here["attack_size"]
-            look = {"color": colour, "marker": marker, "markersize": 3}
-            axes.plot(x, here["mean"], label=NAMES.get(label, label), **look)
-            axes.fill_between(x, here["low"], here["high"], color=colour, alpha=0.12, lw=0)
-        axes.set(ylim=(0, 1.02))
-    figure.supxlabel("fakes, % of users", fontsize="medium")
+            x = here["attack_size"].map(places) + apart * (number - (len(labels) - 1) / 2)
+            marker, colour = LOOKS[family]
+            look = {"color": colour, "marker": marker, "markersize": 6 if marker == "*" else 4}
+            if family in families[:number]:
+                look |= {"linestyle": "--", "markerfacecolor": "white"}
+            shown = {"label": NAMES.get(label, label), "linewidth": 1.1, "clip_on": False}
+            axes.plot(x, here["mean"], **look, **shown)
+            axes.vlines(x, here["low"], here["high"], color=colour, linewidth=0.8)
+        axes.set_title(", ".join(case), fontsize="medium")
+        axes.set_xticks([*places.values()], [f"{100 * each:g}" for each in places])
+        axes.set_ylim(0, 1.05 * found[["mean", "high"]].max(axis=None))
+    figure.supxlabel("fakes, % of users (square-root scale)", fontsize="medium")
     figure.supylabel("THR@50", fontsize="medium")
-    shared_legend(figure, next(iter(panels.values())), columns=2, title=title)
+    if free:
+        grid[-1, 1].axis("off")
+        grid[-2, 1].tick_params(labelbottom=True)
+        named = grid[0, 0].get_legend_handles_labels()
+        grid[-1, 1].legend(*named, loc="center", title=title, fontsize="small", handlelength=1.5)
+    else:
+        shared_legend(figure, grid[0, 0], columns=2, title=title)
     return figure
 
 

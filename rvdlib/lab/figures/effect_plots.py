@@ -12,14 +12,6 @@ from rvdlib.lab.figures import style
 
 # Notebook 03: what RVD does to an attack.
 
-FORM_COLOURS = {
-    "none": style.GREY,
-    "RVD": style.ORANGE,
-    "closed form": style.BLUE,
-    "popularity": style.GREEN,
-    "least support": style.PURPLE,
-    "unobserved weight": style.SKY,
-}
 NARROW = 3.35  # inches, a column of a paper
 TIGHT = {"handletextpad": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
 SMALL = {
@@ -123,14 +115,15 @@ def _named(figure: Figure, axes: Axes, victims: list[str]) -> None:
 def _along(axes: Axes, rows: pd.DataFrame, by: str, victims: list[str]) -> None:
     """Means along x, with intervals if there are any; victims along y, ``by`` a little apart."""
     names = list(dict.fromkeys(rows[by]))
-    looks = style.colours(names, FORM_COLOURS)
+    shades = style.colours(names, {name: colour for name, (_, colour) in style.LOOKS.items()})
     for number, name in enumerate(names):
         here = rows[rows[by] == name]
         y = [victims.index(v) + 0.7 * ((number + 0.5) / len(names) - 0.5) for v in here["victim"]]
         label = "undefended" if name == "none" else name
         around = style.reach(here) if "low" in here else None
-        look = {"markersize": 2.8, "elinewidth": 0.9, "color": looks[name], "label": label}
-        axes.errorbar(here["mean"], y, xerr=around, fmt="o", **look).lines[0].set_clip_on(False)
+        look = {"fmt": style.LOOKS.get(name, "o")[0], "color": shades[name], "label": label}
+        look |= {"markersize": 5 if name == "none" else 3.2, "elinewidth": 0.9}
+        axes.errorbar(here["mean"], y, xerr=around, **look).lines[0].set_clip_on(False)
     axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
     axes.grid(axis="y", visible=False)
 

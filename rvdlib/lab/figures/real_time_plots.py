@@ -11,11 +11,11 @@ from matplotlib.ticker import NullFormatter
 from rvdlib.lab.figures import style
 
 FORM_LOOKS = {
-    "undefended": (style.GREY, "o", "undefended"),
-    "closed_form": (style.BLUE, "s", "closed form"),
-    "engine": (style.GREEN, "^", "RVD: engine"),
-    "functional": (style.PURPLE, "D", "RVD: torch.func"),
-    "plain_loop": (style.ORANGE, "v", "RVD: plain loop"),
+    "undefended": (*style.LOOKS["undefended"], "undefended"),
+    "closed_form": (*style.LOOKS["closed form"], "closed form"),
+    "engine": (*style.LOOKS["RVD"], "RVD: engine"),
+    "functional": ("D", style.PURPLE, "RVD: torch.func"),
+    "plain_loop": ("v", style.ORANGE, "RVD: plain loop"),
 }
 
 
@@ -46,7 +46,7 @@ def serving(times: pd.DataFrame, many: pd.DataFrame) -> Figure:
 
 def _lines(axes: Axes, rows: pd.DataFrame, along: str, measured: str) -> None:
     axes.set(xscale="log", yscale="log")
-    for form, (colour, marker, label) in FORM_LOOKS.items():
+    for form, (marker, colour, label) in FORM_LOOKS.items():
         line = rows[rows["form"] == form].groupby(along)[measured].agg(["median", "min", "max"])
         if len(line):
             reach = line["median"] - line["min"], line["max"] - line["median"]
@@ -58,9 +58,9 @@ def _lines(axes: Axes, rows: pd.DataFrame, along: str, measured: str) -> None:
 
 
 POINT_LOOKS = {
-    "RVD": (style.ORANGE, "s"),
-    "closed form, ω = 0": (style.GREEN, "^"),
-    "closed form, ω > 0": (style.BLUE, "o"),
+    "RVD": style.LOOKS["RVD"],
+    "closed form, ω = 0": ("^", style.GREEN),
+    "closed form, ω > 0": style.LOOKS["closed form"],
 }
 ACCURACY_LABELS = {"rmse": "RMSE (stars)", "ndcg": "NDCG@50"}
 
@@ -82,7 +82,7 @@ def trade_off(points: pd.DataFrame) -> Figure:
         axes = grid[row, column]
         here = points[(points["regime"] == regime) & (points["victim"] == victim)]
         metric = here["metric"].iloc[0]
-        for form, (colour, marker) in POINT_LOOKS.items():
+        for form, (marker, colour) in POINT_LOOKS.items():
             of_form = here[here["form"] == form]
             front = of_form[of_form["front"]].sort_values("thr")
             axes.plot(front["accuracy"], front["thr"], color=colour, linewidth=0.8, alpha=0.7)

@@ -21,6 +21,24 @@ COLUMN_WIDTH = 6.4  # inches
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#7F7F7F"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
+# The mark and colour of a defence, the same in every figure: a colour a family, a mark its own.
+LOOKS: dict[str, tuple[str | tuple, str]] = {
+    **dict.fromkeys(("none", "undefended"), ("*", "black")),
+    "RVD": ("o", RED),
+    "RVD, hardened": ("p", RED),
+    "closed form": ("s", BLUE),
+    "closed form, hardened": (">", BLUE),
+    "closed form, bounded": ("d", BLUE),
+    "quorum": ("v", SKY),
+    "closed form and quorum": ("^", SKY),
+    "count": ("<", GREEN),
+    "user-kNN": ("X", GREEN),
+    "least support": ("h", GREEN),
+    "popularity": ("P", ORANGE),
+    "unobserved weight": ("D", PURPLE),
+    "PCA detection": ((4, 1, 0), PURPLE),
+    "profile detection": ((6, 1, 0), PURPLE),
+}
 # What a file would say of when and by what it was made: nothing, so that it is the same.
 UNDATED: dict[str, dict] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 

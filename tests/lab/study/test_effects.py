@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from rvdlib.lab.experiment.hyperparameters import chosen_defenses
-from rvdlib.lab.figures import effect_plots
+from rvdlib.lab.figures import style
 from rvdlib.lab.study import effects, tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.headline import headline
@@ -291,8 +291,7 @@ def test_the_cells_are_every_scenario_undefended_and_under_each_form(monkeypatch
 def test_every_form_has_one_name_everywhere():
     forms = set(yaml.safe_load(search_file("defense").read_text())["forms"])
     assert forms == {RVD, CLOSED_FORM}
-    # A form without a colour would be missing from the figures without a word.
-    assert forms | {"none"} <= set(effect_plots.FORM_COLOURS) == set(effects.DEFENSES)
+    assert forms | {"none"} <= set(effects.DEFENSES) <= set(style.LOOKS)
 
 
 def test_the_table_of_cells_does_not_depend_on_the_order_and_has_each_cell_once(attacked, results):

@@ -139,7 +139,7 @@ def growth_shown(table: pd.DataFrame) -> pd.DataFrame:
 def drawn(table: pd.DataFrame) -> pd.DataFrame:
     """THR@50 of :func:`grown` as :func:`rvdlib.lab.figures.breakdown_plots.growth` draws it."""
     here = table[(table["metric"] == "target_hit_ratio") & (table["attack"] == AVERAGED)]
-    return here.assign(label=here["defense"].replace(UNDEFENDED, "undefended"))
+    return here.assign(label=here["defense"])
 
 
 def judged(grown_rows: pd.DataFrame, found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:

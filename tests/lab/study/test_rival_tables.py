@@ -480,7 +480,7 @@ def test_c5_is_judged_at_each_size_and_c11_of_what_ends_with_rvd():
     table = rivals_claims.grown(growth((0.5, 0.1)))
     shown = rivals_claims.growth_shown(table)
     assert shown.loc[(*CASE, "unpopular", "random", "10%"), RVD].startswith("0.1")
-    assert set(rivals_claims.drawn(table)["label"]) == {"undefended", RVD}
+    assert set(rivals_claims.drawn(table)["label"]) == {UNDEFENDED, RVD}
 
 
 def test_the_front_is_what_no_other_beats_in_both_and_every_defence_is_a_point(table):

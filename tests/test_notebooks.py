@@ -154,14 +154,21 @@ def test_a_notebook_checks_its_parameters_before_it_does_anything(path):
     assert ast.unparse(begun[0]) == "check(globals())"
 
 
-MAY_BE_EMPTY = ("against", "retrained", "elsewhere", "others")  # no such attackers, training, other victims
+MAY_BE_EMPTY = (
+    "against",
+    "retrained",
+    "elsewhere",
+    "others",
+)  # no such attackers, training, other victims
 
 
 def spoilt(value):
     """Values of another type than this one, or empty, or out of range, or of no name."""
     if isinstance(value, list):
-        yield from ([], str(value), value[0], [*value, value[0]], [object()])
-        yield from ([bad, *value[1:]] for bad in spoilt(value[0]))
+        yield from ([], str(value), [object()])
+        if value:
+            yield from (value[0], [*value, value[0]])
+            yield from ([bad, *value[1:]] for bad in spoilt(value[0]))
     elif isinstance(value, dict):
         yield from (str(value), list(value))
         yield from (

@@ -154,12 +154,8 @@ def test_a_notebook_checks_its_parameters_before_it_does_anything(path):
     assert ast.unparse(begun[0]) == "check(globals())"
 
 
-MAY_BE_EMPTY = (
-    "against",
-    "retrained",
-    "elsewhere",
-    "others",
-)  # no such attackers, training, other victims
+# No such attackers, training, other victims.
+MAY_BE_EMPTY = ("against", "retrained", "elsewhere", "others")
 
 
 def spoilt(value):

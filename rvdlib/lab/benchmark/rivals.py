@@ -57,8 +57,7 @@ def costs(
 
 def _costs(scenario: Scenario, trained: Sequence[str], n_users: int) -> pd.DataFrame:
     of = scenario.regime, scenario.victim, scenario.dataset
-    all_alone = rival_defenses(*of, trained, chained=(), against=[RVD_HARDENED])
-    forms = {UNDEFENDED: {}} | all_alone
+    forms = {UNDEFENDED: {}} | rival_defenses(*of, trained, chained=(), against=[RVD_HARDENED])
     cells = {name: Cell(scenario=scenario, **form) for name, form in forms.items()}
     split = split_of_seed(scenario.dataset, scenario.seed)
     trainers = {repr(cell.training): cell for cell in cells.values()}

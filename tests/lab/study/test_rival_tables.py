@@ -434,10 +434,9 @@ def test_of_other_victims_it_is_said_what_who_knows_nothing_reaches():
     # A lift of 0.02 of 0.8 under low clones, 0.5 under the other, who is its worst.
     assert "it removes of the lift of who knows nothing of it 44% (NSVD, NDCG@50 +25%)." in said
     flat = {name: ((0.1, 0.1, 0.1), *rest) for name, (_, *rest) in other.items()}
-    both = measured(pd.concat([rows(), rows(flat).assign(victim="CDAE")]))
-    said = answer(rows(), others=both[both["victim"] == "CDAE"])
+    unmoved = measured(pd.concat([rows(), rows(flat).assign(victim="CDAE")]))
+    said = answer(rows(), others=unmoved[unmoved["victim"] == "CDAE"])
     assert "of it nothing, as there is none (CDAE)." in said
-    both = measured(pd.concat([rows(), rows(other).assign(victim="NSVD")]))
     shown = rivals.by_victim(both)
     assert shown.loc[(*CASE, "unpopular", "unobserved weight")].to_dict() == {
         "MF": "0.020 (0.250)",

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
 from rvdlib.lab.experiment.hyperparameters import ALL
-from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.statistics import Interval, paired, t_interval
+from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import AGAINST, LIMITED, RANDOM, SETTING, UNLIMITED, under_worst
 from rvdlib.lab.study.claims import OURS
 from rvdlib.lab.study.effects import METRICS
@@ -18,8 +17,7 @@ ATTACK = ["attack", "attack_options", "filler_size"]
 
 def searches() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every trial of the attack search, and the check by exchanged fillers, as they are kept."""
-    folder = paths.PROJECT / "results" / "search"
-    return read_table(folder / "attackers.csv"), read_table(folder / "swaps.csv")
+    return tables.trials("attackers"), tables.trials("swaps")
 
 
 def checklist(

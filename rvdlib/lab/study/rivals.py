@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, combinations, rival_defenses
 from rvdlib.lab.experiment.oracles import ORACLES, Told, run_oracles
 from rvdlib.lab.experiment.seeded_oracle import PROPAGATED, ToldSome, run_seeded
-from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.statistics import relative_change, summarise
 from rvdlib.lab.study import adaptive, tables
 from rvdlib.lab.study.adaptive import AGAINST, BOTH, HARDENED, VICINITY
@@ -211,7 +209,7 @@ def searched() -> pd.DataFrame:
     A row a regime and defence: how many settings were tried, how many of them lower THR@50 under the
     search's random fakes, the lowest, and the undefended victim's.
     """
-    trials = read_table(paths.RESULTS / "search" / "robust.csv")
+    trials = tables.trials("robust")
     ratio, bare = "target_hit_ratio", "target_hit_ratio_reference"
     by = trials.assign(lower=trials[ratio] < trials[bare]).groupby(
         ["regime", "defense"], sort=False

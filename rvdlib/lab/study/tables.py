@@ -32,6 +32,11 @@ def kept(frame: pd.DataFrame, profile: str, name: str) -> pd.DataFrame:
     return read_table(paths.RESULTS / profile / f"{name}.csv")
 
 
+def trials(search: str) -> pd.DataFrame:
+    """Every trial of a search, as it comes with the project, wherever results are written."""
+    return read_table(paths.PROJECT / "results" / "search" / f"{search}.csv")
+
+
 def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> str:
     """``0.123 [0.110, 0.140]``; the mean alone where there is no interval; – where it is NaN."""
     if pd.isna(mean):

@@ -19,6 +19,7 @@ from rvdlib.attacks.from_file import from_file
 from rvdlib.attacks.frozen import FrozenPoison
 from rvdlib.attacks.heuristic import average, bandwagon, random, segment
 from rvdlib.attacks.history import History
+from rvdlib.attacks.light_group import light_group
 from rvdlib.attacks.light_hubs import light_hubs
 from rvdlib.attacks.mixinf import mixinf
 from rvdlib.attacks.pga import pga
@@ -40,7 +41,7 @@ ATTACKS: dict[str, Attack] = {
     for each in (
         *(random, average, bandwagon, segment, clone, low_clone, power_user),
         *(aush, mixinf, pga, u_tna, s_tna, revadv, dp),
-        *(vicinity, center, shrunk_clone, centroid, popular_in_cluster, light_hubs),
+        *(vicinity, center, shrunk_clone, centroid, popular_in_cluster, light_hubs, light_group),
         from_file,
     )
 }

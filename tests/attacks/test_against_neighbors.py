@@ -213,6 +213,44 @@ def test_where_no_light_user_rated_enough_the_fakes_are_of_light_users_all_the_s
     assert ((profiles[:, 1] == 2) | (profiles[:, 2] == 3)).all()
 
 
+# Light group
+
+
+def test_a_light_group_fake_has_what_light_users_rated_most_by_popularity_s_power(threat):
+    visible = threat.visible.toarray() > 0
+    lengths = visible.sum(axis=1)
+    light = visible[lengths <= np.quantile(lengths, 0.4)]
+    popularity = visible.sum(axis=0)
+    for power in (0.0, 0.5, 3.0):
+        options = {"quantile": 0.4, "power": power, "level": 0.75}
+        items, stars = fillers(craft("light_group", threat, stream(0), **options))
+        assert (items == items[0]).all()
+        assert (stars == 4).all()
+        shared = light.sum(axis=0) / (popularity + 10) ** power
+        shared[TARGETS] = -1
+        assert shared[items[0]].min() >= np.delete(shared, [*items[0], *TARGETS]).max()
+
+
+@pytest.mark.parametrize("size", [2, 4, 9])
+def test_its_group_are_the_users_nearest_to_whom_the_nearest_are_nearest(threat, size):
+    visible = threat.visible.toarray() > 0
+    lengths, popularity = visible.sum(axis=1), visible.sum(axis=0)
+    rows = visible[lengths <= np.median(lengths)] / np.sqrt(popularity + 1)
+    rows[:, TARGETS] = 0
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    away = 1 - unit @ unit.T
+    order = np.argsort(away, axis=1)[:, :size]
+    group = order[np.argmin(np.sort(away, axis=1)[:, :size].mean(axis=1))]
+    shared = (rows[group] > 0).sum(axis=0)
+    items, _ = fillers(craft("light_group", threat, stream(0), size=size))
+    assert shared[items[0]].min() >= np.delete(shared, [*items[0], *TARGETS]).max()
+
+
+def test_a_group_larger_than_all_light_users_is_all_of_them(threat):
+    here, there = (craft("light_group", threat, stream(0), size=size) for size in (None, 900))
+    assert (here != there).nnz == 0
+
+
 # Power users
 
 
@@ -292,6 +330,10 @@ def test_what_optimisation_could_amplify_is_the_same_for_permuted_users(threat):
         ("light_hubs", "embedding_size", 5),
         ("light_hubs", "unobserved_weight", 0.1),
         ("light_hubs", "reg", 0.1),
+        ("light_group", "quantile", 0.2),
+        ("light_group", "size", 5),
+        ("light_group", "power", 1.0),
+        ("light_group", "level", 0.5),
         ("power_user", "k", 3),
     ],
 )

@@ -44,7 +44,7 @@ UNDATED: dict[str, dict] = {"pdf": {"CreationDate": None}, "png": {"Software": N
 
 
 def set_style() -> None:
-    """Fonts, grid and resolution of every figure, and no table cut short; call it before the first."""
+    """Fonts, grid and resolution of figures, and no table cut short; call it before the first of them."""
     for length in ("max_rows", "max_columns", "max_colwidth"):
         pd.set_option(f"display.{length}", None)
     sns.set_theme(

@@ -13,7 +13,10 @@ from rvdlib.lab.study.claims import PAPER_ATTACKS
 
 # Not of 06: what is made against neighbours, and its forebear, are measured where somebody is served
 # by neighbours (07; here, where nobody is, `vicinity` stands for them), and so is DP.
-ELSEWHERE = ("center", "shrunk_clone", "centroid", "popular_in_cluster", "light_hubs")
+ELSEWHERE = (
+    *("center", "shrunk_clone", "centroid", "popular_in_cluster"),
+    *("light_hubs", "light_group"),
+)
 ELSEWHERE += ("power_user", "dp")
 ATTACKED = [name for name in craftable()[1:] if name not in ELSEWHERE]
 OPTIMISING = [name for name in ATTACKED if ATTACKS[name].optimises]

@@ -212,7 +212,7 @@ def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.Dat
     if len(others):
         same = (others["defense"] == choice.taken).sum()
         reached = _both(others[[*SHORT]].mean())
-        left = f", {reached} where the other seeds choose ({same} of {len(others)} alike)"
+        left = f", {reached} where the other seeds choose, {same} of {len(others)} alike"
     if held["rmse_change"] > MORE_LOSS:
         left += f" (it predicts no stars: RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
     more = f" and {len(near) - SAID} more" * (len(near) > SAID)
@@ -241,21 +241,19 @@ def _named(means: pd.DataFrame, names: Collection[str]) -> str:
 
 
 def _with_others(table: pd.DataFrame, taken: str) -> str:
-    """Of each other victim, what is removed of their lift who know nothing, at which loss; or that there is none."""
-    here = table[table["defense"] == taken]
-    means = here.groupby(["victim", "metric"], sort=False)["mean"].mean().unstack()
-    if means.empty:
-        return ""
-    means = means.reindex(columns=["lift_removed", "ndcg_change"])
-    lifted = means.dropna(subset="lift_removed")
+    """Of each other victim, which those attack who know nothing, what it holds without a defence and with."""
+    kept = table[table["defense"].isin([UNDEFENDED, taken])]
+    means = kept.groupby(["victim", "defense", "metric"], sort=False)["mean"].mean().unstack()
     said = [
-        f"{row.lift_removed:.0%} ({row.Index}, NDCG@50 {row.ndcg_change:+.0%})"
-        for row in lifted.itertuples()
+        f"{_both(here.loc[victim, UNDEFENDED])} to {_both(here.loc[victim, taken])} ({victim})"
+        for victim, here in means.groupby("victim", sort=False)
+        if len(here) == 2
     ]
-    none = means.index.difference(lifted.index, sort=False)
-    said += [f"nothing, as there is none ({', '.join(none)})"] * (len(none) > 0)
+    if not said:
+        return ""
     return (
-        f" With other victims it removes of the lift of who knows nothing of it {', '.join(said)}."
+        " With other victims, under who knows nothing of it, THR@50 (NDCG@50) goes from "
+        f"{', '.join(said)}."
     )
 
 

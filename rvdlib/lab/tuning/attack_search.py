@@ -15,10 +15,12 @@ neighbours into account are told the defence's own (:mod:`rvdlib.lab.experiment.
 faces, and is told of none. Space and rule are in ``params/attack_search.yml``, every trial in
 ``results/search/attackers.csv``, what was chosen in ``params/attackers.yml``. A search is one draw: what
 the one before had chosen goes to ``params/earlier_attackers.yml``, and attacks on. A search against
-some defences alone also tries at last what is on record, and leaves what is on record of others.
+some defences alone also tries at last what is on record, of earlier searches too, and leaves what is
+on record of others.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 
 import click
@@ -122,7 +124,7 @@ def search_all(
 
     Args:
         against: these defences, or :data:`ALL`, alone; each and all if it is empty.
-        on_record: regime → defence → an attempt of an earlier search, tried at last.
+        on_record: regime → attempts of earlier searches, tried at last.
     """
     rule, opponents = search["rule"], {regime: opponents_of(search, regime) for regime in regimes}
     rng = {
@@ -155,7 +157,7 @@ def _others(
     best against this one."""
     found = [best[regime, name]]
     there = [attempt for (where, _), attempt in best.items() if where == regime]
-    for attempt in [*there, *on_record.get(regime, {}).values()]:
+    for attempt in [*there, *on_record.get(regime, [])]:
         if attempt not in found:
             found.append(attempt)
     return found[1:]
@@ -256,7 +258,11 @@ def main(against, regime, jobs):
         if name not in known:
             raise click.UsageError(f"nobody is searched against {name!r}, but {[*known]}")
     last, earlier = read_yaml(ATTACKERS_FILE), read_yaml(EARLIER_FILE)
-    trials = search_all(search, jobs, against, regimes, last if against else {})
+    on_record = {
+        each: [*last[each].values(), *chain.from_iterable(earlier.get(each, {}).values())]
+        for each in REGIMES
+    }
+    trials = search_all(search, jobs, against, regimes, on_record if against else {})
     new, log = chosen(trials), trials.assign(options=trials["options"].map(one_line))
     if against or regime:
         others, done = pd.read_csv(LOG_FILE), {*zip(log["regime"], log["defense"], strict=True)}

@@ -168,7 +168,7 @@ def test_a_search_against_one_defence_tries_what_the_whole_search_does_and_then_
     monkeypatch,
 ):
     whole = searched(monkeypatch, far, TWO)
-    on_record = {"ranking": {"popularity": {"attack": "clone", "options": {}, FILLER_SIZE: 77}}}
+    on_record = {"ranking": [{"attack": "clone", "options": {}, FILLER_SIZE: 77}]}
     asked = {"against": ["rvd"], "regimes": ["ranking"], "on_record": on_record}
     trials = searched(monkeypatch, far, TWO, **asked)
     assert set(zip(trials["regime"], trials["defense"], strict=True)) == {("ranking", "rvd")}

@@ -8,6 +8,7 @@ from rvdlib.defenses.any_model.victim_module import VictimModule
 from rvdlib.defenses.blending import Blending
 from rvdlib.defenses.closed_form import ClosedFormConfig, ClosedFormRVD
 from rvdlib.defenses.count import Count
+from rvdlib.defenses.edge_reweighting import EdgeReweighting
 from rvdlib.defenses.engine import FastRVD
 from rvdlib.defenses.huber_loss import HuberLoss
 from rvdlib.defenses.least_support import LeastSupport
@@ -31,6 +32,7 @@ DEFENSES: dict[str, type[Defense] | type[Served]] = {
     "blending": Blending,
     "closed_form": ClosedFormRVD,
     "count": Count,
+    "edge_reweighting": EdgeReweighting,
     "huber_loss": HuberLoss,
     "least_support": LeastSupport,
     "pca_detection": PCADetection,
@@ -54,6 +56,7 @@ __all__ = [
     "ClosedFormRVD",
     "Count",
     "Defense",
+    "EdgeReweighting",
     "FastRVD",
     "FineTuning",
     "FunctionalRVD",

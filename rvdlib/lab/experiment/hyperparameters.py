@@ -18,7 +18,8 @@ ATTACKERS_FILE = paths.PARAMS / "attackers.yml"
 EARLIER_FILE = paths.PARAMS / "earlier_attackers.yml"  # of searches before it
 REGIMES = ("rating", "ranking")
 ALL = "all of them"  # whom one searched attacker is up against, who knows none of them
-RVD_HARDENED = "RVD, hardened"
+RVD_HARDENED, REWEIGHTED = "RVD, hardened", "edge reweighting"
+WHERE_ASKED = (RVD_HARDENED, REWEIGHTED)  # of the hardened defences, those of one notebook or two
 DEMANDS_FILE = paths.PARAMS / "good_victims.yml"
 
 
@@ -87,15 +88,16 @@ def attacked_defenses(
 
     Those, with the hardened ones in place of what was chosen by hand, the hardened closed form in the
     order of which the quorum serves, and the closed form with random neighbours, whose fakes are as
-    many as there are, whoever attacks. ``RVD, hardened`` is one of them where it is in ``against``,
-    whose attackers are asked for. The hardened ones are as they were chosen for MF, with ``own`` as they
+    many as there are, whoever attacks. Those of :data:`WHERE_ASKED` are among them where they are in
+    ``against``, whose attackers are asked for. The hardened ones are as they were chosen for MF, with ``own`` as they
     were for the victim itself, where they were.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
     searched = _read(HARDENED_FILE)[regime]
     hardened = searched["MF"] | (searched.get(victim, {}) if own else {})
-    if RVD_HARDENED not in against:
-        hardened.pop(RVD_HARDENED, None)
+    for name in WHERE_ASKED:
+        if name not in against:
+            hardened.pop(name, None)
     solved = chosen["closed form"]
     by_chance = {**solved, "choices": {**solved["choices"], "neighbors": "random"}}
     both = {"chain": [hardened["closed form, hardened"], hardened["quorum"]]}
@@ -112,9 +114,9 @@ def rival_defenses(
 ) -> dict[str, dict]:
     """Every defence that is compared, as :func:`chosen_defenses` has them, and their combinations.
 
-    Those of :func:`attacked_defenses` with the victim's own choices, RVD with random neighbours, what was
-    searched besides (``params/robust.yml``; a victim that it has not seen takes MF's choices), and each
-    chain of :func:`combinations`.
+    Those of :func:`attacked_defenses` with the victim's own choices, edge reweighting, RVD with random
+    neighbours, what was searched besides (``params/robust.yml``; a victim that it has not seen takes MF's
+    choices), and each chain of :func:`combinations`.
 
     Args:
         trained: of the defences before or in training these alone; None: all.
@@ -122,7 +124,7 @@ def rival_defenses(
         against: as :func:`attacked_defenses` has it.
     """
     searched = _read(ROBUST_FILE)[regime]
-    chosen = attacked_defenses(regime, victim, dataset, against, own=True)
+    chosen = attacked_defenses(regime, victim, dataset, [*against, REWEIGHTED], own=True)
     rvd = chosen["RVD"]
     by_chance = {**rvd, "choices": {**rvd["choices"], "neighbors": "random"}}
     chosen |= {"RVD, random neighbours": by_chance} | searched.get(victim, searched["MF"])

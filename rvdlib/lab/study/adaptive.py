@@ -12,6 +12,7 @@ from functools import partial
 import pandas as pd
 
 from rvdlib import metrics
+from rvdlib.defenses import DEFENSES
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
@@ -88,11 +89,14 @@ def _attackers(
 
 
 def _of_its_method(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
-    """Those that serve by the method of this one, itself among them; of a chain, its last counts."""
+    """Those that serve by the method of this one or a form of it, itself among them; of a chain, its
+    last counts."""
     serves = {
-        other: form.get("chain", [form])[-1].get("method") for other, form in defenses.items()
+        other: DEFENSES[form.get("chain", [form])[-1]["method"]]
+        for other, form in defenses.items()
+        if form
     }
-    return [other for other, method in serves.items() if method == serves[name]]
+    return [other for other, method in serves.items() if issubclass(method, serves[name])]
 
 
 def held(rows: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from rvdlib.lab.experiment.hyperparameters import (
     ATTACKERS_FILE,
     EARLIER_FILE,
     REGIMES,
-    RVD_HARDENED,
+    WHERE_ASKED,
     attacked_defenses,
 )
 from rvdlib.lab.experiment.knowing import told
@@ -107,7 +107,7 @@ def cells_of(
 def opponents_of(search: dict, regime: str) -> dict[str, dict]:
     """Defence → its form, of all that are searched against; first, with an empty one, of none."""
     rule = search["rule"]
-    known = attacked_defenses(regime, rule["victim"], rule["dataset"], [RVD_HARDENED])
+    known = attacked_defenses(regime, rule["victim"], rule["dataset"], WHERE_ASKED)
     spared = {name: form for name, form in known.items() if name not in rule["spared"]}
     return {UNDEFENDED: {}} | spared
 

@@ -10,6 +10,7 @@ from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import (
+    REWEIGHTED,
     RVD_HARDENED,
     attacked_defenses,
     combinations,
@@ -101,7 +102,8 @@ def test_one_victim_is_attacked_in_earnest_and_the_others_by_whom_all_meet():
         for victim in ("MF", "NSVD")
     }
     chains = {CHAIN, f"{VAT} + {CLOSED_FORM}", f"{VAT} + {HARDENED}"}
-    of_method = {"count": ["count", "user-kNN"], "quorum": ["quorum", adaptive.BOTH]}
+    voting = ["count", "user-kNN", REWEIGHTED]
+    of_method = {"count": voting, "user-kNN": voting, "quorum": ["quorum", adaptive.BOTH]}
     met: dict[str, set] = {"MF": set(), "NSVD": set()}
     for (*_, victim, attacker, _), found in faced.items():
         against = attacker.removeprefix(adaptive.AGAINST)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rvdlib import metrics
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
-from rvdlib.lab.experiment.hyperparameters import combinations, rival_defenses
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, combinations, rival_defenses
 from rvdlib.lab.runner.ledger import FEWEST
 from rvdlib.lab.statistics import Interval, holm, p_above, summarise, t_interval
 from rvdlib.lab.study import adaptive, effects, tables
@@ -18,7 +18,7 @@ from rvdlib.lab.study.claims import LEVEL, PAPER_ATTACKS, Part, judge
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 from rvdlib.lab.study.rivals import SETTING, TOLD
 
-GROWN = [UNDEFENDED, RVD, CLOSED_FORM, BOTH]
+GROWN = [UNDEFENDED, RVD, RVD_HARDENED, CLOSED_FORM, BOTH, "unobserved weight"]
 AVERAGED = "average of all"
 # What a chain gains on the better of its parts, as :func:`combined` has it and as shown.
 LIFT, RATIO = "lift_removed", "target_hit_ratio"
@@ -97,12 +97,13 @@ def growing_cells(
     attacks: Sequence[str],
     attack_sizes: Sequence[float],
 ) -> list[Cell]:
-    """Each of :data:`GROWN` without an attack, and under each attack at each size."""
+    """Each of :data:`GROWN` that there is, without an attack, and under each attack at each size."""
     found = []
     for dataset, part in datasets.items():
         for regime in part["regimes"]:
-            known = {UNDEFENDED: {}} | rival_defenses(regime, victim, dataset)
-            forms = [(name, known[name]) for name in GROWN]
+            known = rival_defenses(regime, victim, dataset, against=[RVD_HARDENED])
+            known[UNDEFENDED] = {}
+            forms = [(name, known[name]) for name in GROWN if name in known]
             of, rest = (dataset, [victim], [regime]), ([target_sets[regime]], part["seeds"])
             under = scenarios(*of, ["none"], *rest)
             for size in attack_sizes:

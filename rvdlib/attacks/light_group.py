@@ -2,8 +2,7 @@
 
 Who rated little has few neighbours with much in common, and a target enters such a list easily. All
 fakes rate the same F items, those of the most raters in a group of light visible users: all the light
-ones, or the ``size`` most alike. The group's choice and the items' popularity matter where vectors are
-learned; where rated items are compared, how they are rated does not.
+ones, or the ``size`` most alike. Overlap ignores stars: ``level`` matters to learned vectors alone.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from rvdlib.attacks import craft
+from rvdlib.attacks import craft, poison
 from rvdlib.attacks.center import by_weight
 from rvdlib.attacks.centroid import rounded_at_random
 from rvdlib.attacks.groups import most_rated, tally
@@ -15,10 +15,10 @@ from rvdlib.attacks.profiles import item_moments
 from rvdlib.attacks.sources import cover, hubs
 from rvdlib.attacks.surrogate import Surrogate
 from rvdlib.attacks.vicinity import neighbors_in
-from rvdlib.data import round_to_levels
+from rvdlib.data import leave_one_out, round_to_levels
 from rvdlib.neighbors import NeighborSearch
 from rvdlib.seeding import stream
-from rvdlib.threat_model import ThreatModel, build_threat_model
+from rvdlib.threat_model import ThreatModel, build_threat_model, draw_targets
 
 TARGETS = np.array([3, 40])
 N_VISIBLE, N_FAKES, N_FILLERS = 90, 15, 12
@@ -249,6 +249,20 @@ def test_its_group_are_the_users_nearest_to_whom_the_nearest_are_nearest(threat,
 def test_a_group_larger_than_all_light_users_is_all_of_them(threat):
     here, there = (craft("light_group", threat, stream(0), size=size) for size in (None, 900))
     assert (here != there).nnz == 0
+
+
+def test_it_stands_in_more_lists_of_overlap_than_the_most_rated_items_of_clusters(ml100k):
+    """What it is for, on real data: half as many again, among the neighbours of those who rated little."""
+    split = leave_one_out(ml100k, stream(0, "split"))
+    targets = draw_targets(split, "unpopular", stream(0, "targets"))
+    threat = build_threat_model(split, targets, stream(0, "threat"), filler_size=40)
+    n_real, light = split.train.shape[0], lightest(split.train, 0.5)
+    there = {}
+    for name in ("light_group", "popular_in_cluster"):
+        train = poison(split, craft(name, threat, stream(0)))
+        lists = NeighborSearch(None, 100, "profile_overlap", ratings=train)(light)
+        there[name] = (lists >= n_real).mean()
+    assert there["light_group"] > 1.5 * there["popular_in_cluster"] > 0
 
 
 # Power users

@@ -18,7 +18,9 @@ class TestEdgeReweighting(DefenseConformance):
     kinds = ANY_VICTIM
     tolerance = 1e-5  # the victim's own
     dtype = np.float64
-    reads_row_numbers = True  # where profiles overlap as much, of few users and items often
+    reads_row_numbers = (
+        True  # of profiles that overlap as much, as user-kNN does: often, of few items
+    )
 
     def defend(self, victim):
         return EdgeReweighting(victim, k=9, n_eigenvectors=5, graph_k=5)

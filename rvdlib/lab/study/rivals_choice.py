@@ -23,11 +23,12 @@ from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, CHAIN, HELD, SHOWN
-from rvdlib.lab.study.rivals_claims import LESS, MORE, RATIO
+from rvdlib.lab.study.rivals_claims import RATIO
 
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
-NAMED, SAID = 3, 1  # of those that are not told apart, the nearest: in the table, in the answer
+NAMED = 3  # of those that are not told apart, the nearest stand in the table
+WHOLE = 49.5  # items: a list is shorter where some of its users' 50 places are empty
 SHORT = {"target_hit_ratio": "THR@50", "ndcg": "NDCG@50"}
 METRICS = ["target_hit_ratio", *SHOWN]
 BEATEN = f"lower, at an NDCG@50 that is at most {adaptive.AFFORDABLE:.0%} lower"
@@ -179,13 +180,13 @@ def answer(
     table: pd.DataFrame,
     seeds: pd.DataFrame,
     chosen: pd.DataFrame,
-    gained: pd.DataFrame,
+    kinds: pd.DataFrame,
     others: pd.DataFrame,
 ) -> str:
     """The answer of 10: what to take in each regime, and what combining adds.
 
     Args:
-        gained: as from :func:`rvdlib.lab.study.rivals_claims.gains`.
+        kinds: as from :func:`rvdlib.lab.study.rivals_claims.gains`, of chains of a kind.
         others: of other victims what ``table`` is of this one.
     """
     sentences = []
@@ -200,7 +201,7 @@ def answer(
             f"On {case[0]} in the {case[1]} regime {advice}; the others: {_named(means, rest)}."
             + elsewhere
         )
-    return tables.answer(*sentences, _combining(gained))
+    return tables.answer(*sentences, _combining(kinds))
 
 
 def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.DataFrame) -> str:
@@ -215,15 +216,30 @@ def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.Dat
         left = f", {reached} where the other seeds choose, {same} of {len(others)} alike"
     if held["rmse_change"] > MORE_LOSS:
         left += f" (it predicts no stars: RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
-    more = f" and {len(near) - SAID} more" * (len(near) > SAID)
-    apart = (
-        f"do not tell its {metric} from that of {', '.join(f'*{n}*' for n in near[:SAID])}{more}"
-    )
     return (
         f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
-        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{left}; the seeds "
-        + (apart if near else f"tell its {metric} from all others")
+        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{_short(held)}{left}; the seeds "
+        + (
+            f"do not tell its {metric} from that of {_near(choice, means, near)}"
+            if near
+            else f"tell its {metric} from all others"
+        )
     )
+
+
+def _near(choice: Choice, means: pd.DataFrame, near: list[str]) -> str:
+    """Of those that are not told apart the one that is best in the other metric, and how many more."""
+    there = means.loc[near]
+    best = there["target_hit_ratio"].idxmin() if choice.metric == "ndcg" else there["ndcg"].idxmax()
+    more = len(near) - 1
+    which = {"ndcg": "with a higher THR@50", "target_hit_ratio": "less accurate"}[choice.metric]
+    return _named(means, [best]) + f" and {more} more, {which}" * (more > 0)
+
+
+def _short(held: pd.Series) -> str:
+    """How many items its lists have, where they are shorter than others."""
+    length = held["list_length"]
+    return f", in lists of {length:.0f} items" if length < WHOLE else ""
 
 
 def _at_more(choice: Choice, means: pd.DataFrame) -> str:
@@ -231,7 +247,10 @@ def _at_more(choice: Choice, means: pd.DataFrame) -> str:
     more = recommended(means, MORE_LOSS)
     if not more or more.taken == choice.taken:
         return ""
-    return f"; who accepts a loss of {MORE_LOSS:.0%} takes *{more.taken}* {_both(means.loc[more.taken])}"
+    held = means.loc[more.taken]
+    return (
+        f"; who accepts a loss of {MORE_LOSS:.0%} takes *{more.taken}* {_both(held)}{_short(held)}"
+    )
 
 
 def _named(means: pd.DataFrame, names: Collection[str]) -> str:
@@ -257,14 +276,19 @@ def _with_others(table: pd.DataFrame, taken: str) -> str:
     )
 
 
-def _combining(gained: pd.DataFrame) -> str:
-    if gained.empty:
+def _combining(kinds: pd.DataFrame) -> str:
+    if kinds.empty:
         return ""
-    worst = gained[gained["metric"] == RATIO]
-    more, less = ((worst["shown"] == word).sum() for word in (MORE, LESS))
+    said = []
+    for first, here in kinds[kinds["metric"] == RATIO].groupby("first", sort=False):
+        gains = [
+            f"{tables.format_interval(row.mean, row.low, row.high)} ({row.dataset}, {row.regime}"
+            f"{', shown' if row.shown else ''})"
+            for row in here.itertuples()
+        ]
+        said.append(f"{first} {', '.join(gains)}")
     return (
-        f"Of {len(worst)} chains, a defence before or in training and then a form of RVD, {more} are shown to "
-        f"have a lower THR@50 than the better of the two parts, each under the worst attack that all three "
-        f"meet, {less} a higher one (tests corrected together); the median gain is "
-        f"{worst['mean'].median():.3f}."
+        "Chains, whose first step acts before or in training and whose second is a form of RVD, have "
+        "a THR@50 that is lower than that of the better of their two parts, each under the worst attack that "
+        f"all three meet, by so much (below 0: it is higher): after {'; after '.join(said)}."
     )

@@ -24,6 +24,8 @@ AVERAGED = "average of all"
 LIFT, RATIO = "lift_removed", "target_hit_ratio"
 GAINS = {LIFT: "of the lift of the paper's attacks", RATIO: "THR@50, worst attack, lower by"}
 MORE, LESS = "more", "less"
+DETECTORS, DETECTOR, TRAINING = ("PCA detection", "profile detection"), "a detector", "a training"
+ANY_FORM = "a form of RVD"
 
 
 def combined(rows: pd.DataFrame) -> list[tuple[tuple[str, str], Part]]:
@@ -60,6 +62,24 @@ def _beyond(chain: str, parts: Sequence[str], does: Mapping[str, pd.Series]) -> 
     if chain not in does:
         return pd.Series(dtype=float)
     return does[chain] - does[max(parts, key=lambda part: does[part].fillna(0).mean())]
+
+
+def by_kind(found: Sequence[tuple[tuple[str, str], Part]]) -> list[tuple[tuple[str, str], Part]]:
+    """:func:`combined`, averaged seed by seed over the chains that begin with a detector, and with a
+    training: many chains are too many tests for few seeds."""
+    kinds: dict[tuple, list[Part]] = {}
+    for (first, _), part in found:
+        kind = DETECTOR if first in DETECTORS else TRAINING
+        kinds.setdefault((*(part.where[name] for name in SETTING), kind), []).append(part)
+    averaged = []
+    for (*place, kind), parts in kinds.items():
+        values = {
+            name: pd.concat([part.values[name] for part in parts]).groupby(level=0).mean()
+            for name in GAINS
+        }
+        where = dict(zip(SETTING, place, strict=True)) | {"defense": f"{kind} + {ANY_FORM}"}
+        averaged.append(((kind, ANY_FORM), Part(where, values)))
+    return averaged
 
 
 def gains(found: Sequence[tuple[tuple[str, str], Part]]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ BETTER = {
 RANGES = {
     **dict.fromkeys(["target_hit_ratio", "target_hit_ratio_clean", "hit_ratio", "ndcg"], (0, 1)),
     **dict.fromkeys(["catalogue_share", "fake_neighbor_share", "fakes_near_fakes"], (0, 1)),
+    **dict.fromkeys(["real_users_removed", "fakes_removed"], (0, 1)),
     **dict.fromkeys(["rmse", "rmse_holdout", "list_length", "train_seconds"], (0, np.inf)),
     "rho": (-1, 1),
 }

@@ -17,6 +17,7 @@ from rvdlib.lab.study.adaptive import BOTH
 from rvdlib.lab.study.claims import LEVEL, PAPER_ATTACKS, Part, judge
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD, crossed, scenarios
 from rvdlib.lab.study.rivals import SETTING, TOLD
+from rvdlib.lab.study.who_pays import DETECTORS
 
 GROWN = [UNDEFENDED, RVD, RVD_HARDENED, CLOSED_FORM, BOTH, "unobserved weight"]
 AVERAGED = "average of all"
@@ -24,7 +25,7 @@ AVERAGED = "average of all"
 LIFT, RATIO = "lift_removed", "target_hit_ratio"
 GAINS = {LIFT: "of the lift of the paper's attacks", RATIO: "THR@50, worst attack, lower by"}
 MORE, LESS = "more", "less"
-DETECTORS, DETECTOR, TRAINING = ("PCA detection", "profile detection"), "a detector", "a training"
+DETECTOR, TRAINING = "a detector", "a training"
 ANY_FORM = "a form of RVD"
 
 

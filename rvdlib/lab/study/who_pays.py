@@ -1,7 +1,8 @@
 """Who pays for a defence: accuracy by how active a user is, and by how popular the user's test item is.
 
 Nobody attacks here. Thirds are of the evaluated users: by their own training ratings, and by the training
-ratings of their test items.
+ratings of their test items. Detectors are paid for by the real users whose ratings they remove, also
+where somebody attacks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,21 @@ import numpy as np
 import pandas as pd
 
 from rvdlib import metrics
+from rvdlib.attacks import poison
+from rvdlib.defenses.forms import chain_of
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, rival_defenses
+from rvdlib.lab.experiment.poison import kept_poison
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import scenarios
+from rvdlib.seeding import stream
 from rvdlib.threads import single_thread
 
+DETECTORS = ("PCA detection", "profile detection")
+REMOVED = {"real_users_removed": "real users", "fakes_removed": "fakes"}
 THIRDS = ("few", "some", "many")
 GROUP = ["dataset", "regime", "by", "third"]
 BY = {"activity": "the user's ratings", "popularity": "raters of the test item"}
@@ -86,3 +94,45 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     """:func:`shares` as a reader sees it: a column a defence."""
     named = table.assign(by=table["by"].map(BY))
     return tables.wide(named, GROUP, "defense").rename_axis(columns=None)
+
+
+@single_thread()
+def removed(
+    datasets: Mapping[str, Mapping], victim: str, target_sets: Mapping[str, str]
+) -> pd.DataFrame:
+    """Whom detectors remove, under each of the ``attacks`` of a data set, ``none`` among them.
+
+    Returns:
+        Columns dataset, regime, defense, attack, metric (of :data:`REMOVED`: a share of the real users
+        with ratings, or of the fakes), mean, low, high, n; ``datasets`` as
+        :func:`rvdlib.lab.study.rivals.cells` has them.
+    """
+    found = []
+    for dataset, part in datasets.items():
+        for regime in part["regimes"]:
+            forms = rival_defenses(regime, victim, dataset)
+            chains = {name: chain_of(forms[name]) for name in DETECTORS if name in part["trained"]}
+            of = dataset, [victim], [regime], part["attacks"], [target_sets[regime]]
+            for scenario in scenarios(*of, part["seeds"]) if chains else ():
+                split = split_of_seed(dataset, scenario.seed)
+                train = split.train
+                if scenario.attack != "none":
+                    train = poison(split, kept_poison(**scenario.poison))
+                rated, n_real = train.getnnz(axis=1) > 0, split.train.shape[0]
+                for name, chain in chains.items():
+                    rng = stream(scenario.seed, "clean")
+                    left = chain.clean(train, split.ratings.levels, rng).getnnz(axis=1) > 0
+                    gone = rated & ~left
+                    key = dataset, regime, name, scenario.attack, scenario.seed
+                    real = gone[:n_real].sum() / rated[:n_real].sum()
+                    found.append((*key, real, metrics.mean(gone[n_real:])))
+    by = ["dataset", "regime", "defense", "attack"]
+    rows = pd.DataFrame(found, columns=[*by, "seed", *REMOVED])
+    return summarise(rows, by, [*REMOVED])
+
+
+def removed_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`removed` as a reader sees it: a column an attack."""
+    named = table.assign(removed=table["metric"].map(REMOVED))
+    index = ["dataset", "regime", "defense", "removed"]
+    return tables.wide(named, index, "attack").rename_axis(columns=None)

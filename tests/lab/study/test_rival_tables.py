@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from pydantic import ValidationError
 
 from rvdlib import paths
@@ -545,3 +546,27 @@ def test_thirds_are_of_equal_size_and_in_order():
     low, middle, high = who_pays.thirds(counts)
     assert [len(part) for part in (low, middle, high)] == [3, 2, 2]
     assert counts[low].max() <= counts[middle].min() <= counts[middle].max() <= counts[high].min()
+
+
+def test_whom_detectors_remove_is_counted_among_those_with_ratings(monkeypatch):
+    """A detector that takes the first five rows and the last: of 943 real users five, one fake of 28."""
+
+    class FirstAndLast:
+        def clean(self, train, levels, rng):
+            kept = np.ones(train.shape[0])
+            kept[[0, 1, 2, 3, 4, -1]] = 0
+            left = sp.csr_matrix(sp.diags_array(kept) @ train)
+            left.eliminate_zeros()
+            return left
+
+    monkeypatch.setattr(who_pays, "chain_of", lambda form: FirstAndLast())
+    part = PART | {"attacks": ["none", "random"], "trained": [VAT, "PCA detection"]}
+    found = who_pays.removed({"ml-100k": part}, "MF", PROMOTED)
+    means = found.set_index(["defense", "attack", "metric"])["mean"]
+    assert means["PCA detection", "none", "real_users_removed"] == pytest.approx(6 / 943)
+    assert np.isnan(means["PCA detection", "none", "fakes_removed"])
+    assert means["PCA detection", "random", "real_users_removed"] == pytest.approx(5 / 943)
+    assert means["PCA detection", "random", "fakes_removed"] == pytest.approx(1 / 28)
+    shown = who_pays.removed_shown(found)
+    assert shown.loc[("ml-100k", "rating", "PCA detection", "fakes"), "none"] == "–"
+    assert who_pays.removed({"ml-100k": part | {"trained": [VAT]}}, "MF", PROMOTED).empty

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvdlib.lab.figures.style import GREY, LOOKS, colours, dataset_panels, shared_legend
+from rvdlib.lab.figures.style import GREY, LOOKS, colours, dataset_panels, shared_legend, shown_in
 
 WIDTH = 4.4  # inches; legible when set 8.5 cm wide
 MARKERS = "osD^vP"
@@ -55,11 +55,14 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     apart = 0.7 / len(labels) * np.diff([*places.values()]).min(initial=1)
     rows, columns = -(-len(cases) // 2), min(2, len(cases))
     free = len(cases) < rows * columns  # a panel's room, for the legend
-    size = (WIDTH, 1.5 * rows + (0.7 if free else 1.2))
+    above = 0.8 + 0.2 * -(-len(labels) // 2)  # of two columns
+    size = (WIDTH, 1.5 * rows + (0.7 if free else above))
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True)
     for axes, (case, found) in zip(grid.flat, cases, strict=False):
         for number, (label, family) in enumerate(zip(labels, families, strict=True)):
             here = found[found["label"] == label].sort_values("attack_size")
+            if here.empty:
+                continue
             x = here["attack_size"].map(places) + apart * (number - (len(labels) - 1) / 2)
             marker, colour = LOOKS[family]
             look = {"color": colour, "marker": marker, "markersize": 6 if marker == "*" else 4}
@@ -76,8 +79,8 @@ def growth(grown: pd.DataFrame, title: str | None = None) -> Figure:
     if free:
         grid[-1, 1].axis("off")
         grid[-2, 1].tick_params(labelbottom=True)
-        named = grid[0, 0].get_legend_handles_labels()
-        grid[-1, 1].legend(*named, loc="center", title=title, fontsize="small", handlelength=1.5)
+        look = {"loc": "center", "title": title, "fontsize": "small", "handlelength": 1.5}
+        grid[-1, 1].legend(*shown_in(figure, grid[0, 0]), **look)
     else:
         shared_legend(figure, grid[0, 0], columns=2, title=title)
     return figure

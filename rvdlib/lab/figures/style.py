@@ -121,10 +121,16 @@ def dataset_panels(
 
 
 def shared_legend(figure: Figure, axes: Axes, columns: int = 4, **look) -> None:
-    """One legend above all panels, of whatever any of them shows; ``axes`` has the say in the order."""
+    """One legend above all panels, as :func:`shown_in` has them."""
+    handles, labels = shown_in(figure, axes)
+    ncols = min(len(labels), columns)
+    figure.legend(handles, labels, loc="outside upper center", ncols=ncols, **look)
+
+
+def shown_in(figure: Figure, axes: Axes) -> tuple[list, list[str]]:
+    """Handles and labels of whatever any panel shows; ``axes`` has the say in the order."""
     shown = {}
     for panel in (axes, *figure.axes):
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
-    ncols = min(len(shown), columns)
-    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=ncols, **look)
+    return [*shown.values()], [*shown]

@@ -23,7 +23,7 @@ from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, CHAIN, HELD, SHOWN
-from rvdlib.lab.study.rivals_claims import RATIO
+from rvdlib.lab.study.rivals_claims import LESS, MORE, RATIO
 
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
@@ -215,7 +215,7 @@ def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.Dat
         reached = _both(others[[*SHORT]].mean())
         left = f", {reached} where the other seeds choose, {same} of {len(others)} alike"
     if held["rmse_change"] > MORE_LOSS:
-        left += f" (it predicts no stars: RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
+        left += f" (RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
     return (
         f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
         f"{held['ndcg']:.3f}) under its worst attacker in hindsight{_short(held)}{left}; the seeds "
@@ -283,7 +283,7 @@ def _combining(kinds: pd.DataFrame) -> str:
     for first, here in kinds[kinds["metric"] == RATIO].groupby("first", sort=False):
         gains = [
             f"{tables.format_interval(row.mean, row.low, row.high)} ({row.dataset}, {row.regime}"
-            f"{', shown' if row.shown else ''})"
+            f"{', shown' if row.shown in (MORE, LESS) else ''})"
             for row in here.itertuples()
         ]
         said.append(f"{first} {', '.join(gains)}")

@@ -288,7 +288,7 @@ def _combining(kinds: pd.DataFrame) -> str:
         ]
         said.append(f"{first} {', '.join(gains)}")
     return (
-        "Chains, whose first step acts before or in training and whose second is a form of RVD, have "
-        "a THR@50 that is lower than that of the better of their two parts, each under the worst attack that "
-        f"all three meet, by so much (below 0: it is higher): after {'; after '.join(said)}."
+        "A form of RVD after a defence before or in training lowers THR@50 below that of the better of "
+        "the two, each under the worst attack that all three meet, by so much (below 0: raises it): after "
+        f"{'; after '.join(said)}."
     )

@@ -19,7 +19,16 @@ FIELDS = {
 }
 NUMBERS = [key for key, field in FIELDS.items() if field.annotation in (int, float)]
 EVERY = pytest.mark.parametrize(("name", "option"), NUMBERS)
-SHARES = ("decay", "level", "lowered", "quantile", "raised", "shrinkage", "swapped", "unobserved_weight")
+SHARES = (
+    "decay",
+    "level",
+    "lowered",
+    "quantile",
+    "raised",
+    "shrinkage",
+    "swapped",
+    "unobserved_weight",
+)
 NEEDED = {"from_file": {"path": "f.npz"}}
 
 

@@ -89,8 +89,8 @@ def attacked_defenses(
     Those, with the hardened ones in place of what was chosen by hand, the hardened closed form in the
     order of which the quorum serves, and the closed form with random neighbours, whose fakes are as
     many as there are, whoever attacks. Those of :data:`WHERE_ASKED` are among them where they are in
-    ``against``, whose attackers are asked for. The hardened ones are as they were chosen for MF, with ``own`` as they
-    were for the victim itself, where they were.
+    ``against``, whose attackers are asked for. The hardened ones are as they were chosen for MF, with
+    ``own`` as they were for the victim itself, where they were.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
     searched = _read(HARDENED_FILE)[regime]

@@ -122,8 +122,9 @@ def growing_cells(
     found = []
     for dataset, part in datasets.items():
         for regime in part["regimes"]:
-            known = rival_defenses(regime, victim, dataset, against=[RVD_HARDENED])
-            known[UNDEFENDED] = {}
+            known = {UNDEFENDED: {}} | rival_defenses(
+                regime, victim, dataset, against=[RVD_HARDENED]
+            )
             forms = [(name, known[name]) for name in GROWN if name in known]
             of, rest = (dataset, [victim], [regime]), ([target_sets[regime]], part["seeds"])
             under = scenarios(*of, ["none"], *rest)

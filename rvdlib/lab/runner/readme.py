@@ -1,4 +1,4 @@
-"""What README shows of the results: what was found in short, verdicts, tables, notebooks' answers.
+"""What README shows of the results: what was found in short, verdicts, and tables.
 
 ``python -m rvdlib.lab.runner.readme`` writes them between README's markers, and every test of every
 claim to ``results/CLAIMS.md``, from the executed notebooks and tables of the paper profile where it
@@ -7,7 +7,7 @@ has them, else of the quick one.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +21,6 @@ from rvdlib.lab.runner.verdicts import PROFILES, claims_table, found, markdown, 
 README = paths.PROJECT / "README.md"
 CLAIMS = "results/CLAIMS.md"  # beside it
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
-# Notebooks whose answers README gives below the claims, and what each is about.
-ANSWERED = {
-    "07": "Attackers who know the defence",
-    "10": "Which defence to take",
-    "09": "How many fakes a data set can take",
-}
 COMPARED = (
     "RVD",
     "closed form",
@@ -61,11 +55,35 @@ def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
     return wide.replace({"defence": {"none": "no defence"}})
 
 
-def headline_table(headline: pd.DataFrame) -> str:
-    """:func:`shown_headline` in Markdown."""
-    shown = shown_headline(headline)
-    head = f"| {' | '.join(shown.columns)} |"
-    return markdown(head, 3, shown.itertuples(index=False, name=None))
+def advice_table(advice: pd.DataFrame, times: pd.DataFrame) -> str:
+    """Which defence to take, what it costs, and what stands beside it; Markdown.
+
+    Args:
+        advice: 10's ``10_advice.csv``.
+        times: 14's ``14_timings_rivals.csv``; of data sets that it has not, times are not shown.
+    """
+    of = times.set_index(["dataset", "regime", "defense"])[["training", "serving"]]
+    found = []
+    for row in advice.itertuples():
+        key = (row.dataset, row.regime, row.defense)
+        cost = (
+            [f"{float(f'{value:.2g}'):g} ×" for value in of.loc[key]]
+            if key in of.index
+            else ["–", "–"]
+        )
+        found.append(
+            [
+                f"{row.dataset}, {row.regime}",
+                "no defence" if row.defense == "none" else row.defense,
+                row.says,
+                f"{row.target_hit_ratio:.3f}",
+                f"{row.ndcg:.3f}",
+                _hit(row._asdict()),
+                *cost,
+            ]
+        )
+    names = "THR@50, worst attacker | NDCG@50 | HR@50 | training | serving"
+    return markdown(f"| | defence | | {names} |", 3, found)
 
 
 def lift_tables(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
@@ -95,7 +113,7 @@ def _left(row: pd.Series) -> str:
     return with_reach(row["value"], row["low"], row["high"], 2) if row["n"] else "no lift"
 
 
-def _hit(own: pd.Series) -> str:
+def _hit(own: Mapping[str, float]) -> str:
     """``0.072``; of short lists their length, too."""
     items = f"{own['list_length']:.0f}"
     short = f" ({items} item{'' if items == '1' else 's'})" if own["list_length"] < FULL else ""
@@ -131,14 +149,14 @@ def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
 
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
-    headline, *main = map(_table, ("headline", "11_lift_left", "11_accuracy"))
+    main = [*map(_table, ("11_lift_left", "11_accuracy"))]
     held, elsewhere = map(_table, ("07_held", "07_elsewhere"))
+    advice, times = map(_table, ("10_advice", "14_timings_rivals"))
     return {
         "short": in_short(found(), held, elsewhere, *main),
         "summary": summary(),
         "datasets": lift_tables(*main),
-        "answers": "\n\n".join(f"*{title}* ({n})\n\n{answer(n)}" for n, title in ANSWERED.items()),
-        "headline": headline_table(headline),
+        "advice": advice_table(advice, times),
     }
 
 

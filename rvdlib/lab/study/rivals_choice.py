@@ -13,7 +13,6 @@ Throughout, ``table`` is what :func:`rvdlib.lab.study.rivals.measured` makes of 
 data set and regime of :func:`levels`, and ``chosen`` as from :func:`by_others`.
 """
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import pandas as pd
@@ -23,13 +22,10 @@ from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals import ALONE, BOUND, CHAIN, HELD, SHOWN
-from rvdlib.lab.study.rivals_claims import LESS, MORE, RATIO
 
 FORMS = [RVD, CLOSED_FORM, HARDENED]
 ENOUGH = 0.9  # of the lift
 NAMED = 3  # of those that are not told apart, the nearest stand in the table
-WHOLE = 49.5  # items: a list is shorter where some of its users' 50 places are empty
-SHORT = {"target_hit_ratio": "THR@50", "ndcg": "NDCG@50"}
 METRICS = ["target_hit_ratio", *SHOWN]
 BEATEN = f"lower, at an NDCG@50 that is at most {adaptive.AFFORDABLE:.0%} lower"
 MORE_LOSS = 0.05  # of accuracy, for who can afford it
@@ -81,10 +77,11 @@ def alike(seeds: pd.DataFrame, case: Case, choice: Choice) -> list[str]:
 
 def _by_seed(seeds: pd.DataFrame, case: Case, metric: str) -> pd.DataFrame:
     """A row a defence, a column a seed; means over target sets."""
-    return _of(seeds, case).groupby(["defense", "seed"])[metric].mean().unstack()
+    return of_case(seeds, case).groupby(["defense", "seed"])[metric].mean().unstack()
 
 
-def _of(rows: pd.DataFrame, case: Case) -> pd.DataFrame:
+def of_case(rows: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """The rows of one data set and regime."""
     return rows[(rows["dataset"] == case[0]) & (rows["regime"] == case[1])]
 
 
@@ -116,14 +113,17 @@ def _tidy(seeds: pd.DataFrame) -> pd.DataFrame:
     return seeds.melt([*HELD, "seed"], var_name="metric", value_name="mean")
 
 
-def recommendations(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+def advice(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
     """The defence to take in each regime, beside the undefended victim and the forms of RVD.
 
     Of what is ``chosen`` by the other seeds in a regime, the mean has a row.
+
+    Returns:
+        Columns dataset, regime, says (why it stands here), defense, and metrics.
     """
     found = []
     for case, means in levels(table).items():
-        choice, others, names = recommended(means), _of(chosen, case), {}
+        choice, others, names = recommended(means), of_case(chosen, case), {}
         if choice:
             names[choice.taken] = "take this"
             names |= dict.fromkeys(alike(seeds, case, choice)[:NAMED], "not told apart from it")
@@ -136,12 +136,17 @@ def recommendations(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFra
             named = ", ".join(f"{name} ({n} of {len(others)})" for name, n in counts)
             rows.append(("chosen by the other seeds", named, others.mean(numeric_only=True)))
         rest = dict.fromkeys([UNDEFENDED, *FORMS])
-        rows += [("–", name, means.loc[name]) for name in rest if name not in names]
-        found += [(*case, says, name, *map(values.get, SHOWN)) for says, name, values in rows]
-    index = ["dataset", "regime", "", "defence"]
-    shown = pd.DataFrame(found, columns=[*index, *SHOWN]).set_index(index).dropna(axis=1, how="all")
-    shown = shown.rename(columns=SHOWN).map(lambda value: tables.span([value]), na_action="ignore")
-    return shown.fillna("–")
+        rows += [("for comparison", name, means.loc[name]) for name in rest if name not in names]
+        found += [(*case, says, name, *map(values.get, METRICS)) for says, name, values in rows]
+    return pd.DataFrame(found, columns=["dataset", "regime", "says", "defense", *METRICS])
+
+
+def advice_shown(advice: pd.DataFrame) -> pd.DataFrame:
+    """:func:`advice` as a reader sees it."""
+    index = ["dataset", "regime", "says", "defense"]
+    shown = advice.set_index(index)[[*SHOWN]].dropna(axis=1, how="all").rename(columns=SHOWN)
+    shown = shown.map(lambda value: tables.span([value]), na_action="ignore").fillna("–")
+    return shown.rename_axis(index=["dataset", "regime", "", "defence"])
 
 
 def better_than(table: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
@@ -163,132 +168,15 @@ def better_than(table: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
             beat = beat.sort_values("target_hit_ratio", kind="stable")
             untold = {name for name in beat.index if adaptive.alike(thr, name, [form])}
             sides = beat.drop(index=untold), beat[beat.index.isin(untold)]
-            found.append((*case, form, _both(own), *map(_listed, sides)))
+            found.append((*case, form, both(own), *map(_listed, sides)))
     index, shown = ["dataset", "regime", "defence"], ["THR@50 (NDCG@50)", BEATEN, UNTOLD]
     return pd.DataFrame(found, columns=[*index, *shown]).set_index(index)
 
 
 def _listed(beat: pd.DataFrame) -> str:
-    return ", ".join(f"{name} {_both(row)}" for name, row in beat.iterrows()) or "none"
+    return ", ".join(f"{name} {both(row)}" for name, row in beat.iterrows()) or "none"
 
 
-def _both(row: pd.Series) -> str:
+def both(row: pd.Series) -> str:
+    """THR@50, and NDCG@50 in brackets."""
     return f"{row['target_hit_ratio']:.3f} ({row['ndcg']:.3f})"
-
-
-def answer(
-    table: pd.DataFrame,
-    seeds: pd.DataFrame,
-    chosen: pd.DataFrame,
-    kinds: pd.DataFrame,
-    others: pd.DataFrame,
-) -> str:
-    """The answer of 10: what to take in each regime, and what combining adds.
-
-    Args:
-        kinds: as from :func:`rvdlib.lab.study.rivals_claims.gains`, of chains of a kind.
-        others: of other victims what ``table`` is of this one.
-    """
-    sentences = []
-    for case, means in levels(table).items():
-        advice, rest = "no defence costs little enough", [UNDEFENDED, RVD, CLOSED_FORM]
-        if choice := recommended(means):
-            near = alike(seeds, case, choice)
-            advice = _advice(choice, means, near, _of(chosen, case)) + _at_more(choice, means)
-            rest = [name for name in rest if name != choice.taken]
-        elsewhere = _with_others(_of(others, case), choice.taken) if choice else ""
-        sentences.append(
-            f"On {case[0]} in the {case[1]} regime {advice}; the others: {_named(means, rest)}."
-            + elsewhere
-        )
-    return tables.answer(*sentences, _combining(kinds))
-
-
-def _advice(choice: Choice, means: pd.DataFrame, near: list[str], others: pd.DataFrame) -> str:
-    held, metric, left = means.loc[choice.taken], SHORT[choice.metric], ""
-    reason = {
-        "ndcg": f"the most accurate of what removes {ENOUGH:.0%} of the lift",
-        "target_hit_ratio": f"lowest of what costs little (none removes {ENOUGH:.0%} of the lift)",
-    }[choice.metric]
-    if len(others):
-        same = (others["defense"] == choice.taken).sum()
-        reached = _both(others[[*SHORT]].mean())
-        left = f", {reached} where the other seeds choose, {same} of {len(others)} alike"
-    if held["rmse_change"] > MORE_LOSS:
-        left += f" (RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
-    return (
-        f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
-        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{_short(held)}{left}; the seeds "
-        + (
-            f"do not tell its {metric} from that of {_near(choice, means, near)}"
-            if near
-            else f"tell its {metric} from all others"
-        )
-    )
-
-
-def _near(choice: Choice, means: pd.DataFrame, near: list[str]) -> str:
-    """Of those that are not told apart the one that is best in the other metric, and how many more."""
-    there = means.loc[near]
-    best = there["target_hit_ratio"].idxmin() if choice.metric == "ndcg" else there["ndcg"].idxmax()
-    more = len(near) - 1
-    which = {"ndcg": "with a higher THR@50", "target_hit_ratio": "less accurate"}[choice.metric]
-    return _named(means, [best]) + f" and {more} more, {which}" * (more > 0)
-
-
-def _short(held: pd.Series) -> str:
-    """How many items its lists have, where they are shorter than others."""
-    length = held["list_length"]
-    return f", in lists of {length:.0f} items" if length < WHOLE else ""
-
-
-def _at_more(choice: Choice, means: pd.DataFrame) -> str:
-    """What who can afford to lose more accuracy takes, if it is another defence."""
-    more = recommended(means, MORE_LOSS)
-    if not more or more.taken == choice.taken:
-        return ""
-    held = means.loc[more.taken]
-    return (
-        f"; who accepts a loss of {MORE_LOSS:.0%} takes *{more.taken}* {_both(held)}{_short(held)}"
-    )
-
-
-def _named(means: pd.DataFrame, names: Collection[str]) -> str:
-    """``*closed form* 0.106 (0.220)``: THR@50, and NDCG@50 in brackets, of each."""
-    shown = means.loc[[*names]].rename({UNDEFENDED: "no defence"})
-    return ", ".join(f"*{name}* {_both(row)}" for name, row in shown.iterrows())
-
-
-def _with_others(table: pd.DataFrame, taken: str) -> str:
-    """Of each other victim, which those attack who know nothing, what it holds without a defence and with."""
-    kept = table[table["defense"].isin([UNDEFENDED, taken])]
-    means = kept.groupby(["victim", "defense", "metric"], sort=False)["mean"].mean().unstack()
-    said = [
-        f"{_both(here.loc[victim, UNDEFENDED])} to {_both(here.loc[victim, taken])} ({victim})"
-        for victim, here in means.groupby("victim", sort=False)
-        if len(here) == 2
-    ]
-    if not said:
-        return ""
-    return (
-        " With other victims, under who knows nothing of it, THR@50 (NDCG@50) goes from "
-        f"{', '.join(said)}."
-    )
-
-
-def _combining(kinds: pd.DataFrame) -> str:
-    if kinds.empty:
-        return ""
-    said = []
-    for first, here in kinds[kinds["metric"] == RATIO].groupby("first", sort=False):
-        gains = [
-            f"{tables.format_interval(row.mean, row.low, row.high)} ({row.dataset}, {row.regime}"
-            f"{', shown' if row.shown in (MORE, LESS) else ''})"
-            for row in here.itertuples()
-        ]
-        said.append(f"{first} {', '.join(gains)}")
-    return (
-        "A form of RVD after a defence before or in training lowers THR@50 below that of the better of "
-        "the two, each under the worst attack that all three meet, by so much (below 0: raises it): after "
-        f"{'; after '.join(said)}."
-    )

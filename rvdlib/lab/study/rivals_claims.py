@@ -25,7 +25,7 @@ AVERAGED = "average of all"
 LIFT, RATIO = "lift_removed", "target_hit_ratio"
 GAINS = {LIFT: "of the lift of the paper's attacks", RATIO: "THR@50, worst attack, lower by"}
 MORE, LESS = "more", "less"
-DETECTOR, TRAINING = "a detector", "a training"
+DETECTOR, TRAINING = "a detector", "another training"
 ANY_FORM = "a form of RVD"
 
 

@@ -23,6 +23,7 @@ from rvdlib.data import HeldOut, leave_one_out, synthetic_ratings
 from rvdlib.defenses import Defense
 from rvdlib.eligibility import only_eligible
 from rvdlib.models import VICTIMS, Victim
+from rvdlib.models.fitting import EarlyStopping
 from rvdlib.seeding import stream
 
 KINDS = list(itertools.product(VICTIMS, ("rating", "ranking")))
@@ -297,13 +298,32 @@ class TrainingConformance:
         assert np.isfinite(found.score(users)).all()
         assert np.abs(found.score(users) - undefended.score(users)).max() > 1e-3
 
-    def test_whose_validation_items_there_are_tells_it_nothing(self, defense, victim):
-        """Fakes have none. After one epoch there is nothing to stop early."""
+    def test_whose_validation_items_there_are_tells_it_nothing(self, defense, victim, monkeypatch):
+        """Fakes have none. They say when to stop, and here that each of three epochs is the best so far."""
         train, validation, levels = poisoned()
-        victim = type(victim)(**victim.config.model_dump() | {"epochs": 1})
+        falling = itertools.count(0, -1)
+        monkeypatch.setattr(EarlyStopping, "_error", lambda *_: next(falling))
+        victim = type(victim)(**victim.config.model_dump() | {"epochs": 3})
         halves = [HeldOut(*(part[half::2] for part in validation)) for half in (0, 1)]
         one, other = (self.trained_by(defense, victim, 0, (train, h, levels)) for h in halves)
         assert np.array_equal(one.score(USERS), other.score(USERS))
+
+    @pytest.mark.parametrize("user", [0, 30, FAKE, N_USERS - 1])
+    def test_in_training_whoever_is_left_is_learnt_from_wherever_he_stands(
+        self, defense, victim, user
+    ):
+        """One rating of his is another one: others' scores are, too. Fakes stand last."""
+        train, validation, levels = poisoned()
+        victim = type(victim)(**victim.config.model_dump() | {"epochs": 3})
+        other = train.copy()
+        first = other.indptr[user]
+        other.data[first] = levels[0] if other.data[first] != levels[0] else levels[-1]
+        one, another = (
+            defense.fit(copy.copy(victim), rows, validation, levels, stream(0, "model"))
+            for rows in (train, other)
+        )
+        others = np.setdiff1d(np.arange(N_USERS), user)
+        assert not np.array_equal(one.score(others), another.score(others))
 
     def test_an_unknown_choice_is_refused_by_name(self, defense):
         with pytest.raises(ValidationError, match="shre"):

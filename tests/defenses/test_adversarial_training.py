@@ -1,5 +1,6 @@
 """Adversarial training: its conformance, and its loss, gradient and strengths against oracles."""
 
+import copy
 import functools
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_a_victim_whose_training_is_its_own_is_refused_by_name(defense):
 def disturbed(victim, user_size, item_size):
     """The loss where each row is moved by so much along its gradient, in dense algebra.
 
-    Where training goes rating by rating, each rating is disturbed by itself.
+    ``user_size``: one for all, or (users, 1). Where training goes rating by rating, each rating is disturbed by itself.
     """
     rows = torch.from_numpy(victim.train.toarray())
     cost = torch.where(rows > 0, 1.0, victim.config.unobserved_weight)
@@ -126,6 +127,40 @@ def test_the_loss_at_the_disturbed_point_is_lower_than_the_undefended_victims(
     robust = trained_long(name, regime, defense)
     sizes = [0.4 * length for length in mean_lengths(plain, plain.parameters)]
     assert disturbed(robust, *sizes) < 0.9 * disturbed(plain, *sizes)
+
+
+@pytest.mark.parametrize(
+    "kind", [("MF", "ranking"), ("NSVD", "rating"), ("AutoRec", "ranking")], ids="-".join
+)
+def test_what_adam_descends_is_the_loss_with_each_user_disturbed_by_his_own_length(kind):
+    victim, rng = trained(*kind), np.random.default_rng(5)
+    order, lengths = rng.permutation(N_USERS), rng.uniform(0.1, 0.8, N_USERS).astype(np.float32)
+    epochs = AdversarialEpochs(victim, stream(3), AdversarialTraining(weight=2, start=0).config)
+    epochs.parameters = {
+        name: value.clone().requires_grad_() for name, value in victim.parameters.items()
+    }
+    epochs.user_sizes, epochs.item_size = lengths, 0.3
+    found = float(epochs.batch_loss(copy.copy(victim), order).detach())
+    far = disturbed(victim, torch.from_numpy(lengths[:, None]), 0.3)
+    plain = disturbed(victim, 0.0, 0.0)
+    assert far > 1.02 * plain
+    expected = (plain + 2 * far) / 3 / N_USERS
+    if victim.name == "MF":  # descends its regulariser, too
+        decays = victim.regularizer_weights(order, victim.loss)
+        expected += sum(float((d * victim.parameters[n] ** 2).sum()) for n, d in decays.items())
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("strength", ["uniform", "vat", "pamacf"])
+def test_before_an_epoch_lengths_are_dealt_out_by_strength(strength):
+    victim = trained("NSVD", "rating")
+    choices = AdversarialTraining(strength=strength, epsilon=0.4, start=1).config
+    epochs = AdversarialEpochs(victim, stream(3), choices)
+    before = {name: value.detach().clone() for name, value in epochs().items()}
+    by_user, by_item = mean_lengths(victim, before)
+    epochs()
+    assert epochs.user_sizes == pytest.approx(strengths(victim, before, strength, 0.4) * by_user)
+    assert epochs.item_size == pytest.approx(0.4 * by_item)
 
 
 @pytest.mark.parametrize("name", ["MF", "NSVD", "AutoRec", "CDAE", "PlainMF", "PlainNSVD"])

@@ -16,21 +16,8 @@ many fakes it could stand at best, and where that is none there is nothing to ru
 """
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
-
-
-def vote_bounds(votes: ArrayLike, models: int, error: float = 0.001) -> tuple[np.ndarray, ...]:
-    """Bounds (items,) below and above p_i, all of them at once with probability 1 − ``error``.
-
-    Clopper and Pearson's, of ``votes`` (items,) among so many independent ``models``.
-    """
-    votes = np.asarray(votes)
-    level = error / (2 * len(votes))
-    low = scipy.stats.beta.ppf(level, votes, models - votes + 1)
-    high = scipy.stats.beta.ppf(1 - level, votes + 1, models - votes)
-    return np.where(votes == 0, 0.0, low), np.where(votes == models, 1.0, high)
 
 
 def survives(

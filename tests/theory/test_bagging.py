@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rvdlib.theory.bagging import most_fakes, survives, vote_bounds
+from rvdlib.theory.bagging import most_fakes, survives
 
 N_USERS, SAMPLE, ITEMS, VOTED, K = 5, 3, 6, 2, 2
 CHOICES = np.array(
@@ -71,17 +71,6 @@ def test_at_the_size_of_the_study_a_sample_of_a_fifth_stands_few_fakes():
     p[0] = 200 / 943
     assert survives(p, p, 943, few, sample=200, voted=1, k=50)[0]
     assert not survives(p, p, 943, few + 1, sample=200, voted=1, k=50)[0]
-
-
-def test_bounds_hold_the_probability_and_close_on_it():
-    p, rng = np.array([0.0, 0.02, 0.3, 1.0]), np.random.default_rng(0)
-    widths = []
-    for models in (100, 10_000):
-        low, high = vote_bounds(rng.binomial(models, p), models)
-        assert (low <= p).all()
-        assert (p <= high).all()
-        widths.append((high - low).max())
-    assert widths[1] < widths[0] / 5
 
 
 @pytest.mark.parametrize("sample", [0, 6])

@@ -79,10 +79,11 @@ def advice_table(advice: pd.DataFrame, times: pd.DataFrame) -> str:
                 f"{row.target_hit_ratio:.3f}",
                 f"{row.ndcg:.3f}",
                 _hit(row._asdict()),
+                "–" if pd.isna(row.rmse_change) else f"{row.rmse_change:+.0%}",
                 *cost,
             ]
         )
-    names = "THR@50, worst attacker | NDCG@50 | HR@50 | training | serving"
+    names = "THR@50, worst attacker | NDCG@50 | HR@50 | RMSE | training | serving"
     return markdown(f"| | defence | | {names} |", 3, found)
 
 

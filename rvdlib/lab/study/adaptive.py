@@ -89,14 +89,15 @@ def _attackers(
 
 
 def _of_its_method(name: str, defenses: Mapping[str, Mapping]) -> list[str]:
-    """Those that serve by the method of this one or a form of it, itself among them; of a chain, its
-    last counts."""
+    """Those that serve by the method of this one, a form of it, or what it is a form of, itself among
+    them; of a chain, its last counts."""
     serves = {
         other: DEFENSES[form.get("chain", [form])[-1]["method"]]
         for other, form in defenses.items()
         if form
     }
-    return [other for other, method in serves.items() if issubclass(method, serves[name])]
+    own = serves[name]
+    return [name for name, each in serves.items() if issubclass(each, own) or issubclass(own, each)]
 
 
 def held(rows: pd.DataFrame) -> pd.DataFrame:

@@ -195,13 +195,18 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def by_victim(table: pd.DataFrame) -> pd.DataFrame:
     """What every victim holds under the worst of those who know nothing of a defence.
 
-    A row a defence alone, a column a victim: THR@50 and, in brackets, NDCG@50; ``table`` as from
-    :func:`measured`.
+    A row a defence alone, a column a victim: THR@50 and, in brackets, NDCG@50 and the change of RMSE
+    where it predicts stars; ``table`` as from :func:`measured`.
     """
-    here = table[(table["kind"] != CHAIN) & table["metric"].isin(["oblivious", "ndcg"])]
+    here = table[
+        (table["kind"] != CHAIN) & table["metric"].isin(["oblivious", "ndcg", "rmse_change"])
+    ]
     index = ["dataset", "regime", "target_set", "defense", "victim"]
     means = here.set_index([*index, "metric"])["mean"].unstack(sort=False)
-    text = means["oblivious"].map("{:.3f}".format) + means["ndcg"].map(" ({:.3f})".format)
+    change = means.get("rmse_change", means["ndcg"] * np.nan)
+    stars = change.map(", {:+.0%}".format, na_action="ignore").fillna("")
+    text = means["oblivious"].map("{:.3f}".format) + means["ndcg"].map(" ({:.3f}".format)
+    text += stars + ")"
     shown = text.unstack(sort=False, fill_value="–").rename_axis(columns=None)
     return pd.concat(own for _, own in shown.groupby(index[:3], sort=False))
 

@@ -41,6 +41,7 @@ def answer(
                 _told(choice, means, rivals_choice.alike(seeds, case, choice)),
                 _by_others(choice, rivals_choice.of_case(chosen, case)),
                 _at_more(choice, means),
+                _with_stars(choice, means),
             ]
             elsewhere.append(_with_others(rivals_choice.of_case(others, case), case, choice.taken))
         said = "; ".join(filter(None, [advice, _named(means, rest), *after]))
@@ -100,6 +101,15 @@ def _at_more(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
         return ""
     held = means.loc[more.taken]
     return f"who accepts a loss of {rivals_choice.MORE_LOSS:.0%} takes *{more.taken}* {rivals_choice.both(held)}{_short(held)}"
+
+
+def _with_stars(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
+    """What who needs predicted stars takes, if it is another defence."""
+    exact = rivals_choice.recommended(means, stars=True)
+    if not exact or exact.taken == choice.taken:
+        return ""
+    held = means.loc[exact.taken]
+    return f"who needs stars takes *{exact.taken}* {rivals_choice.both(held)}{_short(held)}"
 
 
 def _named(means: pd.DataFrame, names: Collection[str]) -> str:

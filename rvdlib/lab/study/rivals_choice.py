@@ -52,9 +52,16 @@ def levels(table: pd.DataFrame) -> Levels:
     return found
 
 
-def recommended(means: pd.DataFrame, loss: float = adaptive.AFFORDABLE) -> Choice | None:
-    """The defence to take, as the module has it, at this ``loss`` of accuracy; None if all cost more."""
+def recommended(
+    means: pd.DataFrame, loss: float = adaptive.AFFORDABLE, stars: bool = False
+) -> Choice | None:
+    """The defence to take, as the module has it, at this ``loss`` of accuracy; None if all cost more.
+
+    ``stars``: its RMSE may not be higher by more, either.
+    """
     able = means[adaptive.accurate(means, loss) & (means["kind"] != BOUND)]
+    if stars:
+        able = able[able["rmse_change"] <= loss]
     able = able.drop(index=UNDEFENDED, errors="ignore")
     if able.empty:
         return None
@@ -130,6 +137,9 @@ def advice(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd
         more = recommended(means, MORE_LOSS)
         if more and more.taken not in names:
             names[more.taken] = f"at a loss of {MORE_LOSS:.0%}"
+        exact = recommended(means, stars=True)
+        if exact and exact.taken not in names:
+            names[exact.taken] = "where stars must be right"
         rows = [(says, name, means.loc[name]) for name, says in names.items()]
         if len(others):
             counts = others["defense"].value_counts().items()

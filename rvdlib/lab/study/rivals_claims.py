@@ -135,7 +135,8 @@ def growing_cells(
 
 
 def grown(rows: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 and the share of the lift removed by attack and size, and :data:`AVERAGED` over attacks.
+    """THR@50, the undefended victim's lift, and the share of it removed, by attack and size, and
+    :data:`AVERAGED` over attacks.
 
     Returns:
         Columns dataset, regime, target_set, defense, attack, attack_size, metric, mean, low, high, n.
@@ -146,17 +147,21 @@ def grown(rows: pd.DataFrame) -> pd.DataFrame:
     lifted = pd.concat([lifted, lifted.assign(attack=AVERAGED)])
     means = lifted.groupby([*by, "seed"], sort=False)[columns].mean().reset_index()
     means["lift_removed"] = metrics.lift_removed(means["lift"], means["lift_undefended"])
-    found = summarise(means, by, ["target_hit_ratio", "lift_removed"])
-    trivial = (found["defense"] == UNDEFENDED) & (found["metric"] == "lift_removed")
-    return found[~trivial].reset_index(drop=True)
+    found = summarise(means, by, ["target_hit_ratio", "lift", "lift_removed"])
+    bare, removed = found["defense"] == UNDEFENDED, found["metric"] == "lift_removed"
+    kept = ~(bare & removed) & (bare | (found["metric"] != "lift"))
+    return found[kept].reset_index(drop=True)
 
 
 def growth_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The share of the lift removed of :func:`grown`: a row an attack and size, a column a defence."""
-    here = table[table["metric"] == "lift_removed"]
-    sizes = here["attack_size"].map("{:.0%}".format)
+    """Of :func:`grown` the lift of a row's attack and size, and the share of it that each defence removes."""
+    here = table[table["metric"] != "target_hit_ratio"]
+    here = here.assign(
+        attack_size=here["attack_size"].map("{:.0%}".format),
+        defense=here["defense"].replace({UNDEFENDED: "lift, no defence"}),
+    )
     index = ["dataset", "regime", "target_set", "attack", "attack_size"]
-    return tables.wide(here.assign(attack_size=sizes), index, "defense").rename_axis(columns=None)
+    return tables.wide(here, index, "defense").rename_axis(columns=None)
 
 
 def drawn(table: pd.DataFrame) -> pd.DataFrame:

@@ -69,6 +69,7 @@ def test_what_is_left_of_the_lift_and_what_it_costs_are_two_tables_of_the_same_r
 
 def test_advice_has_its_cost_where_it_was_timed():
     held = {"target_hit_ratio": 0.25, "ndcg": 0.2, "hit_ratio": 0.5, "list_length": 20.0}
+    held["rmse_change"] = 0.125
     advice = pd.DataFrame(
         [
             {"dataset": dataset, "regime": "ranking", "says": says, "defense": name} | held
@@ -86,9 +87,9 @@ def test_advice_has_its_cost_where_it_was_timed():
     lines = readme.advice_table(advice, times).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2:] == [
-        "| ml-100k, ranking | quorum | take this | 0.250 | 0.200 | 0.500 (20 items) | 1 × | 1.3 × |",
-        "| ml-100k, ranking | no defence | for comparison | 0.250 | 0.200 | 0.500 (20 items) | 1 × | 1 × |",
-        "| yelp, ranking | quorum | take this | 0.250 | 0.200 | 0.500 (20 items) | – | – |",
+        "| ml-100k, ranking | quorum | take this | 0.250 | 0.200 | 0.500 (20 items) | +12% | 1 × | 1.3 × |",
+        "| ml-100k, ranking | no defence | for comparison | 0.250 | 0.200 | 0.500 (20 items) | +12% | 1 × | 1 × |",
+        "| yelp, ranking | quorum | take this | 0.250 | 0.200 | 0.500 (20 items) | +12% | – | – |",
     ]
 
 

@@ -67,8 +67,8 @@ def _advice(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
 def _told(choice: rivals_choice.Choice, means: pd.DataFrame, near: list[str]) -> str:
     metric = SHORT[choice.metric]
     if not near:
-        return f"the seeds tell its {metric} from all others"
-    return f"the seeds do not tell its {metric} from that of {_near(choice, means, near)}"
+        return f"the seeds tell its {metric} from all others'"
+    return f"its {metric} is not told from that of {_near(choice, means, near)}"
 
 
 def _by_others(choice: rivals_choice.Choice, others: pd.DataFrame) -> str:
@@ -91,7 +91,7 @@ def _near(choice: rivals_choice.Choice, means: pd.DataFrame, near: list[str]) ->
 def _short(held: pd.Series) -> str:
     """How many items its lists have, where they are shorter than others."""
     length = held["list_length"]
-    return f", in lists of {length:.0f} items" if length < WHOLE else ""
+    return f", in lists of {length:.0f}" if length < WHOLE else ""
 
 
 def _at_more(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
@@ -100,7 +100,7 @@ def _at_more(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
     if not more or more.taken == choice.taken:
         return ""
     held = means.loc[more.taken]
-    return f"who accepts a loss of {rivals_choice.MORE_LOSS:.0%} takes *{more.taken}* {rivals_choice.both(held)}{_short(held)}"
+    return f"at a loss of {rivals_choice.MORE_LOSS:.0%} *{more.taken}* {rivals_choice.both(held)}{_short(held)}"
 
 
 def _with_stars(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
@@ -109,7 +109,7 @@ def _with_stars(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
     if not exact or exact.taken == choice.taken:
         return ""
     held = means.loc[exact.taken]
-    return f"who needs stars takes *{exact.taken}* {rivals_choice.both(held)}{_short(held)}"
+    return f"for who needs stars *{exact.taken}* {rivals_choice.both(held)}{_short(held)}"
 
 
 def _named(means: pd.DataFrame, names: Collection[str]) -> str:

@@ -288,7 +288,7 @@ def test_what_the_seeds_do_not_tell_apart_is_said():
     ]
     said = answer(here)
     near = "*VAT* 0.510 (0.210) and 1 more, less accurate"
-    assert f"the seeds do not tell its THR@50 from that of {near};" in said
+    assert f"its THR@50 is not told from that of {near};" in said
     better = rivals_choice.better_than(table, seeds).loc[(*CASE, RVD)]
     assert better.tolist() == ["0.710 (0.200)", "VAT 0.510 (0.210)", "least support 0.477 (0.210)"]
     one = here[here["seed"] == 0]
@@ -349,7 +349,7 @@ def test_what_a_greater_loss_would_buy_stands_beside_what_is_taken():
     table = measured(here)
     shown = advice(here).loc[CASE]
     assert shown.loc[("at a loss of 5%", "count"), "HR@50"] == "0.384"
-    assert "; who accepts a loss of 5% takes *count* 0.210 (0.192);" in answer(here)
+    assert "; at a loss of 5% *count* 0.210 (0.192);" in answer(here)
     beaten = rivals_choice.better_than(table, rivals.by_seed(here)).loc[(*CASE, CLOSED_FORM)]
     assert "count 0.210 (0.192)" in beaten[rivals_choice.BEATEN]  # closed form: 0.190
 
@@ -418,8 +418,8 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
         "0.250) under its worst attacker in hindsight; *no defence* 1.010 (0.200), *RVD* "
     ) in said
     assert (
-        "; the seeds tell its NDCG@50 from all others; where the other seeds choose, 0.030 (0.250), 3 of 3 "
-        "alike; who needs stars takes *RVD* 0.710 (0.200)."
+        "; the seeds tell its NDCG@50 from all others'; where the other seeds choose, 0.030 (0.250), 3 of 3 "
+        "alike; for who needs stars *RVD* 0.710 (0.200)."
     ) in said
     assert said.count("\n- ") == 2
     assert said.endswith(f"after {VAT} 0.200 [0.200, 0.200] (ml-100k, rating, shown).")

@@ -45,7 +45,7 @@ def answer(
             ]
             elsewhere.append(_with_others(rivals_choice.of_case(others, case), case, choice.taken))
         said = "; ".join(filter(None, [advice, _named(means, rest), *after]))
-        sentences.append(f"On {case[0]} in the {case[1]} regime {said}.")
+        sentences.append(f"On {case[0]}, {case[1]} regime: {said}.")
     return tables.answer(*sentences, _elsewhere([*filter(None, elsewhere)]), _combining(kinds))
 
 
@@ -60,7 +60,7 @@ def _advice(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
         stars = f" (RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
     return (
         f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
-        f"{held['ndcg']:.3f}) under its worst attacker in hindsight{_short(held)}{stars}"
+        f"{held['ndcg']:.3f}) under its worst attacker{_short(held)}{stars}"
     )
 
 

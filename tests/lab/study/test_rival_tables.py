@@ -415,7 +415,7 @@ def test_a_chain_is_held_against_the_better_of_its_parts():
     said = answer(rows(), gains)
     assert (
         "take *unobserved weight*, the most accurate of what removes 90% of the lift: THR@50 0.030 (NDCG@50 "
-        "0.250) under its worst attacker in hindsight; *no defence* 1.010 (0.200), *RVD* "
+        "0.250) under its worst attacker; *no defence* 1.010 (0.200), *RVD* "
     ) in said
     assert (
         "; the seeds tell its NDCG@50 from all others'; where the other seeds choose, 0.030 (0.250), 3 of 3 "

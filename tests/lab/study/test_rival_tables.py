@@ -381,9 +381,9 @@ def test_data_sets_stand_beside_each_other_and_are_judged_apart():
     assert gained == [pytest.approx([0.3 / 0.9, 0.2]), pytest.approx([0, -0.1])]
     gains = rivals_claims.gains(found)
     said = answer(both, gains)
-    assert [line.partition(" regime take")[0] for line in said.splitlines()[2:4]] == [
-        "- On ml-100k in the rating",
-        "- On filmtrust in the rating",
+    assert [line.partition(" regime: take")[0] for line in said.splitlines()[2:4]] == [
+        "- On ml-100k, rating",
+        "- On filmtrust, rating",
     ]
 
 

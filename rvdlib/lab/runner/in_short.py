@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED
+from rvdlib.lab.experiment.hyperparameters import REGIMES, RVD_HARDENED
 from rvdlib.lab.runner.verdicts import span_of
 
 RVD, SOLVED, BY_CHANCE = "RVD", "closed form", "random neighbours"
 BOTH, RETRAINED = "closed form and quorum", "unobserved weight"
-REGIMES = ("rating", "ranking")
 
 
 def in_short(

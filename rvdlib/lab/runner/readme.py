@@ -40,7 +40,7 @@ COLUMNS = {
     "catalogue_share": "catalogue served",
 }
 SETTING = ["regime", "target_set"]
-FULL = 49.5  # items, of 50
+FULL = 49.5  # items: a list is shorter where some of its users' 50 places are empty
 
 
 def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:

@@ -198,13 +198,11 @@ def by_victim(table: pd.DataFrame) -> pd.DataFrame:
     A row a defence alone, a column a victim: THR@50 and, in brackets, NDCG@50 and the change of RMSE
     where it predicts stars; ``table`` as from :func:`measured`.
     """
-    here = table[
-        (table["kind"] != CHAIN) & table["metric"].isin(["oblivious", "ndcg", "rmse_change"])
-    ]
+    held = ["oblivious", "ndcg", "rmse_change"]
+    here = table[(table["kind"] != CHAIN) & table["metric"].isin(held)]
     index = ["dataset", "regime", "target_set", "defense", "victim"]
-    means = here.set_index([*index, "metric"])["mean"].unstack(sort=False)
-    change = means.get("rmse_change", means["ndcg"] * np.nan)
-    stars = change.map(", {:+.0%}".format, na_action="ignore").fillna("")
+    means = here.set_index([*index, "metric"])["mean"].unstack(sort=False).reindex(columns=held)
+    stars = means["rmse_change"].map(", {:+.0%}".format, na_action="ignore").fillna("")
     text = means["oblivious"].map("{:.3f}".format) + means["ndcg"].map(" ({:.3f}".format)
     text += stars + ")"
     shown = text.unstack(sort=False, fill_value="–").rename_axis(columns=None)

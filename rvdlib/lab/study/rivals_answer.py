@@ -9,11 +9,22 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.study import rivals_choice, tables
+from rvdlib.lab.runner.readme import FULL
+from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
+from rvdlib.lab.study.rivals_choice import (
+    ENOUGH,
+    MORE_LOSS,
+    Case,
+    Choice,
+    alike,
+    both,
+    levels,
+    of_case,
+    recommended,
+)
 from rvdlib.lab.study.rivals_claims import LESS, MORE, RATIO
 
-WHOLE = 49.5  # items: a list is shorter where some of its users' 50 places are empty
 SHORT = {"target_hit_ratio": "THR@50", "ndcg": "NDCG@50"}
 
 
@@ -31,32 +42,34 @@ def answer(
         others: of other victims what ``table`` is of this one.
     """
     sentences, elsewhere = [], []
-    for case, means in rivals_choice.levels(table).items():
-        choice, rest = rivals_choice.recommended(means), [UNDEFENDED, RVD, CLOSED_FORM]
+    for case, means in levels(table).items():
+        choice, rest = recommended(means), [UNDEFENDED, RVD, CLOSED_FORM]
         advice, after = "no defence costs little enough", []
         if choice:
             rest = [name for name in rest if name != choice.taken]
             advice = _advice(choice, means)
             after = [
-                _told(choice, means, rivals_choice.alike(seeds, case, choice)),
-                _by_others(choice, rivals_choice.of_case(chosen, case)),
-                _at_more(choice, means),
-                _with_stars(choice, means),
+                _told(choice, means, alike(seeds, case, choice)),
+                _by_others(choice, of_case(chosen, case)),
+                _instead(
+                    f"at a loss of {MORE_LOSS:.0%}", recommended(means, MORE_LOSS), choice, means
+                ),
+                _instead("for who needs stars", recommended(means, stars=True), choice, means),
             ]
-            elsewhere.append(_with_others(rivals_choice.of_case(others, case), case, choice.taken))
+            elsewhere.append(_with_others(of_case(others, case), case, choice.taken))
         said = "; ".join(filter(None, [advice, _named(means, rest), *after]))
         sentences.append(f"On {case[0]}, {case[1]} regime: {said}.")
     return tables.answer(*sentences, _elsewhere([*filter(None, elsewhere)]), _combining(kinds))
 
 
-def _advice(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
+def _advice(choice: Choice, means: pd.DataFrame) -> str:
     held = means.loc[choice.taken]
     reason = {
-        "ndcg": f"the most accurate of what removes {rivals_choice.ENOUGH:.0%} of the lift",
-        "target_hit_ratio": f"lowest of what costs little (none removes {rivals_choice.ENOUGH:.0%} of the lift)",
+        "ndcg": f"the most accurate of what removes {ENOUGH:.0%} of the lift",
+        "target_hit_ratio": f"lowest of what costs little (none removes {ENOUGH:.0%} of the lift)",
     }[choice.metric]
     stars = ""
-    if held["rmse_change"] > rivals_choice.MORE_LOSS:
+    if held["rmse_change"] > MORE_LOSS:
         stars = f" (RMSE {held['rmse']:.3f}, {held['rmse_change']:+.0%})"
     return (
         f"take *{choice.taken}*, {reason}: THR@50 {held['target_hit_ratio']:.3f} (NDCG@50 "
@@ -64,22 +77,22 @@ def _advice(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
     )
 
 
-def _told(choice: rivals_choice.Choice, means: pd.DataFrame, near: list[str]) -> str:
+def _told(choice: Choice, means: pd.DataFrame, near: list[str]) -> str:
     metric = SHORT[choice.metric]
     if not near:
         return f"the seeds tell its {metric} from all others'"
     return f"its {metric} is not told from that of {_near(choice, means, near)}"
 
 
-def _by_others(choice: rivals_choice.Choice, others: pd.DataFrame) -> str:
+def _by_others(choice: Choice, others: pd.DataFrame) -> str:
     if others.empty:
         return ""
     same = (others["defense"] == choice.taken).sum()
-    reached = rivals_choice.both(others[[*SHORT]].mean())
+    reached = both(others[[*SHORT]].mean())
     return f"where the other seeds choose, {reached}, {same} of {len(others)} alike"
 
 
-def _near(choice: rivals_choice.Choice, means: pd.DataFrame, near: list[str]) -> str:
+def _near(choice: Choice, means: pd.DataFrame, near: list[str]) -> str:
     """Of those that are not told apart the one that is best in the other metric, and how many more."""
     there = means.loc[near]
     best = there["target_hit_ratio"].idxmin() if choice.metric == "ndcg" else there["ndcg"].idxmax()
@@ -91,34 +104,24 @@ def _near(choice: rivals_choice.Choice, means: pd.DataFrame, near: list[str]) ->
 def _short(held: pd.Series) -> str:
     """How many items its lists have, where they are shorter than others."""
     length = held["list_length"]
-    return f", in lists of {length:.0f}" if length < WHOLE else ""
+    return f", in lists of {length:.0f}" if length < FULL else ""
 
 
-def _at_more(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
-    """What who can afford to lose more accuracy takes, if it is another defence."""
-    more = rivals_choice.recommended(means, rivals_choice.MORE_LOSS)
-    if not more or more.taken == choice.taken:
+def _instead(when: str, other: Choice | None, choice: Choice, means: pd.DataFrame) -> str:
+    """What to take ``when`` something else counts, if it is another defence."""
+    if not other or other.taken == choice.taken:
         return ""
-    held = means.loc[more.taken]
-    return f"at a loss of {rivals_choice.MORE_LOSS:.0%} *{more.taken}* {rivals_choice.both(held)}{_short(held)}"
-
-
-def _with_stars(choice: rivals_choice.Choice, means: pd.DataFrame) -> str:
-    """What who needs predicted stars takes, if it is another defence."""
-    exact = rivals_choice.recommended(means, stars=True)
-    if not exact or exact.taken == choice.taken:
-        return ""
-    held = means.loc[exact.taken]
-    return f"for who needs stars *{exact.taken}* {rivals_choice.both(held)}{_short(held)}"
+    held = means.loc[other.taken]
+    return f"{when} *{other.taken}* {both(held)}{_short(held)}"
 
 
 def _named(means: pd.DataFrame, names: Collection[str]) -> str:
     """``*closed form* 0.106 (0.220)``: THR@50, and NDCG@50 in brackets, of each."""
     shown = means.loc[[*names]].rename({UNDEFENDED: "no defence"})
-    return ", ".join(f"*{name}* {rivals_choice.both(row)}" for name, row in shown.iterrows())
+    return ", ".join(f"*{name}* {both(row)}" for name, row in shown.iterrows())
 
 
-def _with_others(table: pd.DataFrame, case: rivals_choice.Case, taken: str) -> str:
+def _with_others(table: pd.DataFrame, case: Case, taken: str) -> str:
     """``0.847 to 0.997 becomes 0.004 to 0.017 (ml-100k, rating)``: THR@50 with other victims, which those
     attack who know nothing, without a defence and with this one."""
     kept = table[(table["metric"] == "oblivious") & table["defense"].isin([UNDEFENDED, taken])]

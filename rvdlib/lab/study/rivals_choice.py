@@ -134,12 +134,12 @@ def advice(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd
         if choice:
             names[choice.taken] = "take this"
             names |= dict.fromkeys(alike(seeds, case, choice)[:NAMED], "not told apart from it")
-        more = recommended(means, MORE_LOSS)
-        if more and more.taken not in names:
-            names[more.taken] = f"at a loss of {MORE_LOSS:.0%}"
-        exact = recommended(means, stars=True)
-        if exact and exact.taken not in names:
-            names[exact.taken] = "where stars must be right"
+        for says, other in (
+            (f"at a loss of {MORE_LOSS:.0%}", recommended(means, MORE_LOSS)),
+            ("where stars must be right", recommended(means, stars=True)),
+        ):
+            if other:
+                names.setdefault(other.taken, says)
         rows = [(says, name, means.loc[name]) for name, says in names.items()]
         if len(others):
             counts = others["defense"].value_counts().items()

@@ -1,7 +1,9 @@
 """What rows will cost, from what finished rows have cost."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
 from rvdlib import paths
@@ -41,19 +43,22 @@ class Costs:
 
     def __init__(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]):
         """``rows``: encoded specifications, and what they cost."""
-        self._known: dict[tuple, tuple[int, float, float]] = {}  # rows, their seconds, most memory
+        known: defaultdict[tuple, list[tuple[float, float]]] = defaultdict(list)
         for spec, cost in rows:
             for kind, size in _kinds(spec) if "seconds" in cost else ():
-                n, seconds, peak = self._known.get(kind, (0, 0.0, 0.0))
-                seconds += cost["seconds"] / size
-                self._known[kind] = n + 1, seconds, max(peak, cost.get("peak_mib", 0.0))
+                known[kind].append((cost["seconds"] / size, cost.get("peak_mib", 0.0)))
+        # Seconds are of the wall: on a machine that slept meanwhile one row counts hours.
+        self._known = {
+            kind: (median(seconds for seconds, _ in costs), max(peak for _, peak in costs))
+            for kind, costs in known.items()
+        }
 
     def estimate(self, spec: Mapping[str, Any]) -> Cost | None:
         """Of the row of an encoded specification; None if nothing like it is finished."""
         for place, (kind, size) in enumerate(_kinds(spec)):
             if kind in self._known:
-                n, seconds, peak = self._known[kind]
-                return Cost(seconds / n * size, peak, place < OWN)
+                seconds, peak = self._known[kind]
+                return Cost(seconds * size, peak, place < OWN)
         return None
 
 

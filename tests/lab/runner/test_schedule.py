@@ -137,6 +137,11 @@ def test_what_rows_share_is_divided_among_them():
     assert seconds[2:] == pytest.approx([0.05] * 4, abs=0.03)
 
 
+def test_a_machine_that_slept_during_one_row_makes_the_others_no_dearer():
+    rows = [(spec(seed=n), {"seconds": seconds}) for n, seconds in enumerate([10.0, 9000.0, 12.0])]
+    assert Costs(rows).estimate(spec(seed=9)).seconds == 12.0
+
+
 def test_costs_are_those_of_the_nearest_kind_and_it_is_said():
     rows = [(spec(seed=n), {"seconds": 10.0 + n, "peak_mib": 100 + n}) for n in range(3)]
     rows.append((spec(attack="pga"), {"seconds": 100.0}))
@@ -145,7 +150,7 @@ def test_costs_are_those_of_the_nearest_kind_and_it_is_said():
     assert costs.estimate(spec(attack="pga")) == (100.0, 0.0, True)
     unseen = costs.estimate(spec(attack="s_tna"))
     assert unseen.own is False
-    assert unseen.seconds == pytest.approx((33 + 100) / 4)
+    assert unseen.seconds == pytest.approx((11 + 12) / 2)
     larger = costs.estimate(spec(dataset="ml-1m"))  # ten times the ratings
     assert larger.seconds == pytest.approx(11.0 * 1_000_209 / 100_000)
     assert larger.own is False

@@ -5,9 +5,8 @@ claim to ``results/CLAIMS.md``, from the executed notebooks and tables of the pa
 has them, else of the quick one.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +15,11 @@ from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.in_short import in_short
 from rvdlib.lab.runner.ledger import RULE, read_table
+from rvdlib.lab.runner.shown import FULL, with_reach
 from rvdlib.lab.runner.verdicts import PROFILES, claims_table, found, markdown, summary
 
 README = paths.PROJECT / "README.md"
 CLAIMS = "results/CLAIMS.md"  # beside it
-ANSWER = "**Answer.**"  # what a notebook's answer begins with
 COMPARED = (
     "RVD",
     "closed form",
@@ -31,28 +30,6 @@ COMPARED = (
     "popularity",
     "unobserved weight",
 )  # on every data set
-COLUMNS = {
-    "target_hit_ratio_clean": "THR@50, not attacked",
-    "target_hit_ratio": "THR@50, attacked",
-    "hit_ratio": "HR@50",
-    "ndcg": "NDCG@50",
-    "rmse": "RMSE",
-    "catalogue_share": "catalogue served",
-}
-SETTING = ["regime", "target_set"]
-FULL = 49.5  # items: a list is shorter where some of its users' 50 places are empty
-
-
-def shown_headline(headline: pd.DataFrame) -> pd.DataFrame:
-    """The headline as a reader sees it: a row a system, means of three decimals."""
-    wide = headline.pivot(index=[*SETTING, "defense"], columns="metric", values="mean")
-    order = headline[[*SETTING, "defense"]].drop_duplicates().itertuples(index=False, name=None)
-    wide = wide.loc[list(order), list(COLUMNS)].rename(columns=COLUMNS)
-    wide = wide.map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").reset_index()
-    wide = wide.rename(columns={"target_set": "targets", "defense": "defence"}).rename_axis(
-        columns=None
-    )
-    return wide.replace({"defence": {"none": "no defence"}})
 
 
 def advice_table(advice: pd.DataFrame, times: pd.DataFrame) -> str:
@@ -119,33 +96,6 @@ def _hit(own: Mapping[str, float]) -> str:
     items = f"{own['list_length']:.0f}"
     short = f" ({items} item{'' if items == '1' else 's'})" if own["list_length"] < FULL else ""
     return f"{own['hit_ratio']:.3f}{short}"
-
-
-def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:
-    """``0.123 ± 0.012``; the value alone where it has no interval."""
-    about = "" if pd.isna(low) else f" ± {(high - low) / 2:.{decimals}f}"
-    return f"{value:.{decimals}f}{about}"
-
-
-def executed(profiles: Sequence[str], number: str = "[0-9]") -> dict[str, Path]:
-    """Notebook → its executed copy, of the first profile that has one."""
-    found: dict[str, Path] = {}
-    for profile in profiles:
-        for path in sorted((paths.RESULTS / profile).glob(f"{number}*.ipynb")):
-            if not path.stem.endswith(".failed"):
-                found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
-
-
-def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
-    """What the executed notebook of this number opens with; – where none was executed."""
-    for path in executed(profiles, f"{number}_").values():
-        cells = json.loads(path.read_text())["cells"]
-        outputs = [output for cell in cells for output in cell.get("outputs", [])]
-        for text in ("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs):
-            if text.startswith(ANSWER):
-                return text.removeprefix(ANSWER).strip()
-    return "–"
 
 
 def generated() -> dict[str, str]:

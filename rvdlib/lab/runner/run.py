@@ -14,7 +14,7 @@ from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.committed import PROFILES as COMMITTED
 from rvdlib.lab.experiment.store import CellStore
-from rvdlib.lab.runner import ledger, readme
+from rvdlib.lab.runner import ledger, shown
 from rvdlib.lab.runner.costs import known_costs
 from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.notebook_runner import run_notebook
@@ -76,8 +76,8 @@ def run_study(
         ledger.assemble(profile)
     print(f"\nRead it   {page}\nTables    {results}\nFigures   {figures}")
     if (headline := results / "headline.csv").is_file():
-        shown = readme.shown_headline(ledger.read_table(headline))
-        print(f"\n{shown.to_string(index=False)}")
+        table = shown.headline_table(ledger.read_table(headline))
+        print(f"\n{table.to_string(index=False)}")
 
 
 @contextmanager

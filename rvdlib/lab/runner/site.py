@@ -16,7 +16,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner import readme, verdicts
+from rvdlib.lab.runner import shown, verdicts
 from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
@@ -83,7 +83,7 @@ def write_sources(folder: Path, profiles: Sequence[str] = verdicts.PROFILES) -> 
     Raises:
         StudyError: if none of the profiles has an executed notebook; for a folder of other files.
     """
-    found = readme.executed(profiles)
+    found = shown.executed(profiles)
     if not found:
         raise StudyError(
             f"{paths.RESULTS} has no executed notebook of the profiles {', '.join(profiles)}: "
@@ -106,7 +106,7 @@ def write_sources(folder: Path, profiles: Sequence[str] = verdicts.PROFILES) -> 
     if figure:
         shutil.copy(figure, folder / VERDICTS)
     start = START.format(
-        answer=readme.answer("03", profiles).removeprefix("–"),
+        answer=shown.answer("03", profiles).removeprefix("–"),
         figure=FIGURE if figure else "",
         questions="\n".join(questions),
         pages="\n".join(found),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.readme import COLUMNS
+from rvdlib.lab.runner.shown import COLUMNS
 from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import CLOSED_FORM, DEFENSES, RVD

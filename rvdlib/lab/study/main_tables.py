@@ -8,7 +8,7 @@ from IPython.display import Markdown
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.runner.ledger import NOT, NOT_MEASURED, REPRODUCED
-from rvdlib.lab.runner.readme import with_reach
+from rvdlib.lab.runner.shown import with_reach
 from rvdlib.lab.statistics import Interval, interval_of, summarise, t_interval
 from rvdlib.lab.study import claims, effects, tables
 from rvdlib.lab.study.adaptive import BOTH

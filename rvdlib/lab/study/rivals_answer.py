@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
-from rvdlib.lab.runner.readme import FULL
+from rvdlib.lab.runner.shown import FULL
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
 from rvdlib.lab.study.rivals_choice import (

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.runner.ledger import read_table
-from rvdlib.lab.runner.readme import ANSWER
+from rvdlib.lab.runner.shown import ANSWER
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
 from rvdlib.lab.statistics import BETTER, Interval
 

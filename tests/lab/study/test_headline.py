@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from rvdlib.lab.runner.readme import COLUMNS
+from rvdlib.lab.runner.shown import COLUMNS
 from rvdlib.lab.study import headline
 
 BARE, POPULAR = (0.1, 0.9, 0.1, 0.02, 0.95, 0.4), (0.0, 0.0, 0.31, 0.107, float("nan"), 0.06)

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 from rvdlib.lab.benchmark import rivals
@@ -33,14 +34,29 @@ def of_fewer(*args, **known):
     return forms
 
 
+def test_the_faster_a_form_is_the_more_often_it_is_served(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(rivals.time, "process_time", lambda: now[0])
+    users = np.array([3, 1, 2])
+
+    def served(seconds):
+        def lists(recommender, users, seen):
+            now[0] += seconds * len(users)
+
+        monkeypatch.setattr(rivals, "lists", lists)
+        return rivals.often_enough(None, users, None)
+
+    assert served(rivals.SECONDS).tolist() == [3, 1, 2]
+    assert served(rivals.SECONDS / 10).tolist() == [3, 1, 2] * 4
+
+
 def test_every_rival_alone_is_trained_and_serves_the_same_users(monkeypatch, served, dataset):
     small_victims(monkeypatch, embedding_size=4, epochs=1)
     monkeypatch.setattr(
         rivals, "victim_hyperparameters", lambda *of: {"embedding_size": 4, "epochs": 1}
     )
     monkeypatch.setattr(rivals, "rival_defenses", of_fewer)
-    monkeypatch.setattr(rivals, "VISITS", 12)
-    monkeypatch.setattr(rivals, "OF_RVD", 3)
+    monkeypatch.setattr(rivals, "SECONDS", 0.001)
     monkeypatch.setattr(rivals, "ROUNDS", 2)
     trained = ["APT", "Huber loss", "profile detection"]
     found = rivals.costs(dataset, "MF", ["rating"], trained, 3).set_index("defense")
@@ -56,6 +72,5 @@ def test_every_rival_alone_is_trained_and_serves_the_same_users(monkeypatch, ser
     assert {tuple(dict.fromkeys(users)) for _, users in by.values()} == {
         tuple(dict.fromkeys(by[UNDEFENDED][1]))
     }
-    assert len(by["RVD"][1]) == 3 < len(by["closed form"][1]) == 12
     victims = {name: by[name][0] for name in ("APT", "Huber loss", UNDEFENDED)}
     assert len(set(map(id, victims.values()))) == 3

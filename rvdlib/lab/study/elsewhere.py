@@ -88,4 +88,4 @@ def sentence(table: pd.DataFrame) -> str:
         said.append(f"{dataset}, {regime} regime ({', '.join(means)}; {seeds}) {each}")
     if not said:
         return ""
-    return f"With other victims defences remove of the lift: {'. '.join(said)}."
+    return f"With other victims and data sets defences remove of the lift: {'. '.join(said)}."

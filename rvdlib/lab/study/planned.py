@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rvdlib import paths
-from rvdlib.lab.experiment import cells, oracles, quality, retraining, seeded_oracle
+from rvdlib.lab.experiment import cells, oracles, paying, quality, retraining, seeded_oracle
 from rvdlib.lab.experiment.parallel import Batch
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import default_parameters
@@ -27,6 +27,7 @@ from rvdlib.lab.study import (
     rivals_claims,
     sweeps,
     trade_off,
+    who_pays,
 )
 
 # How a batch is made, and of what.
@@ -104,7 +105,13 @@ def _rivals(p: SimpleNamespace) -> list[Wanted]:
     grown = rivals_claims.growing_cells(p.datasets, p.focus, p.target_sets, *sizes)
     makers = cells.batch, oracles.batch, seeded_oracle.batch
     faced = zip(makers, (own, *rivals.told(own)), strict=True)
-    return [*((make, [item for item, _ in each]) for make, each in faced), (cells.batch, grown)]
+    of = p.datasets, p.focus, p.target_sets
+    paid = [
+        (paying.thirds_batch, who_pays.cells(*of, rivals.PAYING)),
+        (paying.removals_batch, who_pays.detected_cells(*of)),
+    ]
+    met = [(make, [item for item, _ in each]) for make, each in faced]
+    return [*met, (cells.batch, grown), *paid]
 
 
 def _main_results(p: SimpleNamespace) -> list[Wanted]:

@@ -178,7 +178,10 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         ),
         pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]).assign(worst="clone"),
         pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]).assign(
-            low=lambda of: of["mean"] - 0.1, high=lambda of: of["mean"] + 0.1
+            dataset="ml-1m",
+            low=lambda of: of["mean"] - 0.1,
+            high=lambda of: of["mean"] + 0.1,
+            n=lambda of: 3 + 2 * (of["defense"] == "RVD, hardened"),
         ),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
         pd.DataFrame(
@@ -201,8 +204,8 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
         "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
         "changes HR@50 by -20% to -10% on 2.",
-        "(NSVD; ranking regime, 07). Of 2 intervals of what *closed form and quorum* and",
-        "over three seeds, 1 lie above 0 and 1 below",
+        "(ml-1m: NSVD; ranking regime, 07). Of 2 intervals of what *closed form and quorum* and",
+        "over 3 to 5 seeds, 1 lie above 0 and 1 below",
     ):
         assert found in said
 

@@ -4,7 +4,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from pydantic import ValidationError
 
 from rvdlib import paths
@@ -571,35 +570,29 @@ def test_the_search_for_rivals_is_told_as_it_is_on_record():
     assert told.loc[("ranking", "PCA detection"), "that lower THR@50 by 10%"] == len(row)
 
 
-def test_thirds_are_of_equal_size_and_in_order():
-    counts = np.array([5, 1, 9, 3, 7, 2, 2])
-    low, middle, high = who_pays.thirds(counts)
-    assert [len(part) for part in (low, middle, high)] == [3, 2, 2]
-    assert counts[low].max() <= counts[middle].min() <= counts[middle].max() <= counts[high].min()
-
-
-def test_whom_detectors_remove_is_counted_among_those_with_ratings(monkeypatch):
-    """A detector that takes the first five rows and the last: of 943 real users five, one fake of 28."""
-
-    class FirstAndLast:
-        def clean(self, train, levels, rng):
-            kept = np.ones(train.shape[0])
-            kept[[0, 1, 2, 3, 4, -1]] = 0
-            left = sp.csr_matrix(sp.diags_array(kept) @ train)
-            left.eliminate_zeros()
-            return left
-
-    monkeypatch.setattr(who_pays, "chain_of", lambda form: FirstAndLast())
+def test_each_detector_is_asked_under_each_attack_and_nobody_attacks_who_pays():
     part = PART | {"attacks": ["none", "random"], "trained": [VAT, "PCA detection"]}
-    found = who_pays.removed({"ml-100k": part}, "MF", PROMOTED)
-    means = found.set_index(["defense", "attack", "metric"])["mean"]
-    assert means["PCA detection", "none", "real_users_removed"] == pytest.approx(6 / 943)
-    assert np.isnan(means["PCA detection", "none", "fakes_removed"])
-    assert means["PCA detection", "random", "real_users_removed"] == pytest.approx(5 / 943)
-    assert means["PCA detection", "random", "fakes_removed"] == pytest.approx(1 / 28)
-    shown = who_pays.removed_shown(found)
+    of = {"ml-100k": part}, "MF", PROMOTED
+    detected = who_pays.detected_cells(*of)
+    assert [(cell.defense, cell.scenario.attack) for cell in detected] == [
+        ("PCA detection", "none"),
+        ("PCA detection", "random"),
+    ]
+    assert who_pays.removed(who_pays.detected_cells({"ml-100k": PART}, *of[1:])).empty
+    paying = who_pays.cells(*of, ["least support", "no such defence"])
+    assert [cell.defense for cell in paying] == [UNDEFENDED, "least support"]
+    assert {(cell.scenario.attack, cell.n_users) for cell in paying} == {("none", 40)}
+
+
+def test_a_share_of_no_fakes_is_not_shown():
+    key = {"dataset": "ml-100k", "regime": "rating", "defense": "PCA detection", "attack": "none"}
+    rows = [
+        {"metric": "fakes_removed", "mean": np.nan},
+        {"metric": "real_users_removed", "mean": 0.5},
+    ]
+    table = pd.DataFrame([key | row | {"low": np.nan, "high": np.nan, "n": 1} for row in rows])
+    shown = who_pays.removed_shown(table)
     assert shown.loc[("ml-100k", "rating", "PCA detection", "fakes"), "none"] == "–"
-    assert who_pays.removed({"ml-100k": part | {"trained": [VAT]}}, "MF", PROMOTED).empty
 
 
 @pytest.mark.parametrize("profile", ["tiny", "quick", "paper"])

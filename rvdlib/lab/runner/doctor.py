@@ -17,6 +17,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 import rvdlib
 from rvdlib import paths
 from rvdlib.data.sources import available
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.shown import table
+from rvdlib.neighbors.agreement import REMEDY
 from rvdlib.writable import known_home, writing_problem
 
 GIB = 2**30
@@ -39,7 +42,7 @@ class Check(NamedTuple):
 
 def diagnose() -> list[Check]:
     """Every check, in the order in which a reader would mend things."""
-    return [*_software(), *_machine(), *_datasets(), *_folders()]
+    return [*_software(), *_machine(), *_datasets(), *_vicinities(), *_folders()]
 
 
 def _software() -> Iterator[Check]:
@@ -101,6 +104,26 @@ def _datasets() -> Iterator[Check]:
         here = not source.startswith("to be downloaded")
         remedy = "" if here else f"happens at first use; or put {name}.tsv.gz into RVD_DATA_DIR"
         yield Check(name, here or None, source, remedy)
+
+
+def _vicinities() -> Iterator[Check]:
+    """Where 09 found that a user's neighbours are others after each training, as if by chance."""
+    try:
+        found = table("09_agreement")
+    except StudyError:  # outside a clone
+        return
+    for dataset, rows in found.groupby("dataset", sort=False):
+        said = ", ".join(
+            f"{row.regime} regime {row.measured:.3f} (by chance {row.chance:.3f})"
+            for row in rows.itertuples()
+        )
+        lost = ", ".join(rows.loc[rows["by_chance"] == 1, "regime"])
+        yield Check(
+            "neighbours",
+            None if lost else True,
+            f"{dataset}, Jaccard index of two trainings' (09): {said}",
+            f"{lost} regime: {REMEDY}" if lost else "",
+        )
 
 
 def _folders() -> Iterator[Check]:

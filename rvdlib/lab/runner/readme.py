@@ -14,9 +14,9 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.in_short import in_short
-from rvdlib.lab.runner.ledger import RULE, read_table
-from rvdlib.lab.runner.shown import FULL, with_reach
-from rvdlib.lab.runner.verdicts import PROFILES, claims_table, found, markdown, summary
+from rvdlib.lab.runner.ledger import RULE
+from rvdlib.lab.runner.shown import FULL, table, with_reach
+from rvdlib.lab.runner.verdicts import claims_table, found, markdown, summary
 
 README = paths.PROJECT / "README.md"
 CLAIMS = "results/CLAIMS.md"  # beside it
@@ -100,23 +100,15 @@ def _hit(own: Mapping[str, float]) -> str:
 
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
-    main = [*map(_table, ("11_lift_left", "11_accuracy"))]
-    held, elsewhere = map(_table, ("07_held", "07_elsewhere"))
-    advice, times = map(_table, ("10_advice", "14_timings_rivals"))
+    main = [*map(table, ("11_lift_left", "11_accuracy"))]
+    held, elsewhere = map(table, ("07_held", "07_elsewhere"))
+    advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
         "short": in_short(found(), held, elsewhere, *main),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),
     }
-
-
-def _table(name: str) -> pd.DataFrame:
-    files = [paths.RESULTS / profile / f"{name}.csv" for profile in PROFILES]
-    for file in files:
-        if file.is_file():
-            return read_table(file)
-    raise StudyError(f"there is neither {files[0]} nor {files[1]}: run rvd study first")
 
 
 def between(text: str, marker: str) -> str:

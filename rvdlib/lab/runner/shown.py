@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.errors import StudyError
+from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.runner.verdicts import PROFILES
 
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
@@ -38,6 +40,19 @@ def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:
     """``0.123 ± 0.012``; the value alone where it has no interval."""
     about = "" if pd.isna(low) else f" ± {(high - low) / 2:.{decimals}f}"
     return f"{value:.{decimals}f}{about}"
+
+
+def table(name: str) -> pd.DataFrame:
+    """A table of the paper profile if it has it, else of the quick one.
+
+    Raises:
+        StudyError: if neither has.
+    """
+    files = [paths.RESULTS / profile / f"{name}.csv" for profile in PROFILES]
+    for file in files:
+        if file.is_file():
+            return read_table(file)
+    raise StudyError(f"there is neither {files[0]} nor {files[1]}: run rvd study first")
 
 
 def executed(profiles: Sequence[str], number: str = "[0-9]") -> dict[str, Path]:

@@ -135,6 +135,24 @@ def test_a_data_folder_that_is_none_fails(sound, monkeypatch):
     assert found("RVD_DATA_DIR").fine is False
 
 
+def test_where_neighbours_are_those_of_chance_the_doctor_says_what_to_do(sound):
+    assert "neighbours" not in {check.subject for check in doctor.diagnose()}
+    (paths.RESULTS / "quick").mkdir(parents=True, exist_ok=True)
+    (paths.RESULTS / "quick" / "09_agreement.csv").write_text(
+        "dataset,regime,k,measured,chance,by_chance\n"
+        "ml-100k,rating,30,0.4,0.017,0\nyelp,ranking,30,0.4,0.006,0\nyelp,rating,30,0.0057,0.0055,1\n"
+    )
+    near, lost = (check for check in doctor.diagnose() if check.subject == "neighbours")
+    assert (near.fine, near.remedy) == (True, "")
+    assert near.found.endswith("rating regime 0.400 (by chance 0.017)")
+    assert lost.fine is None
+    assert "rating regime 0.006 (by chance 0.005)" in lost.found
+    assert lost.remedy.startswith(
+        "rating regime: a vicinity is then hardly more than a random sample"
+    )
+    assert run_doctor().exit_code == 0
+
+
 def test_outside_a_clone_the_doctor_says_what_is_missing(sound):
     shutil.rmtree(paths.NOTEBOOKS)
     check = found("notebooks")

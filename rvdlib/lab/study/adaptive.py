@@ -30,6 +30,7 @@ KNOWN = ["attack", "attack_size", "attack_options", "visible_share", "filler_siz
 HELD = {
     "target_hit_ratio_clean": "THR@50, not attacked",
     "target_hit_ratio": "THR@50, worst attacker",
+    "lowered": "THR@50, lower by",
     "lift_removed": "lift removed",
     "hit_ratio": "HR@50",
     "ndcg": "NDCG@50",
@@ -105,9 +106,10 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns regime, target_set, victim, defense, worst (the attacker's name), metric, mean, low,
-        high, n; metrics are those of :data:`HELD`. ``lift_removed``: of the lift that the worst for the
-        undefended victim has, of those attackers whom the defence met; changes are relative to the
-        undefended victim, paired.
+        high, n; metrics are those of :data:`HELD`. ``lowered``: how much lower THR@50 is than the
+        undefended victim's under its worst of those attackers whom the defence met;
+        ``lift_removed``: of the lift that this one has; changes are relative to the undefended
+        victim, paired.
     """
     found = by_seed(rows, SETTING, ["hit_ratio", "ndcg", "list_length"]).reset_index()
     return summarise(found, [*SETTING, "defense", "worst"], list(HELD))
@@ -118,7 +120,8 @@ def by_seed(rows: pd.DataFrame, setting: list[str], accuracy: list[str]) -> pd.D
 
     Returns:
         Indexed by ``setting``, defense and seed: ``accuracy`` where nobody attacks, and its changes;
-        worst, target_hit_ratio_clean, target_hit_ratio and lift_removed, as :func:`held` has them.
+        worst, target_hit_ratio_clean, target_hit_ratio, lowered and lift_removed, as :func:`held` has
+        them.
     """
     keys = [*setting, "defense", "seed"]
     clean = rows[rows["attacker"] == "none"].set_index(keys)
@@ -132,8 +135,9 @@ def by_seed(rows: pd.DataFrame, setting: list[str], accuracy: list[str]) -> pd.D
     bare = found.xs(UNDEFENDED, level="defense").reindex(found.index.droplevel("defense"))
     met = rows[[*setting, "defense", "attacker"]].drop_duplicates()
     met = rows[rows["defense"] == UNDEFENDED].drop(columns="defense").merge(met)
-    lift = under_worst(met, setting).set_index(keys)["target_hit_ratio"].reindex(found.index)
-    lift -= bare["target_hit_ratio_clean"].to_numpy()
+    level = under_worst(met, setting).set_index(keys)["target_hit_ratio"].reindex(found.index)
+    found["lowered"] = level - found["target_hit_ratio"]
+    lift = level - bare["target_hit_ratio_clean"].to_numpy()
     found["lift_removed"] = metrics.lift_removed(found.pop("lift"), lift)
     for name in accuracy:
         found[f"{name}_change"] = relative_change(found[name], bare[name].set_axis(found.index))

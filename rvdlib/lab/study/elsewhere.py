@@ -15,8 +15,14 @@ from rvdlib.lab.statistics import Interval
 from rvdlib.lab.study import adaptive, tables
 
 TIDY = ["metric", *Interval._fields]
-SHOWN = {"lift_removed": "lift removed", "hit_ratio_change": "HR@50, change"}
-COMPARED = [adaptive.SOLVED, adaptive.HARDENED, adaptive.QUORUM, adaptive.BOTH]
+SHOWN = {"lowered": "THR@50, lower by", "hit_ratio_change": "HR@50, change"}
+COMPARED = [
+    adaptive.SOLVED,
+    adaptive.HARDENED,
+    adaptive.QUORUM,
+    adaptive.UNLIMITED,
+    adaptive.BOTH,
+]
 
 
 def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Cell, str]]:
@@ -74,18 +80,21 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """Of the lift, what some defences remove by victim, means over target sets; of no rows, nothing."""
-    removed = table[(table["metric"] == "lift_removed") & table["defense"].isin(COMPARED)]
+    """In how many cases (victim and target set) some defences are shown to lower THR@50, and to raise
+    it; of no rows, nothing."""
+    lowered = table[(table["metric"] == "lowered") & table["defense"].isin(COMPARED)]
     said = []
-    for (dataset, regime), here in removed.groupby(["dataset", "regime"], sort=False):
-        means = here.groupby(["defense", "victim"], sort=False)["mean"].mean().unstack(sort=False)
-        each = "; ".join(
-            f"*{name}* {', '.join(f'{share:.0%}' for share in means.loc[name])}"
-            for name in COMPARED
-            if name in means.index
-        )
-        seeds = f"{here['n'].max()} seed{'s' if here['n'].max() > 1 else ''}"
-        said.append(f"{dataset}, {regime} regime ({', '.join(means)}; {seeds}) {each}")
+    for (dataset, regime), here in lowered.groupby(["dataset", "regime"], sort=False):
+        each = [
+            f"*{name}* {(own['low'] > 0).sum()} and {(own['high'] < 0).sum()} of {len(own)}"
+            for name, own in here.groupby("defense", sort=False)
+        ]
+        victims, seeds = ", ".join(here["victim"].unique()), here["n"].max()
+        of = f"{victims}; {seeds} seed{'s' if seeds > 1 else ''}"
+        said.append(f"{dataset}, {regime} regime ({of}): {', '.join(each)}")
     if not said:
         return ""
-    return f"With other victims and data sets defences remove of the lift: {'. '.join(said)}."
+    return (
+        "With other victims and data sets the interval by which THR@50 is lower, each under the worst "
+        f"attacker, lies above 0, and below, in so many cases: {'; '.join(said)}."
+    )

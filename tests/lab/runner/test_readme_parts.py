@@ -158,8 +158,9 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
     there = [
         *levels("NSVD", "target_hit_ratio", none=0.06, closed_form_and_quorum=0.04),
         *levels("NSVD", "target_hit_ratio_clean", none=0.02, closed_form_and_quorum=0.02),
-        *levels("NSVD", "lift_removed", none=0.0, closed_form_and_quorum=0.5),
-        ("NSVD", "RVD, hardened", "lift_removed", -0.4),
+        *levels("NSVD", "lowered", none=0.0, closed_form_and_quorum=0.5),
+        ("AutoRec", "closed form and quorum", "lowered", -0.4),
+        ("NSVD", "RVD, hardened", "lowered", -0.4),
     ]
     tests = [
         ("C1", "rating", 0.4, "partly"),
@@ -181,7 +182,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
             dataset="ml-1m",
             low=lambda of: of["mean"] - 0.1,
             high=lambda of: of["mean"] + 0.1,
-            n=lambda of: 3 + 2 * (of["defense"] == "RVD, hardened"),
+            n=lambda of: 3 + 2 * (of["victim"] == "AutoRec"),
         ),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
         pd.DataFrame(
@@ -204,7 +205,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
         "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
         "changes HR@50 by -20% to -10% on 2.",
-        "(ml-1m: NSVD; ranking regime, 07). Of 2 intervals of what *closed form and quorum* and",
+        "(ml-1m: NSVD, AutoRec; ranking regime, 07). Of 2 intervals by which *closed form and quorum* lowers",
         "over 3 to 5 seeds, 1 lie above 0 and 1 below",
     ):
         assert found in said

@@ -141,6 +141,9 @@ def test_a_defence_is_judged_by_its_own_worst_attacker_and_pays_where_nobody_att
     assert mean["quorum", "target_hit_ratio_clean"] == pytest.approx(0.03)
     assert mean["quorum", "lift_removed"] == pytest.approx(1 - 0.04 / 0.2)
     assert mean["none", "lift_removed"] == pytest.approx(0)
+    assert mean["none", "lowered"] == pytest.approx(0)
+    lower = mean["none", "target_hit_ratio"] - mean["quorum", "target_hit_ratio"]
+    assert mean["quorum", "lowered"] == pytest.approx(lower)
     assert mean["closed form", "hit_ratio_change"] == pytest.approx(0.59 / 0.6 - 1)
     assert (table["n"] == 3).all()
     text = adaptive.shown(table.reset_index())

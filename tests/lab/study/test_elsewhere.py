@@ -59,9 +59,11 @@ def test_each_data_set_is_held_against_its_own_undefended_victims():
     removed = held[held["metric"] == "lift_removed"].set_index(["dataset", "victim", "defense"])
     for dataset, victim, share in (("a", "MF", 0.75), ("a", "NSVD", 0.5), ("b", "MF", 0.0)):
         assert round(removed.loc[(dataset, victim, "quorum"), "mean"], 9) == share
-    assert "a, ranking regime (MF, NSVD; 2 seeds) *quorum* 75%, 50%" in elsewhere.sentence(held)
+    said = elsewhere.sentence(held)
+    assert "a, ranking regime (MF, NSVD; 2 seeds): *quorum* 2 and 0 of 2" in said
+    assert "b, ranking regime (MF; 2 seeds): *quorum* 0 and 0 of 1" in said
     shown = elsewhere.shown(held)
-    assert shown.loc[("b", "ranking", "unpopular", "quorum"), "MF, lift removed"].startswith(
+    assert shown.loc[("b", "ranking", "unpopular", "quorum"), "MF, THR@50, lower by"].startswith(
         "0.000"
     )
 

@@ -1,16 +1,32 @@
 """How hard the attackers of 07 tried: what evaluations of defences at test time are held to."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
+from rvdlib.defenses.quorum import Quorum
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
 from rvdlib.lab.experiment.hyperparameters import ALL
+from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.statistics import Interval, paired, t_interval
 from rvdlib.lab.study import tables
-from rvdlib.lab.study.adaptive import AGAINST, LIMITED, RANDOM, SETTING, UNLIMITED, under_worst
+from rvdlib.lab.study.adaptive import (
+    AGAINST,
+    LIMITED,
+    QUORUM,
+    RANDOM,
+    SETTING,
+    UNLIMITED,
+    under_worst,
+)
 from rvdlib.lab.study.claims import OURS
 from rvdlib.lab.study.effects import METRICS
+from rvdlib.seeding import stream
+from rvdlib.theory.certificate import thr_bound
 from rvdlib.threads import single_thread
+from rvdlib.threat_model import draw_targets
 
 ATTACK = ["attack", "attack_options", "filler_size"]
 
@@ -21,12 +37,17 @@ def searches() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def checklist(
-    rows: pd.DataFrame, trials: pd.DataFrame, swaps: pd.DataFrame, repeated: float
+    rows: pd.DataFrame,
+    trials: pd.DataFrame,
+    swaps: pd.DataFrame,
+    repeated: float,
+    allowed: Mapping[str, Interval],
 ) -> pd.DataFrame:
     """What evaluations of defences at test time are held to, each with its figure.
 
     The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds unless said.
-    ``trials`` and ``swaps`` as from :func:`searches`, ``repeated`` as from :func:`repeated`.
+    ``trials`` and ``swaps`` as from :func:`searches`, ``repeated`` and ``allowed`` as from the functions
+    of these names.
 
     Returns:
         Columns regime, item, metric, mean, low, high, n.
@@ -69,6 +90,8 @@ def checklist(
              _gain(*(worst[worst["defense"] == name] for name in (UNLIMITED, LIMITED)))),
             ("certificates of the quorum, distinct attacked cells", "violations",
              Interval(checked.sum(), np.nan, np.nan, len(checked))),
+            *([("what the quorum's certificate of exposure allows", "THR@50 at most",
+                allowed[regime])] if regime in allowed else []),
         ]  # fmt: skip
         found += [(regime, item, metric, *interval) for item, metric, interval in items]
     return pd.DataFrame(found, columns=["regime", "item", "metric", *Interval._fields])
@@ -88,6 +111,31 @@ def _late(log: pd.DataFrame) -> pd.Series:
     late = log.groupby("defense")["round"].transform("max") * 3 / 4
     best = log.groupby("defense")["target_hit_ratio"].max()
     return best - log[log["round"] <= late].groupby("defense")["target_hit_ratio"].max()
+
+
+def allowed(rows: pd.DataFrame) -> dict[str, Interval]:
+    """Regime → the bound on THR@50 that nobody exceeds who attacks the quorum: mean over its targets.
+
+    Of :func:`rvdlib.theory.certificate.thr_bound`, from how many real users rated each target. At 1 it
+    says nothing.
+    """
+    attacked = rows[(rows["defense"] == QUORUM) & (rows["attack"] != "none")]
+    bounds = []
+    for _, row in attacked.drop_duplicates(["dataset", *SETTING, "seed"]).iterrows():
+        split, named = split_of_seed(row["dataset"], row["seed"]), row["target_set"]
+        targets = draw_targets(split, named, stream(row["seed"], "targets", named))
+        config, n_users = Quorum.Config(**row["choices"]), split.train.shape[0]
+        bound = thr_bound(
+            np.bincount(split.train.indices, minlength=split.train.shape[1])[targets],
+            math.floor(round(row["attack_size"] * n_users, 9)),
+            quorum=config.quorum,
+            max_in_degree=config.max_in_degree,
+            n_users=n_users,
+        )
+        bounds.append((row["regime"], row["seed"], bound.mean()))
+    table = pd.DataFrame(bounds, columns=["regime", "seed", "bound"])
+    by_seed = table.groupby(["regime", "seed"])["bound"].mean()
+    return {regime: t_interval(each) for regime, each in by_seed.groupby("regime")}
 
 
 def repeated(cell: Cell) -> float:

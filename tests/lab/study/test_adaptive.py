@@ -8,8 +8,12 @@ from rvdlib.defenses.forms import resolved
 from rvdlib.lab.experiment import knowing
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
+from rvdlib.lab.experiment.splits import split_of_seed
+from rvdlib.lab.statistics import t_interval
 from rvdlib.lab.study import adaptive, adaptive_checks
 from rvdlib.lab.study.effects import RVD
+from rvdlib.seeding import stream
+from rvdlib.threat_model import draw_targets
 from tests.lab.conftest import small_victims
 from tests.lab.study.conftest import row_of
 
@@ -233,7 +237,11 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
         {"regime": "ranking", "defense": "quorum", "before": [0.1, 0.2], "after": [0.1, 0.3]}
     )
     found = adaptive_checks.checklist(
-        rows(thr, ACCURACY | {"user-kNN": 0.5, "count": 0.5}), trials, swaps, 0.0
+        rows(thr, ACCURACY | {"user-kNN": 0.5, "count": 0.5}),
+        trials,
+        swaps,
+        0.0,
+        {"ranking": t_interval([0.7, 0.8]), "rating": t_interval([0.1])},
     )
     table = found.set_index("item")
     mean = table["mean"]
@@ -252,6 +260,25 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     assert limit == pytest.approx(0.4 - 0.2)
     violated = table.loc["certificates of the quorum, distinct attacked cells"]
     assert (violated["mean"], violated["n"]) == (0, 15)
+    (allowed,) = found.loc[found["metric"] == "THR@50 at most", "mean"]
+    assert allowed == pytest.approx(0.75)
+
+
+def test_what_the_certificate_allows_is_the_bound_of_the_targets_of_each_seed():
+    choices = {"k": 30, "quorum": 9, "distance": "profile_overlap"}
+    quorum = {"attacker": "low_clone", "defense": "quorum", "choices": choices}
+    met = [row_of("low_clone", seed=seed, **quorum) for seed in (0, 1)]
+    bounds = []
+    for seed in (0, 1):
+        split = split_of_seed("ml-100k", seed)
+        targets = draw_targets(split, "unpopular", stream(seed, "targets", "unpopular"))
+        raters = split.train[:, targets].getnnz(axis=0)
+        # 28 fakes of 943 users, nobody in more than 30 vicinities, nine votes.
+        bounds.append(np.mean([(r + 28) * 30 // 9 / (943 - r) for r in raters]))
+    unattacked = row_of(**quorum)
+    found = adaptive_checks.allowed(pd.DataFrame([*met, unattacked, row_of("low_clone")]))
+    assert found["rating"] == pytest.approx(t_interval(bounds))
+    assert 0.05 < found["rating"].mean < 0.15
 
 
 def test_what_fine_tuning_adds_is_held_against_the_quorum_each_under_its_own_worst():

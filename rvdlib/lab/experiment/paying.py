@@ -69,7 +69,8 @@ def _batch(what: str, cells: Sequence[Cell], compute: Compute, unit: str) -> Bat
 def _task(what: str, cell: Cell) -> Task:
     scenario = cell.scenario
     chosen = victim_hyperparameters(scenario.dataset, scenario.regime, scenario.victim)
-    spec = {"what": what, **cell.model_dump(mode="json"), "hyperparameters": chosen}
+    own = cell.model_dump(mode="json")
+    spec = {"what": what, **own.pop("scenario"), **own, "hyperparameters": chosen}
     used = [VICTIMS[scenario.victim], *(DEFENSES[step.method] for step in cell.chain)]
     used += [ATTACKS[scenario.attack].function] if scenario.attack != "none" else []
     code = cell_fingerprint(MODULE, scenario.dataset, used)

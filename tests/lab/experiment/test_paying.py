@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from rvdlib.evaluation import evaluate
 from rvdlib.lab.experiment import cells, paying
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out
+from rvdlib.lab.experiment.committed import CommittedStore
 from rvdlib.lab.experiment.store import CellStore
 from tests.lab.conftest import small_victims
 
@@ -29,6 +30,15 @@ def test_thirds_are_of_equal_size_and_in_order():
 def _small(monkeypatch):
     small_victims(monkeypatch, embedding_size=4, epochs=1)
     monkeypatch.setattr(paying, "victim_hyperparameters", cells.victim_hyperparameters)
+
+
+def test_rows_are_kept_by_data_set_regime_and_seed(dataset, tmp_path):
+    store = CommittedStore(tmp_path)
+    for batch, what in ((paying.thirds_batch, "thirds"), (paying.removals_batch, "removals")):
+        (task,) = batch([cell(dataset)]).tasks
+        path = store.path(task.spec)
+        assert path.parent.name != "none"
+        assert path.name == f"{what}-rating-0.csv"
 
 
 def test_the_first_third_has_the_hits_of_its_users(dataset, tmp_path):

@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help study test lint format site peers lock clean
+.PHONY: help study paper test lint format site peers lock clean
 
 PROFILE = quick
 PYTHONS = 3.13 3.12 3.11
@@ -34,6 +34,11 @@ help: ## Show this list
 
 study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (a quarter of an hour)
 	.venv/bin/rvd study --profile $(PROFILE)
+
+# What README quotes of the paper profile.
+PAPER = 01 03 07 09 10 11
+paper: $(READY) ## Regenerate the paper profile's tables and figures from committed rows
+	.venv/bin/rvd study --profile paper $(PAPER:%=--only %)
 
 # On two processes or more, a file or notebook on one of them.
 PYTEST = $(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -103,6 +103,12 @@ def test_parallel_targets_share_one_set_up(checkout):
     assert sorted(calls[3:]) == [f"{PYTEST} tests", "study --profile quick"]
 
 
+def test_the_paper_profile_is_what_of_it_is_executed_here(checkout):
+    executed = sorted(path.name[:2] for path in (PROJECT / "results" / "paper").glob("*.ipynb"))
+    called = " ".join(["study --profile paper", *(f"--only {number}" for number in executed)])
+    assert make(checkout, "paper").calls == CREATE + INSTALL + [called]
+
+
 @pytest.mark.parametrize("step", INSTALL)
 def test_interrupted_set_up_starts_over(checkout, step):
     (checkout / "broken").write_text(step)

@@ -9,6 +9,8 @@ import click
 from rvdlib.cli.errors import AT_LEAST_ONE, BadInput, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
+# As rvdlib.neighbors.search has them, which takes a second to import; the first is the default.
+DISTANCES = ("euclidean", "cosine", "profile_overlap")
 SUFFIXES = (".png", ".pdf")
 
 
@@ -26,6 +28,13 @@ SUFFIXES = (".png", ".pdf")
     type=click.IntRange(1, 2**31 - 1),  # counted in 32 bits or more
     required=True,
     help="Vicinities in which anybody may stand at most; at least k, which is a usual choice.",
+)
+@click.option(
+    "--distance",
+    type=click.Choice(DISTANCES),
+    default=DISTANCES[0],
+    show_default=True,
+    help="Between users: of MF's vectors, or profile_overlap, of the items that they rated.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="FILE", help="Draw it, too: a name in .png or .pdf.")

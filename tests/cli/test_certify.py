@@ -6,8 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from rvdlib.cli import main
+from rvdlib.cli.certify import DISTANCES
 from rvdlib.data import synthetic_ratings
 from rvdlib.lab.study import certified
+from rvdlib.neighbors import search
 from rvdlib.neighbors.agreement import REMEDY, Agreement
 from rvdlib.seeding import stream
 
@@ -35,12 +37,30 @@ def test_json_has_the_keys_that_are_promised_and_nothing_else_on_standard_output
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert list(report) == [
-        *("dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"),
+        *("dataset", "k", "quorum", "max_in_degree", "distance", "n_users", "bounds", "survives"),
         *("neighbor_agreement", "neighbor_agreement_by_chance"),
     ]
     assert [report[name] for name in ("dataset", "n_users")] == ["own.csv", 40]
     assert all(isinstance(count, int) for count in report["survives"])
     assert "training MF on own.csv" in result.stderr  # the progress bar
+
+
+def test_vicinities_by_overlap_do_not_depend_on_a_training(dataset):
+    """Which is the distance of the quorum in the rating regime of the study."""
+    known = {"euclidean": None, "profile_overlap": None}
+    for distance in known:
+        result = run(dataset, *LAYOUT, *GIVEN, f"--distance={distance}", "--json")
+        assert result.exit_code == 0, result.output
+        known[distance] = json.loads(result.stdout)
+    assert known["profile_overlap"]["neighbor_agreement"] == 1
+    assert known["euclidean"]["neighbor_agreement"] < 1
+    assert (
+        known["profile_overlap"]["bounds"] == known["euclidean"]["bounds"]
+    )  # whatever the geometry
+
+
+def test_every_distance_of_the_search_that_local_scaling_takes_is_offered():
+    assert set(DISTANCES) == {*search.DISTANCES} - {"inner_product"}
 
 
 def test_a_warning_names_the_remedy_and_standard_output_stays_json(dataset, monkeypatch):

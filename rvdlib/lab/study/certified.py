@@ -28,7 +28,13 @@ _BLOCK_USERS = 256
 
 
 def certify_dataset(
-    dataset: str | Ratings, *, k: int, quorum: int, max_in_degree: int, seed: int = 0
+    dataset: str | Ratings,
+    *,
+    k: int,
+    quorum: int,
+    max_in_degree: int,
+    distance: str = "euclidean",
+    seed: int = 0,
 ) -> dict:
     """Train MF in the ranking regime as the study does, twice, find vicinities, and certify.
 
@@ -37,6 +43,7 @@ def certify_dataset(
         k: neighbours of a user.
         quorum: q, neighbours who must have rated what is served.
         max_in_degree: B, vicinities in which anybody may stand at most; at least k.
+        distance: between users, as :class:`rvdlib.neighbors.NeighborSearch` has it.
 
     Returns:
         In JSON's types: the arguments, ``n_users``, and
@@ -58,7 +65,8 @@ def certify_dataset(
     """
     ratings = load_dataset(dataset)
     check_neighbors(ratings, k)
-    choices = _choices(k=k, quorum=quorum, max_in_degree=max_in_degree)
+    limits = {"k": k, "quorum": quorum, "max_in_degree": max_in_degree, "distance": distance}
+    choices = _choices(**limits)
     split = split_of_seed(ratings, seed)
     blocks = range(0, ratings.n_users, _BLOCK_USERS)
     steps, description = _steps(split, choices, seed), f"training MF on {ratings.name}, twice"
@@ -67,9 +75,7 @@ def certify_dataset(
     warn_if_by_chance(agreement)
     return {
         "dataset": ratings.name,
-        "k": k,
-        "quorum": quorum,
-        "max_in_degree": max_in_degree,
+        **limits,
         "n_users": ratings.n_users,
         "bounds": _bounds(ratings.n_users, quorum, max_in_degree),
         "survives": [int((survived >= f).sum()) for f in range(k - quorum + 1)],
@@ -78,8 +84,8 @@ def certify_dataset(
     }
 
 
-def _choices(**asked: int) -> QuorumConfig:
-    """The quorum's choices: latent vectors with local scaling, and what is asked for."""
+def _choices(**asked: int | str) -> QuorumConfig:
+    """The quorum's choices: local scaling, and what is asked for."""
     try:
         return QuorumConfig(**asked)
     except ValidationError as error:

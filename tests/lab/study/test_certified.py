@@ -14,7 +14,7 @@ from rvdlib.theory.certificate import thr_bound
 
 K, QUORUM, CAP = 8, 3, 10
 N_USERS = 60
-KEYS = ["dataset", "k", "quorum", "max_in_degree", "n_users", "bounds", "survives"]
+KEYS = ["dataset", "k", "quorum", "max_in_degree", "distance", "n_users", "bounds", "survives"]
 KEYS += ["neighbor_agreement", "neighbor_agreement_by_chance"]
 
 

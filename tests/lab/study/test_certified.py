@@ -59,7 +59,7 @@ def test_bounds_are_those_of_the_theory_for_every_number_of_fakes_and_raters(rat
     report = certify(ratings)
     assert list(report) == KEYS
     assert report["dataset"] == ratings.name
-    assert [report[name] for name in KEYS[1:5]] == [K, QUORUM, CAP, N_USERS]
+    assert [report[name] for name in KEYS[1:6]] == [K, QUORUM, CAP, "euclidean", N_USERS]
     assert {row["m"] for row in report["bounds"]} == {1, 3, 6, 12, 18}
     assert {row["honest_raters"] for row in report["bounds"]} == {0, 1, 2, 5, 10, 20, 50}
     for row in report["bounds"]:

@@ -71,12 +71,15 @@ def checklist(
         once = ~here[[*SETTING, *ATTACK, "defense", "seed"]].astype(str).duplicated()
         checked = here[once & (here["attack"] != "none")]["certificate_violations"].dropna()
         late = _late(log)
+        transfer, clones = (
+            _gain(own, _facing(searched, own, name)) for name in (AGAINST + UNDEFENDED, OURS)
+        )
         gained, mean = "THR@50 gained", "THR@50, mean over defences"
         items = [
-            ("knowing the defence, less transfer from the undefended victim", mean,
-             _gain(own, _facing(searched, own, AGAINST + UNDEFENDED))),
+            ("knowing the defence, less transfer from the undefended victim", mean, transfer),
             (f"the same where it gains least ({least})", "THR@50", t_interval(gains[least])),
-            ("knowing the defence, less low clones", mean, _gain(own, _facing(searched, own, OURS))),
+            # Which the search against the undefended victim may have found.
+            *([("knowing the defence, less low clones", mean, clones)] if clones != transfer else []),
             ("knowing the defence, less one attack on all", mean,
              _gain(own, _facing(searched, own, AGAINST + ALL))),
             (f"defences whose own attacker another one beats, of {len(gains)}", "defences",

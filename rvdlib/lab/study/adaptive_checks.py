@@ -70,7 +70,7 @@ def checklist(
         log, swapped = (table[table["regime"] == regime] for table in (trials, swaps))
         once = ~here[[*SETTING, *ATTACK, "defense", "seed"]].astype(str).duplicated()
         checked = here[once & (here["attack"] != "none")]["certificate_violations"].dropna()
-        late = _late(log)
+        late, kinds = _late(log), log.groupby("defense")["attack"].nunique()
         transfer, clones = (
             _gain(own, _facing(searched, own, name)) for name in (AGAINST + UNDEFENDED, OURS)
         )
@@ -84,6 +84,8 @@ def checklist(
              _gain(own, _facing(searched, own, AGAINST + ALL))),
             (f"defences whose own attacker another one beats, of {len(gains)}", "defences",
              Interval(beaten, np.nan, np.nan, len(gains))),
+            (f"kinds of attack that a search drew, the fewest, of {log['attack'].nunique()}", "kinds",
+             Interval(kinds.min(), np.nan, np.nan, len(kinds))),
             (f"the last quarter of the search, where it gained most ({late.idxmax()})", gained,
              Interval(late.max(), np.nan, np.nan, len(late))),
             *[(f"fillers exchanged on the attacked system ({name})", gained,

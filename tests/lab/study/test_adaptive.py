@@ -229,9 +229,9 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     )
     trials = pd.DataFrame(
         # The second search is shorter: its last quarter is its own.
-        [("ranking", "quorum", step, step / 10) for step in range(9)]
-        + [("ranking", "user-kNN", step, 0.3 * (step == 4)) for step in range(5)],
-        columns=["regime", "defense", "round", "target_hit_ratio"],
+        [("ranking", "quorum", "clone", step, step / 10) for step in range(9)]
+        + [("ranking", "user-kNN", f"kind {step}", step, 0.3 * (step == 4)) for step in range(5)],
+        columns=["regime", "defense", "attack", "round", "target_hit_ratio"],
     )
     swaps = pd.DataFrame(
         {"regime": "ranking", "defense": "quorum", "before": [0.1, 0.2], "after": [0.1, 0.3]}
@@ -253,6 +253,7 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     together = mean["knowing the defence, less one attack on all"]
     assert together == pytest.approx(((0.06 - 0.05) + (0.4 - 0.1)) / 2)
     assert mean["defences whose own attacker another one beats, of 2"] == 0
+    assert mean["kinds of attack that a search drew, the fewest, of 6"] == 1
     late = mean["the last quarter of the search, where it gained most (user-kNN)"]
     assert late == pytest.approx(0.3)
     assert mean["fillers exchanged on the attacked system (quorum)"] == pytest.approx(0.05)

@@ -32,7 +32,7 @@ endef
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
-study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (a quarter of an hour)
+study: $(READY) ## Run the study; PROFILE=tiny|quick|paper, quick unless said (twenty minutes)
 	.venv/bin/rvd study --profile $(PROFILE)
 
 # What README quotes of the paper profile.

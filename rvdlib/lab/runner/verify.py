@@ -164,10 +164,11 @@ def _kind(kept: Kept) -> Kind:
     columns = dict(flat(kept.spec))
     what = columns.get("oracle") or kept.spec.get("what") or next(iter(kept.spec))
     if "chain" in columns:
-        what = " + ".join(step["method"] for step in columns["chain"])
+        methods = " + ".join(step["method"] for step in columns["chain"]) or "no defence"
+        what = f"{kept.spec['what']}, {methods}" if "what" in kept.spec else methods
     recommender = columns.get("victim") or columns.get("system") or ""
     known = columns["dataset"], recommender, columns.get("regime") or ""
-    return Kind(*known, what or "no defence", optimises(kept.spec), False)
+    return Kind(*known, what, optimises(kept.spec), False)
 
 
 def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind, list[str]]:

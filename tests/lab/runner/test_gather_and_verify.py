@@ -166,10 +166,13 @@ def test_rows_of_changed_code_are_carried_over_where_a_sample_of_their_kind_agre
 def test_rows_of_another_victim_regime_or_defence_stand_for_none_of_these():
     differing = [{}, {"victim": "MF"}, {"regime": "ranking"}, {"method": "quorum"}]
     old = [task(seed, **of) for seed, of in enumerate(differing)]
+    cell = task(len(old))
+    spec = {"what": "thirds", **cell.spec["scenario"], "chain": cell.spec["chain"]}
+    old.append(cell._replace(spec=spec))  # rows about a cell
     gather("paper", computed(old))
     newer = task(0, code={"rvdlib/x.py": "c2"}).fingerprint
     found = in_agreement([each._replace(fingerprint=newer) for each in old], sample=1)
-    assert ([*found.carried.values()], [*found.left.values()]) == ([1], [1, 1, 1])
+    assert ([*found.carried.values()], [*found.left.values()]) == ([1], [1, 1, 1, 1])
 
 
 def test_where_one_disagrees_it_is_named_and_nothing_is_carried_over():

@@ -108,8 +108,8 @@ def answer(measured: Measured, found: pd.DataFrame, served_after: int) -> str:
     loose = loose[(loose["form"] == OURS) & (loose["epochs"] == served_after)]
     loose = loose.groupby(["loss", "metric"])["mean"].mean()
     rho = {
-        f"{regime} regime, {loss}": _strength(here[here["loss"] == loss])
-        for regime, here in found.groupby("regime", sort=False)
+        f"{victim}, {regime} regime, {loss}": _strength(here[here["loss"] == loss])
+        for (regime, victim), here in found.groupby(["regime", "victim"], sort=False)
         for loss in LOSSES
     }
     told = sum(interval.low > 0 for interval in rho.values())
@@ -137,7 +137,7 @@ def _times(orders: float) -> str:
 
 
 def _strength(found: pd.DataFrame) -> Interval:
-    """ρ of strength and the targets' fall over seeds, victims and attacks of a seed averaged first."""
+    """ρ of strength and the targets' fall over seeds, attacks of a seed averaged first."""
     here = found[(found["quantity"] == "strength") & (found["outcome"] == "octaves_down")]
     return interval_of("rho", here.groupby("seed")["rho"].mean())
 

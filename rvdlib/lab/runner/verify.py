@@ -16,8 +16,7 @@ from rvdlib.lab.experiment.lines import Kept, flat, key_of
 from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.experiment.store import CellStore
-from rvdlib.lab.runner.gather import disagreement, optimises
-from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE
+from rvdlib.lab.runner.gather import disagreement, optimises, tolerance
 from rvdlib.seeding import stream
 
 ENOUGH = 3  # rows of a kind that agree, or all that it has, before its others are carried over
@@ -205,6 +204,5 @@ def _compared(
 
 
 def _carried(kept: Kept, task: Task, sample: list[str], seed: int) -> Kept:
-    tolerance = OPTIMISED if optimises(kept.spec) else TABLE
-    by = {"seed": seed, "sample": sorted(sample), "tolerance": tolerance}
+    by = {"seed": seed, "sample": sorted(sample), "tolerance": tolerance(kept.spec)}
     return kept._replace(carried_to=task.fingerprint, verified_by=by)

@@ -9,7 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from rvdlib import paths
-from rvdlib.lab.experiment import cells, oracles, paying, quality, retraining, seeded_oracle
+from rvdlib.lab.experiment import (
+    cells,
+    descents,
+    oracles,
+    paying,
+    quality,
+    retraining,
+    seeded_oracle,
+)
 from rvdlib.lab.experiment.parallel import Batch
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import default_parameters
@@ -27,6 +35,7 @@ from rvdlib.lab.study import (
     rivals_claims,
     sweeps,
     trade_off,
+    unlearning,
     who_pays,
 )
 
@@ -89,6 +98,13 @@ def _adaptive(p: SimpleNamespace) -> list[Wanted]:
     return [(cells.batch, [cell for cell, _ in own])]
 
 
+def _unlearning(p: SimpleNamespace) -> list[Wanted]:
+    names = "k", "n_users", "epochs", "served_after", "path_users", "path_epochs"
+    sizes = {name: getattr(p, name) for name in names}
+    asked = unlearning.descents(p.dataset, p.victims, p.settings, p.seeds, **sizes)
+    return [(descents.batch, asked)]
+
+
 def _breakdown(p: SimpleNamespace) -> list[Wanted]:
     of = p.victim, p.target_sets, p.seeds
     grown = p.attacks, p.attack_sizes, p.quorums, p.n_users
@@ -132,6 +148,7 @@ PLANNED: dict[str, Callable[[SimpleNamespace], list[Wanted]]] = {
     "05_real_time": _trade_off,
     "06_attacks": _attacks,
     "07_adaptive_attack": _adaptive,
+    "08_unlearning": _unlearning,
     "09_breakdown": _breakdown,
     "10_rivals": _rivals,
     "11_main_results": _main_results,

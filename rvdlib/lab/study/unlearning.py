@@ -1,60 +1,55 @@
-"""The paper's theory held against real users under real attacks: does it hold, how loose is it, and
-does what it speaks of predict what matters?
+"""Notebook 08: what :mod:`rvdlib.lab.experiment.descents` measured, as tables, sentences and verdicts.
 
-Of each user of a sample, the vicinity that RVD would fine-tune on; descent that moves the decoder
-alone, once on the victim's *whole loss* by the step of Theorem 1, once on the *data term* by that of
-Theorem 2 (:mod:`rvdlib.theory.unlearning`); the distance to the optimum of the vicinity without its
-fakes, and its bounds. Only an experimenter can say this distance: a defender does not know who is
-fake. For a few users, descent that moves every parameter (Theorem 3).
-
-What matters to a user is how far the attacker's targets fall in the user's list. *Unlearning
-strength* is the share of the distance to the clean optimum that descent has gone; if it predicts
-anything, users in whom more is unlearned see the targets fall further: a rank correlation over the
-users of one victim. The distance before any step is the control: what correlates as much with it is
-owed to the user, and not to descent.
+Looseness and violations are those of single users; means and intervals are over seeds.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from rvdlib import metrics
-from rvdlib.defenses import RVD
-from rvdlib.lab.experiment.cells import Attacked, carry_out, sample_users
+from rvdlib.lab.experiment.descents import (
+    DATA,
+    LOOSENESS,
+    LOSSES,
+    OUTCOMES,
+    QUANTITIES,
+    WHERE,
+    WHOLE,
+    Descent,
+    WholePath,
+    column,
+    run,
+)
+from rvdlib.lab.runner.ledger import FAILS, claims
+from rvdlib.lab.statistics import Interval, interval_of, summarise
+from rvdlib.lab.study import tables
+from rvdlib.lab.study.claims import of_means
 from rvdlib.lab.study.effects import as_set
-from rvdlib.seeding import stream
-from rvdlib.theory import path, unlearning
-from rvdlib.theory.ridge import VicinalRidge, decoder_of, latent_of
-from rvdlib.theory.unlearning import OURS
-from rvdlib.threads import single_thread
+from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC
 
-WHOLE, DATA = "whole loss", "data term"
-LOSSES = {WHOLE: "coupled", DATA: "none"}  # part of the victim's loss → its regularizer
-WHERE = ["regime", "target_set", "victim", "attack", "seed"]
-QUANTITIES = ["start", "distance", "bound", "strength", "strength_targets"]
-OUTCOMES = ["octaves_down", "hits_removed"]
-LIST_LENGTH = 50
+FORMS = {WHOLE: (PAPER, PAPER_CLEAN, OURS, BY_ITEM), DATA: (PAPER, OURS, QUADRATIC)}
 
 
 class Measured(NamedTuple):
-    """What :func:`measure` found, tidy.
+    """What :func:`measure` found, tidy; columns WHERE in each.
 
     Attributes:
-        bounds: a row a user, loss, form of a bound and number of epochs: ``measured``, ``bound``,
-            ``exceeded``, ``n_fakes`` among the neighbours, ``start``.
-        users: a row a user and loss: :data:`QUANTITIES` and :data:`OUTCOMES`, as users are served.
+        losses: a row a victim and loss: ``cases``, and how many of them are ``violated``.
+        bounds: a row a victim, loss, form of a bound and number of epochs: LOOSENESS.
+        rho: a row a victim, loss, quantity and outcome: ``rho``, NaN where either is the same for all.
         paths: a row a user: what was measured along the path of all parameters.
     """
 
+    losses: pd.DataFrame
     bounds: pd.DataFrame
-    users: pd.DataFrame
+    rho: pd.DataFrame
     paths: pd.DataFrame
 
 
-@single_thread()
-def measure(
+def descents(
     dataset: str,
     victims: Sequence[str],
     settings: Mapping[str, Mapping],
@@ -66,97 +61,165 @@ def measure(
     served_after: int,
     path_users: int,
     path_epochs: int,
-) -> Measured:
-    """Train each victim under each attack, and descend for a sample of its users.
+) -> list[Descent | WholePath]:
+    """Each victim under each attack, descended for a sample of its users.
 
     Args:
         k: neighbours. A user all of whose neighbours are fakes is left out.
         n_users: of the sample; ``path_users``: how many of them are also served by descent with all
             parameters, for ``path_epochs``.
-        epochs: T at which distances and losses are held against their bounds.
-        served_after: T at which a user is served.
+        epochs: after which distances and losses are held against their bounds.
+        served_after: epochs after which a user is served.
     """
-    bounds, users, paths = [], [], []
-    epochs = sorted({*epochs, served_after})
+    after = tuple(sorted({*epochs, served_after}))
+    found: list[Descent | WholePath] = []
     for scenario in as_set(dataset, victims, settings, seeds):
-        attacked = carry_out(scenario)
-        victim = attacked.victim
-        known = scenario.model_dump(include=set(WHERE))
-        n_real = attacked.split.train.shape[0]
-        sample = sample_users(n_real, n_users, scenario.seed)
-        vicinities = RVD(victim, k=k).vicinity(sample)
-        some = stream(scenario.seed, "users", "path").permutation(len(sample))[:path_users]
-        start = decoder_of(victim)
-        for name, regularizer in LOSSES.items():
-            loss = victim.loss.variant(regularizer=regularizer)
-            everyone = VicinalRidge.of(victim, np.arange(victim.train.shape[0]), loss)
-            trained = everyone.trained_point(start)
-            bound = unlearning.strongly_convex if name == WHOLE else unlearning.convex
-            for user, rows in zip(sample, vicinities, strict=True):
-                fakes = rows >= n_real
-                if fakes.all():
-                    continue
-                vicinity = VicinalRidge.of(victim, rows, loss)
-                found = bound(vicinity, fakes, start, trained, epochs)
-                row = known | {"user": user, "loss": name, "n_fakes": int(fakes.sum())}
-                bounds += [row | each for each in _by_form(found)]
-                place = epochs.index(served_after)
-                users.append(row | _served(attacked, user, start, found, place))
-        for place in some:
-            rng = stream(scenario.seed, "lanczos", int(sample[place]))
-            paths.append(known | _path(attacked, vicinities[place], path_epochs, rng))
-    return Measured(*map(pd.DataFrame, (bounds, users, paths)))
+        of = {"scenario": scenario, "k": k, "n_users": n_users}
+        found += [
+            Descent(**of, loss=loss, epochs=after, served_after=served_after) for loss in LOSSES
+        ]
+        found += [
+            WholePath(**of, place=place, epochs=path_epochs)
+            for place in range(min(path_users, n_users))
+        ]
+    return found
 
 
-def _by_form(found: unlearning.Unlearning) -> list[dict]:
-    return [
-        {
-            "form": form,
-            "epochs": int(epochs),
-            "measured": found.measured[form][place],
-            "bound": found.bound[form][place],
-            "exceeded": bool(found.exceeded(form)[place]),
-            "start": found.start,
-        }
-        for form in found.bound
-        for place, epochs in enumerate(found.epochs)
+def measure(wanted: Sequence[Descent | WholePath]) -> Measured:
+    """The rows of :func:`descents`, computed or taken from where they are on record."""
+    kinds = (Descent, WholePath)
+    rows = run(wanted)
+    losses, paths = (
+        rows[[isinstance(each, kind) for each in wanted]].dropna(axis=1, how="all")
+        for kind in kinds
+    )
+    epochs = wanted[0].epochs
+    bounds = [
+        {**row[[*WHERE, "loss"]], "form": form, "epochs": after}
+        | {measure: row.get(column(measure, form, after), np.nan) for measure in LOOSENESS}
+        for _, row in losses.iterrows()
+        for form, after in product(FORMS[row["loss"]], epochs)
     ]
+    rho = [
+        {
+            **row[[*WHERE, "loss"]],
+            "quantity": one,
+            "outcome": other,
+            "rho": row.get(column(one, other), np.nan),
+        }
+        for _, row in losses.iterrows()
+        for one, other in product(QUANTITIES, OUTCOMES)
+    ]
+    return Measured(
+        losses[[*WHERE, "loss", "cases", "violated"]], *map(pd.DataFrame, (bounds, rho)), paths
+    )
 
 
-def _served(
-    attacked: Attacked, user: int, start: np.ndarray, found: unlearning.Unlearning, place: int
-) -> dict[str, float]:
-    """What descent has unlearned for a user, and what became of the targets in the user's list."""
-    targets, seen, end = attacked.targets, attacked.split.train[[user]], found.path[place]
-    latent = latent_of(attacked.victim, np.array([user]))[0]
-    ranks = [metrics.ranks((each @ latent)[None], seen, targets)[0] for each in (start, end)]
-    before, after = (each[np.isfinite(ranks[0])] for each in ranks)
-    left = [unlearning.distances(found.clean, each) for each in (start, end)]
-    return {
-        "start": float(np.linalg.norm(left[0])),
-        "distance": float(np.linalg.norm(left[1])),
-        "bound": found.bound[OURS][place],
-        "strength": _gone(*left),
-        "strength_targets": _gone(*(each[targets] for each in left)),
-        "octaves_down": metrics.mean(np.log2(after / before)),
-        "hits_removed": metrics.mean(1.0 * (before <= LIST_LENGTH) - (after <= LIST_LENGTH)),
+def violations(losses: pd.DataFrame) -> pd.DataFrame:
+    """The share of cases in which a theorem's bound is exceeded: ``C9`` of the whole loss, ``C10`` of
+    the data term."""
+    share, is_whole = losses["violated"] / losses["cases"], losses["loss"] == WHOLE
+    return losses.assign(C9=share.where(is_whole), C10=share.mask(is_whole))
+
+
+def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
+    """How loose each form is, and how often it is exceeded; means over seeds with intervals, attacks
+    of a seed averaged first."""
+    by = ["regime", "victim", "loss", "form", "epochs"]
+    seeds = bounds.groupby([*by, "seed"], sort=False)[LOOSENESS].mean()
+    return summarise(seeds.reset_index(), by, LOOSENESS)
+
+
+def table(loose: pd.DataFrame, epochs: int) -> pd.DataFrame:
+    """What a reader sees of :func:`looseness` after ``epochs``: a row a regime, victim, loss and form."""
+    here = loose[loose["epochs"] == epochs]
+    names = {
+        "left": "measured / start",
+        "bounded": "bound / start",
+        "orders": "log10(bound / measured)",
+        "exceeded": "exceeded",
+        "exceeded_with_fakes": "exceeded, users with fakes",
     }
+    rows = ["regime", "victim", "loss", "form"]
+    means = here.set_index([*rows, "metric"])["mean"].unstack(sort=False)
+    return means[list(names)].rename(columns=names).rename_axis(columns=None).round(3)
 
 
-def _gone(before: np.ndarray, after: np.ndarray) -> float:
-    """The share of a distance that is gone; NaN where there was none."""
-    lengths = np.linalg.norm(before), np.linalg.norm(after)
-    return float(1 - lengths[1] / lengths[0]) if lengths[0] > 0 else np.nan
+def prediction(rho: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlations over seeds: mean and interval, attacks of a seed averaged first.
+
+    A seed without a correlation, for nothing differs between its users, does not count in ``n``; where
+    fewer than half of the seeds have one, there is no mean.
+    """
+    by = ["regime", "victim", "loss", "quantity", "outcome"]
+    seeds = rho.groupby([*by, "seed"], sort=False)["rho"].mean().reset_index()
+    found = summarise(seeds, by, ["rho"])
+    few = found["n"] < rho["seed"].nunique() / 2
+    found.loc[few, ["mean", "low", "high"]] = np.nan
+    return found
 
 
-def _path(attacked: Attacked, rows: np.ndarray, epochs: int, rng: np.random.Generator) -> dict:
-    found = path.measure(attacked.victim, rows, epochs, rng)
-    return {
-        "mu": found.mu,
-        "lowest": found.curvature[0],
-        "highest": found.curvature[1],
-        "fell": 1 - found.excess[-1] / found.excess[0],
-        "promised": found.promised if found.covered and not found.exceeded else 0.0,
-        "covered": found.covered,
-        "exceeded": found.exceeded,
+def answer(measured: Measured, served_after: int) -> str:
+    """The answer of 08: whether the bounds hold, how loose they are, whether strength predicts."""
+    losses, bounds, paths = measured.losses, measured.bounds, measured.paths
+    most = bounds["epochs"].max()
+    clean = bounds[(bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == most)]
+    fails = clean["exceeded_with_fakes"].mean()
+    read = (
+        f"; read for the vicinity without its fakes, our guess at the paper's form fails for "
+        f"{fails:.0%} of users with a fake among their neighbours, {most:,} epochs on"
+    )
+    loose = looseness(bounds)
+    loose = loose[(loose["form"] == OURS) & (loose["epochs"] == served_after)]
+    loose = loose.groupby(["loss", "metric"])["mean"].mean()
+    rho = {
+        f"{victim}, {regime} regime, {loss}": _strength(here[here["loss"] == loss])
+        for (regime, victim), here in measured.rho.groupby(["regime", "victim"], sort=False)
+        for loss in LOSSES
     }
+    told = sum(interval.low > 0 for interval in rho.values())
+    against = sum(interval.high < 0 for interval in rho.values())
+    return tables.answer(
+        f"The bounds, which follow from the algebra, are exceeded in {losses['violated'].sum():.0f} of "
+        f"{losses['cases'].sum():,.0f} cases (users, losses, epochs){read if fails >= 0 else ''}.",
+        f"After {served_after} epochs {loose[WHOLE, 'left']:.0%} of the distance to "
+        f"the clean optimum is left and our bound allows {loose[WHOLE, 'bounded']:.0%}, the convex one is "
+        f"{_times(loose[DATA, 'orders'])} the excess of the loss, and with all parameters moving, "
+        f"constants measured after the fact promise {paths['promised'].median():.0%} of the fall of "
+        f"the loss.",
+        f"Unlearning strength tells how far the targets fall in {told} of {len(rho)} cases, and the "
+        f"contrary in {against}, by rank correlation over users: "
+        + "; ".join(
+            f"{where} {tables.format_interval(*each[:3], decimals=2)}"
+            for where, each in rho.items()
+        )
+        + ".",
+    )
+
+
+def _times(orders: float) -> str:
+    return f"{10**orders:,.1f} times" if orders < 2 else f"10^{orders:.0f} times"
+
+
+def _strength(rho: pd.DataFrame) -> Interval:
+    """ρ of strength and the targets' fall over seeds, attacks of a seed averaged first."""
+    here = rho[(rho["quantity"] == "strength") & (rho["outcome"] == "octaves_down")]
+    return interval_of("rho", here.groupby("seed")["rho"].mean())
+
+
+def verdicts(measured: Measured) -> pd.DataFrame:
+    """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
+    theorems = of_means(violations(measured.losses), {"C9": "C9", "C10": "C10"})
+    theorems.loc[theorems["value"] > 0, "verdict"] = FAILS
+    theorems["overall"] = theorems.groupby(["id", "regime"])["verdict"].transform(
+        lambda of: claims()[of.name[0]].overall(of)
+    )
+    return pd.concat([theorems, of_means(measured.paths, {"C16": "promised"})], ignore_index=True)
+
+
+def path_table(paths: pd.DataFrame) -> pd.DataFrame:
+    """Medians over users and seeds of what was measured along a path, by regime and victim."""
+    shown = ["mu", "lowest", "highest", "fell", "promised", "covered", "exceeded"]
+    numbers = paths.astype(dict.fromkeys(shown, float)).groupby(["regime", "victim"], sort=False)
+    means = numbers[shown[-2:]].mean()
+    return numbers[shown[:-2]].median().join(means).rename(columns={"mu": "μ"}).round(3)

@@ -63,7 +63,10 @@ def from_text(text: str) -> Any:
     """The encoded value that :func:`to_text` wrote."""
     if text in NOT_FINITE:
         return {"$float": text}
-    return json.loads(text) if _is_json(text) else text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @functools.lru_cache(maxsize=4096)

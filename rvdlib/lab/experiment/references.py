@@ -7,9 +7,10 @@ fingerprints, their digests of source files factored out; what was verified.
 import functools
 import hashlib
 import json
+from collections import ChainMap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
@@ -25,10 +26,9 @@ class References:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            self._values = _read(path, path.stat().st_mtime_ns, path.stat().st_size).copy()
-        except FileNotFoundError:
-            self._values = {}
+        read = _latest(path)
+        self._values = ChainMap({}, read.values)
+        self._restored = read.fingerprints
         self._known: dict[tuple, str] = {}  # a fingerprint's parts → its reference
 
     def add(self, value: Any) -> str:
@@ -71,11 +71,13 @@ class References:
         return self._known[parts]
 
     def fingerprint(self, reference: str) -> Fingerprint:
-        """The fingerprint that :meth:`add_fingerprint` was given."""
-        value = self.get(reference)
-        code = dict(sorted(self._sources(value["code"])))
-        rest = {name: self.get(part) for name, part in value.items() if name != "code"}
-        return {"code": code, **rest}
+        """The fingerprint that :meth:`add_fingerprint` was given; many rows share it: do not change it."""
+        if reference not in self._restored:
+            value = self.get(reference)
+            code = dict(sorted(self._sources(value["code"])))
+            rest = {name: self.get(part) for name, part in value.items() if name != "code"}
+            self._restored[reference] = {"code": code, **rest}
+        return self._restored[reference]
 
     def _sources(self, references: str) -> Iterator[list[str]]:
         for found in map(self.get, references.split()):
@@ -121,8 +123,21 @@ def _texts(value: Any):
             yield from _texts(item)
 
 
+class _Read(NamedTuple):
+    values: dict[str, Any]
+    fingerprints: dict[str, Fingerprint]  # that were restored from them
+
+
+def _latest(path: Path) -> _Read:
+    try:
+        status = path.stat()
+        return _read(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
+        return _Read({}, {})
+
+
 @functools.lru_cache(maxsize=8)
-def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
+def _read(path: Path, changed: int, size: int) -> _Read:
     try:
         values = json.loads(path.read_bytes())
         wrong = [name for name, value in values.items() if name != REFERENCE + _digits(value)]
@@ -130,4 +145,4 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
         raise StudyError(f"{path} is damaged ({error}): {RESTORE}") from None
     if wrong:
         raise StudyError(f"{path}: the value of {wrong[0]} was altered: {RESTORE}")
-    return values
+    return _Read(values, {})

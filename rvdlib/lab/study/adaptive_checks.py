@@ -88,9 +88,9 @@ def checklist(
              Interval(kinds.min(), np.nan, np.nan, len(kinds))),
             (f"the last quarter of the search, where it gained most ({late.idxmax()})", gained,
              Interval(late.max(), np.nan, np.nan, len(late))),
-            *[(f"fillers exchanged on the attacked system ({name})", gained,
+            *[(f"fillers exchanged on the attacked system ({name}, from {start})", gained,
                t_interval(each["after"] - each["before"]))
-              for name, each in swapped.groupby("defense", sort=False)],
+              for (name, start), each in swapped.groupby(["defense", "start"], sort=False)],
             ("no limit on vicinities (user-kNN less count, each under its worst)", "THR@50",
              _gain(*(worst[worst["defense"] == name] for name in (UNLIMITED, LIMITED)))),
             ("certificates of the quorum, distinct attacked cells", "violations",

@@ -6,7 +6,9 @@ From the best attack of :mod:`rvdlib.lab.tuning.attack_search` on, fillers are e
 the victim is trained anew behind its defence, and what helps is kept. The attacker sees the whole
 system here, on the very split and targets that are attacked: more than any attacker of the study.
 ``results/search/swaps.csv`` has what it gained: little says that the search has converged, as far as so
-few exchanges can tell; much, that a gradient was masked (Carlini et al. 2019).
+few exchanges can tell; much, that a gradient was masked (Carlini et al. 2019). As much is exchanged in
+random fakes: from there, so many exchanges should find something, and what they find is what they
+can tell.
 """
 
 import math
@@ -25,7 +27,7 @@ from rvdlib.evaluation import Evaluation, evaluate
 from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import REGIMES, attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
-from rvdlib.lab.tuning.attack_search import SEARCH_FILE, cells_of
+from rvdlib.lab.tuning.attack_search import FILLER_SIZE, SEARCH_FILE, cells_of
 from rvdlib.lab.tuning.records import write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
@@ -34,6 +36,8 @@ from rvdlib.threat_model import ThreatModel
 
 NOT_AIMED = ("attack", "dataset", "options", "crafted_for")  # of what identifies a poison
 ITEMS, STARS, BOTH = range(3)  # what an exchange changes
+SEARCHED, CONTROL = "searched", "random fakes"  # from which exchanges start
+RANDOM = {"attack": "random", "options": {}, FILLER_SIZE: None}
 
 
 def swap_fillers(
@@ -93,8 +97,11 @@ def nearness(evaluation: Evaluation) -> float:
     return float(np.mean(1 / (1 + (ranks / evaluation.k) ** 2)))
 
 
-def refine(cell: Cell, steps: int, share: float) -> dict:
-    """One cell's fakes, exchanged step by step: a row of the target hit ratio before and after."""
+def refine(cell: Cell, start: str, steps: int, share: float) -> dict:
+    """One cell's fakes, exchanged step by step: a row of the target hit ratio before and after.
+
+    ``start``: what the row says of these fakes.
+    """
     scenario = cell.scenario
     known = {name: value for name, value in scenario.poison.items() if name not in NOT_AIMED}
     split, threat, _ = aim(scenario.attack, scenario.dataset, **known)
@@ -120,6 +127,7 @@ def refine(cell: Cell, steps: int, share: float) -> dict:
         "regime": scenario.regime,
         "defense": cell.defense,
         "seed": scenario.seed,
+        "start": start,
         "attack": scenario.attack,
         "steps": steps,
         "kept": int(np.sum(np.diff(history) > 0)),
@@ -137,9 +145,12 @@ def main(jobs):
     for regime in REGIMES:
         forms = attacked_defenses(regime, rule["victim"], rule["dataset"])
         for name in swaps["defenses"]:
-            attacker, form = searched_attackers(regime)[name], forms[name]
-            cells += cells_of(search, regime, attacker, name, form, form)
-    tasks = (joblib.delayed(refine)(cell, swaps["steps"], swaps["share"]) for cell in cells)
+            form = forms[name]
+            starts = {SEARCHED: searched_attackers(regime)[name], CONTROL: RANDOM}
+            for start, attempt in starts.items():
+                of = cells_of(search, regime, attempt, name, form, form)
+                cells += [(cell, start) for cell in of]
+    tasks = (joblib.delayed(refine)(*each, swaps["steps"], swaps["share"]) for each in cells)
     run = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
     found = pd.DataFrame(tqdm(run, total=len(cells), desc="fakes"))
     write_trials(paths.RESULTS / "search" / "swaps.csv", found)

@@ -234,7 +234,13 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
         columns=["regime", "defense", "attack", "round", "target_hit_ratio"],
     )
     swaps = pd.DataFrame(
-        {"regime": "ranking", "defense": "quorum", "before": [0.1, 0.2], "after": [0.1, 0.3]}
+        {
+            "regime": "ranking",
+            "defense": "quorum",
+            "start": ["searched", "searched", "random fakes"],
+            "before": [0.1, 0.2, 0.0],
+            "after": [0.1, 0.3, 0.4],
+        }
     )
     found = adaptive_checks.checklist(
         rows(thr, ACCURACY | {"user-kNN": 0.5, "count": 0.5}),
@@ -256,7 +262,9 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
     assert mean["kinds of attack that a search drew, the fewest, of 6"] == 1
     late = mean["the last quarter of the search, where it gained most (user-kNN)"]
     assert late == pytest.approx(0.3)
-    assert mean["fillers exchanged on the attacked system (quorum)"] == pytest.approx(0.05)
+    exchanged = "fillers exchanged on the attacked system (quorum, from {})"
+    assert mean[exchanged.format("searched")] == pytest.approx(0.05)
+    assert mean[exchanged.format("random fakes")] == pytest.approx(0.4)
     limit = mean["no limit on vicinities (user-kNN less count, each under its worst)"]
     assert limit == pytest.approx(0.4 - 0.2)
     violated = table.loc["certificates of the quorum, distinct attacked cells"]

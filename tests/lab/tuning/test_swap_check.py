@@ -12,9 +12,10 @@ from rvdlib.attacks import craft
 from rvdlib.attacks.profiles import check_profiles
 from rvdlib.evaluation import Evaluation
 from rvdlib.lab.experiment.cells import Cell, Scenario, run_cells
+from rvdlib.lab.experiment.hyperparameters import searched_attackers
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE
-from rvdlib.lab.tuning.swap_check import nearness, refine, swap_fillers
+from rvdlib.lab.tuning.swap_check import CONTROL, RANDOM, nearness, refine, swap_fillers
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threat_model import ThreatModel
@@ -99,16 +100,21 @@ def test_the_check_begins_where_the_cell_is_and_its_row_says_what_it_gained(data
     attacked = {"attack": "average", "attack_size": 0.05, "target_set": "random"}
     scenario = Scenario(dataset=dataset, victim="MF", regime="rating", **attacked)
     cell = Cell(scenario=scenario, method="closed_form", choices={"k": 10}, n_users=50)
-    row = refine(cell, steps=2, share=0.5)
+    row = refine(cell, CONTROL, steps=2, share=0.5)
     measured = run_cells([cell], store=CellStore(tmp_path), jobs=1)["target_hit_ratio"].iloc[0]
     assert row["before"] == pytest.approx(measured, abs=1e-9)
     assert (row["steps"], row["kept"] <= 2) == (2, True)
-    none = refine(cell, steps=0, share=0.5)
+    none = refine(cell, CONTROL, steps=0, share=0.5)
     assert (none["before"], none["after"], none["kept"]) == (row["before"], row["before"], 0)
 
 
 def test_the_committed_check_is_of_the_defences_that_the_search_names():
     found, search = pd.read_csv(paths.RESULTS / "search" / "swaps.csv"), read_yaml(SEARCH_FILE)
     assert set(found["defense"]) == set(search["swaps"]["defenses"])
+    starts = found.groupby(["regime", "defense", "start"])["attack"].unique().map(list)
+    for (regime, name, start), attacks in starts.items():
+        attempt = RANDOM if start == CONTROL else searched_attackers(regime)[name]
+        assert attacks == [attempt["attack"]]
+    assert len(starts) == 2 * 2 * 2
     assert set(found["seed"]) == set(search["rule"]["seeds"])
     assert set(found["steps"]) == {search["swaps"]["steps"]}

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from rvdlib import metrics
 from rvdlib.attacks import ATTACKS
@@ -35,16 +35,18 @@ from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.theory import path, unlearning
 from rvdlib.theory.ridge import VicinalRidge, decoder_of, latent_of
-from rvdlib.theory.unlearning import OURS, THEOREMS
+from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC, THEOREMS
 
 MODULE = "lab/experiment/descents.py"
 WHOLE, DATA = "whole loss", "data term"
 LOSSES = {WHOLE: "coupled", DATA: "none"}  # part of the victim's loss → its regularizer
+FORMS = {WHOLE: (PAPER, PAPER_CLEAN, OURS, BY_ITEM), DATA: (PAPER, OURS, QUADRATIC)}
 WHERE = ["regime", "target_set", "victim", "attack", "seed"]
 QUANTITIES = ["start", "distance", "bound", "strength", "strength_targets"]
 OUTCOMES = ["octaves_down", "hits_removed"]
 LOOSENESS = ["orders", "left", "bounded", "exceeded", "exceeded_with_fakes"]
 LIST_LENGTH = 50
+PATH = ["mu", "lowest", "highest", "fell", "promised", "covered", "exceeded"]
 _BOUNDS = ["form", "epochs", "user", "n_fakes", "start", "measured", "bound", "exceeded"]
 
 
@@ -65,6 +67,14 @@ class Descent(BaseModel):
     epochs: tuple[int, ...]
     served_after: int
 
+    @model_validator(mode="after")
+    def _is_served(self) -> "Descent":
+        if self.served_after not in self.epochs:
+            raise ValueError(
+                f"served_after must be one of epochs, {self.epochs}: {self.served_after}"
+            )
+        return self
+
 
 class WholePath(BaseModel):
     """Descent for one user of the sample, the ``place``-th of those drawn, with all parameters."""
@@ -84,11 +94,13 @@ def run(
 ) -> pd.DataFrame:
     """One row for each, in the order given, columns WHERE; what is on record is not descended again.
 
-    Of a :class:`Descent`: ``loss``; ``users`` who have a real neighbour; ``cases`` (users times epochs)
-    and those of them in which the bound of a theorem is ``violated``; a column (:func:`column`) a
-    measure of :data:`LOOSENESS`, form of a bound and number of epochs, and one a quantity and outcome,
-    their rank correlation.
-    Of a :class:`WholePath`: what :func:`rvdlib.theory.path.measure` found.
+    Of a :class:`Descent`: ``loss``; ``users``, who have a real neighbour, and ``users_with_fakes``, who
+    have a fake one too, and something to unlearn; ``cases``, users times epochs, and ``violated``, those in which the bound of a
+    theorem is exceeded; by :func:`column`, each measure of :data:`LOOSENESS` of each form of a bound
+    after so many epochs (``left | our form | 100``), and the rank correlation of each quantity with
+    each outcome (``strength | octaves_down``).
+    Of a :class:`WholePath`: what :func:`rvdlib.theory.path.measure` found, by the names of
+    :data:`PATH`.
     """
     tasks, compute, unit = batch(wanted)
     return pd.DataFrame(rows_of(tasks, compute, store, jobs, unit))
@@ -151,10 +163,12 @@ def _descended(descent: Descent, attacked: Attacked, users: np.ndarray) -> dict:
         place = descent.epochs.index(descent.served_after)
         served.append(_served(attacked, user, start, found, place))
     bounds = pd.DataFrame(bounds, columns=_BOUNDS)
+    here = (bounds["n_fakes"] > 0) & (bounds["start"] > 0)
     violated = violations(bounds)
     return {
         "loss": descent.loss,
         "users": len(served),
+        "users_with_fakes": int(bounds.loc[here, "user"].nunique()),
         "cases": len(violated),
         "violated": int(violated.sum()),
         **looseness(bounds),
@@ -251,12 +265,7 @@ def _moved(asked: WholePath, attacked: Attacked, users: np.ndarray) -> dict:
     rows = RVD(attacked.victim, k=asked.k).vicinity(np.array([user]))[0]
     rng = stream(seed, "lanczos", int(user))
     found = path.measure(attacked.victim, rows, asked.epochs, rng)
-    return {
-        "mu": found.mu,
-        "lowest": found.curvature[0],
-        "highest": found.curvature[1],
-        "fell": 1 - found.excess[-1] / found.excess[0],
-        "promised": found.promised if found.covered and not found.exceeded else 0.0,
-        "covered": found.covered,
-        "exceeded": found.exceeded,
-    }
+    fell = 1 - found.excess[-1] / found.excess[0]
+    promised = found.promised if found.covered and not found.exceeded else 0.0
+    measured = found.mu, *found.curvature, fell, promised, found.covered, found.exceeded
+    return dict(zip(PATH, measured, strict=True))

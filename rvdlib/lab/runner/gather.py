@@ -12,8 +12,8 @@ from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE, row_difference
 
 TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
-# Kinds of rows of ranks among few users, two of which may change places, and of the lowest loss that
-# a search finds.
+# Kinds of rows that magnify the last digits of a training: ratios of a bound to what is measured, and
+# the lowest loss that a search finds.
 LOOSE = {"unlearning", "paths"}
 
 

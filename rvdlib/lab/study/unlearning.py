@@ -12,9 +12,11 @@ import pandas as pd
 
 from rvdlib.lab.experiment.descents import (
     DATA,
+    FORMS,
     LOOSENESS,
     LOSSES,
     OUTCOMES,
+    PATH,
     QUANTITIES,
     WHERE,
     WHOLE,
@@ -24,13 +26,11 @@ from rvdlib.lab.experiment.descents import (
     run,
 )
 from rvdlib.lab.runner.ledger import FAILS, claims
-from rvdlib.lab.statistics import Interval, interval_of, summarise
+from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.claims import of_means
 from rvdlib.lab.study.effects import as_set
-from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC
-
-FORMS = {WHOLE: (PAPER, PAPER_CLEAN, OURS, BY_ITEM), DATA: (PAPER, OURS, QUADRATIC)}
+from rvdlib.theory.unlearning import OURS, PAPER_CLEAN
 
 
 class Measured(NamedTuple):
@@ -38,7 +38,8 @@ class Measured(NamedTuple):
 
     Attributes:
         losses: a row a victim and loss: ``cases``, and how many of them are ``violated``.
-        bounds: a row a victim, loss, form of a bound and number of epochs: LOOSENESS.
+        bounds: a row a victim, loss, form of a bound and number of epochs: LOOSENESS, and over how
+            many ``users_with_fakes``.
         rho: a row a victim, loss, quantity and outcome: ``rho``, NaN where either is the same for all.
         paths: a row a user: what was measured along the path of all parameters.
     """
@@ -87,42 +88,36 @@ def descents(
 
 def measure(wanted: Sequence[Descent | WholePath]) -> Measured:
     """The rows of :func:`descents`, computed or taken from where they are on record."""
-    kinds = (Descent, WholePath)
     rows = run(wanted)
-    losses, paths = (
-        rows[[isinstance(each, kind) for each in wanted]].dropna(axis=1, how="all")
-        for kind in kinds
-    )
-    epochs = wanted[0].epochs
+    descended = np.array([isinstance(each, Descent) for each in wanted])
+    losses, epochs = rows[descended], wanted[0].epochs
     bounds = [
-        {**row[[*WHERE, "loss"]], "form": form, "epochs": after}
-        | {measure: row.get(column(measure, form, after), np.nan) for measure in LOOSENESS}
+        {**row[[*WHERE, "loss", "users_with_fakes"]], "form": form, "epochs": after}
+        | {measure: row[column(measure, form, after)] for measure in LOOSENESS}
         for _, row in losses.iterrows()
         for form, after in product(FORMS[row["loss"]], epochs)
     ]
     rho = [
-        {
-            **row[[*WHERE, "loss"]],
-            "quantity": one,
-            "outcome": other,
-            "rho": row.get(column(one, other), np.nan),
-        }
+        {**row[[*WHERE, "loss"]], "quantity": one, "outcome": other, "rho": row[column(one, other)]}
         for _, row in losses.iterrows()
         for one, other in product(QUANTITIES, OUTCOMES)
     ]
     return Measured(
-        losses[[*WHERE, "loss", "cases", "violated"]], *map(pd.DataFrame, (bounds, rho)), paths
+        losses[[*WHERE, "loss", "cases", "violated"]],
+        pd.DataFrame(bounds),
+        pd.DataFrame(rho),
+        rows.loc[~descended, [*WHERE, *PATH]],
     )
 
 
-def violations(losses: pd.DataFrame) -> pd.DataFrame:
+def violated_shares(losses: pd.DataFrame) -> pd.DataFrame:
     """The share of cases in which a theorem's bound is exceeded: ``C9`` of the whole loss, ``C10`` of
     the data term."""
     share, is_whole = losses["violated"] / losses["cases"], losses["loss"] == WHOLE
     return losses.assign(C9=share.where(is_whole), C10=share.mask(is_whole))
 
 
-def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
+def over_seeds(bounds: pd.DataFrame) -> pd.DataFrame:
     """How loose each form is, and how often it is exceeded; means over seeds with intervals, attacks
     of a seed averaged first."""
     by = ["regime", "victim", "loss", "form", "epochs"]
@@ -131,7 +126,7 @@ def looseness(bounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(loose: pd.DataFrame, epochs: int) -> pd.DataFrame:
-    """What a reader sees of :func:`looseness` after ``epochs``: a row a regime, victim, loss and form."""
+    """What a reader sees of :func:`over_seeds` after ``epochs``: a row a regime, victim, loss and form."""
     here = loose[loose["epochs"] == epochs]
     names = {
         "left": "measured / start",
@@ -164,24 +159,24 @@ def answer(measured: Measured, served_after: int) -> str:
     losses, bounds, paths = measured.losses, measured.bounds, measured.paths
     most = bounds["epochs"].max()
     clean = bounds[(bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == most)]
-    fails = clean["exceeded_with_fakes"].mean()
-    read = (
-        f"; read for the vicinity without its fakes, our guess at the paper's form fails for "
-        f"{fails:.0%} of users with a fake among their neighbours, {most:,} epochs on"
-    )
-    loose = looseness(bounds)
+    clean, read = clean.dropna(subset="exceeded_with_fakes"), ""
+    if len(clean):
+        fails = np.average(clean["exceeded_with_fakes"], weights=clean["users_with_fakes"])
+        read = (
+            f"; read for the vicinity without its fakes, our guess at the paper's form fails for "
+            f"{fails:.0%} of users with a fake among their neighbours, {most:,} epochs on"
+        )
+    loose = over_seeds(bounds)
     loose = loose[(loose["form"] == OURS) & (loose["epochs"] == served_after)]
     loose = loose.groupby(["loss", "metric"])["mean"].mean()
-    rho = {
-        f"{victim}, {regime} regime, {loss}": _strength(here[here["loss"] == loss])
-        for (regime, victim), here in measured.rho.groupby(["regime", "victim"], sort=False)
-        for loss in LOSSES
-    }
-    told = sum(interval.low > 0 for interval in rho.values())
-    against = sum(interval.high < 0 for interval in rho.values())
+    rho = prediction(measured.rho)
+    rho = rho[(rho["quantity"] == "strength") & (rho["outcome"] == "octaves_down")]
+    told, against = (rho["low"] > 0).sum(), (rho["high"] < 0).sum()
+    shown = tables.with_interval(rho, decimals=2)
+    where = rho["victim"] + ", " + rho["regime"] + " regime, " + rho["loss"]
     return tables.answer(
         f"The bounds, which follow from the algebra, are exceeded in {losses['violated'].sum():.0f} of "
-        f"{losses['cases'].sum():,.0f} cases (users, losses, epochs){read if fails >= 0 else ''}.",
+        f"{losses['cases'].sum():,.0f} cases (users, losses, epochs){read}.",
         f"After {served_after} epochs {loose[WHOLE, 'left']:.0%} of the distance to "
         f"the clean optimum is left and our bound allows {loose[WHOLE, 'bounded']:.0%}, the convex one is "
         f"{_times(loose[DATA, 'orders'])} the excess of the loss, and with all parameters moving, "
@@ -189,10 +184,7 @@ def answer(measured: Measured, served_after: int) -> str:
         f"the loss.",
         f"Unlearning strength tells how far the targets fall in {told} of {len(rho)} cases, and the "
         f"contrary in {against}, by rank correlation over users: "
-        + "; ".join(
-            f"{where} {tables.format_interval(*each[:3], decimals=2)}"
-            for where, each in rho.items()
-        )
+        + "; ".join(where + " " + shown)
         + ".",
     )
 
@@ -201,15 +193,9 @@ def _times(orders: float) -> str:
     return f"{10**orders:,.1f} times" if orders < 2 else f"10^{orders:.0f} times"
 
 
-def _strength(rho: pd.DataFrame) -> Interval:
-    """ρ of strength and the targets' fall over seeds, attacks of a seed averaged first."""
-    here = rho[(rho["quantity"] == "strength") & (rho["outcome"] == "octaves_down")]
-    return interval_of("rho", here.groupby("seed")["rho"].mean())
-
-
 def verdicts(measured: Measured) -> pd.DataFrame:
     """C9, C10 and C16, by regime and victim. One case refutes a theorem, however rare it is."""
-    theorems = of_means(violations(measured.losses), {"C9": "C9", "C10": "C10"})
+    theorems = of_means(violated_shares(measured.losses), {"C9": "C9", "C10": "C10"})
     theorems.loc[theorems["value"] > 0, "verdict"] = FAILS
     theorems["overall"] = theorems.groupby(["id", "regime"])["verdict"].transform(
         lambda of: claims()[of.name[0]].overall(of)

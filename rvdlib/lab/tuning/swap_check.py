@@ -36,8 +36,8 @@ from rvdlib.threat_model import ThreatModel
 
 NOT_AIMED = ("attack", "dataset", "options", "crafted_for")  # of what identifies a poison
 ITEMS, STARS, BOTH = range(3)  # what an exchange changes
-SEARCHED, CONTROL = "searched", "random fakes"  # from which exchanges start
-RANDOM = {"attack": "random", "options": {}, FILLER_SIZE: None}
+SEARCHED, CONTROL = "searched fakes", "random fakes"  # from which exchanges start
+RANDOM = {"attack": "random", "options": {}}
 
 
 def swap_fillers(
@@ -145,8 +145,9 @@ def main(jobs):
     for regime in REGIMES:
         forms = attacked_defenses(regime, rule["victim"], rule["dataset"])
         for name in swaps["defenses"]:
-            form = forms[name]
-            starts = {SEARCHED: searched_attackers(regime)[name], CONTROL: RANDOM}
+            form, found = forms[name], searched_attackers(regime)[name]
+            # As many fillers as the searched ones have: an exchange takes a share of them.
+            starts = {SEARCHED: found, CONTROL: RANDOM | {FILLER_SIZE: found[FILLER_SIZE]}}
             for start, attempt in starts.items():
                 of = cells_of(search, regime, attempt, name, form, form)
                 cells += [(cell, start) for cell in of]

@@ -112,6 +112,16 @@ def test_other_versions_count_as_the_same_and_other_code_or_data_do_not(store):
         assert store.lookup(spec(), changed) == (None, f"{section} changed: {name}")
 
 
+def test_rows_share_a_fingerprint_until_their_file_is_written_anew(store):
+    store.write([kept(), kept(1)])
+    one, other = (store.kept(spec(seed)).fingerprint for seed in range(2))
+    assert one is other
+    newer = FINGERPRINT | {"data": {"ml-100k": "d2"}}
+    store.write([kept(1, computed_with=newer)])
+    assert store.kept(spec(1)).fingerprint == newer
+    assert store.kept(spec(0)).fingerprint == one == FINGERPRINT
+
+
 def test_a_row_is_replaced_dropped_and_its_references_with_it(store):
     store.write([kept(), kept(1, cost={})])
     before = store.folder.joinpath("references.json").read_text()

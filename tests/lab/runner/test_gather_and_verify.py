@@ -15,7 +15,8 @@ from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import verify as module
-from rvdlib.lab.runner.gather import gather
+from rvdlib.lab.runner.gather import gather, tolerance
+from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE
 from rvdlib.lab.runner.verify import verify
 
 CODE = {"rvdlib/metrics.py": "c1"}
@@ -200,6 +201,12 @@ def test_an_attack_that_optimises_may_end_a_little_elsewhere():
     assert sum(in_agreement([task(0, "pga")], how=shifted(0.001)).checked.values()) == 1
     with pytest.raises(StudyError, match="hit_ratio"):
         in_agreement([task(0, "pga")], how=shifted(0.05))
+
+
+def test_what_magnifies_last_digits_may_be_a_little_off_and_other_kinds_may_not():
+    spec = task(0).spec["scenario"]
+    found = {what: tolerance({"what": what, **spec}) for what in ("unlearning", "paths", "thirds")}
+    assert found == {"unlearning": OPTIMISED, "paths": OPTIMISED, "thirds": TABLE}
 
 
 def test_rows_of_other_data_are_never_carried_over():

@@ -1,5 +1,7 @@
 """The theory held against users: what is measured of a vicinity, and what the tables make of it."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,11 +14,14 @@ from rvdlib.lab.experiment import descents as rows
 from rvdlib.lab.experiment.committed import CommittedStore
 from rvdlib.lab.experiment.descents import (
     DATA,
+    FORMS,
     LOOSENESS,
     OUTCOMES,
     QUANTITIES,
     WHERE,
     WHOLE,
+    Descent,
+    WholePath,
     column,
 )
 from rvdlib.lab.experiment.store import CellStore
@@ -27,8 +32,9 @@ from rvdlib.lab.study import unlearning as study
 from rvdlib.lab.study.unlearning import Measured
 from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
+from rvdlib.theory.path import Path
 from rvdlib.theory.ridge import VicinalRidge
-from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC
+from rvdlib.theory.unlearning import OURS, PAPER, PAPER_CLEAN
 from tests.lab.conftest import small_victims
 
 SETTINGS = {
@@ -68,8 +74,6 @@ def small(patch):
 def test_every_loss_form_and_epoch_has_a_row_and_none_exceeds_a_theorem(measured):
     counted = measured.bounds.groupby(["regime", "loss", "form"]).size()
     assert set(counted) == {3}  # epochs, that of serving among them
-    assert set(counted["rating"][WHOLE].index) == {PAPER, PAPER_CLEAN, OURS, BY_ITEM}
-    assert set(counted["rating"][DATA].index) == {PAPER, OURS, QUADRATIC}
     assert set(measured.bounds["epochs"]) == {1, 10, 50}
     assert measured.bounds["left"].notna().all()
     assert measured.losses["cases"].tolist() == [4 * 3] * 4
@@ -79,6 +83,36 @@ def test_every_loss_form_and_epoch_has_a_row_and_none_exceeds_a_theorem(measured
     assert measured.rho["rho"].notna().any()
     assert len(measured.paths) == 2
     assert measured.paths["promised"].between(0, 1).all()
+
+
+def test_a_row_has_each_form_of_a_bound_after_each_number_of_epochs(wanted, monkeypatch):
+    small(monkeypatch)
+    for asked, row in zip(wanted[:2], rows._rows(wanted[:2]), strict=True):
+        found = {name for name in row if name.startswith("left | ")}
+        assert found == {column("left", *of) for of in product(FORMS[asked.loss], (1, 10, 50))}
+
+
+def test_a_descent_serves_after_an_epoch_that_it_is_held_against(wanted):
+    with pytest.raises(ValueError, match="served_after must be one of epochs"):
+        Descent(**wanted[0].model_dump() | {"served_after": 7})
+
+
+def test_each_place_of_the_sample_is_another_user(wanted, monkeypatch):
+    small(monkeypatch)
+    asked = next(each for each in wanted if isinstance(each, WholePath))
+    served = []
+    monkeypatch.setattr(
+        rows.RVD, "vicinity", lambda self, users: served.append(*users) or np.array([[0, 1]])
+    )
+    monkeypatch.setattr(rows.path, "measure", lambda *given: rows_of_path())
+    places = [asked.model_copy(update={"place": place}) for place in range(4)]
+    assert [row["fell"] for row in rows._rows(places)] == [0.75] * 4
+    n_users = load_dataset("ml-100k").matrix.shape[0]
+    assert sorted(served) == sorted(cells.sample_users(n_users, 4, 0))
+
+
+def rows_of_path():
+    return Path(np.array([4.0, 1.0]), mu=0.1, step=0.1, curvature=(0.0, 1.0))
 
 
 def test_what_is_on_record_is_not_descended_again(wanted, kept, measured, monkeypatch):
@@ -244,11 +278,30 @@ def test_a_mean_over_fewer_than_half_of_the_seeds_is_not_shown():
     assert found.loc["bound", "n"] == 1
 
 
+def test_attacks_of_a_seed_are_averaged_before_seeds_are():
+    known = {"regime": "rating", "victim": "MF", "loss": WHOLE, "form": OURS, "epochs": 1}
+    of = [
+        known | dict.fromkeys(LOOSENESS, 0.0) | {"seed": seed, "left": left}
+        for seed, left in ((0, 0.2), (0, 0.4), (1, 0.6))
+    ]
+    found = study.over_seeds(pd.DataFrame(of)).set_index("metric").loc["left"]
+    assert (found["mean"], found["n"]) == (pytest.approx((0.3 + 0.6) / 2), 2)
+
+
+def test_users_with_fakes_count_alike_whatever_victim_they_are_of(measured):
+    bounds = measured.bounds.assign(exceeded_with_fakes=np.nan, users_with_fakes=0)
+    last = (bounds["form"] == PAPER_CLEAN) & (bounds["epochs"] == 50)
+    bounds.loc[last, "exceeded_with_fakes"] = [1.0, 0.0]
+    bounds.loc[last, "users_with_fakes"] = [1, 3]
+    said = study.answer(measured._replace(bounds=bounds), 10)
+    assert "fails for 25% of users with a fake among their neighbours, 50 epochs on" in said
+
+
 def test_there_are_three_sentences_and_their_numbers_are_those_of_the_tables(measured):
     _, _, *sentences = study.answer(measured, 10).splitlines()
     assert len(sentences) == 3
     assert "0 of 48 cases" in sentences[0]
-    loose = study.looseness(measured.bounds)
+    loose = study.over_seeds(measured.bounds)
     table = study.table(loose, 10)
     left = table.xs(OURS, level="form").xs(WHOLE, level="loss")["measured / start"].mean()
     assert f"{left:.0%} of the distance" in sentences[1]
@@ -257,7 +310,7 @@ def test_there_are_three_sentences_and_their_numbers_are_those_of_the_tables(mea
 
 
 def test_the_figure_has_a_panel_a_regime_and_two_lines_a_victim(measured):
-    loose = study.looseness(measured.bounds)
+    loose = study.over_seeds(measured.bounds)
     drawn = loose[(loose["form"] == OURS) & (loose["loss"] == WHOLE)]
     figure = unlearning_plots.distance_left(drawn, 10)
     assert [axes.get_title() for axes in figure.axes] == ["rating regime", "ranking regime"]

@@ -29,6 +29,7 @@ from rvdlib.threads import single_thread
 from rvdlib.threat_model import draw_targets
 
 ATTACK = ["attack", "attack_options", "filler_size"]
+EXCHANGED = ["exchanged", "defense", "start"]
 
 
 def searches() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -88,9 +89,9 @@ def checklist(
              Interval(kinds.min(), np.nan, np.nan, len(kinds))),
             (f"the last quarter of the search, where it gained most ({late.idxmax()})", gained,
              Interval(late.max(), np.nan, np.nan, len(late))),
-            *[(f"fillers exchanged on the attacked system ({name}, from {start})", gained,
+            *[(f"{what} exchanged on the attacked system ({name}, from {start})", gained,
                t_interval(each["after"] - each["before"]))
-              for (name, start), each in swapped.groupby(["defense", "start"], sort=False)],
+              for (what, name, start), each in swapped.groupby(EXCHANGED, sort=False)],
             ("no limit on vicinities (user-kNN less count, each under its worst)", "THR@50",
              _gain(*(worst[worst["defense"] == name] for name in (UNLIMITED, LIMITED)))),
             ("certificates of the quorum, distinct attacked cells", "violations",

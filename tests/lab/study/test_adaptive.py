@@ -237,6 +237,7 @@ def test_the_checklist_says_what_knowing_adds_and_counts_violations():
         {
             "regime": "ranking",
             "defense": "quorum",
+            "exchanged": "fillers",
             "start": ["searched fakes", "searched fakes", "random fakes"],
             "before": [0.1, 0.2, 0.0],
             "after": [0.1, 0.3, 0.4],

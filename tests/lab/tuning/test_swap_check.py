@@ -15,7 +15,17 @@ from rvdlib.lab.experiment.cells import Cell, Scenario, run_cells
 from rvdlib.lab.experiment.hyperparameters import searched_attackers
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.tuning.attack_search import SEARCH_FILE
-from rvdlib.lab.tuning.swap_check import CONTROL, RANDOM, nearness, refine, swap_fillers
+from rvdlib.lab.tuning.swap_check import (
+    CONTROL,
+    FAKES,
+    FILLERS,
+    RANDOM,
+    SEARCHED,
+    nearness,
+    refine,
+    swap_fakes,
+    swap_fillers,
+)
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threat_model import ThreatModel
@@ -72,6 +82,28 @@ def test_the_best_of_a_known_objective_is_found_and_nearly_so_if_all_must_gain(
     assert history[-1] - history[0] > share * (best - history[0]) - 1e-5
 
 
+def test_fakes_of_others_are_taken_where_they_help_and_nowhere_else():
+    rng = np.random.default_rng(0)
+    own, *others = (sp.csr_matrix(rng.integers(1, 6, (6, 9)), dtype=np.float32) for _ in range(4))
+    weights = rng.normal(size=9)
+
+    def objective(profiles):
+        return float((profiles.toarray() @ weights).sum())
+
+    found, history = swap_fakes(own, others, stream(0), objective, 500)
+    known = [row.tolist() for each in (own, *others) for row in each.toarray()]
+    assert all(row.tolist() in known for row in found.toarray())
+    assert found.shape == own.shape
+    assert (np.diff(history) >= 0).all()
+    assert (history[0], history[-1]) == (objective(own), objective(found))
+    best = 6 * max((each.toarray() @ weights).max() for each in others)
+    assert history[-1] > 0.9 * best
+    worse = [sp.csr_matrix(np.where(weights > 0, 1, 5) * np.ones((6, 1)), dtype=np.float32)]
+    kept, history = swap_fakes(own, worse, stream(0), objective, 50)
+    assert (kept != own).nnz == 0
+    assert history == [objective(own)] * 51
+
+
 @pytest.mark.parametrize(("filler_size", "levels"), [(11, (1, 5)), (3, (1,))])
 def test_items_alone_or_stars_alone_are_exchanged_where_the_other_cannot_be(filler_size, levels):
     threat = a_threat(12, filler_size, levels=levels)
@@ -100,22 +132,26 @@ def test_the_check_begins_where_the_cell_is_and_its_row_says_what_it_gained(data
     attacked = {"attack": "average", "attack_size": 0.05, "target_set": "random"}
     scenario = Scenario(dataset=dataset, victim="MF", regime="rating", **attacked)
     cell = Cell(scenario=scenario, method="closed_form", choices={"k": 10}, n_users=50)
-    row = refine(cell, CONTROL, steps=2, share=0.5)
+    row = refine(cell, CONTROL, (), steps=2, share=0.5)
     measured = run_cells([cell], store=CellStore(tmp_path), jobs=1)["target_hit_ratio"].iloc[0]
     assert row["before"] == pytest.approx(measured, abs=1e-9)
     assert (row["start"], row["steps"]) == (CONTROL, 2)
     assert row["kept"] > 0 or row["after"] == row["before"]
-    none = refine(cell, CONTROL, steps=0, share=0.5)
+    assert row["exchanged"] == FILLERS
+    other = cell.model_copy(update={"scenario": scenario.model_copy(update={"attack": "random"})})
+    mixed = refine(cell, SEARCHED, (other,), steps=1, share=0.5)
+    assert (mixed["before"], mixed["exchanged"]) == (row["before"], FAKES)
+    none = refine(cell, CONTROL, (), steps=0, share=0.5)
     assert (none["before"], none["after"], none["kept"]) == (row["before"], row["before"], 0)
 
 
 def test_the_committed_check_is_of_the_defences_that_the_search_names():
     found, search = pd.read_csv(paths.RESULTS / "search" / "swaps.csv"), read_yaml(SEARCH_FILE)
     assert set(found["defense"]) == set(search["swaps"]["defenses"])
-    starts = found.groupby(["regime", "defense", "start"])["attack"].unique().map(list)
-    for (regime, name, start), attacks in starts.items():
+    starts = found.groupby(["regime", "defense", "start", "exchanged"])["attack"].unique().map(list)
+    for (regime, name, start, _), attacks in starts.items():
         attempt = RANDOM if start == CONTROL else searched_attackers(regime)[name]
         assert attacks == [attempt["attack"]]
-    assert len(starts) == 2 * 2 * 2
+    assert len(starts) == 2 * 2 * 2 * 2
     assert set(found["seed"]) == set(search["rule"]["seeds"])
     assert set(found["steps"]) == {search["swaps"]["steps"]}

@@ -1,10 +1,11 @@
 """Finished rows in the repository: ``results/PROFILE/cells``, tidy, sorted and fit for a diff.
 
-One CSV file for each data set, kind of row, regime and seed: ``ml-100k/cells-rating-0.csv``, so that
-none is large. A line holds the key (SHA-256 of the specification), the specification, what was
-measured at full precision, what it cost (``seconds`` of wall time, ``peak_mib`` of the process), the
-fingerprint that it was ``computed_with``, and a checksum of the line; long values stand in
-``references.json``. A value that the row repeats of its specification is written once.
+One CSV file for each data set, kind of row, regime, victim and seed:
+``ml-100k/cells-rating-MF-0.csv``, so that none is large. A line holds the key (SHA-256 of the
+specification), the specification, what was measured at full precision, what it cost (``seconds`` of
+wall time, ``peak_mib`` of the process), the fingerprint that it was ``computed_with``, and a checksum
+of the line; long values stand in ``references.json``. A value that the row repeats of its
+specification is written once.
 
 A row counts as finished if its code and data are those of today. Versions of packages and the kernels
 of a processor are on record and do not count: they move last digits, which `rvd verify` holds against
@@ -115,8 +116,9 @@ class CommittedStore:
         columns = dict(flat(spec))
         kind = spec.get("what") or KINDS.get(first := next(iter(spec)), first)
         dataset = re.sub(r"[^\w-]+", "_", str(columns.get("dataset", "none"))).strip("_")
-        place = [kind, columns.get("regime", "any"), columns.get("seed", 0)]
-        return self.folder / dataset / f"{'-'.join(map(str, place))}.csv"
+        of = [columns.get("regime", "any"), columns.get("victim"), columns.get("seed", 0)]
+        place = [str(each) for each in (kind, *of) if each is not None]
+        return self.folder / dataset / f"{'-'.join(place)}.csv"
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*/*.csv"))
@@ -165,7 +167,7 @@ def changes(old: Fingerprint, new: Fingerprint) -> str:
     return difference(old, new)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def _read(path: Path, changed: int, size: int) -> Mapping[str, Line]:
     """Key → line, every checksum checked."""
     lines: dict[str, Line] = {}

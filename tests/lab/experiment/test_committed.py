@@ -88,7 +88,7 @@ def test_a_lines_columns_read_as_numbers_and_words(store):
 def test_the_same_rows_give_the_same_bytes_in_whatever_order_they_come_and_whatever_was_there(
     tmp_path,
 ):
-    rows = [kept(), *(Kept(spec(0, victim=name), row(), {}, FINGERPRINT) for name in "ABC")]
+    rows = [kept(), *(Kept(spec(0, attack=name), row(), {}, FINGERPRINT) for name in "ABC")]
     # Each with a column of its own; the first line, which decides where they stand, is dropped.
     rows += [Kept(spec(0, **{name: 1}), row(), {}, FINGERPRINT) for name in "DEFGHIJK"]
     first = min(rows, key=lambda each: key_of(each.spec))
@@ -100,6 +100,13 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order_they_come_and_whate
     files = [{p.relative_to(f): p.read_bytes() for p in f.rglob("*.*")} for f in folders]
     assert files[0] == files[1]
     assert len(files[0]) == 2
+
+
+def test_each_victim_has_a_file_of_its_own(store):
+    store.write([kept(), kept(spec=spec(0, victim="NSVD"))])
+    names = [path.name for path in store.folder.glob("*/*.csv")]
+    assert sorted(names) == ["cells-any-MF-0.csv", "cells-any-NSVD-0.csv"]
+    assert store.lookup(spec(0, victim="NSVD"), FINGERPRINT).rows == [row()]
 
 
 def test_other_versions_count_as_the_same_and_other_code_or_data_do_not(store):
@@ -150,7 +157,7 @@ def test_no_altered_character_goes_unnoticed(store):
 
 @pytest.mark.parametrize("length", [0.3, 0.6, 0.9, 0.99])
 def test_a_file_cut_short_is_noticed(store, length):
-    store.write([kept(), Kept(spec(0, victim="B"), row(), {}, FINGERPRINT)])
+    store.write([kept(), Kept(spec(0, attack="B"), row(), {}, FINGERPRINT)])
     path = store.path(spec())
     content = path.read_text()
     path.write_text(content[: int(length * len(content))])
@@ -170,7 +177,7 @@ def test_an_altered_row_whose_checksum_was_adapted_still_needs_its_references(st
 
 
 def test_a_row_under_the_key_of_another_is_noticed(store):
-    store.write([kept(), Kept(spec(0, victim="B"), row(), {}, FINGERPRINT)])
+    store.write([kept(), Kept(spec(0, attack="B"), row(), {}, FINGERPRINT)])
     path = store.path(spec())
     header, *lines = csv.reader(path.read_text().splitlines())
     first, second = (dict(zip(header, line, strict=True)) for line in lines)

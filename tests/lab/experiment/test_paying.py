@@ -38,7 +38,7 @@ def test_rows_are_kept_by_data_set_regime_and_seed(dataset, tmp_path):
         (task,) = batch([cell(dataset)]).tasks
         path = store.path(task.spec)
         assert path.parent.name != "none"
-        assert path.name == f"{what}-rating-0.csv"
+        assert path.name == f"{what}-rating-MF-0.csv"
 
 
 def test_the_first_third_has_the_hits_of_its_users(dataset, tmp_path):

@@ -88,7 +88,7 @@ def test_a_study_runs_in_order_reports_and_is_not_run_twice(two_notebooks, capsy
     assert {path: path.read_bytes() for path in results.iterdir()} == written
 
 
-SHARED = "results/tiny/cells/ml-100k/cells-rating-0.csv"  # finished rows of several notebooks
+SHARED = "results/tiny/cells/ml-100k/cells-rating-MF-0.csv"  # finished rows of several notebooks
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_notebooks_are_executed_whose_rows_are_all_there_and_the_others_are_name
     told = capsys.readouterr().out
     assert "1 rows were computed, 0 were there" in told
     assert "n09: not executed, 1 of its 2 rows are missing" in told
-    assert (paths.RESULTS / "paper" / "cells" / "ml-100k" / "cells-rating-0.csv").is_file()
+    assert (paths.RESULTS / "paper" / "cells" / "ml-100k" / "cells-rating-MF-0.csv").is_file()
     assert study._ready("paper", plan, notebooks, {"hours": 1e-9}) == []
     assert "Complete, and not executed: n01, n03" in capsys.readouterr().out
     assert study._ready("paper", plan, notebooks, {"scheduler": ""}) == ["n01", "n03", "n09"]

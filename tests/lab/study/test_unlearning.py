@@ -127,7 +127,9 @@ def test_rows_are_kept_by_data_set_regime_and_seed(wanted, tmp_path, monkeypatch
     store = CommittedStore(tmp_path)
     places = {store.path(task.spec).relative_to(tmp_path) for task in rows.batch(wanted).tasks}
     assert {str(place) for place in places} == {
-        f"ml-100k/{what}-{regime}-0.csv" for what in ("unlearning", "paths") for regime in SETTINGS
+        f"ml-100k/{what}-{regime}-MF-0.csv"
+        for what in ("unlearning", "paths")
+        for regime in SETTINGS
     }
 
 

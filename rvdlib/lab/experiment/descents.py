@@ -95,10 +95,10 @@ def run(
     """One row for each, in the order given, columns WHERE; what is on record is not descended again.
 
     Of a :class:`Descent`: ``loss``; ``users``, who have a real neighbour, and ``users_with_fakes``, who
-    have a fake one too, and something to unlearn; ``cases``, users times epochs, and ``violated``, those in which the bound of a
-    theorem is exceeded; by :func:`column`, each measure of :data:`LOOSENESS` of each form of a bound
-    after so many epochs (``left | our form | 100``), and the rank correlation of each quantity with
-    each outcome (``strength | octaves_down``).
+    have a fake one too, and something to unlearn; ``cases``, users times epochs, and ``violated``, those
+    in which the bound of a theorem is exceeded; by :func:`column`, each measure of :data:`LOOSENESS` of
+    each form of a bound after so many epochs (``left | our form | 100``), and the rank correlation of
+    each quantity with each outcome (``strength | octaves_down``).
     Of a :class:`WholePath`: what :func:`rvdlib.theory.path.measure` found, by the names of
     :data:`PATH`.
     """

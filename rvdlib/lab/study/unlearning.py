@@ -205,7 +205,7 @@ def verdicts(measured: Measured) -> pd.DataFrame:
 
 def path_table(paths: pd.DataFrame) -> pd.DataFrame:
     """Medians over users and seeds of what was measured along a path, by regime and victim."""
-    shown = ["mu", "lowest", "highest", "fell", "promised", "covered", "exceeded"]
-    numbers = paths.astype(dict.fromkeys(shown, float)).groupby(["regime", "victim"], sort=False)
-    means = numbers[shown[-2:]].mean()
-    return numbers[shown[:-2]].median().join(means).rename(columns={"mu": "μ"}).round(3)
+    *medians, covered, exceeded = PATH
+    numbers = paths.astype(dict.fromkeys(PATH, float)).groupby(["regime", "victim"], sort=False)
+    means = numbers[[covered, exceeded]].mean()
+    return numbers[medians].median().join(means).rename(columns={"mu": "μ"}).round(3)

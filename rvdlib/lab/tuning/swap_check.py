@@ -157,13 +157,13 @@ def refine(cell: Cell, start: str, others: Sequence[Cell], steps: int, share: fl
 
     with single_thread():
         first = kept_poison(**scenario.poison).profiles
-        rng, pool = stream(scenario.seed, "swaps"), [each.scenario.poison for each in others]
+        theirs = [kept_poison(**other.scenario.poison).profiles for other in others]
+        rng = stream(scenario.seed, "swaps")
 
         def objective(profiles):
             return nearness(attacked(profiles))
 
-        if pool:
-            theirs = [kept_poison(**each).profiles for each in pool]
+        if theirs:
             best, history = swap_fakes(first, theirs, rng, objective, steps)
         else:
             at_once = math.ceil(share * first.shape[0])

@@ -32,7 +32,7 @@ def _small(monkeypatch):
     monkeypatch.setattr(paying, "victim_hyperparameters", cells.victim_hyperparameters)
 
 
-def test_rows_are_kept_by_data_set_regime_and_seed(dataset, tmp_path):
+def test_rows_are_kept_by_data_set_regime_victim_and_seed(dataset, tmp_path):
     store = CommittedStore(tmp_path)
     for batch, what in ((paying.thirds_batch, "thirds"), (paying.removals_batch, "removals")):
         (task,) = batch([cell(dataset)]).tasks

@@ -34,7 +34,7 @@ from rvdlib.models.base import DECODER
 from rvdlib.seeding import stream
 from rvdlib.theory.path import Path
 from rvdlib.theory.ridge import VicinalRidge
-from rvdlib.theory.unlearning import OURS, PAPER, PAPER_CLEAN
+from rvdlib.theory.unlearning import BY_ITEM, OURS, PAPER, PAPER_CLEAN, QUADRATIC
 from tests.lab.conftest import small_victims
 
 SETTINGS = {
@@ -74,10 +74,14 @@ def small(patch):
 def test_every_loss_form_and_epoch_has_a_row_and_none_exceeds_a_theorem(measured):
     counted = measured.bounds.groupby(["regime", "loss", "form"]).size()
     assert set(counted) == {3}  # epochs, that of serving among them
+    assert set(counted["rating"][WHOLE].index) == {PAPER, PAPER_CLEAN, OURS, BY_ITEM}
+    assert set(counted["rating"][DATA].index) == {PAPER, OURS, QUADRATIC}
     assert set(measured.bounds["epochs"]) == {1, 10, 50}
     assert measured.bounds["left"].notna().all()
     assert measured.losses["cases"].tolist() == [4 * 3] * 4
     assert measured.losses["violated"].tolist() == [0] * 4
+    broken = study.violated_shares(measured.losses)
+    assert broken["C9"].notna().sum() == broken["C10"].notna().sum() == len(broken) / 2
     assert len(measured.rho) == 4 * len(QUANTITIES) * len(OUTCOMES)
     assert measured.rho["rho"].dropna().between(-1, 1).all()
     assert measured.rho["rho"].notna().any()
@@ -122,7 +126,7 @@ def test_what_is_on_record_is_not_descended_again(wanted, kept, measured, monkey
     assert again["violated"].dropna().tolist() == measured.losses["violated"].tolist()
 
 
-def test_rows_are_kept_by_data_set_regime_and_seed(wanted, tmp_path, monkeypatch):
+def test_rows_are_kept_by_data_set_regime_victim_and_seed(wanted, tmp_path, monkeypatch):
     small(monkeypatch)
     store = CommittedStore(tmp_path)
     places = {store.path(task.spec).relative_to(tmp_path) for task in rows.batch(wanted).tasks}
@@ -134,35 +138,45 @@ def test_rows_are_kept_by_data_set_regime_and_seed(wanted, tmp_path, monkeypatch
 
 
 def served(wanted, monkeypatch):
-    """What :func:`rows._served` found, for each user of the first descent in the ranking regime."""
+    """What :func:`rows._served` found: a row a user and descent."""
     found, plain = [], rows._served
-    monkeypatch.setattr(
-        rows, "_served", lambda *given: found.append((given[1], plain(*given))) or found[-1][1]
-    )
+
+    def kept(attacked, user, *given):
+        found.append({"user": user} | plain(attacked, user, *given))
+        return found[-1]
+
+    monkeypatch.setattr(rows, "_served", kept)
     small(monkeypatch)
-    asked = next(each for each in wanted if each.scenario.regime == "ranking")
-    assert asked.loss == WHOLE
-    row = next(rows._rows([asked]))
-    return row, found
+    users = []
+    for descent in (each for each in wanted if isinstance(each, Descent)):
+        found.clear()
+        (row,) = rows._rows([descent])
+        assert row["users"] == len(found) == 4
+        of = {name: row[name] for name in (*WHERE, "loss")}
+        users += [of | each for each in found]
+    return pd.DataFrame(users)
 
 
 def test_users_have_what_the_theory_speaks_of_and_what_matters_to_them(wanted, monkeypatch):
-    row, found = served(wanted, monkeypatch)
-    users = pd.DataFrame([each for _, each in found])
-    assert len(users) == row["users"] == 4
+    users = served(wanted, monkeypatch)
+    assert len(users) == 2 * 2 * 4
+    assert users[[*WHERE, "loss", "user"]].duplicated().sum() == 0
     assert users["strength"].between(0, 1).all()
     np.testing.assert_allclose(users["distance"], (1 - users["strength"]) * users["start"])
     assert users["octaves_down"].notna().all()
     assert users["hits_removed"].between(-1, 1).all()
     split = leave_one_out(load_dataset("ml-100k"), stream(0, "split"))
     sample = cells.sample_users(split.train.shape[0], 4, 0)
-    assert [user for user, _ in found] == sample.tolist()
+    for _, here in users.groupby(["regime", "loss"]):
+        assert here["user"].tolist() == sample.tolist()
 
 
 def test_a_users_targets_fall_as_far_as_with_plain_descent(wanted, monkeypatch):
     """RVD's own loop, by the same step, on the same rows: the independent way to the same ranks."""
-    _, found = served(wanted, monkeypatch)
-    user, of = found[0]
+    found = served(wanted, monkeypatch)
+    of = found[found["regime"] == "ranking"].iloc[0]
+    assert of["loss"] == WHOLE
+    user = of["user"]
     (scenario,) = effects.scenarios("ml-100k", ["MF"], ["ranking"], ["clone"], ["random"], [0])
     attacked = cells.carry_out(scenario)
     victim, users = attacked.victim, np.array([user])

@@ -135,7 +135,7 @@ def test_the_check_begins_where_the_cell_is_and_its_row_says_what_it_gained(data
     row = refine(cell, CONTROL, (), steps=2, share=0.5)
     measured = run_cells([cell], store=CellStore(tmp_path), jobs=1)["target_hit_ratio"].iloc[0]
     assert row["before"] == pytest.approx(measured, abs=1e-9)
-    assert (row["start"], row["steps"]) == (CONTROL, 2)
+    assert (row["start"], row["steps"], row["kept"] <= 2) == (CONTROL, 2, True)
     assert row["kept"] > 0 or row["after"] == row["before"]
     assert row["exchanged"] == FILLERS
     other = cell.model_copy(update={"scenario": scenario.model_copy(update={"attack": "random"})})

@@ -1,4 +1,4 @@
-"""The attackers and defences of 07 elsewhere: other victims, other data sets.
+"""The attackers and defences of 07 elsewhere: other victims, targets and data sets.
 
 Attackers were searched with MF on ML-100K. The closed form and the quorum are as they were chosen for
 the victim itself, where they were; every defence meets every attacker, who is told its choices.
@@ -9,20 +9,16 @@ from functools import partial
 
 import pandas as pd
 
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, run_cells
+from rvdlib.lab.experiment.cells import Cell, run_cells
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses
 from rvdlib.lab.statistics import Interval
-from rvdlib.lab.study import adaptive, tables
+from rvdlib.lab.study import adaptive
 
 TIDY = ["metric", *Interval._fields]
-SHOWN = {"lowered": "THR@50, lower by", "hit_ratio_change": "HR@50, change"}
-COMPARED = [
-    adaptive.SOLVED,
-    adaptive.HARDENED,
-    adaptive.QUORUM,
-    adaptive.UNLIMITED,
-    adaptive.BOTH,
-]
+COMPARED = {
+    "rating": [adaptive.QUORUM, adaptive.RETRAINED],
+    "ranking": [adaptive.HARDENED, adaptive.BOTH],
+}
 
 
 def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Cell, str]]:
@@ -71,22 +67,31 @@ def held(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """What a reader sees of :func:`held`: a row a setting and defence, a column a victim and metric."""
-    here = table[table["metric"].isin(SHOWN) & (table["defense"] != UNDEFENDED)]
-    across = here["victim"] + ", " + here["metric"].map(SHOWN)
-    return tables.wide(
-        here.assign(across=across), ["dataset", "regime", "target_set", "defense"], "across"
-    )
+    """What a reader sees of :func:`held`: a row a setting, a column a defence.
+
+    THR@50 under the worst attacker, and HR@50 in brackets; ↓ or ↑ where the interval by which THR@50
+    is lower than undefended lies above 0, or below.
+    """
+    if table.empty:
+        return table
+    by = ["dataset", *adaptive.SETTING, "defense"]
+    of = {metric: each.set_index(by) for metric, each in table.groupby("metric")}
+    lower, higher = of["lowered"]["low"] > 0, of["lowered"]["high"] < 0
+    mark = lower.map({True: "↓", False: ""}) + higher.map({True: "↑", False: ""})
+    thr, hit = (of[metric]["mean"] for metric in ("target_hit_ratio", "hit_ratio"))
+    text = thr.map("{:.3f}".format) + mark + hit.map(" ({:.2f})".format)
+    return text.unstack("defense", sort=False, fill_value="–")
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """In how many cases (victim and target set) some defences are shown to lower THR@50, and to raise
-    it; of no rows, nothing."""
-    lowered = table[(table["metric"] == "lowered") & table["defense"].isin(COMPARED)]
+    """In how many cases (victim and target set) the defences that 07 and 10 name are shown to lower
+    THR@50, and to raise it; of no rows, nothing."""
+    lowered = table[table["metric"] == "lowered"]
     said = []
     for (dataset, regime), here in lowered.groupby(["dataset", "regime"], sort=False):
+        here = here[here["defense"].isin(COMPARED[regime])]
         each = [
-            f"*{name}* {(own['low'] > 0).sum()} and {(own['high'] < 0).sum()} of {len(own)}"
+            f"*{name}* lower in {(own['low'] > 0).sum()} and higher in {(own['high'] < 0).sum()} of {len(own)}"
             for name, own in here.groupby("defense", sort=False)
         ]
         victims, seeds = ", ".join(here["victim"].unique()), here["n"].max()
@@ -95,6 +100,6 @@ def sentence(table: pd.DataFrame) -> str:
     if not said:
         return ""
     return (
-        "With other victims and data sets the interval by which THR@50 is lower, each under the worst "
-        f"attacker, lies above 0, and below, in so many cases: {'; '.join(said)}."
+        "Cases (of victims and targets) in which THR@50 is shown to be lower than undefended, and higher, each "
+        f"defence under its worst attacker: {'; '.join(said)}."
     )

@@ -180,6 +180,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]).assign(worst="clone"),
         pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]).assign(
             dataset="ml-1m",
+            regime=lambda of: of["victim"].map({"NSVD": "rating", "AutoRec": "ranking"}),
             low=lambda of: of["mean"] - 0.1,
             high=lambda of: of["mean"] + 0.1,
             n=lambda of: 3 + 2 * (of["victim"] == "AutoRec"),
@@ -205,8 +206,9 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
         "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
         "changes HR@50 by -20% to -10% on 2.",
-        "(ml-1m: NSVD, AutoRec; ranking regime, 07). Of 2 intervals by which *closed form and quorum* lowers",
-        "over 3 to 5 seeds, 1 lie above 0 and 1 below",
+        "*Rating regime* (ml-1m: NSVD): *closed form and quorum* is shown to lower THR@50 in 1 of 1 cases, and "
+        "to raise it in 0, each of 3 seeds. *Ranking regime* (ml-1m: AutoRec): *closed form and quorum* is "
+        "shown to lower THR@50 in 0 of 1 cases, and to raise it in 1, each of 5 seeds.",
     ):
         assert found in said
 

@@ -39,12 +39,12 @@ def test_a_victim_has_its_own_choices_and_its_attackers_are_told_these():
 
 
 def measured(dataset, victim, thr):
-    """Undefended has a lift of 0.2 on each of two seeds, a quorum so much less than ``thr`` says."""
+    """Undefended has a lift of 0.2 on each of two seeds, a defence one of ``thr``."""
     return [
         row_of(attack, defense, 0.1 + (attack != "none") * level, seed=seed, dataset=dataset,
                victim=victim, regime="ranking", attacker=attack)
         for seed in (0, 1)
-        for defense, level in (("none", 0.2), ("quorum", thr))
+        for defense, level in (("none", 0.2), ("closed form and quorum", thr))
         for attack in ("none", "low_clone")
     ]  # fmt: skip
 
@@ -54,18 +54,30 @@ def test_each_data_set_is_held_against_its_own_undefended_victims():
         *measured("a", "MF", 0.05),
         *measured("a", "NSVD", 0.1),
         *measured("b", "MF", 0.2),
+        *measured("c", "MF", 0.3),
     ]
     held = elsewhere.held(pd.DataFrame(rows))
     removed = held[held["metric"] == "lift_removed"].set_index(["dataset", "victim", "defense"])
-    for dataset, victim, share in (("a", "MF", 0.75), ("a", "NSVD", 0.5), ("b", "MF", 0.0)):
-        assert round(removed.loc[(dataset, victim, "quorum"), "mean"], 9) == share
+    for dataset, victim, share in (
+        ("a", "MF", 0.75),
+        ("a", "NSVD", 0.5),
+        ("b", "MF", 0.0),
+        ("c", "MF", -0.5),
+    ):
+        assert round(removed.loc[(dataset, victim, "closed form and quorum"), "mean"], 9) == share
     said = elsewhere.sentence(held)
-    assert "a, ranking regime (MF, NSVD; 2 seeds): *quorum* 2 and 0 of 2" in said
-    assert "b, ranking regime (MF; 2 seeds): *quorum* 0 and 0 of 1" in said
-    shown = elsewhere.shown(held)
-    assert shown.loc[("b", "ranking", "unpopular", "quorum"), "MF, THR@50, lower by"].startswith(
-        "0.000"
+    assert (
+        "a, ranking regime (MF, NSVD; 2 seeds): *closed form and quorum* lower in 2 and higher in 0 of 2"
+        in said
     )
+    assert (
+        "b, ranking regime (MF; 2 seeds): *closed form and quorum* lower in 0 and higher in 0 of 1"
+        in said
+    )
+    shown = elsewhere.shown(held)
+    for dataset, text in (("a", "0.150↓ (0.50)"), ("b", "0.300 (0.50)"), ("c", "0.400↑ (0.50)")):
+        none, both = shown.loc[(dataset, "ranking", "unpopular", "MF")]
+        assert (none, both) == ("0.300 (0.50)", text)
 
 
 def test_with_nowhere_to_go_there_is_nothing_to_say():

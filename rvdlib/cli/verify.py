@@ -50,7 +50,7 @@ def verify(
     is named, and nothing is changed. To check nothing is an error.
     """
     from rvdlib.lab.errors import StudyError
-    from rvdlib.lab.experiment.committed import PROFILES, store_of
+    from rvdlib.lab.experiment.committed import COMMITTED, store_of
     from rvdlib.lab.runner.plan import load_profile
     from rvdlib.lab.runner.run import alone_with
     from rvdlib.lab.runner.verify import verify as run
@@ -60,8 +60,8 @@ def verify(
         os.environ["RVD_JOBS"] = str(jobs)
     with study_error_in_one_line():
         plan = load_profile(profile)
-        if profile not in PROFILES:
-            raise StudyError(f"{profile} commits no rows; {' and '.join(PROFILES)} do")
+        if profile not in COMMITTED:
+            raise StudyError(f"{profile} commits no rows; {' and '.join(COMMITTED)} do")
         asked = [batch for name, given in plan.items() for batch in batches(name, given)]
         with alone_with(profile):
             store = store_of(profile)

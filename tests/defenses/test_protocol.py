@@ -65,7 +65,8 @@ class TestChainInTraining(TrainingConformance):
         return Chain(RemoveDetected(share=0.2), UnobservedWeight(unobserved_weight=0.6))
 
     def test_an_unknown_choice_is_refused_by_name(self):
-        """Of each part, by its own tests."""
+        with pytest.raises(ValidationError, match="shre"):
+            Chain(RemoveDetected(shre=0.2), UnobservedWeight(unobserved_weight=0.6))
 
 
 def test_no_defence_is_the_victim_as_it_is_trained_without():

@@ -6,14 +6,14 @@ from rvdlib import paths
 from rvdlib.data import load_dataset
 from rvdlib.data.layout import DataError
 from rvdlib.lab.experiment.cells import Cell, batch
-from rvdlib.lab.experiment.committed import PROFILES, store_of
+from rvdlib.lab.experiment.committed import COMMITTED, store_of
 from rvdlib.lab.runner.gather import optimises
 from rvdlib.lab.runner.verify import verify
 
 HANDFUL = 2
 FOLDERS = sorted(
     folder
-    for profile in PROFILES
+    for profile in COMMITTED
     for folder in (paths.PROJECT / "results" / profile / "cells").glob("*/")
 )
 

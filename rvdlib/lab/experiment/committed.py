@@ -41,7 +41,7 @@ from rvdlib.lab.experiment.lines import (
 from rvdlib.lab.experiment.plain_values import decode, encode
 from rvdlib.lab.experiment.references import RESTORE, References
 
-PROFILES = ("paper", "quick")  # that have a store
+COMMITTED = ("paper", "quick")  # that have a store
 NEW = "new"
 Row = dict[str, Any]
 KINDS = {"scenario": "cells", "quality": "recommenders", "retraining": "retrainings"}
@@ -151,7 +151,7 @@ class CommittedStore:
 def committed_stores() -> tuple[CommittedStore, ...]:
     """Where rows are looked for: the user's results, and those that came with the clone."""
     results = dict.fromkeys([paths.RESULTS, paths.PROJECT / "results"])
-    return tuple(store_of(name, folder) for folder in results for name in PROFILES)
+    return tuple(store_of(name, folder) for folder in results for name in COMMITTED)
 
 
 def store_of(profile: str, results: Path | None = None) -> CommittedStore:

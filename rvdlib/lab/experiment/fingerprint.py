@@ -55,7 +55,11 @@ MACHINERY = frozenset(
         "lab/study/planned.py",
     }
     | _files("cli", "lab/runner", "lab/tuning")
-)
+) - {
+    "lab/runner/ledger.py",
+    "lab/runner/shown.py",
+    "lab/runner/unchanged.py",
+}  # notebooks show these
 # What a cell takes from these is in its fingerprint as it was read (ratings, hyper-parameters), or
 # says where files lie.
 READ = frozenset(

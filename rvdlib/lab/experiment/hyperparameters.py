@@ -53,7 +53,7 @@ def attack_options(regime: str, attack: str) -> dict:
 
 
 def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
-    """What tables call a defence → its ``method`` and ``choices``, or a ``chain`` of these.
+    """What tables call a defence → its ``method`` and ``choices``.
 
     First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them (their own
     defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``).
@@ -65,9 +65,6 @@ def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[
     defaults = {name: {"method": form["method"], "choices": {}} for name, form in known.items()}
     chosen = dict(searched.get(victim, defaults))
     for name, rival in _read(RIVALS_FILE)[regime].items():
-        if "chain" in rival:
-            chosen[name] = {"chain": rival["chain"]}
-            continue
         choices = dict(rival.get("choices", {}))
         if rival["method"] == "unobserved_weight":
             others = victim_hyperparameters(dataset, "ranking", victim)

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, evaluate_cell
 from rvdlib.lab.experiment.fingerprint import Fingerprint, cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
@@ -193,4 +194,10 @@ def _spec(told: Told) -> dict:
 
 
 def _fingerprint(told: Told) -> Fingerprint:
-    return cell_fingerprint(MODULE, told.scenario.dataset, [VICTIMS[told.scenario.victim]])
+    return cell_fingerprint(MODULE, told.scenario.dataset, looked_up(told.scenario))
+
+
+def looked_up(scenario: Scenario) -> list:
+    """The victim and the attack's function, whose code its rows depend on."""
+    attacked = scenario.attack != "none"
+    return [VICTIMS[scenario.victim], *([ATTACKS[scenario.attack].function] if attacked else [])]

@@ -104,7 +104,7 @@ class References:
         return found
 
 
-RESTORE = "take the folder from git again (git checkout), or remove the file, and its rows are computed anew"
+RESTORE = "take the folder from git again (git checkout), or remove this folder, and its rows are computed anew"
 
 
 def _digits(value: Any) -> str:

@@ -18,11 +18,10 @@ from rvdlib.defenses.remove_detected import without_users
 from rvdlib.lab.experiment.cells import Cell, carry_out, evaluate_cell
 from rvdlib.lab.experiment.fingerprint import cell_fingerprint
 from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
-from rvdlib.lab.experiment.oracles import Told
+from rvdlib.lab.experiment.oracles import Told, looked_up
 from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.experiment.store import CellStore
-from rvdlib.models import VICTIMS
 
 MODULE = "lab/experiment/seeded_oracle.py"
 PROPAGATED = "oracle: FAP from known fakes"
@@ -83,5 +82,5 @@ def _row(told: ToldSome) -> dict:
 def _task(told: ToldSome) -> Task:
     of = told.scenario.dataset, told.scenario.regime, told.scenario.victim
     spec = {**told.model_dump(mode="json"), "hyperparameters": victim_hyperparameters(*of)}
-    code = cell_fingerprint(MODULE, told.scenario.dataset, [VICTIMS[told.scenario.victim]])
+    code = cell_fingerprint(MODULE, told.scenario.dataset, looked_up(told.scenario))
     return Task(told, spec, code, str(told.scenario))

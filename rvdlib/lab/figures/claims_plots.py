@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.hyperparameters import REGIMES
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED, SKY
@@ -21,7 +22,7 @@ from rvdlib.lab.runner.ledger import (
     REPRODUCED,
     UNDECIDED,
 )
-from rvdlib.lab.runner.verdicts import PROFILES, found
+from rvdlib.lab.runner.verdicts import found
 
 KINDS = {
     "show it": ({REPRODUCED}, BLUE),
@@ -82,6 +83,6 @@ def save_verdicts(profile: str) -> None:
 
     What the paper profile has not measured it takes from the quick one, as README's table does.
     """
-    others = PROFILES[PROFILES.index(profile) :] if profile in PROFILES else (profile,)
+    others = COMMITTED[COMMITTED.index(profile) :] if profile in COMMITTED else (profile,)
     style.set_style()
     style.save(bars(found(others).reindex(columns=COLUMNS)), profile, "claims")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
-from rvdlib.lab.experiment.committed import PROFILES, store_of
+from rvdlib.lab.experiment.committed import COMMITTED, store_of
 from rvdlib.lab.experiment.lines import flat
 
 # What a row's cost depends on. A row of which none like it is finished is taken for the nearest kind:
@@ -71,7 +71,7 @@ def known_costs() -> Costs:
             found[path.stem] = record["spec"], record.get("cost", {})
         except (ValueError, KeyError, TypeError):  # whoever looks the cell up is told
             continue
-    rows = [(each.spec, each.cost) for name in PROFILES for each in store_of(name).all()]
+    rows = [(each.spec, each.cost) for name in COMMITTED for each in store_of(name).all()]
     return Costs([*found.values(), *rows])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment import quality
-from rvdlib.lab.experiment.committed import PROFILES, changes, store_of
+from rvdlib.lab.experiment.committed import COMMITTED, changes, store_of
 from rvdlib.lab.experiment.lines import Kept, flat, key_of
 from rvdlib.lab.experiment.parallel import Task
 from rvdlib.lab.experiment.plain_values import encode, to_text
@@ -25,12 +25,12 @@ def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> tuple
     another processor computes it. What the paper profile's store has is not stored for another.
 
     Args:
-        profile: one of :data:`rvdlib.lab.experiment.committed.PROFILES`.
+        profile: one of :data:`rvdlib.lab.experiment.committed.COMMITTED`.
         tasks: those of whose rows the profile makes use.
         complete: they are all; what no notebook of the profile uses is dropped.
     """
     cache, store = CellStore(), store_of(profile)
-    above = [store_of(name) for name in PROFILES[: PROFILES.index(profile)]]
+    above = [store_of(name) for name in COMMITTED[: COMMITTED.index(profile)]]
     wanted = {key_of(encode(task.spec)): task for task in tasks}
     known = {key_of(kept.spec): kept for kept in store.all()}
     found, dropped = [], known.keys() - wanted.keys() if complete else set()

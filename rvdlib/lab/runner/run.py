@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.committed import PROFILES as COMMITTED
+from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import ledger, shown
 from rvdlib.lab.runner.costs import known_costs

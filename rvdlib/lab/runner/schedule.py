@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rvdlib.lab.errors import StudyError
+from rvdlib.lab.errors import OtherStateError, StudyError
 from rvdlib.lab.experiment.cluster import connected, run_on_cluster
 from rvdlib.lab.experiment.lines import flat
 from rvdlib.lab.experiment.parallel import (
@@ -145,6 +145,8 @@ def work(
             try:
                 for computed in progress(finished, total=len(groups), description=batch.unit):
                     done += len(computed)
+            except OtherStateError:  # whoever works with other code or data does so in every batch
+                raise
             except StudyError as error:
                 failed[str(error)] = None
     if failed:

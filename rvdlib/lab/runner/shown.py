@@ -8,8 +8,8 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.runner.ledger import read_table
-from rvdlib.lab.runner.verdicts import PROFILES
 
 ANSWER = "**Answer.**"  # what a notebook's answer begins with
 COLUMNS = {
@@ -48,7 +48,7 @@ def table(name: str) -> pd.DataFrame:
     Raises:
         StudyError: if neither has.
     """
-    files = [paths.RESULTS / profile / f"{name}.csv" for profile in PROFILES]
+    files = [paths.RESULTS / profile / f"{name}.csv" for profile in COMMITTED]
     for file in files:
         if file.is_file():
             return read_table(file)
@@ -65,7 +65,7 @@ def executed(profiles: Sequence[str], number: str = "[0-9]") -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def answer(number: str, profiles: Sequence[str] = PROFILES) -> str:
+def answer(number: str, profiles: Sequence[str] = COMMITTED) -> str:
     """What the executed notebook of this number opens with; – where none was executed."""
     for path in executed(profiles, f"{number}_").values():
         cells = json.loads(path.read_text())["cells"]

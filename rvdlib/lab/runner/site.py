@@ -16,6 +16,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.runner import shown, verdicts
 from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
@@ -74,7 +75,7 @@ Each claim, how many of its tests show it and how many its contrary, and the ver
 """
 
 
-def write_sources(folder: Path, profiles: Sequence[str] = verdicts.PROFILES) -> list[str]:
+def write_sources(folder: Path, profiles: Sequence[str] = COMMITTED) -> list[str]:
     """Write the sources into a folder, which is emptied first; the names of the notebooks in it.
 
     Args:

@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 
 from rvdlib import paths
+from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.hyperparameters import REGIMES
 from rvdlib.lab.runner.ledger import (
     CONTRARY,
@@ -18,7 +19,6 @@ from rvdlib.lab.runner.ledger import (
     read_table,
 )
 
-PROFILES = ("paper", "quick")
 MEDIANS = (
     "By regime: the verdict, the median over tests (data sets, victims, attacks), and in brackets how many "
     "of them show the claim, and how many its contrary, if any. ML-100K is measured twice, in 03 and in 11."
@@ -26,7 +26,7 @@ MEDIANS = (
 ASKED = ("the paper's claim", "a question that it leaves open")  # by Claim.question
 
 
-def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = PROFILES) -> str:
+def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = COMMITTED) -> str:
     """Every claim in Markdown: its verdict on each data set in each regime, and what its parts measured.
 
     ``link``: profile and notebook → a link to it.
@@ -58,7 +58,7 @@ def by_dataset(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:
 
 def summary() -> str:
     """Two tables in Markdown, of claims and of questions: a row each, and in each regime its verdict."""
-    ledgers, lines = {profile: read(profile) for profile in PROFILES}, {False: [], True: []}
+    ledgers, lines = {profile: read(profile) for profile in COMMITTED}, {False: [], True: []}
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
         cells = [_in_regime(rows[rows["regime"] == each]) if len(rows) else "–" for each in REGIMES]
@@ -97,7 +97,7 @@ def measured(ledgers: Mapping[str, pd.DataFrame], name: str) -> tuple[str, pd.Da
     return "", pd.DataFrame()
 
 
-def found(profiles: Sequence[str] = PROFILES) -> pd.DataFrame:
+def found(profiles: Sequence[str] = COMMITTED) -> pd.DataFrame:
     """The tests of every claim, each claim's of the first profile that has measured it."""
     ledgers = {profile: read(profile) for profile in profiles}
     return pd.concat([measured(ledgers, name)[1] for name in claims()])

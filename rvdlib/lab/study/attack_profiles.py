@@ -46,7 +46,7 @@ def batch(scenarios: Sequence[Scenario]) -> Batch:
     tasks = {}
     for scenario in scenarios:
         spec = {"what": "profiles", **scenario.model_dump(mode="json", exclude={"victim"})}
-        used = [ATTACKS[scenario.attack]] if scenario.attack != "none" else []
+        used = [ATTACKS[scenario.attack].function] if scenario.attack != "none" else []
         made_by = cell_fingerprint(MODULE, scenario.dataset, used)
         tasks[str(spec)] = Task(scenario, spec, made_by, str(spec))
     return Batch([*tasks.values()], _rows, "attacks")

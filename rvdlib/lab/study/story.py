@@ -38,7 +38,9 @@ class Story:
         """
         victim, scenario = self.attacked.victim, self.scenario
         recommenders = {"not attacked": self.clean.victim, "attacked": victim}
-        for name, form in chosen_defenses(scenario.regime, scenario.victim).items():
+        for name, form in chosen_defenses(
+            scenario.regime, scenario.victim, dataset=scenario.dataset
+        ).items():
             cell = Cell(scenario=scenario, **form)
             trained = carry_out(scenario, cell.training).victim if cell.training else victim
             recommenders[name] = cell.defended_by().wrap(trained)

@@ -40,7 +40,7 @@ from rvdlib.lab.experiment.hyperparameters import (
     attacked_defenses,
 )
 from rvdlib.lab.experiment.knowing import told
-from rvdlib.lab.tuning.records import kept, one_line, write_chosen, write_trials
+from rvdlib.lab.tuning.records import one_line, rounded, write_chosen, write_trials
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 
@@ -179,7 +179,7 @@ def _tried(search, opponents, attempts, first, jobs) -> pd.DataFrame:
     measured = ["target_hit_ratio", "fake_neighbor_share"]
     found = pd.DataFrame(asked).join(run_cells(cells, jobs=jobs)[measured])
     means = found.groupby(["regime", "defense", "round"], sort=False)
-    table = means[measured].mean().map(kept)
+    table = means[measured].mean().map(rounded)
     first = means[["attack", "options", FILLER_SIZE]].first()
     # ``first`` skips what is None: of the filler size that is the budget's own.
     return first.join(table).reset_index()

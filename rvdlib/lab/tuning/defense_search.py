@@ -46,7 +46,7 @@ from rvdlib.lab.experiment.hyperparameters import (
 )
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
-from rvdlib.lab.tuning.records import kept, one_line, write_chosen, write_trials
+from rvdlib.lab.tuning.records import one_line, rounded, write_chosen, write_trials
 from rvdlib.models import VICTIMS
 from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
@@ -142,7 +142,7 @@ class Simulation:
             means = table.loc[table.index.isin(judged), METRICS].mean()
             under = table.loc[table.index.isin(attacks), "target_hit_ratio"]
             means["target_hit_ratio"] = under.groupby(level="attack").mean().max()
-            found = {name: kept(value) for name, value in means.items()}
+            found = {name: rounded(value) for name, value in means.items()}
             if hopeless and set(judged) <= set(table.index) and hopeless(found):
                 break
         return found

@@ -9,7 +9,7 @@ import yaml
 from rvdlib import paths
 
 
-def kept(value: float) -> float:
+def rounded(value: float) -> float:
     """To the digits that a log keeps: these decide, so that a log implies what was chosen."""
     return float(f"{value:.5g}")
 

@@ -104,9 +104,11 @@ def main(dataset, victims, regimes, trials, splits, seed, jobs, epochs):
                 tasks.append(joblib.delayed(_trial)(dataset, regime, victim, chosen, splits))
     run = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     log = LOGS / f"{dataset}.csv"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    known = pd.read_csv(log, dtype=str) if log.is_file() else pd.DataFrame()
     for row in tqdm(run, total=len(tasks), desc="trials"):
-        pd.DataFrame([row]).to_csv(log, mode="a", header=not log.exists(), index=False)
+        known = pd.concat([known, pd.DataFrame([row])])
+        known = known.drop_duplicates(["regime", "victim", "hyperparameters"], keep="last")
+        paths.write_atomically(log, known.to_csv(index=False))
     write_best()
 
 

@@ -5,17 +5,19 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
 from click.testing import CliRunner
 
 from rvdlib import paths
 from rvdlib.cli import main
-from rvdlib.lab.errors import StudyError
+from rvdlib.lab.errors import OtherStateError, StudyError
 from rvdlib.lab.experiment.lines import Kept
 from rvdlib.lab.experiment.parallel import Batch, Shared, Task, in_groups, run_groups
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import run as study
+from rvdlib.lab.runner import schedule
 from rvdlib.lab.runner.costs import Costs, known_costs
 from rvdlib.lab.runner.gather import gather
 from rvdlib.lab.runner.schedule import missing_by, survey, work
@@ -196,6 +198,21 @@ def test_notebooks_are_executed_whose_rows_are_all_there_and_the_others_are_name
     assert study._ready("paper", plan, notebooks, {"hours": 1e-9}) == []
     assert "Complete, and not executed: n01, n03" in capsys.readouterr().out
     assert study._ready("paper", plan, notebooks, {"scheduler": ""}) == ["n01", "n03", "n09"]
+
+
+def test_a_worker_with_other_code_ends_the_run_at_once(monkeypatch):
+    begun = []
+
+    def refused(client, groups, *_, **__):
+        begun.extend(groups)
+        raise OtherStateError("a worker has other code")
+
+    monkeypatch.setattr(schedule, "connected", lambda *_: nullcontext("a client"))
+    monkeypatch.setattr(schedule, "run_on_cluster", refused)
+    wanted, store = asked(n03=SEEDS[:4]), CellStore()
+    with pytest.raises(OtherStateError, match="other code"):
+        work(survey(wanted, store), store, Costs([]), scheduler="an address")
+    assert len(begun) == 3  # not the fourth seed, which comes later
 
 
 KILLED = """

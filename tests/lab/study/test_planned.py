@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from rvdlib import paths
+from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment import cells
+from rvdlib.lab.experiment.lines import flat
+from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import default_parameters
 from rvdlib.lab.runner.plan import load_profile
@@ -68,6 +71,17 @@ def test_what_is_planned_is_what_the_notebook_asks_for(name, asked):
     ]
     assert sorted(planned) == sorted(asked)
     assert bool(asked) is (name in PLANNED)
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_row_depends_on_the_code_of_its_attack(name):
+    for batch in batches(name, TINY[name]):
+        for task in batch.tasks:
+            told = dict(flat(encode(task.spec)))
+            attack = told.get("attack", told.get("scenario.attack", "none"))
+            if attack != "none":
+                module = ATTACKS[attack].function.__module__.replace(".", "/")
+                assert f"{module}.py" in task.fingerprint["code"], (batch.unit, attack)
 
 
 def test_a_profiles_parameters_stand_in_place_of_the_notebooks_own(monkeypatch):

@@ -12,6 +12,7 @@ from rvdlib.lab.runner.ledger import (
     CONTRARY,
     NOT_MEASURED,
     SHOWN,
+    SIGNS,
     VERDICTS,
     claims,
     range_of,
@@ -20,8 +21,9 @@ from rvdlib.lab.runner.ledger import (
 )
 
 MEDIANS = (
-    "By regime: the verdict, the median over tests (data sets, victims, attacks), and in brackets how many "
-    "of them show the claim, and how many its contrary, if any. ML-100K is measured twice, in 03 and in 11."
+    "By regime: the verdict, the median over tests (of a data set, and where it matters of a victim, an attack or an "
+    "attack size), and in brackets how many of them show the claim, and how many its contrary, if any; –: no test "
+    "of three seeds, or nothing to measure. ML-100K is measured twice, in 03 and in 11."
 )
 ASKED = ("the paper's claim", "a question that it leaves open")  # by Claim.question
 
@@ -35,8 +37,9 @@ def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = COMM
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
         verdict = "<br>".join(by_dataset(rows, partial(link, profile))) if profile else NOT_MEASURED
-        lines.append([name, claim.said, claim.metric, verdict])
-    return markdown("| | what is said or asked | what is measured | verdict |", 4, lines)
+        shown_if = f"{SIGNS[claim.sense]} {claim.threshold:g}" if claim.sense else "–"
+        lines.append([name, claim.said, claim.metric, shown_if, verdict])
+    return markdown("| | what is said or asked | what is measured | shown if | verdict |", 5, lines)
 
 
 def by_dataset(rows: pd.DataFrame, link: Callable[[str], str]) -> list[str]:

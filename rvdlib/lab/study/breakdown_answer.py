@@ -82,9 +82,9 @@ def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:
             ends += [f"beyond {percent(most)}"] * (len(over) < here["dataset"].nunique())
             said.append(f"{label} {' to '.join(dict.fromkeys([ends[0], ends[-1]]))}")
         yield (
-            f"In the {regime} regime THR@50 first exceeds {percent(tolerated)} at so many fakes per real "
-            f"user (of {', '.join(map(percent, sizes))}; {_seeds(thr)}; data sets differ; a few attacks, 07's "
-            f"reach more): {', '.join(said)}."
+            f"In the {regime} regime the fewest fakes per real user at which THR@50 exceeds {percent(tolerated)} are "
+            f"(tried: {', '.join(map(percent, sizes))}; {_seeds(thr)}; by data set; a few attacks, 07's reach "
+            f"more): {', '.join(said)}."
         )
 
 
@@ -106,8 +106,8 @@ def _left(found: pd.DataFrame, k: int) -> str:
         length = tables.span(here["mean"], "{:.1f}")
         each.append(f"{dataset} {length} ({popular}, {known.density:.1%})")
     return (
-        f"At {middle:.0f} of {k} a list has, of {LISTED} items (in brackets how many items {middle / k:.0%} of all "
-        f"users rated, which neighbours drawn at random let pass, and the share of cells that is known): "
+        f"With a quorum of {middle:.0f} of {k} neighbours a list of {LISTED} keeps so many items (in brackets how many "
+        f"items {middle / k:.0%} of all users rated, and the share of cells that is known): "
         f"{', '.join(each)}."
     )
 

@@ -122,19 +122,20 @@ def _named(means: pd.DataFrame, names: Collection[str]) -> str:
 
 
 def _with_others(table: pd.DataFrame, case: Case, taken: str) -> str:
-    """``0.847 to 0.997 becomes 0.004 to 0.017 (ml-100k, rating)``: THR@50 with other victims, which those
+    """``0.847 to 0.997 becomes 0.004 to 0.017 (*quorum*; ml-100k, rating)``: THR@50 with other victims, which those
     attack who know nothing, without a defence and with this one."""
     kept = table[(table["metric"] == "oblivious") & table["defense"].isin([UNDEFENDED, taken])]
     by = kept.groupby(["victim", "defense"])["mean"].mean().unstack().dropna()
     if by.shape != (len(by), 2) or by.empty:
         return ""
-    return f"{tables.span(by[UNDEFENDED])} becomes {tables.span(by[taken])} ({', '.join(case)})"
+    thr = f"{tables.span(by[UNDEFENDED])} becomes {tables.span(by[taken])}"
+    return f"{thr} (*{taken}*; {', '.join(case)})"
 
 
 def _elsewhere(said: Sequence[str]) -> str:
     if not said:
         return ""
-    return f"With other victims, under who knows nothing of it, THR@50 of {'; of '.join(said)}."
+    return f"With other victims, under attackers who do not know the defence to take, THR@50 of {'; of '.join(said)}."
 
 
 def _combining(kinds: pd.DataFrame) -> str:

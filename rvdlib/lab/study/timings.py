@@ -45,7 +45,7 @@ def answer(
     trains, serves = (costs.loc[costs[name].idxmax()] for name in ("training", "serving"))
     (regime, attack), seconds = crafting["mean"].idxmax(), crafting["mean"].max()
     return tables.answer(
-        f"A user's first 50 of {usual['items'].iloc[0]:,} items cost "
+        f"At choices of the notebook's own a user's first 50 of {usual['items'].iloc[0]:,} items cost "
         f"{cost['many', 'undefended']} ms undefended, {cost['many', 'closed_form']} ms in "
         f"closed form, {cost['many', 'engine']} ms under RVD by the compiled engine and "
         f"{cost['few', 'plain_loop']} ms by the plain loop.",

@@ -178,10 +178,10 @@ def answer(measured: Measured, served_after: int) -> str:
         f"The bounds, which follow from the algebra, are exceeded in {losses['violated'].sum():.0f} of "
         f"{losses['cases'].sum():,.0f} cases (users, losses, epochs){read}.",
         f"After {served_after} epochs {loose[WHOLE, 'left']:.0%} of the distance to "
-        f"the clean optimum is left and our bound allows {loose[WHOLE, 'bounded']:.0%}, the convex one is "
-        f"{_times(loose[DATA, 'orders'])} the excess of the loss, and with all parameters moving, "
-        f"constants measured after the fact promise {paths['promised'].median():.0%} of the fall of "
-        f"the loss.",
+        f"the clean optimum is left and our bound allows {loose[WHOLE, 'bounded']:.0%}; the convex one is "
+        f"{_times(loose[DATA, 'orders'])} the excess of the loss.",
+        "With all parameters moving, constants measured after the fact promise "
+        f"{paths['promised'].median():.0%} of the fall of the loss (median).",
         f"Unlearning strength tells how far the targets fall in {told} of {len(rho)} cases, and the "
         f"contrary in {against}, by rank correlation over users: "
         + "; ".join(where + " " + shown)

@@ -241,12 +241,12 @@ def test_the_answer_is_of_computed_numbers(found, promised):
     assert "(of 4 the best, in hindsight; 2 seeds)" in promise
     assert promise.endswith(": rating regime a 2.0% (30 items), b none (20 items).")
     assert floors.endswith(": rating regime a at least 3.5%, b at least 3.5%.")
-    assert "(of 0%, 3%, 30%; 2 seeds;" in broken
+    assert "(tried: 0%, 3%, 30%; 2 seeds;" in broken
     assert broken.endswith(": no defence 3%, closed form beyond 30%, quorum 2 of 20 3%.")
     ratings = breakdown_answer.load_dataset("a")
     popular = (ratings.matrix.getnnz(axis=0) >= 0.2 * N_USERS).sum()
     assert popular
-    assert "At 4 of 20 a list has, of 50 items" in left
+    assert "With a quorum of 4 of 20 neighbours a list of 50 keeps" in left
     assert "how many items 20% of all users rated" in left
     of = f"({popular}, {ratings.density:.1%})"
     assert left.endswith(f": a 30.0 {of}, b 15.0 {of}.")

@@ -484,7 +484,10 @@ def test_of_other_victims_it_is_said_what_who_knows_nothing_reaches():
     }
     both = measured(pd.concat([rows(), rows(other).assign(victim="NSVD")]))
     said = answer(rows(), others=both[both["victim"] == "NSVD"])
-    assert "nothing of it, THR@50 of 0.910 becomes 0.030 (ml-100k, rating)." in said
+    assert (
+        "do not know the defence to take, THR@50 of 0.910 becomes 0.030 (*unobserved weight*; ml-100k, rating)."
+        in said
+    )
     without = both[(both["victim"] == "NSVD") & (both["defense"] == UNDEFENDED)]
     assert "other victims" not in answer(rows(), others=without)
     shown = rivals.by_victim(both)

@@ -313,15 +313,17 @@ def test_users_with_fakes_count_alike_whatever_victim_they_are_of(measured):
     assert "fails for 25% of users with a fake among their neighbours, 50 epochs on" in said
 
 
-def test_there_are_three_sentences_and_their_numbers_are_those_of_the_tables(measured):
+def test_there_are_four_sentences_and_their_numbers_are_those_of_the_tables(measured):
     _, _, *sentences = study.answer(measured, 10).splitlines()
-    assert len(sentences) == 3
+    assert len(sentences) == 4
     assert "0 of 48 cases" in sentences[0]
     loose = study.over_seeds(measured.bounds)
     table = study.table(loose, 10)
     left = table.xs(OURS, level="form").xs(WHOLE, level="loss")["measured / start"].mean()
     assert f"{left:.0%} of the distance" in sentences[1]
-    assert "in 0 of 4 cases" in sentences[2]  # one seed has no interval
+    promised = measured.paths["promised"].median()
+    assert f"promise {promised:.0%} of the fall" in sentences[2]
+    assert "in 0 of 4 cases" in sentences[3]  # one seed has no interval
     assert all("nan" not in sentence for sentence in sentences)
 
 

@@ -10,7 +10,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import product
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from rvdlib.arguments import check_one_of
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.clock import Clock, OutOfMinutes
+from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench, Measured
 from rvdlib.audit.preparing import prepare
 from rvdlib.audit.remedies import REMEDIES, TRAINS
@@ -35,12 +34,6 @@ _TRAININGS = 6  # that there must be time for before the defender chooses anythi
 _CHOOSING = 0.35  # of the minutes, until when the defender chooses before anything is measured
 
 
-class Ended(Enum):
-    """How an audit came to its end."""
-
-    AS_PLANNED, BY_THE_CLOCK, BY_AN_INTERRUPT, BY_A_FAILURE = range(4)
-
-
 @dataclass
 class Audit:
     """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
@@ -51,7 +44,7 @@ class Audit:
         cells: see :class:`rvdlib.audit.verdicts.Cells`.
         failed: what → why.
         vicinities: of the first two trainings; ``agreement``: of these, None where there are none.
-        interrupted: why it ended early, or nothing; ``ended_by`` is the kind of it.
+        interrupted: why it ended early, or nothing.
     """
 
     ratings: Ratings
@@ -66,7 +59,6 @@ class Audit:
     vicinities: list[np.ndarray] = field(default_factory=list)
     agreement: Agreement | None = None
     interrupted: str = ""
-    ended_by: Ended = Ended.AS_PLANNED
     seconds: float = 0.0
 
     @property
@@ -136,18 +128,11 @@ def audit(
         except (KeyboardInterrupt, *UNFIT) as error:
             if not Cells(found.cells).attacks:
                 raise
-            found.ended_by = _ended_by(error)
             found.interrupted = str(error) or "it was interrupted"
-            if found.ended_by is Ended.BY_A_FAILURE:
+            if not isinstance(error, KeyboardInterrupt):
                 found.interrupted = f"it failed: {error}"
     found.seconds = clock.seconds
     return found
-
-
-def _ended_by(error: BaseException) -> Ended:
-    if isinstance(error, OutOfMinutes):
-        return Ended.BY_THE_CLOCK
-    return Ended.BY_AN_INTERRUPT if isinstance(error, KeyboardInterrupt) else Ended.BY_A_FAILURE
 
 
 def _next(

@@ -89,7 +89,7 @@ def audited_options(command):
 )
 @click.option(
     "--repetitions",
-    type=click.IntRange(1, 900),  # beyond are the seeds of the defender's own
+    type=AT_LEAST_ONE,
     help="Exactly so many, without a clock: --minutes is not heeded, and the numbers are always the same.",
 )
 @click.option("--out", default="report", show_default=True, metavar="FOLDER")
@@ -107,7 +107,6 @@ def audit(
     from rvdlib.audit import audit as carry_out
     from rvdlib.audit import document, write
     from rvdlib.audit.report import FILES
-    from rvdlib.audit.run import Ended
     from rvdlib.paths import check_writable
 
     folder = Path(os.path.expanduser(out))
@@ -135,10 +134,10 @@ def audit(
     for sentence in report["answer"]:
         click.echo(plain(sentence))
     click.echo(f"\n{plain(folder / 'index.html')}")
-    if found.ended_by is Ended.BY_A_FAILURE:
-        raise BadInput(plain(found.interrupted))
-    if found.ended_by is Ended.BY_AN_INTERRUPT:
+    if found.interrupted == "it was interrupted":
         raise SystemExit(130)
+    if found.interrupted.startswith("it failed"):
+        raise BadInput(plain(found.interrupted))
 
 
 @contextmanager
@@ -207,7 +206,4 @@ def _ids(targets: str | None) -> list[str] | None:
     if os.path.isfile(targets):
         lines = Path(targets).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         return [line.strip() for line in lines if line.strip()]
-    found = [each.strip() for each in targets.split(",") if each.strip()]
-    if len(found) == 1 and (Path(targets).suffix or os.sep in targets):
-        raise OSError(f"--targets: there is no file {targets} (ids of items have commas between)")
-    return found
+    return [each.strip() for each in targets.split(",") if each.strip()]

@@ -1,7 +1,6 @@
 """``rvd bench``. What it needs is imported when it runs: help is instant."""
 
 import json
-import os
 
 import click
 from click.core import ParameterSource
@@ -33,11 +32,7 @@ from rvdlib.cli.layout_options import layout_options, read_dataset
 )
 @click.option("--chosen", is_flag=True, help="Take all of these from params/defenses.yml instead.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--threads",
-    type=click.IntRange(1, os.cpu_count() or 1),
-    help="As many as torch has unless said.",
-)
+@click.option("--threads", type=AT_LEAST_ONE, help="As many as torch has unless said.")
 @click.option("--pairs", type=AT_LEAST_ONE, default=5, show_default=True, help="Rounds.")
 @click.option(
     "--sample", type=AT_LEAST_ONE, default=50, show_default=True, help="Users for the loops."

@@ -1,14 +1,13 @@
 """``rvd serve``. What it needs is imported when it runs: help is instant."""
 
 import os
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from rvdlib.cli.errors import AT_LEAST_ONE, in_one_line
-from rvdlib.cli.layout_options import layout_options
+from rvdlib.cli.layout_options import layout_options, read_dataset
 
 ORIGIN = "origin.json"  # what a folder's model was made of
 
@@ -18,13 +17,7 @@ ORIGIN = "origin.json"  # what a folder's model was made of
 @click.option(
     "--ratings", metavar="FILE", help="A ratings file of your own, in place of a data set."
 )
-@click.option(
-    "--model",
-    type=click.Choice(["MF", "NSVD", "AutoRec", "CDAE"]),
-    default="MF",
-    show_default=True,
-    help="What is trained.",
-)
+@click.option("--model", default="MF", show_default=True, help="MF, NSVD, AutoRec or CDAE.")
 @click.option(
     "--regime",
     type=click.Choice(["rating", "ranking"]),
@@ -38,12 +31,7 @@ ORIGIN = "origin.json"  # what a folder's model was made of
     help="A YAML file with method and choices, or a chain of them; what held best in the study "
     "unless said, none: no defence.",
 )
-@click.option(
-    "--approximate",
-    is_flag=True,
-    help="Look for neighbours by a graph, for millions of users; with a --defense whose choices have "
-    "hubness_reduction none and no max_in_degree.",
-)
+@click.option("--approximate", is_flag=True, help="Look for neighbours by a graph, for millions.")
 @click.option(
     "--folder",
     default="rvd-serve",
@@ -101,9 +89,9 @@ def serve(
     )
     with ExitStack() as stack:
         with in_one_line():
-            _check_port(host, port)
             _make(dataset or ratings, layout, place, made_of)
             defender = stack.enter_context(taken_up(place, settings.cache_bytes))
+            _check_port(host, port)
         state = defender.state
         at = f"[{host}]" if ":" in host else host
         click.echo(
@@ -117,21 +105,14 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
     """A model in the folder, if there is none."""
     import json
 
-    from rvdlib.defenses.vicinal_defense import VicinityConfig
     from rvdlib.paths import check_writable, write_atomically
     from rvdlib.serving import UNDEFENDED, RealTimeDefender, UnusableModel, save
-    from rvdlib.serving.approximate import check_can_be_approximate
     from rvdlib.serving.follower import MODEL
-    from rvdlib.serving.forms import chain_of, default_form, read_form
+    from rvdlib.serving.forms import read_form
     from rvdlib.serving.log import held
     from rvdlib.strict_yaml import read_yaml
 
-    data = _read(source, layout)
-    if made_of["regime"] == "rating" and len(data.levels) == 1:
-        raise UnusableModel(
-            f"every rating of {data.name} is {data.levels[0]:g}: there is nothing to learn in the rating "
-            "regime, say --regime ranking"
-        )
+    data = read_dataset(source, layout)
     form = made_of["defense"]
     if form and form != "none" and Path(form).is_file():
         made_of["defense"] = Path(form).read_text(errors="replace")
@@ -159,11 +140,6 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
             raise UnusableModel(
                 f"{file} was chosen for --regime {regime}: give it, or another file"
             )
-    if made_of["approximate"]:
-        usual = default_form(made_of["regime"], made_of["model"])
-        for step in chain_of(usual if form is None else form).defenses:
-            if isinstance(step.config, VicinityConfig):
-                check_can_be_approximate(step.config)
     click.echo(f"training {made_of['model']} on {data}", err=True)
     victim = _trained(data, made_of["model"], made_of["regime"], made_of["seed"])
     defender = RealTimeDefender(victim, data, form=form, approximate=made_of["approximate"])
@@ -175,29 +151,14 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
         save(defender, path)
 
 
-def _read(source: str, layout: dict):
-    """The ratings as they are in the file: those that come later are on the same scale."""
-    from rvdlib.data import load_dataset
-    from rvdlib.data.readers import ShiftedScale
-    from rvdlib.serving import UnusableModel
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ShiftedScale)
-        try:
-            return load_dataset(source, **layout)
-        except ShiftedScale as shifted:
-            raise UnusableModel(
-                f"{shifted}; a rating that is posted later would be on the old scale: give a file of "
-                "ratings above 0, or of the likes alone with --implicit"
-            ) from None
-
-
 def _trained(data, model: str, regime: str, seed: int):
+    from rvdlib.arguments import check_one_of
     from rvdlib.data import leave_one_out
     from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
     from rvdlib.models import VICTIMS
     from rvdlib.seeding import stream
 
+    check_one_of("--model", model, VICTIMS)
     split = leave_one_out(data, stream(seed, "split"))
     victim = VICTIMS[model](**victim_hyperparameters(data.name, regime, model))
     return victim.fit(split.train, split.validation, data.levels, stream(seed, "model", model))

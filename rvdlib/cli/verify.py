@@ -8,9 +8,7 @@ from rvdlib.cli.errors import AT_LEAST_ONE, study_error_in_one_line
 
 
 @click.command()
-@click.option(
-    "--profile", default="paper", show_default=True, type=click.Choice(["quick", "paper"])
-)
+@click.option("--profile", default="paper", show_default=True, help="quick or paper.")
 @click.option(
     "--sample",
     type=AT_LEAST_ONE,
@@ -51,7 +49,8 @@ def verify(
     count as finished under the code of today. Where a row disagrees, or no notebook asks for it, it
     is named, and nothing is changed. To check nothing is an error.
     """
-    from rvdlib.lab.experiment.committed import store_of
+    from rvdlib.lab.errors import StudyError
+    from rvdlib.lab.experiment.committed import COMMITTED, store_of
     from rvdlib.lab.runner.plan import load_profile
     from rvdlib.lab.runner.run import alone_with
     from rvdlib.lab.runner.verify import verify as run
@@ -60,8 +59,10 @@ def verify(
     if jobs:
         os.environ["RVD_JOBS"] = str(jobs)
     with study_error_in_one_line():
-        plan = load_profile(profile).items()
-        asked = [batch for name, given in plan for batch in batches(name, given)]
+        plan = load_profile(profile)
+        if profile not in COMMITTED:
+            raise StudyError(f"{profile} commits no rows; {' and '.join(COMMITTED)} do")
+        asked = [batch for name, given in plan.items() for batch in batches(name, given)]
         with alone_with(profile):
             store = store_of(profile)
             found = run(store, asked, sample, seed, datasets=dataset, allow_unasked=allow_unasked)

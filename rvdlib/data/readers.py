@@ -124,10 +124,6 @@ def _checked(
     return replace(ratings, sha256=hashlib.sha256(canonical_bytes(ratings)).hexdigest())
 
 
-class ShiftedScale(UserWarning):
-    """Ratings are shifted up: they are no longer those of the file."""
-
-
 def _stars(texts: pa.ChunkedArray, decimal: str | None, check: Callable) -> np.ndarray:
     """The numbers that the ratings spell."""
     if decimal == ",":
@@ -171,12 +167,11 @@ def _above_zero(stars: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
     step = np.diff(levels).min() if len(levels) > 1 else np.float32(1)
     _warn(
         f"{where}: ratings from {lowest:g} to {levels[-1]:g} are shifted up by {step - lowest:g}, "
-        "so that 0 is free to mean that there is no rating",
-        ShiftedScale,
+        "so that 0 is free to mean that there is no rating"
     )
     stars = stars - lowest + step
     return stars, scale(stars)
 
 
-def _warn(message: str, kind: type[UserWarning] = UserWarning) -> None:
-    warnings.warn(message, kind, stacklevel=5)
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=5)

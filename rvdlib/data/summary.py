@@ -7,8 +7,15 @@ from rvdlib.data.splits import leave_one_out
 from rvdlib.seeding import stream
 
 
-def summarize(ratings: Ratings) -> dict[str, str]:
-    """Facts by name, ready to print."""
+def summarize(ratings: Ratings, seed: int = 0) -> dict[str, str]:
+    """Facts by name, ready to print.
+
+    Raises:
+        ValueError: if leave-one-out would leave nobody to evaluate.
+    """
+    split = leave_one_out(ratings, stream(seed, "split"))
+    n_tested = len(split.test.users)
+    n_cold = int((np.bincount(split.train.indices, minlength=ratings.n_items) == 0).sum())
     return {
         "name": ratings.name,
         "source": ratings.source,
@@ -20,22 +27,10 @@ def summarize(ratings: Ratings) -> dict[str, str]:
         "mean profile size": f"{ratings.mean_profile_size:,}",
         "ratings per user": _quartiles(ratings.matrix.getnnz(axis=1)),
         "ratings per item": _quartiles(ratings.matrix.getnnz(axis=0)),
-        "leave-one-out": _left_out(ratings),
+        "leave-one-out": f"users evaluated: {n_tested:,}; users with fewer than 5 ratings, whole "
+        f"in training: {ratings.n_users - n_tested:,}; items without a training rating: {n_cold:,}",
         "SHA-256": ratings.sha256,
     }
-
-
-def _left_out(ratings: Ratings) -> str:
-    try:
-        split = leave_one_out(ratings, stream(0, "split"))
-    except ValueError as error:  # nobody to evaluate
-        return str(error)
-    n_tested = len(split.test.users)
-    n_cold = int((np.bincount(split.train.indices, minlength=ratings.n_items) == 0).sum())
-    return (
-        f"users evaluated: {n_tested:,}; users with fewer than 5 ratings, whole in training: "
-        f"{ratings.n_users - n_tested:,}; items without a training rating: {n_cold:,}"
-    )
 
 
 def _scale(levels: np.ndarray) -> str:

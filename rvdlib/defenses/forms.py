@@ -6,8 +6,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from rvdlib.defenses import DEFENSES
 from rvdlib.defenses.protocol import Chain, Defense, defense
 
@@ -29,14 +27,3 @@ def resolved(form: Mapping) -> dict[str, Any]:
     for step in steps_of(form):
         found |= step.config.model_dump()
     return found
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong with choices, without pydantic's words: ``k should be greater than 0, got -1``."""
-    first = error.errors()[0]
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"there is no choice {place}"
-    return f"{place} {first['msg'].removeprefix('Input ')}, got {first['input']!r}"

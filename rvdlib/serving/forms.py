@@ -77,17 +77,16 @@ def chain_of(form: Form) -> Chain:
         raise UnusableForm(
             f"there is no method {method!r}, there are {known}{did_you_mean(method, DEFENSES)}"
         )
-    if not isinstance(form.get("choices") or {}, Mapping):
-        raise UnusableForm(
-            f"choices of {method} must be a mapping, got {shortened(form['choices'])}"
-        )
     try:
         own = dict(form) | {"choices": form.get("choices") or {}}
         found = Chain(*map(chain_of, steps)) if "chain" in form else forms.chain_of(own)
     except UnusableForm:
         raise
     except (TypeError, ValueError) as error:
-        problem = forms.first_problem(error) if isinstance(error, ValidationError) else str(error)
+        problem = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise UnusableForm(f"choices of {method}: {problem}" if method else problem) from None
     if found.trains:
         raise UnusableForm(

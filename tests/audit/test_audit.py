@@ -340,7 +340,6 @@ TIMED = "user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in
         ("user,item,rating,time\na,b,5,soon\n", (), "line 2: the time 'soon'"),
         (CLICKS, ("--budget", "1%"), "less than one fake"),
         (CLICKS, ("--targets", "77"), "no item"),
-        (CLICKS, ("--targets", "absent.txt"), "there is no file absent.txt"),
         (CLICKS, ("--targets", ","), "no item id"),
         (CLICKS, ("--model", "MFF"), "did you mean 'MF'"),
         (CLICKS, ("--budget", "x"), "no share"),

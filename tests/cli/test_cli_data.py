@@ -87,6 +87,7 @@ def test_warnings_go_to_stderr_and_do_not_fail(tmp_path):
     [
         (HEADER + "1,2,three\n", "line 2: the rating 'three'"),
         ("a,b,c\n1,2,3\n", "the user column is not among ['a', 'b', 'c']"),
+        (HEADER + "1,1,1\n1,2,2\n2,1,1\n", "no user has 5 ratings or more"),
     ],
 )
 def test_a_bad_file_ends_with_one_message_and_exit_code_2(tmp_path, content, message):
@@ -99,16 +100,6 @@ def test_a_bad_file_ends_with_one_message_and_exit_code_2(tmp_path, content, mes
     assert message in result.stderr
     assert "bad.csv" in result.stderr
     assert len(result.stderr.splitlines()) == 1
-
-
-def test_a_file_that_is_too_small_to_evaluate_anybody_on_is_shown_all_the_same(tmp_path):
-    path = tmp_path / "small.csv"
-    path.write_text(HEADER + "1,1,1\n1,2,2\n2,1,1\n")
-    result = show(path)
-    assert result.exit_code == 0, result.output
-    shown = facts(result.stdout)
-    assert (shown["users"], shown["ratings"]) == ("2", "3")
-    assert "no user has 5 ratings or more" in shown["leave-one-out"]
 
 
 def test_python_m_rvdlib_is_rvd():

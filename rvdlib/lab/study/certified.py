@@ -8,7 +8,6 @@ import pandas as pd
 from pydantic import ValidationError
 
 from rvdlib.data import Ratings, Split, load_dataset
-from rvdlib.defenses.forms import first_problem
 from rvdlib.defenses.quorum import Quorum, QuorumConfig
 from rvdlib.evaluation import recommend
 from rvdlib.lab.benchmark.serving import check_neighbors
@@ -90,7 +89,11 @@ def _choices(**asked: int | str) -> QuorumConfig:
     try:
         return QuorumConfig(**asked)
     except ValidationError as error:
-        raise ValueError(first_problem(error)) from None
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise ValueError(str(first["ctx"]["error"])) from None
+        expected = first["msg"].removeprefix("Input ")
+        raise ValueError(f"{first['loc'][0]} {expected}, got {first['input']!r}") from None
 
 
 def _bounds(n_users: int, quorum: int, max_in_degree: int) -> list[dict]:

@@ -43,12 +43,15 @@ def study_error_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`."""
+def in_one_line() -> Iterator[list[warnings.WarningMessage]]:
+    """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`.
+
+    What is given are the warnings so far.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            yield
+            yield caught
         except (ValueError, OSError, ImportError) as error:
             raise BadInput(plain(error)) from None
         finally:

@@ -341,6 +341,7 @@ TIMED = "user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in
         (CLICKS, ("--budget", "1%"), "less than one fake"),
         (CLICKS, ("--targets", "77"), "no item"),
         (CLICKS, ("--targets", ","), "no item id"),
+        (CLICKS, ("--regime", "rating"), "every rating is 1, as in implicit data"),
         (CLICKS, ("--model", "MFF"), "did you mean 'MF'"),
         (CLICKS, ("--budget", "x"), "no share"),
         (CLICKS, ("--minutes", "nan"), "not a finite number"),

@@ -373,6 +373,15 @@ def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
     assert not out.exists()
 
 
+def test_nothing_is_tuned_for_the_rating_regime_on_ratings_of_one_level(tmp_path):
+    (tmp_path / "r.csv").write_text(CLICKS)
+    given = [str(tmp_path / "r.csv"), "--implicit", "--out", str(tmp_path / "out.yml")]
+    result = CliRunner().invoke(main, ["tune", *given, "--regime", "rating"])
+    assert result.exit_code == 2
+    assert "take the ranking regime (--regime ranking)" in result.output
+    assert not (tmp_path / "out.yml").exists()
+
+
 @pytest.mark.parametrize(
     ("mine", "problem"),
     [

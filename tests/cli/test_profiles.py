@@ -12,7 +12,7 @@ from rvdlib.lab.runner import plan
 
 def test_the_profiles_are_those_of_the_study():
     assert PROFILES == plan.PROFILES
-    assert {*COMMITTED} == {*committed.PROFILES}
+    assert {*COMMITTED} == {*committed.COMMITTED}
 
 
 @pytest.mark.parametrize(

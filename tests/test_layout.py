@@ -11,7 +11,7 @@ PACKAGE = PROJECT / "rvdlib"
 FLOORS = (
     {"lab"},  # the package itself, which holds nothing
     {"arguments", "sealing", "plain_text", "seeding", "strict_yaml", "threads", "writable"},
-    {"rvdlib", "paths"},
+    {"rvdlib", "paths", "refusals"},
     {"data"},
     {"eligibility", "intervals", "metrics", "neighbors", "threat_model"},
     {"evaluation", "models"},

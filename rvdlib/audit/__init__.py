@@ -5,7 +5,7 @@ write(report, Path("report"))
 """
 
 from rvdlib.audit.report import document, write
-from rvdlib.audit.run import Audit, audit
+from rvdlib.audit.run import Audit, End, audit
 from rvdlib.audit.subject import ModelError
 
-__all__ = ["Audit", "ModelError", "audit", "document", "write"]
+__all__ = ["Audit", "End", "ModelError", "audit", "document", "write"]

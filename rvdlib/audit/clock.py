@@ -21,7 +21,7 @@ class OutOfMinutes(KeyboardInterrupt):
 
 
 class Clock:
-    """Counts down ``minutes``; None: nothing ends by the clock.
+    """Counts down ``minutes``; None: nothing ends by the clock. It shows itself to terminals alone.
 
     Attributes:
         all: seconds that there are, infinite without a limit.
@@ -30,7 +30,12 @@ class Clock:
     def __init__(self, minutes: float | None, show: bool = False):
         self._start, self.all = time.monotonic(), 60 * minutes if minutes else math.inf
         spent = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s" if minutes else "{n:.0f} s"
-        options = {"disable": not show, "file": sys.stderr, "leave": False, "mininterval": 1}
+        options = {
+            "disable": None if show else True,
+            "file": sys.stderr,
+            "leave": False,
+            "mininterval": 1,
+        }
         total = self.all if minutes else None
         self._bar = tqdm(total=total, bar_format="{desc} " + spent, **options)
 

@@ -11,6 +11,7 @@ from rvdlib.audit.clock import Clock
 from rvdlib.audit.measuring import Bench
 from rvdlib.audit.subject import OurModel, OwnModel
 from rvdlib.data import Ratings, leave_last_out, leave_one_out
+from rvdlib.data.regimes import check_regime
 from rvdlib.models.reference import Popularity
 from rvdlib.seeding import stream
 
@@ -33,8 +34,9 @@ def prepare(
     Users, split and what is chosen on it are the same for every seed: two seeds ask the same question.
 
     Raises:
-        ValueError: if the budget buys no fake, or no user has enough ratings.
+        ValueError: if the budget buys no fake, no user has enough ratings, or they are not for the regime.
     """
+    check_regime(ratings, subject.regime)
 
     def sample(size: int) -> np.ndarray:
         return np.sort(stream(0, "sample").choice(ratings.n_users, size, replace=False))

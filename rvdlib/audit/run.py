@@ -10,6 +10,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import product
 from typing import Any
 
@@ -17,8 +18,8 @@ import numpy as np
 
 from rvdlib.arguments import check_one_of
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.clock import Clock
-from rvdlib.audit.measuring import Bench, Measured
+from rvdlib.audit.clock import Clock, OutOfMinutes
+from rvdlib.audit.measuring import MOST_SEEDS, Bench, Measured
 from rvdlib.audit.preparing import prepare
 from rvdlib.audit.remedies import REMEDIES, TRAINS
 from rvdlib.audit.subject import ModelError, subject_of
@@ -34,6 +35,12 @@ _TRAININGS = 6  # that there must be time for before the defender chooses anythi
 _CHOOSING = 0.35  # of the minutes, until when the defender chooses before anything is measured
 
 
+class End(Enum):
+    """How an audit ended."""
+
+    COMPLETE, OUT_OF_MINUTES, INTERRUPTED, FAILED = auto(), auto(), auto(), auto()
+
+
 @dataclass
 class Audit:
     """What an audit asked and found; :mod:`rvdlib.audit.report` makes a report of it.
@@ -44,7 +51,7 @@ class Audit:
         cells: see :class:`rvdlib.audit.verdicts.Cells`.
         failed: what → why.
         vicinities: of the first two trainings; ``agreement``: of these, None where there are none.
-        interrupted: why it ended early, or nothing.
+        end: how it ended; ``interrupted``: why it ended early, in words, or nothing.
     """
 
     ratings: Ratings
@@ -58,6 +65,7 @@ class Audit:
     failed: dict[str, str] = field(default_factory=dict)
     vicinities: list[np.ndarray] = field(default_factory=list)
     agreement: Agreement | None = None
+    end: End = End.COMPLETE
     interrupted: str = ""
     seconds: float = 0.0
 
@@ -91,8 +99,8 @@ def audit(
         budget: fakes per real user.
         targets: raw ids to promote; by default cold and middling items of each repetition's own.
         minutes: to be kept; None: as long as ``repetitions`` take.
-        repetitions: exactly so many, of everything; by default until nothing is open, or the minutes
-            are over.
+        repetitions: exactly so many, of everything, at most ``MOST_SEEDS``; by default until nothing is
+            open, or the minutes are over.
         attacks, remedies: those to try, of all that there are.
         show: a progress bar on stderr.
 
@@ -111,6 +119,8 @@ def audit(
         raise ValueError(f"list_length is at most {ratings.n_items} (the items), got {list_length}")
     if not attacks:
         raise ValueError("attacks hold no name: give one or more")
+    if repetitions is not None and not 1 <= repetitions <= MOST_SEEDS:
+        raise ValueError(f"repetitions must be from 1 to {MOST_SEEDS}, got {repetitions}")
     yours = None if targets is None else np.unique(_places(ratings, targets))
     subject = subject_of(model, regime, ratings.name)
     clock = Clock(minutes, show)
@@ -128,11 +138,18 @@ def audit(
         except (KeyboardInterrupt, *UNFIT) as error:
             if not Cells(found.cells).attacks:
                 raise
-            found.interrupted = str(error) or "it was interrupted"
-            if not isinstance(error, KeyboardInterrupt):
-                found.interrupted = f"it failed: {error}"
+            found.end, found.interrupted = _early(error)
     found.seconds = clock.seconds
     return found
+
+
+def _early(error: BaseException) -> tuple[End, str]:
+    """What ended an audit, and in words."""
+    if isinstance(error, OutOfMinutes):
+        return End.OUT_OF_MINUTES, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return End.INTERRUPTED, str(error) or "it was interrupted"
+    return End.FAILED, f"it failed: {error}"
 
 
 def _next(

@@ -3,12 +3,13 @@
 import json
 import os
 import re
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 import click
 
 from rvdlib.cli.errors import in_one_line
-from rvdlib.cli.layout_options import layout_options, read_dataset
+from rvdlib.cli.layout_options import layout_options, read_with_shift
 
 N_TARGETS = 5  # as many as freeze() draws
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
@@ -83,7 +84,8 @@ def attack(
 
     FILE is an npz without pickles: the profiles as scipy.sparse.save_npz writes them, the raw ids of
     the items, and what made them, sealed by a hash. The attack from_file reads it again, as
-    scipy.sparse.load_npz does.
+    scipy.sparse.load_npz does. Where the ratings of DATASET reach 0 or below, all are shifted up: what
+    made them then says "shifted_by", which is to be taken off the stars again for the file's own scale.
     """
     from rvdlib.attacks.frozen import check_frozen_name
     from rvdlib.lab.experiment.hyperparameters import attack_options
@@ -94,16 +96,19 @@ def attack(
     with in_one_line():
         given = _parse_options(options)
         check_writable(check_frozen_name(out))  # before work that would be lost
-        ratings = read_dataset(dataset, layout)
+        ratings, shift = read_with_shift(dataset, layout)
         if budget["filler_size"] is None:
             most = max(0, ratings.n_items - N_TARGETS)
             budget["filler_size"] = min(ratings.mean_profile_size, most)
         poison = freeze(name, ratings, options=attack_options(regime, name) | given, **budget)
+        if shift:
+            poison = replace(poison, origin={**poison.origin, "shifted_by": shift})
         poison.save(out)
     origin = poison.origin
     click.echo(
         f"{out}: {poison.profiles.shape[0]} {name} profiles of {origin['filler_size']} fillers, "
         f"targets {poison.targets.tolist()}"
+        + (f"; stars are the file's own, and {shift:g} more" if shift else "")
     )
 
 

@@ -15,6 +15,7 @@ from rvdlib.cli.layout_options import layout_options, read_dataset
 from rvdlib.plain_text import plain
 
 LONGEST = 10_000  # minutes, a week
+MOST = 900  # repetitions, as rvdlib.audit.measuring has it, which takes seconds to import
 
 
 class Budget(click.ParamType):
@@ -89,7 +90,7 @@ def audited_options(command):
 )
 @click.option(
     "--repetitions",
-    type=AT_LEAST_ONE,
+    type=click.IntRange(1, MOST),
     help="Exactly so many, without a clock: --minutes is not heeded, and the numbers are always the same.",
 )
 @click.option("--out", default="report", show_default=True, metavar="FOLDER")
@@ -104,8 +105,8 @@ def audit(
     index.html (opens offline), audit.json, audit.csv, and defense.yml if a remedy helps. Ctrl-C ends it
     early; the report then has what was measured, and says so; before the first attack, there is none.
     """
+    from rvdlib.audit import End, document, write
     from rvdlib.audit import audit as carry_out
-    from rvdlib.audit import document, write
     from rvdlib.audit.report import FILES
     from rvdlib.paths import check_writable
 
@@ -117,10 +118,11 @@ def audit(
                 raise FileExistsError(f"{folder / name} is not of an audit: name another --out")
         source = source_of(ratings, dataset, layout)
         with alone_in(folder):
+            data = read_dataset(*source)
             found = carry_out(
-                read_dataset(*source),
+                data,
                 model,
-                targets=_ids(targets),
+                targets=None if targets is None else _ids(targets, data.item_ids.tolist()),
                 list_length=list_length or 0,
                 repetitions=repetitions,
                 minutes=None if repetitions else minutes,
@@ -134,9 +136,9 @@ def audit(
     for sentence in report["answer"]:
         click.echo(plain(sentence))
     click.echo(f"\n{plain(folder / 'index.html')}")
-    if found.interrupted == "it was interrupted":
+    if found.end is End.INTERRUPTED:
         raise SystemExit(130)
-    if found.interrupted.startswith("it failed"):
+    if found.end is End.FAILED:
         raise BadInput(plain(found.interrupted))
 
 
@@ -200,10 +202,12 @@ def source_of(ratings: str | None, dataset: str | None, layout: dict) -> tuple[s
     return name, layout
 
 
-def _ids(targets: str | None) -> list[str] | None:
-    if targets is None:
-        return None
+def _ids(targets: str, known: list) -> list[str]:
+    """Of a file or a text; what looks like a file and is not there is no item."""
     if os.path.isfile(targets):
         lines = Path(targets).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         return [line.strip() for line in lines if line.strip()]
-    return [each.strip() for each in targets.split(",") if each.strip()]
+    ids = [each.strip() for each in targets.split(",") if each.strip()]
+    if (Path(targets).suffix or os.sep in targets) and not {*ids} & {*map(str, known)}:
+        raise FileNotFoundError(f"--targets {targets}: there is no such file, and no such item")
+    return ids

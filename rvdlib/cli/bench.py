@@ -32,7 +32,9 @@ from rvdlib.cli.layout_options import layout_options, read_dataset
 )
 @click.option("--chosen", is_flag=True, help="Take all of these from params/defenses.yml instead.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--threads", type=AT_LEAST_ONE, help="As many as torch has unless said.")
+@click.option(
+    "--threads", type=AT_LEAST_ONE, help="As many as torch has unless said; at most one a core."
+)
 @click.option("--pairs", type=AT_LEAST_ONE, default=5, show_default=True, help="Rounds.")
 @click.option(
     "--sample", type=AT_LEAST_ONE, default=50, show_default=True, help="Users for the loops."

@@ -2,7 +2,6 @@
 
 import click
 
-from rvdlib.cli.errors import in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 
 
@@ -23,8 +22,5 @@ def show(name_or_file: str, layout: dict) -> None:
     """
     from rvdlib.data.summary import summarize
 
-    ratings = read_dataset(name_or_file, layout)
-    with in_one_line():
-        facts = summarize(ratings)
-    for name, value in facts.items():
+    for name, value in summarize(read_dataset(name_or_file, layout)).items():
         click.echo(f"{name:<18} {value}")

@@ -10,6 +10,9 @@ import click
 from rvdlib.plain_text import plain
 
 AT_LEAST_ONE = click.IntRange(min=1)
+# As rvdlib.lab.runner.plan and .committed have them, which take seconds to import.
+PROFILES = ("tiny", "quick", "paper")
+COMMITTED = ("quick", "paper")
 
 
 class BadInput(click.ClickException):
@@ -43,12 +46,15 @@ def study_error_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`."""
+def in_one_line() -> Iterator[list[warnings.WarningMessage]]:
+    """Say each warning of what is done here in a line of its own, and an error as :class:`BadInput`.
+
+    What is given are the warnings so far.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            yield
+            yield caught
         except (ValueError, OSError, ImportError) as error:
             raise BadInput(plain(error)) from None
         finally:

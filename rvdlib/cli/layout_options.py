@@ -49,7 +49,15 @@ def layout_options(command: Callable) -> Callable:
 
 def read_dataset(name_or_file: str, layout: dict) -> "Ratings":
     """Load a data set for a command: one line for each warning, one for an error."""
-    from rvdlib.data import load_dataset
+    return read_with_shift(name_or_file, layout)[0]
 
-    with in_one_line():
-        return load_dataset(name_or_file, **layout)
+
+def read_with_shift(name_or_file: str, layout: dict) -> tuple["Ratings", float]:
+    """The same, and by how much a file's scale was shifted up; 0: not at all."""
+    from rvdlib.data import load_dataset
+    from rvdlib.data.readers import ShiftedScale
+
+    with in_one_line() as warned:
+        ratings = load_dataset(name_or_file, **layout)
+        shifts = (each.message for each in warned if isinstance(each.message, ShiftedScale))
+        return ratings, next((each.shift for each in shifts), 0.0)

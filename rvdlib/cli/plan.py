@@ -2,11 +2,13 @@
 
 import click
 
-from rvdlib.cli.errors import study_error_in_one_line
+from rvdlib.cli.errors import PROFILES, study_error_in_one_line
 
 
 @click.command()
-@click.option("--profile", default="paper", show_default=True, help="tiny, quick or paper.")
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Its size."
+)
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
 @click.option("--dataset", multiple=True, help="Only rows of these; repeatable.")
 def plan(profile: str, only: tuple[str, ...], dataset: tuple[str, ...]) -> None:

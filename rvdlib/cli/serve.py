@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from rvdlib.cli.errors import AT_LEAST_ONE, in_one_line
-from rvdlib.cli.layout_options import layout_options, read_dataset
+from rvdlib.cli.layout_options import layout_options, read_with_shift
 
+# As rvdlib.models has them, which takes seconds to import.
+MODELS = ("MF", "NSVD", "AutoRec", "CDAE", "PlainMF", "PlainNSVD")
 ORIGIN = "origin.json"  # what a folder's model was made of
 
 
@@ -17,7 +19,7 @@ ORIGIN = "origin.json"  # what a folder's model was made of
 @click.option(
     "--ratings", metavar="FILE", help="A ratings file of your own, in place of a data set."
 )
-@click.option("--model", default="MF", show_default=True, help="MF, NSVD, AutoRec or CDAE.")
+@click.option("--model", type=click.Choice(MODELS), default="MF", show_default=True)
 @click.option(
     "--regime",
     type=click.Choice(["rating", "ranking"]),
@@ -31,7 +33,12 @@ ORIGIN = "origin.json"  # what a folder's model was made of
     help="A YAML file with method and choices, or a chain of them; what held best in the study "
     "unless said, none: no defence.",
 )
-@click.option("--approximate", is_flag=True, help="Look for neighbours by a graph, for millions.")
+@click.option(
+    "--approximate",
+    is_flag=True,
+    help="Look for neighbours by a graph, for millions. It needs a --defense file whose "
+    "hubness_reduction is none; a quorum's max_in_degree must be null, too.",
+)
 @click.option(
     "--folder",
     default="rvd-serve",
@@ -77,6 +84,8 @@ def serve(
         raise click.UsageError("give either --dataset or --ratings")
     if not host:
         raise click.UsageError("--host is empty, which would be every address of this machine")
+    with in_one_line():
+        _check_port(host, port)  # before a training that would be in vain
     from rvdlib.serving import service
     from rvdlib.serving.follower import taken_up
 
@@ -91,7 +100,7 @@ def serve(
         with in_one_line():
             _make(dataset or ratings, layout, place, made_of)
             defender = stack.enter_context(taken_up(place, settings.cache_bytes))
-            _check_port(host, port)
+            _check_port(host, port)  # which another may have taken meanwhile
         state = defender.state
         at = f"[{host}]" if ":" in host else host
         click.echo(
@@ -105,14 +114,23 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
     """A model in the folder, if there is none."""
     import json
 
+    from rvdlib.data.regimes import check_regime
     from rvdlib.paths import check_writable, write_atomically
     from rvdlib.serving import UNDEFENDED, RealTimeDefender, UnusableModel, save
+    from rvdlib.serving.approximate import check_form
     from rvdlib.serving.follower import MODEL
-    from rvdlib.serving.forms import read_form
+    from rvdlib.serving.forms import default_form, read_form
     from rvdlib.serving.log import held
     from rvdlib.strict_yaml import read_yaml
 
-    data = read_dataset(source, layout)
+    data, shift = read_with_shift(source, layout)
+    if shift:
+        raise UnusableModel(
+            f"{source}: its ratings are shifted up by {shift:g}, and whoever sends others to POST /ratings "
+            "would have to shift them too: write the file with ratings from 1 up, or, where a rating "
+            "says like or not, with the likes alone, and give --implicit"
+        )
+    check_regime(data, made_of["regime"])
     form = made_of["defense"]
     if form and form != "none" and Path(form).is_file():
         made_of["defense"] = Path(form).read_text(errors="replace")
@@ -140,6 +158,8 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
             raise UnusableModel(
                 f"{file} was chosen for --regime {regime}: give it, or another file"
             )
+    if made_of["approximate"]:
+        check_form(form or default_form(made_of["regime"], made_of["model"]))
     click.echo(f"training {made_of['model']} on {data}", err=True)
     victim = _trained(data, made_of["model"], made_of["regime"], made_of["seed"])
     defender = RealTimeDefender(victim, data, form=form, approximate=made_of["approximate"])
@@ -152,13 +172,11 @@ def _make(source: str, layout: dict, place: Path, made_of: dict) -> None:
 
 
 def _trained(data, model: str, regime: str, seed: int):
-    from rvdlib.arguments import check_one_of
     from rvdlib.data import leave_one_out
     from rvdlib.lab.experiment.hyperparameters import victim_hyperparameters
     from rvdlib.models import VICTIMS
     from rvdlib.seeding import stream
 
-    check_one_of("--model", model, VICTIMS)
     split = leave_one_out(data, stream(seed, "split"))
     victim = VICTIMS[model](**victim_hyperparameters(data.name, regime, model))
     return victim.fit(split.train, split.validation, data.levels, stream(seed, "model", model))

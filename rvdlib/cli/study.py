@@ -4,11 +4,13 @@ import os
 
 import click
 
-from rvdlib.cli.errors import AT_LEAST_ONE, Finite, study_error_in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, PROFILES, Finite, study_error_in_one_line
 
 
 @click.command()
-@click.option("--profile", default="quick", show_default=True, help="tiny, quick or paper.")
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="Its size."
+)
 @click.option("--only", multiple=True, metavar="NOTEBOOK", help="By name or number; repeatable.")
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed.")
 @click.option(

@@ -5,7 +5,8 @@ with the largest id.
 
 A sparse matrix cannot tell a rating of 0 from no rating, and a scale that reaches 0 or below
 cannot be divided by its top. Such a scale (0/1, −10 … 10) is shifted up as a whole, with a
-warning, until its lowest rating is one step above 0. Errors such as RMSE do not change by that.
+:class:`ShiftedScale` warning, until its lowest rating is one step above 0. Errors such as RMSE do not
+change by that.
 """
 
 import hashlib
@@ -33,6 +34,14 @@ CONTINUOUS_STEPS = 1000
 LARGEST = 1e37  # of float32 there must be room to shift a scale
 # What databases, Python, R and spreadsheets write where they have nothing.
 MISSING = ("", "NULL", "null", "None", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "\\N")
+
+
+class ShiftedScale(UserWarning):
+    """A scale that reached 0 or below was shifted up by ``shift``: a rating is that much more."""
+
+    def __init__(self, message: str, shift: float):
+        super().__init__(message)
+        self.shift = shift
 
 
 def read_ratings(source: str | Path | pd.DataFrame, **layout) -> Ratings:
@@ -165,13 +174,14 @@ def _above_zero(stars: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
     if lowest > 0:
         return stars, levels
     step = np.diff(levels).min() if len(levels) > 1 else np.float32(1)
+    shift = float(step - lowest)
+    said = f"ratings from {lowest:g} to {levels[-1]:g} are shifted up by {shift:g}"
     _warn(
-        f"{where}: ratings from {lowest:g} to {levels[-1]:g} are shifted up by {step - lowest:g}, "
-        "so that 0 is free to mean that there is no rating"
+        ShiftedScale(f"{where}: {said}, so that 0 is free to mean that there is no rating", shift)
     )
     stars = stars - lowest + step
     return stars, scale(stars)
 
 
-def _warn(message: str) -> None:
+def _warn(message: str | ShiftedScale) -> None:
     warnings.warn(message, UserWarning, stacklevel=5)

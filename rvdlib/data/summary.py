@@ -7,15 +7,8 @@ from rvdlib.data.splits import leave_one_out
 from rvdlib.seeding import stream
 
 
-def summarize(ratings: Ratings, seed: int = 0) -> dict[str, str]:
-    """Facts by name, ready to print.
-
-    Raises:
-        ValueError: if leave-one-out would leave nobody to evaluate.
-    """
-    split = leave_one_out(ratings, stream(seed, "split"))
-    n_tested = len(split.test.users)
-    n_cold = int((np.bincount(split.train.indices, minlength=ratings.n_items) == 0).sum())
+def summarize(ratings: Ratings) -> dict[str, str]:
+    """Facts by name, ready to print."""
     return {
         "name": ratings.name,
         "source": ratings.source,
@@ -27,10 +20,23 @@ def summarize(ratings: Ratings, seed: int = 0) -> dict[str, str]:
         "mean profile size": f"{ratings.mean_profile_size:,}",
         "ratings per user": _quartiles(ratings.matrix.getnnz(axis=1)),
         "ratings per item": _quartiles(ratings.matrix.getnnz(axis=0)),
-        "leave-one-out": f"users evaluated: {n_tested:,}; users with fewer than 5 ratings, whole "
-        f"in training: {ratings.n_users - n_tested:,}; items without a training rating: {n_cold:,}",
+        "leave-one-out": _leave_one_out(ratings),
         "SHA-256": ratings.sha256,
     }
+
+
+def _leave_one_out(ratings: Ratings) -> str:
+    """What the split of seed 0 leaves, or why there is none."""
+    try:
+        split = leave_one_out(ratings, stream(0, "split"))
+    except ValueError as error:
+        return f"not possible: {error}"
+    n_tested = len(split.test.users)
+    n_cold = int((np.bincount(split.train.indices, minlength=ratings.n_items) == 0).sum())
+    return (
+        f"users evaluated: {n_tested:,}; users with fewer than 5 ratings, whole "
+        f"in training: {ratings.n_users - n_tested:,}; items without a training rating: {n_cold:,}"
+    )
 
 
 def _scale(levels: np.ndarray) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from rvdlib.arguments import as_indices
 from rvdlib.defenses.vicinal_defense import VicinityConfig
 from rvdlib.neighbors.spaces import directions
+from rvdlib.serving import forms
 from rvdlib.serving.errors import TooFewUsers, UnusableForm, needed
 
 METRICS = {"euclidean": "l2sq", "cosine": "cos", "inner_product": "ip"}
@@ -119,6 +120,20 @@ class ApproximateSearch:
         if self.graph.distance == "cosine":
             own, others = directions(own[None])[0], directions(others)
         return -(others @ own)
+
+
+def check_form(form: forms.Form) -> None:
+    """Raise UnusableForm, or ImportError, for a defence that no graph can serve, before any is trained."""
+    needed("usearch.index")
+    for step in forms.chain_of(form).defenses:
+        if isinstance(step.config, VicinityConfig):
+            try:
+                check_can_be_approximate(step.config)
+            except UnusableForm as error:
+                raise UnusableForm(
+                    f"{forms.name_of(form)}: {error}. A file for --defense that will do: {{method: "
+                    "closed_form, choices: {k: 100, hubness_reduction: none}}"
+                ) from None
 
 
 def check_can_be_approximate(config: VicinityConfig) -> None:

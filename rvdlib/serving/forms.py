@@ -14,6 +14,7 @@ from rvdlib import paths
 from rvdlib.arguments import did_you_mean
 from rvdlib.defenses import DEFENSES, Chain, Served, forms
 from rvdlib.defenses.vicinal_defense import VicinalDefense
+from rvdlib.refusals import refusal
 from rvdlib.serving.errors import UnusableForm, shortened
 from rvdlib.strict_yaml import read_yaml
 
@@ -77,16 +78,13 @@ def chain_of(form: Form) -> Chain:
         raise UnusableForm(
             f"there is no method {method!r}, there are {known}{did_you_mean(method, DEFENSES)}"
         )
+    own = dict(form) | {"choices": _choices_of(form, method)}
     try:
-        own = dict(form) | {"choices": form.get("choices") or {}}
         found = Chain(*map(chain_of, steps)) if "chain" in form else forms.chain_of(own)
     except UnusableForm:
         raise
     except (TypeError, ValueError) as error:
-        problem = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        problem = refusal(error) if isinstance(error, ValidationError) else str(error)
         raise UnusableForm(f"choices of {method}: {problem}" if method else problem) from None
     if found.trains:
         raise UnusableForm(
@@ -94,6 +92,25 @@ def chain_of(form: Form) -> Chain:
             "under it first"
         )
     return found
+
+
+def _choices_of(form: Form, method: str) -> Mapping[str, Any]:
+    choices = {} if form.get("choices") is None else form["choices"]
+    if not isinstance(choices, Mapping):
+        raise UnusableForm(
+            f"choices of {method or 'a form'} must map names to values, as {{k: 30}}, got "
+            f"{shortened(choices)}"
+        )
+    if choices and not method:
+        raise UnusableForm("a chain has no choices of its own: give them to the forms in it")
+    known = DEFENSES[method].Config.model_fields if method else {}
+    for name in choices:
+        if name not in known:
+            raise UnusableForm(
+                f"choices of {method}: there is no {name!r}, there are {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, known)}"
+            )
+    return choices
 
 
 def name_of(form: Form) -> str:

@@ -1,6 +1,6 @@
 """A defender in one file: tensors as safetensors has them, the rest as JSON; nothing is executed.
 
-The header's one entry, ``rvdlib_defender``, is a JSON text: ``format``, now 1; ``rvdlib_version``; the
+The header's one entry, ``rvdlib_defender``, is a JSON text: ``format``, now 2; ``rvdlib_version``; the
 ``form``; the victim's class and hyper-parameters, as far as folding needs them; and ``sha256`` of all
 else. Ids are JSON too, in tensors of bytes. Arrays are mapped into memory, not read: processes that
 load the same file share them.

@@ -6,20 +6,21 @@ import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import small_models as models
 from click.testing import CliRunner
 
-from rvdlib.audit import ModelError, audit, document, write
+from rvdlib.audit import End, ModelError, audit, document, write
 from rvdlib.audit.attacking import KNOWLEDGE
-from rvdlib.audit.clock import OutOfMinutes
-from rvdlib.audit.measuring import Bench
+from rvdlib.audit.clock import Clock, OutOfMinutes
+from rvdlib.audit.measuring import MOST_SEEDS, Bench
 from rvdlib.audit.remedies import REMEDIES
 from rvdlib.audit.report import FILES, as_html
 from rvdlib.cli import main
-from rvdlib.cli.audit import alone_in
+from rvdlib.cli.audit import MOST, _ids, alone_in
 from rvdlib.data import Ratings, read_ratings
 from rvdlib.defenses.forms import chain_of
 
@@ -272,7 +273,9 @@ def test_whatever_ends_it_leaves_a_report_of_what_there_was(after, comes, monkey
         with pytest.raises(KeyboardInterrupt if comes is KeyboardInterrupt else ModelError):
             audit(small(), f"{path}:Ends", **how)
         return
-    report = document(audit(small(), f"{path}:Ends", **how))
+    found = audit(small(), f"{path}:Ends", **how)
+    assert found.end is (End.INTERRUPTED if comes is KeyboardInterrupt else End.FAILED)
+    report = document(found)
     why = "it was interrupted" if comes is KeyboardInterrupt else "it failed: fit(ratings) of "
     assert report["interrupted"].startswith(why)
     assert f"ended early, because {why}" in report["answer"][-1]
@@ -305,8 +308,9 @@ def test_minutes_that_are_over_leave_a_report_too(monkeypatch):
 
     late.calls = 0
     monkeypatch.setattr(Bench, "measure", late)
-    report = document(audited(remedies=["count", "least support"]))
-    assert report["interrupted"] == "the minutes were over"
+    found = audited(remedies=["count", "least support"])
+    report = document(found)
+    assert (found.end, report["interrupted"]) == (End.OUT_OF_MINUTES, "the minutes were over")
     said = {row["name"] for row in report["attacks"] + report["remedies"]}
     said |= {each["what"].removeprefix("attack ") for each in report["not_tried"]}
     assert {*KNOWLEDGE, *REMEDIES} <= said
@@ -341,6 +345,14 @@ TIMED = "user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in
         (CLICKS, ("--budget", "1%"), "less than one fake"),
         (CLICKS, ("--targets", "77"), "no item"),
         (CLICKS, ("--targets", ","), "no item id"),
+        (
+            CLICKS,
+            ("--targets", "nofile.txt"),
+            "--targets nofile.txt: there is no such file, and no",
+        ),
+        (CLICKS, ("--targets", "no/file"), "--targets no/file: there is no such file, and no"),
+        (CLICKS, ("--repetitions", "901"), "not in the range"),
+        (CLICKS, ("--regime", "rating"), "every rating is 1, as in implicit data"),
         (CLICKS, ("--model", "MFF"), "did you mean 'MF'"),
         (CLICKS, ("--budget", "x"), "no share"),
         (CLICKS, ("--minutes", "nan"), "not a finite number"),
@@ -359,6 +371,15 @@ def test_bad_input_is_one_error_and_no_folder(text, options, message, tmp_path):
     assert message in result.output
     assert "\x1b" not in result.output
     assert not out.exists()
+
+
+def test_nothing_is_tuned_for_the_rating_regime_on_ratings_of_one_level(tmp_path):
+    (tmp_path / "r.csv").write_text(CLICKS)
+    given = [str(tmp_path / "r.csv"), "--implicit", "--out", str(tmp_path / "out.yml")]
+    result = CliRunner().invoke(main, ["tune", *given, "--regime", "rating"])
+    assert result.exit_code == 2
+    assert "take the ranking regime (--regime ranking)" in result.output
+    assert not (tmp_path / "out.yml").exists()
 
 
 @pytest.mark.parametrize(
@@ -402,6 +423,52 @@ def test_times_decide_what_is_tested(tmp_path):
     assert document(found)["split"] == "by time"
     for user, item in zip(test.users[:20], test.items[:20], strict=True):
         assert times[user, item] >= max(times[user, other] for other in train[user].indices)
+
+
+def test_the_ids_of_targets_may_look_like_files(tmp_path):
+    assert _ids("a.txt, b/c", ["a.txt", "z"]) == ["a.txt", "b/c"]
+    assert _ids("1,2", ["3"]) == ["1", "2"]  # which of them is no item is said later
+    (tmp_path / "ids.txt").write_text("1\n\n 2\n")
+    assert _ids(str(tmp_path / "ids.txt"), ["3"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("end", "said", "code"),
+    [
+        (End.COMPLETE, "", 0),
+        (End.OUT_OF_MINUTES, "the minutes were over", 0),
+        (End.INTERRUPTED, "it had enough", 130),
+        (End.FAILED, "out of luck", 2),
+    ],
+)
+def test_the_exit_code_says_how_it_ended_whatever_the_words(end, said, code, tmp_path, monkeypatch):
+    found = SimpleNamespace(end=end, interrupted=said)
+    monkeypatch.setattr("rvdlib.audit.audit", lambda *given, **named: found)
+    monkeypatch.setattr("rvdlib.audit.document", lambda *given: {"answer": ["Yes."]})
+    monkeypatch.setattr("rvdlib.audit.write", lambda *given: None)
+    (tmp_path / "r.csv").write_text(CLICKS)
+    given = ["audit", str(tmp_path / "r.csv"), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, given).exit_code == code
+
+
+def test_no_repetition_has_a_seed_of_the_defender_or_of_another_seed():
+    seeds = [
+        {Bench.seed_of(SimpleNamespace(seed=seed), each) for each in range(MOST_SEEDS)}
+        for seed in range(3)
+    ]
+    own = {Bench.seed_of(SimpleNamespace(seed=0), each) for each in (-1, -2)}
+    assert len(set().union(own, *seeds)) == 2 + 3 * MOST_SEEDS
+    assert MOST == MOST_SEEDS
+    for repetitions in (0, MOST_SEEDS + 1):
+        with pytest.raises(ValueError, match=f"repetitions must be from 1 to {MOST_SEEDS}"):
+            audited(repetitions=repetitions)
+
+
+def test_nothing_is_written_to_a_pipe_while_it_runs(capsys):
+    clock = Clock(1, show=True)
+    with clock.running():
+        clock.says("training once")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_audit_without_an_attack_is_refused():

@@ -71,6 +71,16 @@ def test_shows_the_scale(tmp_path, scale, shown):
     assert facts(show(path).stdout)["scale"] == shown
 
 
+def test_a_file_too_small_to_split_shows_its_facts_and_why(tmp_path):
+    path = tmp_path / "small.csv"
+    path.write_text(HEADER + "1,1,1\n1,2,2\n2,1,1\n")
+    result = show(path)
+    assert result.exit_code == 0, result.output
+    shown = facts(result.stdout)
+    assert (shown["users"], shown["items"], shown["ratings"]) == ("2", "2", "3")
+    assert shown["leave-one-out"].startswith("not possible: small.csv: no user has 5 ratings or")
+
+
 def test_warnings_go_to_stderr_and_do_not_fail(tmp_path):
     path = tmp_path / "r.csv"
     path.write_text(GOOD + "3,0,5\n")
@@ -87,7 +97,6 @@ def test_warnings_go_to_stderr_and_do_not_fail(tmp_path):
     [
         (HEADER + "1,2,three\n", "line 2: the rating 'three'"),
         ("a,b,c\n1,2,3\n", "the user column is not among ['a', 'b', 'c']"),
-        (HEADER + "1,1,1\n1,2,2\n2,1,1\n", "no user has 5 ratings or more"),
     ],
 )
 def test_a_bad_file_ends_with_one_message_and_exit_code_2(tmp_path, content, message):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rvdlib.cli import main
 from rvdlib.data import synthetic_ratings
+from rvdlib.models import VICTIMS
 from rvdlib.models.chosen import chosen_hyperparameters
 from rvdlib.seeding import stream
 from rvdlib.serving import service
@@ -43,7 +44,8 @@ def command(tmp_path, monkeypatch):
             "--port": str(port),
         }
         usual |= dict(zip(options[::2], options[1::2], strict=True))
-        pairs = [each for pair in usual.items() if pair[1] is not None for each in pair]
+        given = ([k] if v is True else [k, v] for k, v in usual.items() if v is not None)
+        pairs = [each for pair in given for each in pair]
         return CliRunner().invoke(main, ["serve", *pairs]), served
 
     return run
@@ -105,7 +107,9 @@ def test_who_trains_while_another_process_makes_a_model_leaves_it_alone(
     [
         (("--dataset", "ml-100k"), "give either --dataset or --ratings"),
         (("--ratings", "absent.csv"), "neither a file nor a data set"),
-        (("--model", "mf"), "did you mean 'MF'?"),
+        (("--model", "mf"), "'mf' is not one of 'MF', "),
+        (("--ratings", "liked.csv"), "up by 1, and whoever sends others to POST /ratings"),
+        (("--ratings", "clicks.csv", "--regime", "rating"), "take the ranking regime"),
         (("--defense", "absent.yml"), "absent.yml cannot be read"),
         (("--defense", sys.executable), "python"),
         (("--regime", "rating"), "form.yml was chosen for --regime ranking"),
@@ -121,11 +125,39 @@ def test_what_cannot_be_served_is_told_in_a_sentence(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mistyped.yml").write_text("regimes: rating\nmethod: count\nchoices: {k: 5}\n")
+    rows = [f"{u},{i}" for u in range(9) for i in range(6)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user,item", *rows]))
+    liked = [f"{row},{at % 2}" for at, row in enumerate(rows)]
+    (tmp_path / "liked.csv").write_text("\n".join(["user,item,rating", *liked]))
     refused, served = command(*options)
     assert refused.exit_code == 2
     assert problem in refused.output
-    assert "--defense" not in options or "training" not in refused.output
+    assert "training" not in refused.output
     assert not served
+
+
+@pytest.mark.filterwarnings("ignore:MF is beaten")
+def test_approximate_neighbours_are_for_a_form_that_a_graph_can_serve(command, tmp_path):
+    pytest.importorskip("usearch")
+    (tmp_path / "scaled.yml").write_text("method: quorum\nchoices: {k: 5, quorum: 2}\n")
+    for form in (None, tmp_path / "scaled.yml"):
+        refused, served = command("--defense", form and str(form), "--approximate", True)
+        assert refused.exit_code == 2
+        assert "approximate neighbours need hubness_reduction 'none'" in refused.output
+        assert "A file for --defense that will do: {method: closed_form" in refused.output
+        assert "training" not in refused.output
+        assert not served
+    done, served = command("--approximate", True)  # closed_form, whose hubness_reduction is none
+    assert done.exit_code == 0, done.output
+    assert served[0][1].approximate
+    assert served[0][1].graph_bytes
+    assert "hubness_reduction is none" in " ".join(
+        CliRunner().invoke(main, ["serve", "--help"]).output.split()
+    )
+
+
+def test_all_victims_can_be_named():
+    assert tuple(VICTIMS) == serve.MODELS
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "1", '"text"'])

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rvdlib.data import DataError, leave_one_out, load_dataset, read_ratings
-from rvdlib.data.readers import MISSING, canonical_bytes
+from rvdlib.data.readers import MISSING, ShiftedScale, canonical_bytes
 from rvdlib.seeding import stream
 
 HEADER = "user,item,rating\n"
@@ -143,8 +143,11 @@ def test_a_scale_with_many_values_is_taken_to_be_continuous(write):
 )
 def test_a_rating_of_zero_or_less_never_becomes_no_rating(write, scale, shifted):
     rows = "".join(f"{i},{i},{value}\n" for i, value in enumerate(scale))
-    with pytest.warns(UserWarning, match=r"ratings\.csv: ratings from .* are shifted up by"):
+    with pytest.warns(
+        ShiftedScale, match=r"ratings\.csv: ratings from .* are shifted up"
+    ) as warned:
         ratings = read_ratings(write(HEADER + rows))
+    assert np.array_equal(np.float32(scale) + warned[0].message.shift, shifted)
     assert [value for _, _, value in triples(ratings)] == shifted
     assert ratings.levels.tolist() == sorted(set(shifted))
     assert ratings.n_ratings == len(scale) == (ratings.matrix.toarray() > 0).sum()

@@ -90,7 +90,23 @@ def test_the_default_is_what_held_best_in_the_regime(tmp_path):
     ("form", "problem"),
     [
         ({"method": "closed_from"}, "did you mean 'closed_form'"),
-        ({"method": "closed_form", "choices": {"K": 3}}, "closed_form: K: Extra inputs"),
+        ({"method": "closed_form", "choices": {"K": 3}}, "no 'K', there are k, .* mean 'k'"),
+        (
+            {"method": "quorum", "choices": {"k": 10, "quorum": 20}},
+            "quorum: quorum must be at most k = 10, got 20$",
+        ),
+        (
+            {"method": "quorum", "choices": {"k": "many"}},
+            "quorum: k should be a valid integer.*, got 'many'$",
+        ),
+        (
+            {"method": "count", "choices": 3},
+            r"choices of count must map names to values, .* got 3$",
+        ),
+        ({"method": "count", "choices": 0}, "choices of count must map names to values"),
+        ({"method": "count", "choices": {3: 4}}, "choices of count: there is no 3"),
+        ({"method": "count", "choices": {"method": "x"}}, "choices of count: there is no 'method'"),
+        ({"chain": [], "choices": {"k": 3}}, "a chain has no choices of its own"),
         ({"method": "unobserved_weight"}, "in training"),
         ({"chain": [{"method": "quorum"}, {"method": "closed_form"}]}, "let it be the first"),
         ({"method": "quorum", "chain": []}, "either a method or a chain"),

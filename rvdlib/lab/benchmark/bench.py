@@ -10,6 +10,7 @@ and in the float32 that is served, where two items may be closer than rounding. 
 of :mod:`rvdlib.lab.benchmark.memory`, of a crowd with :data:`MOST_SCORES` scores at most.
 """
 
+import os
 import time
 from functools import partial
 from platform import python_version
@@ -20,6 +21,7 @@ import torch
 
 from rvdlib.arguments import check_one_of
 from rvdlib.data import Ratings, leave_one_out, load_dataset
+from rvdlib.data.regimes import check_regime
 from rvdlib.defenses import ClosedFormConfig
 from rvdlib.defenses.quorum import QuorumConfig
 from rvdlib.defenses.vicinal import RVDConfig
@@ -84,7 +86,7 @@ def benchmark(
         unobserved_weight: ω of the closed form and the decoder loop, in [0, 1].
         proximal_weight: λ of the closed form, above 0.
         chosen: take each form's choices from ``params/defenses.yml`` in place of these.
-        threads: of torch, BLAS and compiled kernels; None: as many as torch has.
+        threads: of torch, BLAS and compiled kernels, at most one a core; None: as many as torch has.
         pairs: rounds, in each of which every form is measured once.
         sample: users whom the loops serve.
 
@@ -92,7 +94,10 @@ def benchmark(
         ValueError: for a data set, model or choice that there is none of, before anything is
             trained.
     """
-    threads = threads or torch.get_num_threads()
+    threads = torch.get_num_threads() if threads is None else threads
+    cores = max(os.cpu_count() or 1, torch.get_num_threads())
+    if not 1 <= threads <= cores:
+        raise ValueError(f"threads must be from 1 to {cores} (this machine's cores), got {threads}")
     check_one_of("model", model, VICTIMS)
     closed = {"unobserved_weight": unobserved_weight, "proximal_weight": proximal_weight, "k": k}
     iterative = {"k": k, "steps": STEPS, "learning_rate": LEARNING_RATE}
@@ -101,6 +106,7 @@ def benchmark(
         by_method = {form["method"]: form["choices"] for form in found}
         closed, iterative = by_method["closed_form"], by_method["rvd"]
     ratings = load_dataset(dataset)
+    check_regime(ratings, regime)
     check_neighbors(ratings, max(closed["k"], iterative["k"]))
     split = leave_one_out(ratings, stream(seed, "split"))
     made = choices(closed, iterative)

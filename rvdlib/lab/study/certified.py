@@ -17,6 +17,7 @@ from rvdlib.lab.experiment.retraining import agreement_with_retraining
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.models import MF, Victim
 from rvdlib.neighbors.agreement import warn_if_by_chance
+from rvdlib.refusals import refusal
 from rvdlib.seeding import stream
 from rvdlib.theory.certificate import survives, thr_bound
 
@@ -89,11 +90,7 @@ def _choices(**asked: int | str) -> QuorumConfig:
     try:
         return QuorumConfig(**asked)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":
-            raise ValueError(str(first["ctx"]["error"])) from None
-        expected = first["msg"].removeprefix("Input ")
-        raise ValueError(f"{first['loc'][0]} {expected}, got {first['input']!r}") from None
+        raise ValueError(refusal(error)) from None
 
 
 def _bounds(n_users: int, quorum: int, max_in_degree: int) -> list[dict]:

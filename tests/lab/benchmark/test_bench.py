@@ -436,6 +436,18 @@ def test_a_data_set_of_one_user_is_refused_by_what_it_lacks():
         benchmark(lonely, "MF")
 
 
+@pytest.mark.parametrize("threads", [0, -1, 10**8])
+def test_threads_are_at_most_as_many_as_there_are_cores(dataset, threads):
+    with pytest.raises(ValueError, match=rf"threads must be from 1 to \d+ .*, got {threads}"):
+        benchmark(dataset, "MF", threads=threads)
+
+
+def test_in_the_rating_regime_there_are_two_levels_at_least():
+    clicks = Ratings.from_triples([1, 2] * 6, np.arange(12) // 2, np.ones(12), name="clicks")
+    with pytest.raises(ValueError, match=r"clicks: every rating is 1.*take the ranking regime"):
+        benchmark(clicks, "MF", k=1)
+
+
 def test_a_data_set_without_unpopular_items_can_be_measured(monkeypatch):
     monkeypatch.setattr(bench, "_measure", lambda *_: {"measured": True})
     users, items = np.divmod(np.arange(20 * 12), 12)

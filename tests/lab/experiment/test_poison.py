@@ -92,6 +92,22 @@ def test_the_file_says_all_that_made_it_and_makes_it_again(dataset, tmp_path):
     assert (again.profiles != poison.profiles).nnz == 0
 
 
+def test_of_a_scale_that_was_shifted_the_file_says_by_how_much(tmp_path):
+    path, out = tmp_path / "shifted.csv", tmp_path / "fakes.npz"
+    lines = [line.split(",") for line in RATINGS.splitlines()]
+    rows = [f"{user},{item},{float(stars) - 3:g}" for user, item, stars in lines[1:]]
+    path.write_text("\n".join([",".join(lines[0]), *rows]))
+    result = attack(
+        *("random", "--dataset", path, "--out", out),
+        *("--attack-size", 0.1, "--target-set", "random"),
+    )
+    assert result.exit_code == 0, result.output
+    own = {float(stars) - 3 for *_, stars in lines[1:]}
+    shift = FrozenPoison.load(out).origin["shifted_by"]
+    assert set(FrozenPoison.load(out).levels.tolist()) == {each + shift for each in own}
+    assert f"stars are the file's own, and {shift:g} more" in result.output
+
+
 @pytest.mark.parametrize("regime", [None, "rating", "ranking"])
 @pytest.mark.parametrize("name", ["revadv", "mixinf"])
 def test_options_are_the_regimes_and_then_those_given(dataset, tmp_path, regime, name):

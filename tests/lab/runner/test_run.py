@@ -156,7 +156,6 @@ def test_damaged_records_make_everything_run_again(ran, content):
 @pytest.mark.parametrize(
     ("profile", "content", "message"),
     [
-        ("huge", "", r"no profile 'huge': choose one of tiny, quick, paper"),
         ("quick", "", r"quick\.yml is missing"),
         ("tiny", "a: [", r"tiny\.yml is not valid YAML: .*line 1"),
         ("tiny", "", r"tiny\.yml must map notebooks"),
@@ -185,6 +184,12 @@ def test_a_profile_that_does_not_fit_is_refused_before_anything_runs(
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert list((two_notebooks / "results").iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_a_profile_that_there_is_none_of_is_refused_by_name(two_notebooks):
+    with pytest.raises(StudyError, match="no profile 'huge': choose one of tiny, quick, paper"):
+        run_study("huge")
 
 
 def test_a_profile_gives_notebooks_their_parameters_and_its_own_name(two_notebooks, make_notebook):

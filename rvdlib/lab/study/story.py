@@ -38,9 +38,8 @@ class Story:
         """
         victim, scenario = self.attacked.victim, self.scenario
         recommenders = {"not attacked": self.clean.victim, "attacked": victim}
-        for name, form in chosen_defenses(
-            scenario.regime, scenario.victim, dataset=scenario.dataset
-        ).items():
+        of = scenario.regime, scenario.victim, scenario.dataset
+        for name, form in chosen_defenses(*of).items():
             cell = Cell(scenario=scenario, **form)
             trained = carry_out(scenario, cell.training).victim if cell.training else victim
             recommenders[name] = cell.defended_by().wrap(trained)

@@ -68,7 +68,7 @@ def test_an_attack_that_reaches_nobody_has_no_story(scenario, harmless):
 
 
 def test_the_lists_mark_the_targets_and_leave_out_what_the_user_rated(one, monkeypatch):
-    monkeypatch.setattr(story, "chosen_defenses", lambda regime, victim: FORMS)
+    monkeypatch.setattr(story, "chosen_defenses", lambda regime, victim, dataset: FORMS)
     lists = one.lists()
     assert lists.columns.tolist() == ["not attacked", "attacked", *FORMS]
     assert lists.index.tolist() == list(range(1, 11))

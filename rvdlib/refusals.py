@@ -9,6 +9,4 @@ def refusal(error: ValidationError) -> str:
     if first["type"] == "value_error":  # raised by a check of ours, which says it all
         return str(first["ctx"]["error"])
     name, expected = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input ")
-    if first["type"] in ("missing", "extra_forbidden"):
-        return f"{name} {'is missing' if first['type'] == 'missing' else 'is no name there'}"
     return f"{name} {expected}, got {first['input']!r}"

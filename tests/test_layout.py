@@ -19,7 +19,7 @@ FLOORS = (
     {"attacks"},
     {"theory"},
     {"audit", "serving"},
-    {"lab.errors", "lab.statistics"},
+    {"lab.errors", "lab.profiles", "lab.statistics"},
     {"lab.experiment"},
     {"lab.benchmark", "lab.runner", "lab.tuning"},
     {"lab.figures"},

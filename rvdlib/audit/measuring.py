@@ -22,9 +22,8 @@ from rvdlib.threat_model import build_threat_model
 MOST_USERS = 1000  # whose accuracy is measured; ``FEW`` of them find targets or not
 FEW = 300
 LONGEST_LIST, LEAST_ITEMS_EACH = 50, 20
-MOST_SEEDS = (
-    900  # repetitions of a seed that have seeds of their own; the defender's are further up
-)
+# Repetitions of a seed that have seeds of their own; the defender's are further up.
+MOST_SEEDS = 900
 _TIMED_USERS = 64
 
 

@@ -10,9 +10,6 @@ import click
 from rvdlib.plain_text import plain
 
 AT_LEAST_ONE = click.IntRange(min=1)
-# As rvdlib.lab.runner.plan and .committed have them, which take seconds to import.
-PROFILES = ("tiny", "quick", "paper")
-COMMITTED = ("quick", "paper")
 
 
 class BadInput(click.ClickException):

@@ -2,7 +2,8 @@
 
 import click
 
-from rvdlib.cli.errors import PROFILES, study_error_in_one_line
+from rvdlib.cli.errors import study_error_in_one_line
+from rvdlib.lab.profiles import PROFILES
 
 
 @click.command()

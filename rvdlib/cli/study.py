@@ -4,7 +4,8 @@ import os
 
 import click
 
-from rvdlib.cli.errors import AT_LEAST_ONE, PROFILES, Finite, study_error_in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, Finite, study_error_in_one_line
+from rvdlib.lab.profiles import PROFILES
 
 
 @click.command()

@@ -4,7 +4,8 @@ import os
 
 import click
 
-from rvdlib.cli.errors import AT_LEAST_ONE, COMMITTED, study_error_in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, study_error_in_one_line
+from rvdlib.lab.profiles import COMMITTED
 
 
 @click.command()

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from rvdlib.cli.errors import COMMITTED, PROFILES
 from rvdlib.lab.experiment import committed
+from rvdlib.lab.profiles import COMMITTED, PROFILES
 from rvdlib.lab.runner import plan
 
 

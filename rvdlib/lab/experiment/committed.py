@@ -40,8 +40,8 @@ from rvdlib.lab.experiment.lines import (
 )
 from rvdlib.lab.experiment.plain_values import decode, encode
 from rvdlib.lab.experiment.references import RESTORE, References
+from rvdlib.lab.profiles import COMMITTED
 
-COMMITTED = ("paper", "quick")  # that have a store
 NEW = "new"
 Row = dict[str, Any]
 KINDS = {"scenario": "cells", "quality": "recommenders", "retraining": "retrainings"}

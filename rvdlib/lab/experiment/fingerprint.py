@@ -51,6 +51,7 @@ MACHINERY = frozenset(
         "lab/experiment/references.py",
         "lab/experiment/sources.py",
         "lab/experiment/store.py",
+        "lab/profiles.py",
         "lab/study/parameter_types.py",
         "lab/study/planned.py",
     }

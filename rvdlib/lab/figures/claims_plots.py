@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.hyperparameters import REGIMES
 from rvdlib.lab.figures import style
 from rvdlib.lab.figures.style import BLUE, COLUMN_WIDTH, GREY, RED, SKY
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner import ledger
 from rvdlib.lab.runner.ledger import (
     COLUMNS,

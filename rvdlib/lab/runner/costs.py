@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from rvdlib import paths
 from rvdlib.data.catalogue import CATALOGUE
-from rvdlib.lab.experiment.committed import COMMITTED, store_of
+from rvdlib.lab.experiment.committed import store_of
 from rvdlib.lab.experiment.lines import flat
+from rvdlib.lab.profiles import COMMITTED
 
 # What a row's cost depends on. A row of which none like it is finished is taken for the nearest kind:
 # the first list that a finished row shares.

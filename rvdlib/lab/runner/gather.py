@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment import quality
-from rvdlib.lab.experiment.committed import COMMITTED, changes, store_of
+from rvdlib.lab.experiment.committed import changes, store_of
 from rvdlib.lab.experiment.lines import Kept, flat, key_of
 from rvdlib.lab.experiment.parallel import Task
 from rvdlib.lab.experiment.plain_values import encode, to_text
 from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE, row_difference
 
 TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
@@ -25,7 +26,7 @@ def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> tuple
     another processor computes it. What the paper profile's store has is not stored for another.
 
     Args:
-        profile: one of :data:`rvdlib.lab.experiment.committed.COMMITTED`.
+        profile: one of :data:`rvdlib.lab.profiles.COMMITTED`.
         tasks: those of whose rows the profile makes use.
         complete: they are all; what no notebook of the profile uses is dropped.
     """

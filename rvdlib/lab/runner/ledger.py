@@ -74,6 +74,11 @@ class Claim(BaseModel):
         return self.claim + (f" ({self.reported})" if self.reported else "")
 
     @property
+    def shown_if(self) -> str:
+        """``≥ 0.2``; nothing without a threshold."""
+        return f"{SIGNS[self.sense]} {self.threshold:g}" if self.sense else ""
+
+    @property
     def words(self) -> tuple[str, str]:
         """Of a test that shows the claim, and of one that shows its contrary."""
         return (HOLDS, FAILS) if self.restated else (REPRODUCED, NOT)

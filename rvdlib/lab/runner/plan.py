@@ -5,11 +5,11 @@ from typing import Any
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.profiles import PROFILES
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.parameters import check_parameters, declared_parameters
 from rvdlib.strict_yaml import read_yaml
 
-PROFILES = ("tiny", "quick", "paper")
 Plan = dict[str, dict[str, Any]]
 
 

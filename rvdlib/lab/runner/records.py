@@ -21,7 +21,7 @@ from rvdlib.lab.experiment.fingerprint import (
     file_digest,
     library_versions,
 )
-from rvdlib.lab.runner.plan import PROFILES
+from rvdlib.lab.profiles import PROFILES
 
 
 class StudyRecords:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.store import CellStore
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner import ledger, shown
 from rvdlib.lab.runner.costs import known_costs
 from rvdlib.lab.runner.gather import gather
@@ -43,7 +43,7 @@ def run_study(
     that signal, as one started by ``nohup ... &`` does: no handler is set here.
 
     Args:
-        profile: one of :data:`rvdlib.lab.runner.plan.PROFILES`.
+        profile: one of :data:`rvdlib.lab.profiles.PROFILES`.
         only: notebooks to look at, by name or number (``"03"``); all of the profile by default.
         force: run them even if nothing has changed.
         asks: given, finished rows are gathered into ``results/<profile>/cells`` after each notebook

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.committed import COMMITTED
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner.ledger import read_table
 
 ANSWER = "**Answer.**"  # what a notebook's answer begins with

@@ -16,9 +16,9 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.experiment.committed import COMMITTED
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner import shown, verdicts
-from rvdlib.lab.runner.ledger import RULE, SETTINGS, SIGNS, claims, read
+from rvdlib.lab.runner.ledger import RULE, SETTINGS, claims, read
 from rvdlib.lab.runner.notebook_runner import read_notebook
 from rvdlib.lab.runner.report import title
 
@@ -151,7 +151,7 @@ def _ledger(profiles: Sequence[str], pages: Collection[str]) -> str:
         profile, rows = verdicts.measured(ledgers, name)
         if profile:
             again = _command(profile, *dict.fromkeys(rows["notebook"]))
-            asked = f" Shown if {SIGNS[claim.sense]} {claim.threshold:g}." if claim.sense else ""
+            asked = f" Shown if {claim.shown_if}." if claim.shown_if else ""
             parts = [f"## {name}", f"{claim.said}.{asked}", _parts(rows), f"Computed by `{again}`."]
             sections.append("\n\n".join(parts))
     table = verdicts.claims_table(

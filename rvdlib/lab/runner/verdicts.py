@@ -6,13 +6,12 @@ from functools import partial
 import pandas as pd
 
 from rvdlib import paths
-from rvdlib.lab.experiment.committed import COMMITTED
 from rvdlib.lab.experiment.hyperparameters import REGIMES
+from rvdlib.lab.profiles import COMMITTED
 from rvdlib.lab.runner.ledger import (
     CONTRARY,
     NOT_MEASURED,
     SHOWN,
-    SIGNS,
     VERDICTS,
     claims,
     range_of,
@@ -37,8 +36,7 @@ def claims_table(link: Callable[[str, str], str], profiles: Sequence[str] = COMM
     for name, claim in claims().items():
         profile, rows = measured(ledgers, name)
         verdict = "<br>".join(by_dataset(rows, partial(link, profile))) if profile else NOT_MEASURED
-        shown_if = f"{SIGNS[claim.sense]} {claim.threshold:g}" if claim.sense else "–"
-        lines.append([name, claim.said, claim.metric, shown_if, verdict])
+        lines.append([name, claim.said, claim.metric, claim.shown_if or "–", verdict])
     return markdown("| | what is said or asked | what is measured | shown if | verdict |", 5, lines)
 
 

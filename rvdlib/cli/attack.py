@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from rvdlib.cli.errors import in_one_line
+from rvdlib.cli.errors import Share, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_with_shift
 
 N_TARGETS = 5  # as many as freeze() draws
@@ -48,7 +48,7 @@ class _AttackCommand(click.Command):
 @click.option("--out", required=True, metavar="FILE", help="Where to write: a name in .npz.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--attack-size", type=float, default=0.03, show_default=True, help="Fakes per real user."
+    "--attack-size", type=Share(), default="3%", show_default=True, help="Fakes per real user."
 )
 @click.option(
     "--filler-size",
@@ -56,7 +56,11 @@ class _AttackCommand(click.Command):
     help="Ratings beside the targets; by default the mean, or all other items where those are fewer.",
 )
 @click.option(
-    "--visible-share", type=float, default=0.4, show_default=True, help="Of users, to the attacker."
+    "--visible-share",
+    type=Share(),
+    default="40%",
+    show_default=True,
+    help="Of users, to the attacker.",
 )
 @click.option(
     "--target-set", default="unpopular", show_default=True, help="unpopular, middling or random."

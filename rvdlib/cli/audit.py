@@ -10,28 +10,12 @@ from pathlib import Path
 
 import click
 
-from rvdlib.cli.errors import AT_LEAST_ONE, BadInput, Finite, in_one_line
+from rvdlib.cli.errors import AT_LEAST_ONE, BadInput, Finite, Share, in_one_line
 from rvdlib.cli.layout_options import layout_options, read_dataset
 from rvdlib.plain_text import plain
 
 LONGEST = 10_000  # minutes, a week
 MOST = 900  # repetitions, as rvdlib.audit.measuring has it, which takes seconds to import
-
-
-class Budget(click.ParamType):
-    """A share of users: ``3%`` or ``0.03``."""
-
-    name = "share"
-
-    def convert(self, value, param, context):
-        text = str(value).strip()
-        with suppress(ValueError):
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-            if 0 < share <= 1:
-                return share
-        return self.fail(
-            f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, context
-        )
 
 
 def audited_options(command):
@@ -54,7 +38,7 @@ def audited_options(command):
             help="How the model is trained: unobserved cells count as weak zeros, or not at all.",
         ),
         click.option(
-            "--budget", type=Budget(), default="3%", show_default=True, help="Fakes per real user."
+            "--budget", type=Share(), default="3%", show_default=True, help="Fakes per real user."
         ),
         click.option(
             "--minutes",

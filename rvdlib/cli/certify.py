@@ -36,6 +36,13 @@ SUFFIXES = (".png", ".pdf")
     show_default=True,
     help="Between users: of MF's vectors, or profile_overlap, of the items that they rated.",
 )
+@click.option(
+    "--regime",
+    type=click.Choice(["ranking", "rating"]),
+    default="ranking",
+    show_default=True,
+    help="How MF is trained: unobserved cells count as weak zeros, or not at all.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="FILE", help="Draw it, too: a name in .png or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -50,7 +57,7 @@ def certify(dataset: str, layout: dict, out: str | None, as_json: bool, **option
     trained on the data set. New fakes move both, and this promises nothing of that. The order of the
     items is not certified. Proofs: rvdlib.theory.certificate. Third, whether neighbours mean anything
     here: how far those of a second training agree, beside chance, with a warning where they agree no
-    more than by chance.
+    more than by chance (by profile overlap they depend on no training).
     """
     from rvdlib.lab.study.certified import as_text, certify_dataset
     from rvdlib.paths import check_writable

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -26,6 +26,20 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Share(click.ParamType):
+    """A share of users: ``3%`` or ``0.03``."""
+
+    name = "share"
+
+    def convert(self, value, param, ctx):
+        text = str(value).strip()
+        with suppress(ValueError):
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            if 0 < share <= 1:
+                return share
+        return self.fail(f"{value!r} is no share above 0 and at most 1, as 3% or 0.03.", param, ctx)
 
 
 @contextmanager

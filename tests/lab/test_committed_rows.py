@@ -1,5 +1,7 @@
 """The rows in the repository are sound, and a handful of each data set is what is computed now."""
 
+import math
+
 import pytest
 
 from rvdlib import paths
@@ -7,6 +9,8 @@ from rvdlib.data import load_dataset
 from rvdlib.data.layout import DataError
 from rvdlib.lab.experiment.cells import Cell, batch
 from rvdlib.lab.experiment.committed import COMMITTED, store_of
+from rvdlib.lab.experiment.lines import flat
+from rvdlib.lab.experiment.plain_values import decode
 from rvdlib.lab.runner.gather import optimises
 from rvdlib.lab.runner.verify import verify
 
@@ -20,6 +24,20 @@ FOLDERS = sorted(
 
 def cost(kept):
     return optimises(kept.spec), kept.cost.get("seconds", 1e9)
+
+
+@pytest.mark.skipif(not FOLDERS, reason="no rows are committed")
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_no_certificate_is_broken_in_any_attacked_row_of_any_notebook(profile):
+    """Of every real user: more than 4,000 rows under a quorum in the paper's store."""
+    found = [
+        decode(kept.row).get("certificate_violations", math.nan)
+        for kept in store_of(profile, paths.PROJECT / "results").all()
+        if dict(flat(kept.spec)).get("attack", "none") != "none"
+    ]
+    found = [each for each in found if not math.isnan(each)]
+    assert len(found) > {"paper": 4000, "quick": 50}[profile]
+    assert not any(found)
 
 
 @pytest.mark.skipif(not FOLDERS, reason="no rows are committed")

@@ -117,7 +117,7 @@ def _vicinities() -> Iterator[Check]:
             f"{row.regime} regime {row.measured:.3f} (by chance {row.chance:.3f})"
             for row in rows.itertuples()
         )
-        lost = ", ".join(rows.loc[rows["by_chance"] == 1, "regime"])
+        lost = ", ".join(rows.loc[rows["by_chance"] >= 0.5, "regime"])
         yield Check(
             "neighbours",
             None if lost else True,

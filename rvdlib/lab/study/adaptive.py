@@ -16,7 +16,7 @@ from rvdlib.defenses import DEFENSES
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell
 from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.experiment.knowing import has_neighbors, searched, told
-from rvdlib.lab.statistics import paired, relative_change, summarise, t_interval
+from rvdlib.lab.statistics import Interval, paired, relative_change, summarise, t_interval
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.effects import ATTACK_SIZE, RVD, crossed, scenarios
 
@@ -195,8 +195,8 @@ def fine_tuning(rows: pd.DataFrame) -> str:
         )
         said.append(f"in the {regime} regime {shown}")
     return (
-        "What fine-tuning adds to a quorum, the order of the hardened closed form less the victim's, "
-        f"each under its own worst attacker: {'; '.join(said)}. An interval across 0 means that these "
+        "What fine-tuning, as one exact step, adds to a quorum: the order of the hardened closed form less the "
+        f"victim's, each under its own worst attacker: {'; '.join(said)}. An interval across 0 means that these "
         "seeds do not tell."
     )
 
@@ -209,7 +209,8 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
         elsewhere: a sentence on other victims and data sets.
     """
     sentences, kinds, by = [], [], ["defense", "seed"]
-    thr_of = by_seed(rows, SETTING, [])["target_hit_ratio"].groupby(["regime", *by]).mean()
+    found = by_seed(rows, SETTING, ["hit_ratio"])[["target_hit_ratio", "hit_ratio_change"]]
+    seeds = found.groupby(["regime", *by]).mean()
     met = distinct(rows[rows["attacker"] != "none"])
     for regime, here in table.groupby("regime", sort=False):
         means = here.groupby(["defense", "metric"], sort=False)["mean"].mean().unstack(sort=False)
@@ -223,7 +224,7 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
             f"{bare['target_hit_ratio']:.3f} undefended; under the strongest that each meets, RVD has "
             f"{thr[RVD]:.3f}{_beside(thr, RVD_HARDENED, 'chosen against attackers who know it')}, the closed form "
             f"{thr[SOLVED]:.3f}{_beside(thr, RANDOM, f'with {RANDOM}')}.",
-            f"{_best(able, means, here, thr_of[regime].unstack())}.",
+            f"{_best(able, means, here, seeds.loc[regime])}.",
         ]
         others = [
             f"*{name}* {thr[name]:.3f} at HR@50 {means.loc[name, 'hit_ratio']:.3f}"
@@ -256,21 +257,25 @@ def known(rows: pd.DataFrame) -> list[str]:
     return [json.dumps(each, sort_keys=True) for each in rows[KNOWN].to_numpy().tolist()]
 
 
-def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, by_seed: pd.DataFrame) -> str:
+def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, seeds: pd.DataFrame) -> str:
     """Of the defences that rank as well as the victim and popularity, the one with the lowest target hit
-    ratio, and those that the seeds do not tell from it; ``by_seed``: a row a defence, columns seeds."""
+    ratio, and those that the seeds do not tell from it; ``seeds``: a row a defence and seed."""
     if able.empty:
         return "No defence ranks as well as the victim and the most popular items"
     best = able.idxmin()
-    hit, bare = means.loc[[best, UNDEFENDED], "hit_ratio"]
+    change = _percent(t_interval(seeds.loc[best, "hit_ratio_change"]), "{:+.1%}")
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
-    shares = [_share(row, several=len(lift) > 1) for row in lift.itertuples()]
-    near = [f"*{name}*" for name in alike(by_seed, best, able.index)]
+    shares = [
+        _percent(row, "{:.0%}") + f" ({row.victim}, {row.target_set})" * (len(lift) > 1)
+        for row in lift.itertuples()
+    ]
+    near = [f"*{name}*" for name in alike(seeds["target_hit_ratio"].unstack(), best, able.index)]
     apart = f"do not tell it from {', '.join(near)}" if near else "tell it from all others"
     return (
-        f"Of the defences that keep the victim and its accuracy, *{best}* has the lowest THR@50, picked after "
-        f"the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift removed) at HR@50 {hit:.3f} (undefended "
-        f"{bare:.3f}) in lists of {means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
+        f"Of those that keep the victim and on average lose at most {AFFORDABLE:.0%} of HR@50 and NDCG@50, *{best}* "
+        f"has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
+        f"removed) at HR@50 {means.loc[best, 'hit_ratio']:.3f} (changed by {change}) in lists of "
+        f"{means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
     )
 
 
@@ -283,10 +288,10 @@ def alike(by_seed: pd.DataFrame, best: str, others: Iterable[str]) -> list[str]:
     return [name for name, low in apart.items() if name != best and not low > 0]
 
 
-def _share(row, several: bool) -> str:
-    """``79% [65%, 92%]``, and of which victim and targets, where there are several."""
-    span = "" if pd.isna(row.low) else f" [{row.low:.0%}, {row.high:.0%}]"
-    return f"{row.mean:.0%}{span}" + f" ({row.victim}, {row.target_set})" * several
+def _percent(found: Interval, form: str) -> str:
+    """``79% [65%, 92%]``: a mean, and its interval where there is one."""
+    span = f" [{form}, {form}]".format(found.low, found.high)
+    return form.format(found.mean) + span * (not pd.isna(found.low))
 
 
 def accurate(means: pd.DataFrame, loss: float = AFFORDABLE) -> pd.Series:

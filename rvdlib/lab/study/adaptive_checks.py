@@ -1,13 +1,13 @@
 """How hard the attackers of 07 tried: what evaluations of defences at test time are held to."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
 from rvdlib.defenses.quorum import Quorum
-from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, carry_out, evaluate_cell
+from rvdlib.lab.experiment.cells import UNDEFENDED
 from rvdlib.lab.experiment.hyperparameters import ALL
 from rvdlib.lab.experiment.splits import split_of_seed
 from rvdlib.lab.statistics import Interval, paired, t_interval
@@ -22,14 +22,14 @@ from rvdlib.lab.study.adaptive import (
     under_worst,
 )
 from rvdlib.lab.study.claims import OURS
-from rvdlib.lab.study.effects import METRICS
+from rvdlib.lab.tuning.swap_check import CONTROL, FAKES, SEARCHED
 from rvdlib.seeding import stream
 from rvdlib.theory.certificate import thr_bound
-from rvdlib.threads import single_thread
 from rvdlib.threat_model import draw_targets
 
 ATTACK = ["attack", "attack_options", "filler_size"]
 EXCHANGED = ["exchanged", "defense", "start"]
+GAINED = "THR@50 gained"
 
 
 def searches() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -41,19 +41,17 @@ def checklist(
     rows: pd.DataFrame,
     trials: pd.DataFrame,
     swaps: pd.DataFrame,
-    repeated: float,
     allowed: Mapping[str, Interval],
 ) -> pd.DataFrame:
     """What evaluations of defences at test time are held to, each with its figure.
 
     The list follows Croce et al. 2022 and Carlini et al. 2019. Intervals are over seeds unless said.
-    ``trials`` and ``swaps`` as from :func:`searches`, ``repeated`` and ``allowed`` as from the functions
-    of these names.
+    ``trials`` and ``swaps`` as from :func:`searches`, ``allowed`` as from the function of this name.
 
     Returns:
         Columns regime, item, metric, mean, low, high, n.
     """
-    found = [("both", "the same answer twice", "largest difference", repeated, np.nan, np.nan, 2)]
+    found = []
     for regime, here in rows.groupby("regime", sort=False):
         searched = here[(AGAINST + here["defense"]).isin(here["attacker"])]
         own = searched[searched["attacker"] == AGAINST + searched["defense"]]
@@ -75,7 +73,7 @@ def checklist(
         transfer, clones = (
             _gain(own, _facing(searched, own, name)) for name in (AGAINST + UNDEFENDED, OURS)
         )
-        gained, mean = "THR@50 gained", "THR@50, mean over defences"
+        mean = "THR@50, mean over defences"
         items = [
             ("knowing the defence, less transfer from the undefended victim", mean, transfer),
             (f"the same where it gains least ({least})", "THR@50", t_interval(gains[least])),
@@ -87,11 +85,9 @@ def checklist(
              Interval(beaten, np.nan, np.nan, len(gains))),
             (f"kinds of attack that a search drew, the fewest, of {log['attack'].nunique()}", "kinds",
              Interval(kinds.min(), np.nan, np.nan, len(kinds))),
-            (f"the last quarter of the search, where it gained most ({late.idxmax()})", gained,
+            (f"the last quarter of the search, where it gained most ({late.idxmax()})", GAINED,
              Interval(late.max(), np.nan, np.nan, len(late))),
-            *[(f"{what} exchanged on the attacked system ({name}, from {start})", gained,
-               t_interval(each["after"] - each["before"]))
-              for (what, name, start), each in swapped.groupby(EXCHANGED, sort=False)],
+            *_exchanges(swapped),
             ("no limit on vicinities (user-kNN less count, each under its worst)", "THR@50",
              _gain(*(worst[worst["defense"] == name] for name in (UNLIMITED, LIMITED)))),
             ("certificates of the quorum, distinct attacked cells", "violations",
@@ -110,6 +106,23 @@ def _facing(rows: pd.DataFrame, own: pd.DataFrame, attacker: str) -> pd.DataFram
 
 def _gain(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
     return t_interval(paired(own, other, "target_hit_ratio"))
+
+
+def _exchanges(swaps: pd.DataFrame) -> Iterator[tuple[str, str, Interval]]:
+    """What exchanges gained from each start, and how far mixtures of others' fakes get from random ones,
+    beside the attacker who was searched against the defence. Two seeds have no interval worth giving."""
+
+    def mean(of: pd.Series) -> Interval:
+        return t_interval(of) if len(of) > 2 else Interval(of.mean(), np.nan, np.nan, len(of))
+
+    runs = {key: each.set_index("seed") for key, each in swaps.groupby(EXCHANGED, sort=False)}
+    for (what, name, start), each in runs.items():
+        item = f"{what} exchanged on the attacked system ({name}, from {start})"
+        yield item, GAINED, mean(each["after"] - each["before"])
+    for name in swaps["defense"].unique():
+        mixed, his = (runs[FAKES, name, start] for start in (CONTROL, SEARCHED))
+        item = f"fakes exchanged from random ones, less the attacker searched against it ({name})"
+        yield item, "THR@50", mean(mixed["after"] - his["before"])
 
 
 def _late(log: pd.DataFrame) -> pd.Series:
@@ -142,10 +155,3 @@ def allowed(rows: pd.DataFrame) -> dict[str, Interval]:
     table = pd.DataFrame(bounds, columns=["regime", "seed", "bound"])
     by_seed = table.groupby(["regime", "seed"])["bound"].mean()
     return {regime: t_interval(each) for regime, each in by_seed.groupby("regime")}
-
-
-def repeated(cell: Cell) -> float:
-    """The largest difference between two evaluations of a cell, each from the split on."""
-    with single_thread():
-        one, two = (evaluate_cell(cell, carry_out(cell.scenario, cell.training)) for _ in range(2))
-    return max(abs(one[name] - two[name]) for name in METRICS if not np.isnan(one[name]))

@@ -23,7 +23,7 @@ tests, and must beat each end.
 
 **The attacker who knows RVD (C15)** is held against low clones, named beforehand: they have his budget
 and rate as he does, and know nothing of neighbours. Where they reach nearly every user (:data:`MOST`)
-he can add nothing: not measured.
+he can add nothing, and where neither reaches anybody there is nothing to compare: not measured.
 
 All this is judged for the paper's method; other defences in a table of their own (:func:`others`).
 """
@@ -273,7 +273,8 @@ def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataF
     for key, here in rows.groupby([*SETTING, "victim"], sort=False):
         his, theirs = (here[here["attacker"] == name] for name in (knowing, OURS))
         gained = paired(his, theirs, "target_hit_ratio")
-        if theirs["target_hit_ratio"].mean() > MOST:
+        reached = [each["target_hit_ratio"].mean() for each in (his, theirs)]
+        if reached[1] > MOST or max(reached) < LEAST:  # no room above, or neither gets anywhere
             gained *= np.nan
         where = _named([*SETTING, "victim"], key) | {"attack": knowing, "defense": defense}
         parts.append(Part(where, {"": gained}))

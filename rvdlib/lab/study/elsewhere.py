@@ -10,14 +10,14 @@ from functools import partial
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import Cell, run_cells
-from rvdlib.lab.experiment.hyperparameters import attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
 from rvdlib.lab.statistics import Interval
 from rvdlib.lab.study import adaptive
 
 TIDY = ["metric", *Interval._fields]
 COMPARED = {
-    "rating": [adaptive.QUORUM, adaptive.RETRAINED],
-    "ranking": [adaptive.HARDENED, adaptive.BOTH],
+    "rating": [adaptive.QUORUM, adaptive.BOTH, adaptive.RETRAINED],
+    "ranking": [RVD_HARDENED, adaptive.HARDENED, adaptive.BOTH],
 }
 
 
@@ -100,6 +100,6 @@ def sentence(table: pd.DataFrame) -> str:
     if not said:
         return ""
     return (
-        "Cases (of victims and targets) in which THR@50 is shown to be lower than undefended, and higher, each "
-        f"defence under its worst attacker: {'; '.join(said)}."
+        "Cases (of victims and targets) in which THR@50 is lower than undefended by its interval, and higher, "
+        f"each defence under its worst attacker: {'; '.join(said)}."
     )

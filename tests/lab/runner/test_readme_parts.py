@@ -153,14 +153,15 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         *levels("rating", "lift_removed", RVD=0.01),
         *levels("ranking", "lift_removed", RVD=0.25, closed_form=0.4, closed_form_and_quorum=0.75),
         ("ranking", "RVD, hardened", "lift_removed", 0.7),
-        *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5),
+        *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5, **names),
+        *levels("ranking", "hit_ratio", none=0.6, closed_form=0.61, random_neighbours=0.57),
     ]
     there = [
         *levels("NSVD", "target_hit_ratio", none=0.06, closed_form_and_quorum=0.04),
         *levels("NSVD", "target_hit_ratio_clean", none=0.02, closed_form_and_quorum=0.02),
         *levels("NSVD", "lowered", none=0.0, closed_form_and_quorum=0.5),
         ("AutoRec", "closed form and quorum", "lowered", -0.4),
-        ("NSVD", "RVD, hardened", "lowered", -0.4),
+        ("AutoRec", "RVD, hardened", "lowered", 0.05),
     ]
     tests = [
         ("C1", "rating", 0.4, "partly"),
@@ -201,14 +202,15 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "suffers most changes by -1.0%.",
         "THR@50 0.990 with RVD, 1.000 without (0.100 where nobody attacks): RVD removes 1% of their lift.",
         "THR@50 0.100 with RVD, 0.200 without (0.050 where nobody attacks): RVD removes 25% of their lift.",
-        "0.800 with the nearest, 0.700 with users drawn at random",
+        "*Rating regime:* 0.800 (0.800) with the nearest, 0.700 (0.700) with users drawn at random. "
+        "*Ranking regime:* 0.800 (0.610) with the nearest, 0.700 (0.570) with users drawn",
         "THR@50 0.010 at HR@50 0.500 (undefended HR@50 0.100)",
         "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
         "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
         "changes HR@50 by -20% to -10% on 2.",
-        "*Rating regime* (ml-1m: NSVD): *closed form and quorum* is shown to lower THR@50 in 1 of 1 cases, and "
-        "to raise it in 0, each of 3 seeds. *Ranking regime* (ml-1m: AutoRec): *closed form and quorum* is "
-        "shown to lower THR@50 in 0 of 1 cases, and to raise it in 1, each of 5 seeds.",
+        "*Rating regime* (ml-1m: NSVD; 3 seeds): *closed form and quorum* in 1 of 1, and higher in 0. "
+        "*Ranking regime* (ml-1m: AutoRec; 5 seeds): *closed form and quorum* in 0 of 1, and higher in 1; "
+        "*RVD, hardened* in 0 of 1, and higher in 0.",
     ):
         assert found in said
 

@@ -14,7 +14,8 @@ from rvdlib.theory.certificate import thr_bound
 
 K, QUORUM, CAP = 8, 3, 10
 N_USERS = 60
-KEYS = ["dataset", "k", "quorum", "max_in_degree", "distance", "n_users", "bounds", "survives"]
+KEYS = ["dataset", "k", "quorum", "max_in_degree", "distance", "regime"]
+KEYS += ["n_users", "bounds", "survives"]
 KEYS += ["neighbor_agreement", "neighbor_agreement_by_chance"]
 
 
@@ -59,7 +60,8 @@ def test_bounds_are_those_of_the_theory_for_every_number_of_fakes_and_raters(rat
     report = certify(ratings)
     assert list(report) == KEYS
     assert report["dataset"] == ratings.name
-    assert [report[name] for name in KEYS[1:6]] == [K, QUORUM, CAP, "euclidean", N_USERS]
+    assert [report[name] for name in KEYS[1:5]] == [K, QUORUM, CAP, "euclidean"]
+    assert [report[name] for name in KEYS[5:7]] == ["ranking", N_USERS]
     assert {row["m"] for row in report["bounds"]} == {1, 3, 6, 12, 18}
     assert {row["honest_raters"] for row in report["bounds"]} == {0, 1, 2, 5, 10, 20, 50}
     for row in report["bounds"]:
@@ -110,6 +112,24 @@ def test_where_latent_vectors_are_noise_the_user_is_warned_and_told_what_to_do(
 def test_users_who_are_served_nothing_survive_nothing(ratings):
     assert certify(ratings, k=3, quorum=3)["survives"][0] < N_USERS
     assert len(certify(ratings, k=3, quorum=3)["survives"]) == 1
+
+
+def test_neighbours_by_profile_overlap_need_no_second_training(ratings, trained):
+    report = certify(ratings, distance="profile_overlap")
+    assert not trained
+    assert report["neighbor_agreement"] is report["neighbor_agreement_by_chance"] is None
+    assert as_text(report).endswith("depend on no training.")
+
+
+def test_the_victim_has_the_choices_of_the_regime_that_is_asked_for(ratings, monkeypatch):
+    asked, chosen = [], certified.victim_hyperparameters
+    monkeypatch.setattr(
+        certified, "victim_hyperparameters", lambda *of: asked.append(of) or chosen(*of)
+    )
+    report = certify(ratings, regime="rating", distance="profile_overlap")
+    assert (report["regime"], asked) == ("rating", [(ratings.name, "rating", "MF")])
+    with pytest.raises(ValueError, match="regime"):
+        certify(ratings, regime="both")
 
 
 def test_the_victim_is_trained_in_the_ranking_regime_and_the_seed_decides(ratings, trained):

@@ -430,3 +430,9 @@ def test_who_can_add_nothing_is_not_asked_whether_he_does():
         "records"
     )
     assert (found["n_seeds"], found["verdict"]) == (0, NONE)
+
+
+def test_where_neither_attacker_reaches_anybody_nothing_is_compared():
+    rows = known({"low_clone": 0.0, "vicinity": 0.0}).assign(target_hit_ratio=0.0)
+    (found,) = claims.of_knowing(rows, "vicinity").to_dict("records")
+    assert (found["n_seeds"], found["verdict"]) == (0, NONE)

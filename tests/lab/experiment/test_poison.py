@@ -187,9 +187,7 @@ BAD = {
     "no path": (["from_file"], "attack 'from_file' needs the option 'path'"),
     "history": (["aush", "--option", "history=1"], "history is no option"),
     "targets": (["clone", "--target-set", "cold"], "target_set must be one of"),
-    "size": (["clone", "--attack-size", "2"], "attack_size must be between 0 and 1"),
     "fillers": (["clone", "--filler-size", "900"], "filler_size must be between 0 and"),
-    "share": (["clone", "--visible-share", "0"], "visible_share must be in"),
     "data": (["clone", "--dataset", "absent.csv"], "absent.csv"),
     "name": (["clone", "--out", "fakes.csv"], "frozen profiles need a name that ends in .npz"),
     "folder": (["clone", "--out", "/proc/none/f.npz"], "/proc/none/f.npz cannot be written"),
@@ -206,6 +204,20 @@ def test_bad_input_is_one_message_and_exit_code_2(case, dataset, tmp_path):
     assert result.output.startswith("Error: ")
     assert "Traceback" not in result.output
     assert not (tmp_path / "fakes.npz").exists()
+
+
+@pytest.mark.parametrize("option", ["--attack-size", "--visible-share"])
+def test_shares_are_given_as_in_an_audit(option, dataset, tmp_path):
+    given = ["clone", "--dataset", dataset, "--target-set", "random", "--attack-size", 0.1]
+    for share, name in (("50%", "one.npz"), ("0.5", "other.npz")):
+        assert attack(*given, "--out", tmp_path / name, option, share).exit_code == 0
+    one, other = (FrozenPoison.load(tmp_path / name).profiles for name in ("one.npz", "other.npz"))
+    assert (one != other).nnz == 0
+    for share in ("0", "2", "many"):
+        result = attack(*given, "--out", tmp_path / "none.npz", option, share)
+        assert result.exit_code == 2
+        assert f"'{share}' is no share above 0 and at most 1" in result.output
+    assert not (tmp_path / "none.npz").exists()
 
 
 def test_a_tilde_is_the_home_folder_and_never_a_folder_of_that_name(dataset, tmp_path, monkeypatch):
@@ -236,7 +248,7 @@ def test_folders_made_to_find_out_whether_they_can_be_are_gone_where_crafting_fa
 ):
     out = tmp_path / "new" / "newer" / "fakes.npz"
     told = ["random", "--dataset", dataset, "--out", out, "--target-set", "random"]
-    assert attack(*told, "--attack-size", 2).exit_code == 2
+    assert attack(*told, "--filler-size", 900).exit_code == 2
     assert not (tmp_path / "new").exists()
     result = attack(*told, "--attack-size", 0.1)
     assert result.exit_code == 0, result.output

@@ -209,7 +209,7 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
         elsewhere: a sentence on other victims and data sets.
     """
     sentences, kinds, by = [], [], ["defense", "seed"]
-    found = by_seed(rows, SETTING, ["hit_ratio"])[["target_hit_ratio", "hit_ratio_change"]]
+    found = by_seed(rows, SETTING, ["hit_ratio"])[["target_hit_ratio", "hit_ratio"]]
     seeds = found.groupby(["regime", *by]).mean()
     met = distinct(rows[rows["attacker"] != "none"])
     for regime, here in table.groupby("regime", sort=False):
@@ -263,10 +263,11 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, seeds: pd.Da
     if able.empty:
         return "No defence ranks as well as the victim and the most popular items"
     best = able.idxmin()
-    change = _percent(t_interval(seeds.loc[best, "hit_ratio_change"]), "{:+.1%}")
+    hit = seeds["hit_ratio"].unstack()
+    change = _with_span(t_interval(hit.loc[best] - hit.loc[UNDEFENDED]), "{:+.3f}")
     lift = held[(held["defense"] == best) & (held["metric"] == "lift_removed")]
     shares = [
-        _percent(row, "{:.0%}") + f" ({row.victim}, {row.target_set})" * (len(lift) > 1)
+        _with_span(row, "{:.0%}") + f" ({row.victim}, {row.target_set})" * (len(lift) > 1)
         for row in lift.itertuples()
     ]
     near = [f"*{name}*" for name in alike(seeds["target_hit_ratio"].unstack(), best, able.index)]
@@ -274,7 +275,7 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, seeds: pd.Da
     return (
         f"Of those that keep the victim and on average lose at most {AFFORDABLE:.0%} of HR@50 and NDCG@50, *{best}* "
         f"has the lowest THR@50, picked after the fact: {able[best]:.3f} ({' and '.join(shares)} of the lift "
-        f"removed) at HR@50 {means.loc[best, 'hit_ratio']:.3f} (changed by {change}) in lists of "
+        f"removed) at HR@50 {means.loc[best, 'hit_ratio']:.3f} ({change} to undefended) in lists of "
         f"{means.loc[best, 'list_length']:.0f} items; the seeds {apart}"
     )
 
@@ -288,7 +289,7 @@ def alike(by_seed: pd.DataFrame, best: str, others: Iterable[str]) -> list[str]:
     return [name for name, low in apart.items() if name != best and not low > 0]
 
 
-def _percent(found: Interval, form: str) -> str:
+def _with_span(found: Interval, form: str) -> str:
     """``79% [65%, 92%]``: a mean, and its interval where there is one."""
     span = f" [{form}, {form}]".format(found.low, found.high)
     return form.format(found.mean) + span * (not pd.isna(found.low))

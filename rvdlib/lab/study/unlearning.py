@@ -194,15 +194,13 @@ def _predicted(rho: pd.DataFrame) -> str:
         for loss in LOSSES
         for of in [strength.index.get_level_values("loss") == loss]
     ]
-    shown = tables.with_interval(strength, decimals=2)
-    each = [
-        f"{victim}, {regime} regime, {loss} {shown[regime, victim, loss]}"
-        for regime, victim, loss in strength.index
-    ]
+    more = (
+        f"; more than the distance before any descent tells, it tells in {(told & better).sum()} of these "
+        f"{told.sum()}"
+    )
     return (
-        f"Unlearning strength tells which users lose hits of the targets, by rank correlation, {', '.join(counts)}, "
-        f"and more than the distance before any descent does in {(told & better).sum()} of these "
-        f"{told.sum()}: {'; '.join(each)}."
+        f"Unlearning strength tells which users lose hits of the targets, by rank correlation (means "
+        f"{tables.span(strength['mean'].dropna(), '{:.2f}')}), {', '.join(counts)}{more * bool(told.any())}."
     )
 
 

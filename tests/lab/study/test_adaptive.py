@@ -163,7 +163,7 @@ def test_the_answer_names_the_best_of_the_accurate_alone():
     said = answered(ACCURACY | {"quorum": 0.595})
     assert (
         "*quorum* has the lowest THR@50, picked after the fact: 0.070 (80% [80%, 80%] of the lift "
-        "removed) at HR@50 0.595 (changed by -0.8% [-0.8%, -0.8%])" in said
+        "removed) at HR@50 0.595 (-0.005 [-0.005, -0.005] to undefended)" in said
     )
     assert "No defence ranks as well" in answered(dict.fromkeys(ACCURACY, 0.1) | {"none": 0.6})
 

@@ -57,6 +57,7 @@ MACHINERY = frozenset(
     }
     | _files("cli", "lab/runner", "lab/tuning")
 ) - {
+    "lab/runner/in_short.py",
     "lab/runner/ledger.py",
     "lab/runner/shown.py",
     "lab/runner/unchanged.py",

@@ -101,10 +101,10 @@ def _hit(own: Mapping[str, float]) -> str:
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
     main = [*map(table, ("11_lift_left", "11_accuracy"))]
-    held, elsewhere = map(table, ("07_held", "07_elsewhere"))
+    attacked = map(table, ("07_held", "07_elsewhere", "07_fewer_targets"))
     advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
-        "short": in_short(found(), held, elsewhere, *main),
+        "short": in_short(found(), *attacked, *main),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),

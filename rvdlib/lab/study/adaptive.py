@@ -201,12 +201,12 @@ def fine_tuning(rows: pd.DataFrame) -> str:
     )
 
 
-def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
+def answer(table: pd.DataFrame, rows: pd.DataFrame, beyond: str = "") -> str:
     """The answer of 07: what falls and what holds in each regime; means over victims and target sets.
 
     Args:
         table: :func:`held` of the cells' ``rows``.
-        elsewhere: a sentence on other victims and data sets.
+        beyond: a sentence on attackers outside the protocol.
     """
     sentences, kinds, by = [], [], ["defense", "seed"]
     found = by_seed(rows, SETTING, ["hit_ratio"])[["target_hit_ratio", "hit_ratio"]]
@@ -234,7 +234,7 @@ def answer(table: pd.DataFrame, rows: pd.DataFrame, elsewhere: str = "") -> str:
         kinds += [f"in the {regime} regime {', '.join(others)}"] if others else []
     if kinds:
         sentences.append(f"Recommenders of another kind: {'; '.join(kinds)}.")
-    return tables.answer(*sentences, elsewhere)
+    return tables.answer(*sentences, beyond)
 
 
 def _beside(thr: pd.Series, name: str, how: str) -> str:

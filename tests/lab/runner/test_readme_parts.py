@@ -163,6 +163,10 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         ("AutoRec", "closed form and quorum", "lowered", -0.4),
         ("AutoRec", "RVD, hardened", "lowered", 0.05),
     ]
+    fewer = [
+        ("random", "none", 0.2, -0.1), ("middling", "none", 0.1, 0.0),
+        ("random", "closed form, hardened", 0.06, 0.07), ("middling", "closed form, hardened", 0.04, 0.05),
+    ]  # fmt: skip
     tests = [
         ("C1", "rating", 0.4, "partly"),
         ("C1", "rating", 0.2, "partly"),
@@ -186,6 +190,14 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
             high=lambda of: of["mean"] + 0.1,
             n=lambda of: 3 + 2 * (of["victim"] == "AutoRec"),
         ),
+        pd.DataFrame(
+            [
+                (target_set, name, fakes, value)
+                for target_set, name, *both in fewer
+                for fakes, value in zip((in_short.EVERY, in_short.MORE), both, strict=True)
+            ],
+            columns=["target_set", "defense", "fakes", "mean"],
+        ).assign(n=5),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
         pd.DataFrame(
             [
@@ -202,6 +214,8 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "suffers most changes by -1.0%.",
         "THR@50 0.990 with RVD, 1.000 without (0.100 where nobody attacks): RVD removes 1% of their lift.",
         "THR@50 0.100 with RVD, 0.200 without (0.050 where nobody attacks): RVD removes 25% of their lift.",
+        "5 other seeds; mean of random and middling targets, ",
+        ": undefended 0.100 instead of 0.150, *closed form, hardened* 0.110 instead of 0.050.",
         "*Rating regime:* 0.800 (0.800) with the nearest, 0.700 (0.700) with users drawn at random. "
         "*Ranking regime:* 0.800 (0.610) with the nearest, 0.700 (0.570) with users drawn",
         "THR@50 0.010 at HR@50 0.500 (undefended HR@50 0.100)",

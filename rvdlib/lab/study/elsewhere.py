@@ -28,7 +28,8 @@ def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Ce
         elsewhere: of each its ``dataset``, ``victims``, ``target_sets``, ``seeds``, ``n_users``, and
             ``against``, the searched attackers by whom they were searched against. These defences are
             asked, and popularity.
-        attacks: that are told nothing of the defence; ``none`` among them.
+        attacks: that are told nothing of the defence, ``none`` among them, where ``elsewhere`` has none of
+            its own.
     """
     return [
         each
@@ -37,7 +38,7 @@ def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Ce
             at["dataset"],
             at["victims"],
             at["target_sets"],
-            attacks,
+            at.get("attacks") or attacks,
             at["against"],
             at["seeds"],
             at["n_users"],

@@ -217,6 +217,7 @@ class Elsewhere(Options):
     dataset: DataSet
     victims: Some[Victim]
     target_sets: dict[Regime, Some[TargetSet]]
+    attacks: AttacksWithControls | None = None  # in place of the notebook's own
     against: Each[Searched]  # the defences that are asked, whose searched attackers they meet
     seeds: Some[Seed]
     n_users: Sample

@@ -38,6 +38,15 @@ def test_a_victim_has_its_own_choices_and_its_attackers_are_told_these():
     assert told == own["quorum"]["choices"]["quorum"]
 
 
+def test_attacks_of_its_own_stand_in_place_of_the_notebooks():
+    at = AT | {"attacks": ["none", "random"]}
+    met = {cell.scenario.attack for cell, _ in elsewhere.cells([at, AT], ["none", "low_clone"])}
+    assert {"random", "low_clone"} < met
+    alone = {cell.scenario.attack for cell, _ in elsewhere.cells([at], ["none", "low_clone"])}
+    assert "random" in alone
+    assert "low_clone" not in {label for _, label in elsewhere.cells([at], ["none", "low_clone"])}
+
+
 def measured(dataset, victim, thr):
     """Undefended has a lift of 0.2 on each of two seeds, a defence one of ``thr``."""
     return [

@@ -37,7 +37,7 @@ def in_short(
     said = (
         _oblivious(ledger),
         _knowing(held),
-        f"**Outside the protocol.** {fewer_targets(fewer)}",
+        f"**Fakes that rate fewer of the targets.** {fewer_targets(fewer)}",
         _neighbours(held),
         _time(ledger),
         _instead(held, remains, accurate),
@@ -102,9 +102,9 @@ def fewer_targets(fewer: pd.DataFrame) -> str:
     ]
     sets = " and ".join(fewer["target_set"].unique())
     return (
-        "The protocol has every target in every fake. In the ranking regime fakes that rate one target each, or two, "
-        f"do more (ML-100K, MF, {fewer['n'].max()} other seeds; mean of {sets} targets, the stronger of both kinds "
-        f"beside the strongest with every target; THR@50): {', '.join(each)}."
+        "Outside the protocol, which has every target in every fake, fakes that rate one each, or two, do more in the "
+        f"ranking regime (ML-100K, MF, {fewer['n'].max()} other seeds; mean of {sets} targets): THR@50 "
+        f"{', '.join(each)}."
     )
 
 

@@ -214,8 +214,7 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "suffers most changes by -1.0%.",
         "THR@50 0.990 with RVD, 1.000 without (0.100 where nobody attacks): RVD removes 1% of their lift.",
         "THR@50 0.100 with RVD, 0.200 without (0.050 where nobody attacks): RVD removes 25% of their lift.",
-        "5 other seeds; mean of random and middling targets, ",
-        ": undefended 0.100 instead of 0.150, *closed form, hardened* 0.110 instead of 0.050.",
+        "5 other seeds; mean of random and middling targets): THR@50 undefended 0.100 instead of 0.150, *closed form, hardened* 0.110 instead of 0.050.",
         "*Rating regime:* 0.800 (0.800) with the nearest, 0.700 (0.700) with users drawn at random. "
         "*Ranking regime:* 0.800 (0.610) with the nearest, 0.700 (0.570) with users drawn",
         "THR@50 0.010 at HR@50 0.500 (undefended HR@50 0.100)",

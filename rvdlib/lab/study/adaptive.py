@@ -204,9 +204,7 @@ def fine_tuning(rows: pd.DataFrame) -> str:
 def answer(table: pd.DataFrame, rows: pd.DataFrame, beyond: str = "") -> str:
     """The answer of 07: what falls and what holds in each regime; means over victims and target sets.
 
-    Args:
-        table: :func:`held` of the cells' ``rows``.
-        beyond: a sentence on attackers outside the protocol.
+    ``table``: :func:`held` of the cells' ``rows``; ``beyond``: on attackers outside the protocol.
     """
     sentences, kinds, by = [], [], ["defense", "seed"]
     found = by_seed(rows, SETTING, ["hit_ratio"])[["target_hit_ratio", "hit_ratio"]]
@@ -281,10 +279,8 @@ def _best(able: pd.Series, means: pd.DataFrame, held: pd.DataFrame, seeds: pd.Da
 
 
 def alike(by_seed: pd.DataFrame, best: str, others: Iterable[str]) -> list[str]:
-    """Those of ``others`` that the seeds do not tell from ``best``, of which less is better.
-
-    No interval of paired differences lies above 0; ``by_seed``: a row a defence, columns seeds.
-    """
+    """Those of ``others`` whose interval of paired differences to ``best``, of which less is better, is not
+    above 0; ``by_seed``: a row a defence, columns seeds."""
     apart = {name: t_interval(by_seed.loc[name] - by_seed.loc[best]).low for name in others}
     return [name for name, low in apart.items() if name != best and not low > 0]
 

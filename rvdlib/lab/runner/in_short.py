@@ -9,11 +9,10 @@ from rvdlib.lab.runner.verdicts import span_of
 
 RVD, SOLVED, BY_CHANCE = "RVD", "closed form", "random neighbours"
 BOTH, RETRAINED = "closed form and quorum", "unobserved weight"
-HARDENED, QUORUM = "closed form, hardened", "quorum"
-EVERY, MORE = (
-    "strongest with every target",
-    "fewer targets, more by",
-)  # fakes of 07_fewer_targets.csv
+# Of 07_fewer_targets.csv: two kinds of ``fakes``, and the mean of all target sets.
+STRONGEST, MORE, EVERY_SET = "strongest searched", "more than the strongest", "mean"
+ELSEWHERE = (RVD_HARDENED, "closed form, hardened", BOTH)  # of 07_elsewhere.csv, who is named
+SHOWN, SHORT = 50, 45  # items in a list, and below which its length is said
 
 
 def in_short(
@@ -41,7 +40,8 @@ def in_short(
         _neighbours(held),
         _time(ledger),
         _instead(held, remains, accurate),
-        _elsewhere(elsewhere),
+        "**Other victims, targets and data sets**, each defence under its strongest attacker (07). "
+        + elsewhere_of(elsewhere),
     )
     return "\n".join(f"- {sentence}" for sentence in said)
 
@@ -89,22 +89,18 @@ def _knowing(held: pd.DataFrame) -> str:
 
 
 def fewer_targets(fewer: pd.DataFrame) -> str:
-    """What becomes of the ranking regime's defences where fakes rate one target or two; of ``07_fewer_targets.csv``."""
-    level = fewer.groupby(["fakes", "defense"], sort=False)["mean"].mean()
-    every, more = level[EVERY], level[MORE]
-    named = {"none": "undefended"} | {
-        name: f"*{name}*" for name in (SOLVED, HARDENED, RVD_HARDENED, QUORUM, BOTH)
-    }
+    """What fakes reach that rate one target or two, and how much more that is; of ``07_fewer_targets.csv``."""
+    both = fewer[fewer["target_set"] == EVERY_SET].set_index(["fakes", "defense"])
+    more = both.loc[MORE].sort_values("mean", ascending=False, kind="stable")
+    reached = both["mean"][STRONGEST] + more["mean"]
     each = [
-        f"{named[name]} {every[name] + more[name]:.3f} instead of {every[name]:.3f}"
-        for name in named
-        if name in every
+        f"{'undefended' if name == 'none' else f'*{name}*'} {reached[name]:.3f} ({row['mean']:+.3f}{'↑' * bool(row['low'] > 0)})"
+        for name, row in more.iterrows()
     ]
-    sets = " and ".join(fewer["target_set"].unique())
     return (
-        "Outside the protocol, which has every target in every fake, fakes that rate one each, or two, do more in the "
-        f"ranking regime (ML-100K, MF, {fewer['n'].max()} other seeds; mean of {sets} targets): THR@50 "
-        f"{', '.join(each)}."
+        "Fakes that rate one target each, or two, which the protocol leaves out, told of the hardened closed form whomever "
+        f"they meet (ranking regime, ML-100K, MF, {more['n'].max()} other seeds): THR@50, and how much more than the "
+        f"strongest searched attacker, ↑ by its interval: {', '.join(each)}."
     )
 
 
@@ -144,22 +140,29 @@ def _instead(held: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) 
     )
 
 
-def _elsewhere(there: pd.DataFrame) -> str:
-    tests = there[(there["metric"] == "lowered") & there["defense"].isin([RVD_HARDENED, BOTH])]
+def elsewhere_of(there: pd.DataFrame) -> str:
+    """In how many cases (of victims and target sets) the defences that are named are lower than undefended by
+    their interval, and higher; of ``07_elsewhere.csv``, of no rows nothing."""
+    if there.empty:
+        return ""
+    by = ["dataset", "regime", "defense"]
+    length = there[there["metric"] == "list_length"].groupby(by)["mean"].mean()
     said = []
-    for regime, here in tests.groupby("regime", sort=False):
-        victims = here.groupby("dataset", sort=False)["victim"].unique()
-        where = "; ".join(f"{dataset}: {', '.join(named)}" for dataset, named in victims.items())
-        seeds = " to ".join(f"{n}" for n in sorted({here["n"].min(), here["n"].max()}))
-        each = [
-            f"*{name}* in {(own['low'] > 0).sum()} of {len(own)}, and higher in {(own['high'] < 0).sum()}"
-            for name, own in here.groupby("defense", sort=False)
-        ]
-        said.append(f"*{regime.capitalize()} regime* ({where}; {seeds} seeds): {'; '.join(each)}.")
+    tests = there[(there["metric"] == "lowered") & there["defense"].isin(ELSEWHERE)]
+    for (dataset, regime), here in tests.groupby(["dataset", "regime"], sort=False):
+        each = []
+        for name, own in here.groupby("defense", sort=False):
+            items = length.get((dataset, regime, name), SHOWN)
+            short = f" (lists of {items:.0f} items)" * bool(items < SHORT)
+            lower, higher = (own["low"] > 0).sum(), (own["high"] < 0).sum()
+            each.append(f"*{name}*{short} {lower} and {higher} of {len(own)}")
+        victims = ", ".join(here["victim"].unique())
+        said.append(
+            f"{dataset}, {regime} regime ({victims}; {here['n'].max()} seeds): {', '.join(each)}"
+        )
     return (
-        "**Other victims, targets and data sets**, each defence under its strongest attacker (07): cases in which "
-        "THR@50 is lower than undefended, by a 95 % interval that is not corrected for their number. "
-        + " ".join(said)
+        "In how many cases, of victims and target sets, THR@50 is lower than undefended and in how many higher, by 95 % "
+        f"intervals that are not corrected for their number: {'; '.join(said)}."
     )
 
 

@@ -67,11 +67,11 @@ def _floors(found: pd.DataFrame, promised: pd.DataFrame, least_kept: float) -> s
 
 def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:
     """The attack that adds more than is tolerated to THR: undefended, closed form, strictest quorum."""
-    thr = reached(grown, "added")
+    thr = reached(grown, "lift")
     share = thr["quorum"] / thr["k"]
     thr = thr[thr["defense"].isin([UNDEFENDED, CLOSED_FORM]) | (share == share.max())]
     thr = thr.assign(label=thr["label"].replace(UNDEFENDED, "no defence"))
-    sizes, most = sorted(thr["attack_size"].unique()), thr["attack_size"].max()
+    sizes, most = sorted({*thr["attack_size"]} - {0.0}), thr["attack_size"].max()
     for regime, of_regime in thr.groupby("regime", sort=False):
         said = []
         for label, here in of_regime.groupby("label", sort=False):
@@ -82,8 +82,8 @@ def _broken(grown: pd.DataFrame, tolerated: float) -> Iterator[str]:
             ends += [f"beyond {percent(most)}"] * (len(over) < here["dataset"].nunique())
             said.append(f"{label} {' to '.join(dict.fromkeys([ends[0], ends[-1]]))}")
         yield (
-            f"In the {regime} regime the fewest fakes per real user that add more than {percent(tolerated)} to THR@50 "
-            f"are (tried: {', '.join(map(percent, sizes))}; {_seeds(thr)}; by data set; a few attacks, 07's reach "
+            f"In the {regime} regime the fewest fakes per real user with a lift above {percent(tolerated)} are "
+            f"(tried: {', '.join(map(percent, sizes))}; {_seeds(thr)}; by data set; a few attacks, 07's reach "
             f"more): {', '.join(said)}."
         )
 

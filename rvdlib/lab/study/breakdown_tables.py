@@ -162,11 +162,11 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
     """THR@50 and list length as the attack grows, each defence under its strongest attack.
 
     The strongest is chosen for each size and defence by the mean over these very seeds, which favours
-    the attacker. Size 0 is nobody's attack; ``added`` is THR@50 less that at size 0, on the same seed.
+    the attacker. Size 0 is nobody's attack; ``lift`` is THR@50 less that at size 0, on the same seed.
 
     Returns:
         Columns dataset, regime, attack_size, defense, k, quorum, distance, min_ratings, attack, metric
-        (target_hit_ratio, added, list_length, ndcg), mean, low, high, n.
+        (target_hit_ratio, lift, list_length, ndcg), mean, low, high, n.
     """
     by = [*SETTING, "attack_size", "defense", *RULE]
     attacked = rows[rows["attack"] != "none"]
@@ -184,8 +184,8 @@ def growing(rows: pd.DataFrame) -> pd.DataFrame:
     own = [*forms, "seed"]
     before = clean[[*own, "target_hit_ratio"]].rename(columns={"target_hit_ratio": "before"})
     strongest = strongest.merge(before, on=own, how="left")
-    strongest["added"] = strongest["target_hit_ratio"] - strongest.pop("before")
-    metrics = ["target_hit_ratio", "added", "list_length", "ndcg"]
+    strongest["lift"] = strongest["target_hit_ratio"] - strongest.pop("before")
+    metrics = ["target_hit_ratio", "lift", "list_length", "ndcg"]
     return summarise(strongest, [*by, "attack"], metrics)
 
 

@@ -273,8 +273,8 @@ def of_knowing(rows: pd.DataFrame, knowing: str, defense: str = RVD) -> pd.DataF
     for key, here in rows.groupby([*SETTING, "victim"], sort=False):
         his, theirs = (here[here["attacker"] == name] for name in (knowing, OURS))
         gained = paired(his, theirs, "target_hit_ratio")
-        reached = [each["target_hit_ratio"].mean() for each in (his, theirs)]
-        if reached[1] > MOST or max(reached) < LEAST:  # no room above, or neither gets anywhere
+        low_clones = theirs["target_hit_ratio"].mean()
+        if low_clones > MOST or low_clones == his["target_hit_ratio"].mean() == 0:
             gained *= np.nan
         where = _named([*SETTING, "victim"], key) | {"attack": knowing, "defense": defense}
         parts.append(Part(where, {"": gained}))

@@ -10,15 +10,11 @@ from functools import partial
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import Cell, run_cells
-from rvdlib.lab.experiment.hyperparameters import RVD_HARDENED, attacked_defenses
+from rvdlib.lab.experiment.hyperparameters import attacked_defenses
 from rvdlib.lab.statistics import Interval
 from rvdlib.lab.study import adaptive
 
 TIDY = ["metric", *Interval._fields]
-COMPARED = {
-    "rating": [adaptive.QUORUM, adaptive.BOTH, adaptive.RETRAINED],
-    "ranking": [RVD_HARDENED, adaptive.HARDENED, adaptive.BOTH],
-}
 
 
 def cells(elsewhere: Sequence[Mapping], attacks: Sequence[str]) -> list[tuple[Cell, str]]:
@@ -82,25 +78,3 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     thr, hit = (of[metric]["mean"] for metric in ("target_hit_ratio", "hit_ratio"))
     text = thr.map("{:.3f}".format) + mark + hit.map(" ({:.2f})".format)
     return text.unstack("defense", sort=False, fill_value="–")
-
-
-def sentence(table: pd.DataFrame) -> str:
-    """In how many cases (victim and target set) the defences that 07 and 10 name are shown to lower
-    THR@50, and to raise it; of no rows, nothing."""
-    lowered = table[table["metric"] == "lowered"]
-    said = []
-    for (dataset, regime), here in lowered.groupby(["dataset", "regime"], sort=False):
-        here = here[here["defense"].isin(COMPARED[regime])]
-        each = [
-            f"*{name}* lower in {(own['low'] > 0).sum()} and higher in {(own['high'] < 0).sum()} of {len(own)}"
-            for name, own in here.groupby("defense", sort=False)
-        ]
-        victims, seeds = ", ".join(here["victim"].unique()), here["n"].max()
-        of = f"{victims}; {seeds} seed{'s' if seeds > 1 else ''}"
-        said.append(f"{dataset}, {regime} regime ({of}): {', '.join(each)}")
-    if not said:
-        return ""
-    return (
-        "Cases (of victims and targets) in which THR@50 is lower than undefended by its interval, and higher, "
-        f"each defence under its worst attacker: {'; '.join(said)}."
-    )

@@ -6,52 +6,50 @@ these very seeds, as in 07's other tables.
 
 import pandas as pd
 
-from rvdlib.lab.runner.in_short import EVERY, MORE
+from rvdlib.lab.runner.in_short import EVERY_SET, MORE, STRONGEST
 from rvdlib.lab.statistics import paired, summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
-from rvdlib.lab.tuning.fewer_targets import CLEAN, ONE, TWO
+from rvdlib.lab.tuning.fewer_targets import CLEAN, EVERY, ONE, TWO
 
 SETTING = ["target_set", "defense"]
-THR = "target_hit_ratio"
-# Columns: what fakes there are.
-NOBODY = "not attacked"
+NOBODY, THR = "not attacked", "target_hit_ratio"
 
 
 def by_fakes(trials: pd.DataFrame) -> pd.DataFrame:
-    """THR@50 where nobody attacks, under the strongest attacker with every target in every fake, and under
-    either kind with fewer; and how much more the stronger of these two reaches, by seed.
+    """THR@50 where nobody attacks, under the strongest of those with every target in every fake, and under
+    the same fakes with every target, one each, and two; and how much more the stronger of the last two reaches
+    than the strongest, by seed.
 
     Args:
         trials: a row a target set, seed, defense and kind of ``fakes``: ``results/search/fewer_targets.csv``.
 
     Returns:
-        Columns target_set, defense, fakes, metric, mean, low, high, n.
+        Columns target_set (of each, then the mean of all), defense, fakes, metric, mean, low, high, n.
     """
     few = trials["fakes"].isin([ONE, TWO])
     every = under_strongest(trials[~few & (trials["fakes"] != CLEAN)], SETTING, "fakes")
     fewer = under_strongest(trials[few], SETTING, "fakes")
-    clean = trials[trials["fakes"] == CLEAN].assign(fakes=NOBODY)
-    shown = pd.concat([clean, every.assign(fakes=EVERY), trials[few]])
-    more = [
+    gained = [
         paired(here, every[(every[SETTING] == list(key)).all(axis=1)], THR)
-        .rename(MORE)
+        .rename(THR)
         .reset_index()
         .assign(**dict(zip(SETTING, key, strict=True)), fakes=MORE)
         for key, here in fewer.groupby(SETTING, sort=False)
     ]
+    own = trials[trials["fakes"].isin([EVERY, ONE, TWO])]
+    clean = trials[trials["fakes"] == CLEAN].assign(fakes=NOBODY)
+    shown = pd.concat([clean, every.assign(fakes=STRONGEST), own, *gained])
+    means = shown.groupby(["fakes", "defense", "seed"], sort=False)[THR].mean().reset_index()
+    shown = pd.concat([shown, means.assign(target_set=EVERY_SET)], ignore_index=True)
     by = [*SETTING, "fakes"]
-    levels = summarise(shown, by, [THR])
-    gained = summarise(pd.concat(more), by, [MORE])
-    order = {name: place for place, name in enumerate(trials["defense"].unique())}
-    found = pd.concat([levels, gained], ignore_index=True)
-    places = found["defense"].map(order)
-    return found.iloc[places.argsort(kind="stable")].reset_index(drop=True)
+    # A difference may be below 0, where a target hit ratio's interval ends.
+    more = shown["fakes"] == MORE
+    levels = summarise(shown[~more], by, [THR])
+    differences = summarise(shown[more].rename(columns={THR: "gained"}), by, ["gained"])
+    return pd.concat([levels, differences], ignore_index=True)
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """:func:`by_fakes` as a reader sees it: a row a target set and defence, a column a kind of fakes."""
-    sets = found["target_set"].unique()
-    ordered = pd.concat([found[found["target_set"] == name] for name in sets])
-    columns = [NOBODY, EVERY, ONE, TWO, MORE]
-    return tables.wide(ordered, SETTING, "fakes")[columns].rename_axis(columns=None)
+    return tables.wide(found, SETTING, "fakes").rename_axis(columns=None)

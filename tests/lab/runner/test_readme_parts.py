@@ -162,11 +162,9 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         *levels("NSVD", "lowered", none=0.0, closed_form_and_quorum=0.5),
         ("AutoRec", "closed form and quorum", "lowered", -0.4),
         ("AutoRec", "RVD, hardened", "lowered", 0.05),
+        *levels("NSVD", "list_length", none=50.0, closed_form_and_quorum=30.0),
     ]
-    fewer = [
-        ("random", "none", 0.2, -0.1), ("middling", "none", 0.1, 0.0),
-        ("random", "closed form, hardened", 0.06, 0.07), ("middling", "closed form, hardened", 0.04, 0.05),
-    ]  # fmt: skip
+    fewer = [("none", 0.15, -0.05, -0.1), ("closed form, hardened", 0.05, 0.06, 0.04)]
     tests = [
         ("C1", "rating", 0.4, "partly"),
         ("C1", "rating", 0.2, "partly"),
@@ -192,11 +190,12 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         ),
         pd.DataFrame(
             [
-                (target_set, name, fakes, value)
-                for target_set, name, *both in fewer
-                for fakes, value in zip((in_short.EVERY, in_short.MORE), both, strict=True)
+                (of, name, fakes, value, low)
+                for name, strongest, more, low in fewer
+                for fakes, value in ((in_short.STRONGEST, strongest), (in_short.MORE, more))
+                for of, value in (("random", 0.9), (in_short.EVERY_SET, value))
             ],
-            columns=["target_set", "defense", "fakes", "mean"],
+            columns=["target_set", "defense", "fakes", "mean", "low"],
         ).assign(n=5),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
         pd.DataFrame(
@@ -214,16 +213,16 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "suffers most changes by -1.0%.",
         "THR@50 0.990 with RVD, 1.000 without (0.100 where nobody attacks): RVD removes 1% of their lift.",
         "THR@50 0.100 with RVD, 0.200 without (0.050 where nobody attacks): RVD removes 25% of their lift.",
-        "5 other seeds; mean of random and middling targets): THR@50 undefended 0.100 instead of 0.150, *closed form, hardened* 0.110 instead of 0.050.",
+        "5 other seeds): THR@50",
+        ": *closed form, hardened* 0.110 (+0.060↑), undefended 0.100 (-0.050).",
         "*Rating regime:* 0.800 (0.800) with the nearest, 0.700 (0.700) with users drawn at random. "
         "*Ranking regime:* 0.800 (0.610) with the nearest, 0.700 (0.570) with users drawn",
         "THR@50 0.010 at HR@50 0.500 (undefended HR@50 0.100)",
         "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
         "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
         "changes HR@50 by -20% to -10% on 2.",
-        "*Rating regime* (ml-1m: NSVD; 3 seeds): *closed form and quorum* in 1 of 1, and higher in 0. "
-        "*Ranking regime* (ml-1m: AutoRec; 5 seeds): *closed form and quorum* in 0 of 1, and higher in 1; "
-        "*RVD, hardened* in 0 of 1, and higher in 0.",
+        "ml-1m, rating regime (NSVD; 3 seeds): *closed form and quorum* (lists of 30 items) 1 and 0 of 1; ",
+        "ml-1m, ranking regime (AutoRec; 5 seeds): *closed form and quorum* 0 and 1 of 1, *RVD, hardened* 0 and 0 of 1.",
     ):
         assert found in said
 

@@ -220,16 +220,16 @@ def test_the_strongest_attack_is_another_one_for_each_defence():
     assert lists.loc[("a", "rating", "30%"), "quorum 2 of 20"].startswith("30.000")
 
 
-def test_what_an_attack_adds_is_less_what_the_targets_have_without_it(found, promised):
+def test_a_lift_is_less_what_the_targets_have_without_it(found, promised):
     rows = measured()
     bare = (rows["defense"] == UNDEFENDED) & (rows["attack"] == "none")
     rows.loc[bare, "target_hit_ratio"] = 0.55 + 0.1 * rows.loc[bare, "seed"]
     grown = breakdown_tables.growing(rows)
-    added = grown[grown["metric"] == "added"].set_index(["defense", "attack_size"])
-    assert added.loc[(UNDEFENDED, 0.3), "mean"] == pytest.approx(0.9 - 0.6)
-    assert added.loc[(UNDEFENDED, 0.03), "mean"] == pytest.approx(0.63 - 0.6)
-    assert added.loc[(UNDEFENDED, 0.0), ["mean", "low", "high"]].tolist() == [0, 0, 0]
-    assert added.loc[(QUORUM, 0.3), "mean"] == pytest.approx(0.6)
+    lift = grown[grown["metric"] == "lift"].set_index(["defense", "attack_size"])
+    assert lift.loc[(UNDEFENDED, 0.3), "mean"] == pytest.approx(0.9 - 0.6)
+    assert lift.loc[(UNDEFENDED, 0.03), "mean"] == pytest.approx(0.63 - 0.6)
+    assert lift.loc[(UNDEFENDED, 0.0), ["mean", "low", "high"]].tolist() == [0, 0, 0]
+    assert lift.loc[(QUORUM, 0.3), "mean"] == pytest.approx(0.6)
     said = breakdown_answer.answer(found, promised, grown, agreed(), 0.1, 0.9)
     assert ": no defence 30%, closed form beyond 30%, quorum 2 of 20 3%." in said
 
@@ -255,7 +255,7 @@ def test_the_answer_is_of_computed_numbers(found, promised):
     assert "(of 4 the best, in hindsight; 2 seeds)" in promise
     assert promise.endswith(": rating regime a 2.0% (30 items), b none (20 items).")
     assert floors.endswith(": rating regime a at least 3.5%, b at least 3.5%.")
-    assert "(tried: 0%, 3%, 30%; 2 seeds;" in broken
+    assert "(tried: 3%, 30%; 2 seeds;" in broken
     assert broken.endswith(": no defence 3%, closed form beyond 30%, quorum 2 of 20 3%.")
     ratings = breakdown_answer.load_dataset("a")
     popular = (ratings.matrix.getnnz(axis=0) >= 0.2 * N_USERS).sum()

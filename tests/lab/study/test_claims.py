@@ -436,3 +436,6 @@ def test_where_neither_attacker_reaches_anybody_nothing_is_compared():
     rows = known({"low_clone": 0.0, "vicinity": 0.0}).assign(target_hit_ratio=0.0)
     (found,) = claims.of_knowing(rows, "vicinity").to_dict("records")
     assert (found["n_seeds"], found["verdict"]) == (0, NONE)
+    rows.loc[rows["attacker"] == "vicinity", "target_hit_ratio"] = 0.001
+    (found,) = claims.of_knowing(rows, "vicinity").to_dict("records")
+    assert (found["n_seeds"], found["value"]) == (3, pytest.approx(0.001))

@@ -3,7 +3,7 @@
 Looseness and violations are those of single users; means and intervals are over seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -182,28 +182,25 @@ def answer(measured: Measured, served_after: int) -> str:
         f"{_times(loose[DATA, 'orders'])} the excess of the loss.",
         "With all parameters moving, constants measured after the fact promise "
         f"{paths['promised'].median():.0%} of the fall of the loss (median).",
-        _predicted(prediction(measured.rho)),
+        *_predicted(prediction(measured.rho)),
     )
 
 
-def _predicted(rho: pd.DataFrame) -> str:
+def _predicted(rho: pd.DataFrame) -> Iterator[str]:
     """What strength tells of each outcome, and where more than its control does: the distance at the start,
     which is owed to the user and to no descent."""
-    said, by = [], ["regime", "victim", "loss"]
+    by = ["regime", "victim", "loss"]
     for outcome, what in OUTCOMES_SAID.items():
         here = rho[rho["outcome"] == outcome].set_index(by)
         strength, start = (here[here["quantity"] == name] for name in ("strength", "start"))
         told, data = strength["low"] > 0, strength.index.get_level_values("loss") == DATA
         above = told & (strength["mean"] > start["mean"])
-        said.append(
-            f"{what} in {told.sum()} of {len(told)} cases ({(told & data).sum()} of them with the data term alone; "
-            f"the contrary in {(strength['high'] < 0).sum()}; with a higher mean than the distance before any descent "
-            f"in {above.sum()})"
+        yield (
+            f"Unlearning strength tells {what}, by rank correlation over users and intervals not corrected for their "
+            f"number, in {told.sum()} of {len(told)} cases: {(told & data).sum()} of them with the data term alone, "
+            f"{above.sum()} with a higher mean than the distance before any descent; the contrary in "
+            f"{(strength['high'] < 0).sum()}."
         )
-    return (
-        f"By rank correlation over users, and intervals that are not corrected for their number, unlearning strength "
-        f"tells {' and '.join(said)}."
-    )
 
 
 def _times(orders: float) -> str:

@@ -7,7 +7,7 @@ these very seeds, as in 07's other tables.
 import pandas as pd
 
 from rvdlib.lab.runner.in_short import EVERY_SET, MORE, STRONGEST
-from rvdlib.lab.statistics import paired, summarise
+from rvdlib.lab.statistics import summarise
 from rvdlib.lab.study import tables
 from rvdlib.lab.study.adaptive import under_strongest
 from rvdlib.lab.tuning.fewer_targets import CLEAN, EVERY, ONE, TWO
@@ -30,16 +30,11 @@ def by_fakes(trials: pd.DataFrame) -> pd.DataFrame:
     few = trials["fakes"].isin([ONE, TWO])
     every = under_strongest(trials[~few & (trials["fakes"] != CLEAN)], SETTING, "fakes")
     fewer = under_strongest(trials[few], SETTING, "fakes")
-    gained = [
-        paired(here, every[(every[SETTING] == list(key)).all(axis=1)], THR)
-        .rename(THR)
-        .reset_index()
-        .assign(**dict(zip(SETTING, key, strict=True)), fakes=MORE)
-        for key, here in fewer.groupby(SETTING, sort=False)
-    ]
+    reached, before = (rows.set_index([*SETTING, "seed"])[THR] for rows in (fewer, every))
+    gained = (reached - before.reindex(reached.index)).reset_index().assign(fakes=MORE)
     own = trials[trials["fakes"].isin([EVERY, ONE, TWO])]
     clean = trials[trials["fakes"] == CLEAN].assign(fakes=NOBODY)
-    shown = pd.concat([clean, every.assign(fakes=STRONGEST), own, *gained])
+    shown = pd.concat([clean, every.assign(fakes=STRONGEST), own, gained])
     means = shown.groupby(["fakes", "defense", "seed"], sort=False)[THR].mean().reset_index()
     shown = pd.concat([shown, means.assign(target_set=EVERY_SET)], ignore_index=True)
     by = [*SETTING, "fakes"]

@@ -3,15 +3,16 @@
     python -m rvdlib.lab.tuning.fewer_targets
 
 The protocol has every target in every fake, and so has every attack of the study. Nothing makes an
-attacker do that. Items that nobody rates together but fakes make a direction of their own in a latent
-space, and it takes the fakes away from those beside whom they are to stand; who rates fewer targets
-stands nearer. Here all but some targets are taken out of one attack's fakes, which else stay as they
+attacker do that. Our guess at why it helps him to leave some out, not measured: items that only fakes
+rate together make a direction of their own in a latent space, and it takes the fakes away from those
+beside whom they are to stand. Here all but some targets are taken out of one attack's fakes, which else stay as they
 are: *one each*, in proportion to how many of the users that the attacker sees rated them, or *the two
 most rated* in all, the others given up. ``results/search/fewer_targets.csv`` has what each defence
 serves of all targets then, beside the same fakes with every target, and the attackers who were searched
 against these defences.
 
-What the fakes are made of was found by trial on the seeds of the attack search; these are others.
+What the fakes are made of was found by trial on the seeds of the attack search; these are others. They
+are told of one defence whomever they meet: what they reach against others is a transfer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +28,10 @@ from rvdlib import paths
 from rvdlib.lab.experiment.cells import UNDEFENDED, Cell, Scenario, carry_out, evaluate_cell
 from rvdlib.lab.experiment.hyperparameters import attacked_defenses
 from rvdlib.lab.experiment.knowing import searched, told
-from rvdlib.lab.experiment.poison import aim, kept_poison
+from rvdlib.lab.experiment.poison import kept_poison
 from rvdlib.lab.tuning.attack_search import FILLER_SIZE, SEARCH_FILE
 from rvdlib.lab.tuning.records import write_trials
-from rvdlib.lab.tuning.swap_check import NOT_AIMED
+from rvdlib.lab.tuning.swap_check import aimed
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
 
@@ -71,8 +72,7 @@ def keeping(profiles: sp.csr_matrix, targets: np.ndarray, kept: np.ndarray) -> s
 
 def fakes_of(scenario: Scenario) -> dict[str, sp.csr_matrix]:
     """The scenario's fakes, with every target and with fewer."""
-    known = {name: value for name, value in scenario.poison.items() if name not in NOT_AIMED}
-    _, threat, _ = aim(scenario.attack, scenario.dataset, **known)
+    _, threat = aimed(scenario)
     profiles = kept_poison(**scenario.poison).profiles
     counts = np.bincount(threat.visible.indices, minlength=threat.n_items)[threat.targets]
     kept = {ONE: one_each, TWO: most_rated}

@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from rvdlib import paths
 from rvdlib.attacks.profiles import assemble, filler_candidates
+from rvdlib.data import Split
 from rvdlib.evaluation import Evaluation, evaluate
-from rvdlib.lab.experiment.cells import Cell, carry_out, sample_users
+from rvdlib.lab.experiment.cells import Cell, Scenario, carry_out, sample_users
 from rvdlib.lab.experiment.hyperparameters import REGIMES, attacked_defenses, searched_attackers
 from rvdlib.lab.experiment.poison import aim, kept_poison
 from rvdlib.lab.tuning.attack_search import FILLER_SIZE, SEARCH_FILE, cells_of
@@ -137,6 +138,12 @@ def nearness(evaluation: Evaluation) -> float:
     return float(np.mean(1 / (1 + (ranks / evaluation.k) ** 2)))
 
 
+def aimed(scenario: Scenario) -> tuple[Split, ThreatModel]:
+    """The split of a scenario, and what its attacker knows and may do."""
+    known = {name: value for name, value in scenario.poison.items() if name not in NOT_AIMED}
+    return aim(scenario.attack, scenario.dataset, **known)[:2]
+
+
 def refine(cell: Cell, start: str, others: Sequence[Cell], steps: int, share: float) -> dict:
     """One cell's fakes, exchanged step by step: a row of the target hit ratio before and after.
 
@@ -146,8 +153,7 @@ def refine(cell: Cell, start: str, others: Sequence[Cell], steps: int, share: fl
             where there are none, of this ``share`` of the fakes in a step.
     """
     scenario = cell.scenario
-    known = {name: value for name, value in scenario.poison.items() if name not in NOT_AIMED}
-    split, threat, _ = aim(scenario.attack, scenario.dataset, **known)
+    split, threat = aimed(scenario)
     users = sample_users(split.train.shape[0], cell.n_users, scenario.seed)
 
     def attacked(profiles) -> Evaluation:

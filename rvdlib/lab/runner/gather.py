@@ -16,6 +16,13 @@ TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
 # Kinds of rows that magnify the last digits of a training: ratios of a bound to what is measured, and
 # the lowest loss that a search finds.
 LOOSE = {"unlearning", "paths"}
+# A training that maximises within: of a gradient that is all but 0 it takes the direction.
+LOOSE_TRAINING = "adversarial_training"
+# A training that draws its own fakes by what it has learned so far, which differs in the last digits:
+# on another processor it is another draw. Of 133 rows of six victims, two regimes and two data sets
+# none was off by more than 0.042 in THR@50 and 0.035 in HR@50.
+DRAWN_TRAINING, DRAWN = "adversarial_poisoning_training", 0.1
+LEAPS = {"fakes_near_fakes"}  # of a drawn training: they lie together, or they do not
 
 
 def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> tuple[int, int]:
@@ -57,8 +64,9 @@ def gather(profile: str, tasks: Iterable[Task], complete: bool = False) -> tuple
 
 def disagreement(old: dict, new: dict, spec: dict) -> str:
     """In what two encoded rows of one specification differ by more than the tolerance; or nothing."""
+    free = TIMED | LEAPS if DRAWN_TRAINING in _methods(spec) else TIMED
     before, after = (
-        {name: to_text(value) for name, value in row.items() if name not in TIMED}
+        {name: to_text(value) for name, value in row.items() if name not in free}
         for row in (old, new)
     )
     return row_difference(before, after, tolerance(spec))
@@ -66,8 +74,15 @@ def disagreement(old: dict, new: dict, spec: dict) -> str:
 
 def tolerance(spec: dict) -> float:
     """How far a row of an encoded specification may be off on another processor."""
-    loose = spec.get("what") in LOOSE or optimises(spec)
+    methods = _methods(spec)
+    if DRAWN_TRAINING in methods:
+        return DRAWN
+    loose = spec.get("what") in LOOSE or LOOSE_TRAINING in methods or optimises(spec)
     return OPTIMISED if loose else TABLE
+
+
+def _methods(spec: dict) -> set[str]:
+    return {step["method"] for step in dict(flat(spec)).get("chain", [])}
 
 
 def optimises(spec: dict) -> bool:

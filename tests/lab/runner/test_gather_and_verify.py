@@ -15,7 +15,7 @@ from rvdlib.lab.experiment.parallel import Batch, Task, rows_of
 from rvdlib.lab.experiment.plain_values import encode
 from rvdlib.lab.experiment.store import CellStore
 from rvdlib.lab.runner import verify as module
-from rvdlib.lab.runner.gather import gather, tolerance
+from rvdlib.lab.runner.gather import disagreement, gather, tolerance
 from rvdlib.lab.runner.unchanged import OPTIMISED, TABLE
 from rvdlib.lab.runner.verify import verify
 
@@ -207,6 +207,18 @@ def test_what_magnifies_last_digits_may_be_a_little_off_and_other_kinds_may_not(
     spec = task(0).spec["scenario"]
     found = {what: tolerance({"what": what, **spec}) for what in ("unlearning", "paths", "thirds")}
     assert found == {"unlearning": OPTIMISED, "paths": OPTIMISED, "thirds": TABLE}
+    assert tolerance(task(0, method="adversarial_training").spec) == OPTIMISED
+
+
+def test_a_training_that_draws_its_own_fakes_may_be_another_draw_and_no_other_training():
+    drawn = task(0, method="adversarial_poisoning_training")
+    row = {"hit_ratio": 0.25, "fakes_near_fakes": 0.1, "n_users": 943}
+    other_draw = row | {"hit_ratio": 0.29, "fakes_near_fakes": 0.7}
+    assert not disagreement(row, other_draw, drawn.spec)
+    assert "hit_ratio" in disagreement(row, row | {"hit_ratio": 0.4}, drawn.spec)
+    assert "n_users" in disagreement(row, row | {"n_users": 900}, drawn.spec)
+    assert "hit_ratio" in disagreement(row, other_draw, task(0, method="huber_loss").spec)
+    assert "fakes_near" in disagreement(row, row | {"fakes_near_fakes": 0.7}, task(0).spec)
 
 
 def test_rows_of_other_data_are_never_carried_over():

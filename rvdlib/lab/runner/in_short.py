@@ -1,47 +1,52 @@
-"""What the study found, in a few sentences of computed numbers: the first thing README says."""
+"""What the study found, in a few sentences of computed numbers, and its two tables: README's first page."""
 
 from collections.abc import Callable
 
 import pandas as pd
 
 from rvdlib.lab.experiment.hyperparameters import REGIMES, RVD_HARDENED
-from rvdlib.lab.runner.verdicts import span_of
+from rvdlib.lab.runner.ledger import HOLDS, UNDECIDED, claims
+from rvdlib.lab.runner.shown import FULL
+from rvdlib.lab.runner.verdicts import markdown, span_of
 
 RVD, SOLVED, BY_CHANCE = "RVD", "closed form", "random neighbours"
-BOTH, RETRAINED = "closed form and quorum", "unobserved weight"
+HARDENED, BOTH, RETRAINED = "closed form, hardened", "closed form and quorum", "unobserved weight"
+# Of 10_advice.csv, which of them one may take.
+FIRST, EQUAL, OF_STARS = "take this", "not told apart from it", "where stars must be right"
 # Of 07_fewer_targets.csv: two kinds of ``fakes``, and the mean of all target sets.
 STRONGEST, MORE, EVERY_SET = "strongest searched", "more than the strongest", "mean"
-ELSEWHERE = (RVD_HARDENED, "closed form, hardened", BOTH)  # of 07_elsewhere.csv, who is named
+ATTACKED = (RVD, RVD_HARDENED, SOLVED, BY_CHANCE, HARDENED, BOTH, "quorum", "count", RETRAINED)
+ELSEWHERE = (RVD_HARDENED, HARDENED, BOTH)  # of 07_elsewhere.csv, who is named
 SHOWN, SHORT = 50, 45  # items in a list, and below which its length is said
 
 
 def in_short(
     ledger: pd.DataFrame,
     held: pd.DataFrame,
-    elsewhere: pd.DataFrame,
     fewer: pd.DataFrame,
     remains: pd.DataFrame,
     accurate: pd.DataFrame,
+    advice: pd.DataFrame,
 ) -> str:
     """Sentences in Markdown, a bullet each.
 
     Args:
         ledger: the tests of every claim, as :func:`rvdlib.lab.runner.verdicts.measured` finds them.
         held: 07's ``07_held.csv``, what defences hold under attackers who know them.
-        elsewhere: 07's ``07_elsewhere.csv``, the same for other victims, targets and data sets.
         fewer: its ``07_fewer_targets.csv``, under fakes that do not rate every target.
         remains: 11's ``11_lift_left.csv``, what the paper's attacks keep of their lift.
         accurate: its ``11_accuracy.csv``.
+        advice: 10's ``10_advice.csv``, which defence to take.
     """
     said = (
+        _verdicts(ledger),
         _oblivious(ledger),
         _knowing(held),
-        f"**Fakes that rate fewer of the targets.** {fewer_targets(fewer)}",
+        _taken(held, fewer, advice),
+        _papers(remains, accurate),
+        f"**Fakes outside the protocol.** {fewer_targets(fewer)}",
         _neighbours(held),
         _time(ledger),
-        _instead(held, remains, accurate),
-        "**Other victims, targets and data sets**, each defence under its strongest attacker (07). "
-        + elsewhere_of(elsewhere),
     )
     return "\n".join(f"- {sentence}" for sentence in said)
 
@@ -50,19 +55,37 @@ def _by_regime(say: Callable[[str], str]) -> str:
     return " ".join(f"*{regime.capitalize()} regime:* {say(regime)}." for regime in REGIMES)
 
 
+def _verdicts(ledger: pd.DataFrame) -> str:
+    """How many verdicts there are of each kind, on the paper's claims, and which they are."""
+    asked = {name for name, claim in claims().items() if not claim.question}
+    one = ledger[ledger["id"].isin(asked)].drop_duplicates(["id", "regime"])
+    count = one["overall"].value_counts()
+    kinds = [
+        f"{count[verdict]} *{verdict}*"
+        + f" ({', '.join(f'{row.id} {row.regime}' for row in here.itertuples())})"
+        * (verdict not in (UNDECIDED, HOLDS))
+        for verdict, here in one.groupby("overall", sort=False)
+    ]
+    by_count = sorted(kinds, key=lambda kind: -int(kind.split()[0]))
+    return (
+        f"**Verdicts** on the paper's {one['id'].nunique()} claims, by regime (of {len(one)}): "
+        f"{', '.join(by_count)}."
+    )
+
+
 def _oblivious(ledger: pd.DataFrame) -> str:
     removed, change = (
         ledger[ledger["id"] == name].groupby("regime")["value"].median() for name in ("C1", "C2")
     )
     each = _by_regime(
         lambda regime: (
-            f"RVD removes {removed[regime]:.0%} of their lift; of the accuracy metrics the one that suffers "
-            f"most changes by {change[regime]:+.1%}"
+            f"RVD removes {removed[regime]:.0%} of their lift, and of the accuracy metrics the one that "
+            f"suffers most changes by {change[regime]:+.1%}"
         )
     )
     return (
-        f"**Attackers who do not know RVD** (medians over data sets and victims, attacks pooled; in the "
-        f"rating regime RVD was chosen by RMSE alone). {each}"
+        "**Attackers who do not know RVD** (medians over data sets and victims; in the rating regime RVD was "
+        f"chosen by RMSE alone). {each}"
     )
 
 
@@ -73,97 +96,143 @@ def _level(held: pd.DataFrame, regime: str, metric: str = "target_hit_ratio") ->
 
 
 def _knowing(held: pd.DataFrame) -> str:
-    def each(regime: str) -> str:
-        thr, removed = _level(held, regime), _level(held, regime, "lift_removed")[RVD]
-        clean = _level(held, regime, "target_hit_ratio_clean")["none"]
-        return (
-            f"THR@50 {thr[RVD]:.3f} with RVD, {thr['none']:.3f} without ({clean:.3f} where nobody attacks): "
-            f"RVD removes {removed:.0%} of their lift"
-        )
-
+    removed = {regime: _level(held, regime, "lift_removed")[RVD] for regime in REGIMES}
+    each = " and ".join(f"{removed[regime]:.0%} in the {regime} regime" for regime in REGIMES)
     return (
-        "**The strongest attackers** that each meets, those who know RVD among them (ML-100K, MF, 07; in the "
-        "ranking regime the mean of random and middling targets). "
-        f"{_by_regime(each)}"
+        "**The strongest attackers**, those who know RVD among them: it removes "
+        f"{each} (MF, ML-100K; first table below)."
     )
 
 
-def fewer_targets(fewer: pd.DataFrame) -> str:
-    """What fakes reach that rate one target or two, and how much more that is; of ``07_fewer_targets.csv``."""
-    both = fewer[fewer["target_set"] == EVERY_SET].set_index(["fakes", "defense"])
-    more = both.loc[MORE].sort_values("mean", ascending=False, kind="stable")
-    reached = both["mean"][STRONGEST] + more["mean"]
-    each = [
-        f"{'undefended' if name == 'none' else f'*{name}*'} {reached[name]:.3f} ({row['mean']:+.3f}{'↑' * bool(row['low'] > 0)})"
-        for name, row in more.iterrows()
-    ]
+def _taken(held: pd.DataFrame, fewer: pd.DataFrame, advice: pd.DataFrame) -> str:
+    """What one would take of 10's advice for ML-100K; of its equals, who lets fewest through outside the protocol."""
+    own = advice[advice["dataset"] == "ml-100k"]
+
+    def those(regime: str, *says: str) -> list[str]:
+        return [*own.loc[(own["regime"] == regime) & own["says"].isin(says), "defense"]]
+
+    reached = _reached(fewer)
+    equal = those("ranking", FIRST, EQUAL)
+    least = min((name for name in equal if name in reached), key=lambda name: reached[name])
+    thr, hit, removed = (
+        {regime: _level(held, regime, metric) for regime in REGIMES}
+        for metric in ("target_hit_ratio", "hit_ratio", "lift_removed")
+    )
+    first, stars = those("rating", FIRST)[0], those("rating", OF_STARS)
+    instead = f", or a *{stars[0]}* where stars must be right" if stars else ""
+    others = ", ".join(f"*{name}*" for name in equal if name != least)
     return (
-        "Fakes that rate one target each, or two, which the protocol leaves out, told of the hardened closed form whomever "
-        f"they meet (ranking regime, ML-100K, MF, {more['n'].max()} other seeds): THR@50, and how much more than the "
-        f"strongest searched attacker, ↑ by its interval: {', '.join(each)}."
+        f"**What we would take.** *Rating regime:* another training, *{first}*{instead}: THR@50 "
+        f"{thr['rating'][first]:.3f} at HR@50 {hit['rating'][first]:.3f}, undefended {thr['rating']['none']:.3f} at "
+        f"{hit['rating']['none']:.3f}. *Ranking regime:* *{least}* removes {removed['ranking'][least]:.0%} of the "
+        f"strongest attackers' lift; the seeds of 10 do not tell {others} from it, but outside the protocol it lets "
+        "the least through. Both are hindsight."
     )
 
 
-def _neighbours(held: pd.DataFrame) -> str:
-    def each(regime: str) -> str:
-        thr, hit = _level(held, regime), _level(held, regime, "hit_ratio")
-        near, chance = (f"{thr[name]:.3f} ({hit[name]:.3f})" for name in (SOLVED, BY_CHANCE))
-        return f"{near} with the nearest, {chance} with users drawn at random"
-
-    return (
-        "**Is it the neighbourhood?** THR@50 of RVD's closed form, each under its strongest attacker, and in "
-        "brackets HR@50 where nobody attacks. "
-        f"{_by_regime(each)}"
-    )
-
-
-def _time(ledger: pd.DataFrame) -> str:
-    span = span_of(ledger[ledger["id"] == "C6"])
-    return f"**Time.** A request takes {span} undefended, both with a cache (MF, 12); without one 14 has more."
-
-
-def _instead(held: pd.DataFrame, remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
-    thr, hit = _level(held, "rating"), _level(held, "rating", "hit_ratio")
-    kept = 1 - _level(held, "ranking", "lift_removed")
-    named = ", ".join(f"*{name}* {kept[name]:.0%}" for name in (RVD, RVD_HARDENED, SOLVED, BOTH))
+def _papers(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
     left = remains[(remains["kind"] == "the paper's") & (remains["regime"] == "ranking")]
     left = left[left["value"].notna()].set_index("defense")["value"]
     ranked = accurate[(accurate["regime"] == "ranking") & (accurate["metric"] == "hit_ratio")]
     hits = ranked.groupby(["defense", "dataset"])["value"].mean()
     lost = hits[BOTH] / hits["none"] - 1
     return (
-        f"**What does better.** *Rating regime:* another training, *{RETRAINED}*: THR@50 {thr[RETRAINED]:.3f} at "
-        f"HR@50 {hit[RETRAINED]:.3f} (undefended HR@50 {hit['none']:.3f}). *Ranking regime:* of the strongest "
-        f"attackers' lift is left: {named}. Of that of the paper's attacks *{BOTH}* leaves "
-        f"{_reach(left.loc[[BOTH]])} on {left.loc[[BOTH]].size} data sets (RVD {_reach(left.loc[[RVD]])}, *{SOLVED}* "
+        f"**The paper's attacks on all data sets**, ranking regime: *{BOTH}* leaves {_reach(left.loc[[BOTH]])} of their "
+        f"lift on {left.loc[[BOTH]].size} data sets (RVD {_reach(left.loc[[RVD]])}, *{SOLVED}* "
         f"{_reach(left.loc[[SOLVED]])}), and changes HR@50 by {lost.min():.0%} to {lost.max():.0%} on {lost.size}."
     )
 
 
-def elsewhere_of(there: pd.DataFrame) -> str:
-    """In how many cases (of victims and target sets) the defences that are named are lower than undefended by
-    their interval, and higher; of ``07_elsewhere.csv``, of no rows nothing."""
+def _reached(fewer: pd.DataFrame, before: bool = False) -> pd.Series:
+    """Defence → THR@50 under fakes that rate one target or two, the most first; or under the strongest searched."""
+    both = fewer[fewer["target_set"] == EVERY_SET].set_index(["fakes", "defense"])["mean"]
+    reached = (both[STRONGEST] + both[MORE]).sort_values(ascending=False, kind="stable")
+    return both[STRONGEST].reindex(reached.index) if before else reached
+
+
+def fewer_targets(fewer: pd.DataFrame) -> str:
+    """What fakes reach that rate one target or two, and what every target; of ``07_fewer_targets.csv``."""
+    reached, before = _reached(fewer), _reached(fewer, before=True)
+    named = [name for name in (HARDENED, RVD_HARDENED, SOLVED, BOTH) if name in reached]
+    each = [f"*{name}* {reached[name]:.3f} instead of {before[name]:.3f}" for name in named]
+    return (
+        "Fakes that rate only one of the targets each, or two, and were told of the hardened closed form reach more than "
+        f"the strongest attacker whom we searched (ranking regime, {fewer['n'].max()} other seeds): THR@50 "
+        f"{', '.join(each)}."
+    )
+
+
+def _neighbours(held: pd.DataFrame) -> str:
+    def each(regime: str) -> str:
+        thr = _level(held, regime)
+        return f"{thr[SOLVED]:.3f} and {thr[BY_CHANCE]:.3f}"
+
+    return (
+        "**Is it the neighbourhood?** THR@50 of RVD's closed form with the nearest users, and with users drawn at "
+        f"random, each under its strongest attacker. {_by_regime(each)}"
+    )
+
+
+def _time(ledger: pd.DataFrame) -> str:
+    span = span_of(ledger[ledger["id"] == "C6"])
+    return f"**Time.** A request under RVD takes {span} undefended, both with a cache (MF, 12); without one 14 has more."
+
+
+def attacked_table(held: pd.DataFrame, fewer: pd.DataFrame) -> str:
+    """What the strongest attackers reach, a row a defence; Markdown.
+
+    Args:
+        held: 07's ``07_held.csv``; means over victims and target sets are shown.
+        fewer: its ``07_fewer_targets.csv``.
+    """
+    reached, rows = _reached(fewer), []
+    columns = (
+        "target_hit_ratio_clean",
+        "target_hit_ratio",
+        "lift_removed",
+        "hit_ratio",
+        "list_length",
+    )
+    of = {
+        each: pd.DataFrame({name: _level(held, each, name) for name in columns}) for each in REGIMES
+    }
+    for name in ("none", *ATTACKED):
+        row = ["undefended" if name == "none" else name]
+        for levels in of.values():
+            if name not in levels.index:
+                row += ["–", "–", "–"]
+                continue
+            clean, attacked, removed, hit, length = levels.loc[name]
+            short = f" ({length:.0f} items)" * bool(length < FULL)
+            removed = "–" if name == "none" else f"{round(removed, 2) + 0:.0%}"  # no -0%
+            row += [f"{clean:.3f} → {attacked:.3f}", removed, f"{hit:.3f}{short}"]
+        rows.append([*row, f"{reached[name]:.3f}" if name in reached else "–"])
+    each = " | ".join(f"{regime}: THR@50 | lift removed | HR@50" for regime in REGIMES)
+    return markdown(f"| | {each} | one or two targets |", 1, rows)
+
+
+def elsewhere_table(there: pd.DataFrame) -> str:
+    """In how many cases (of victims and target sets) a defence is lower than undefended by its interval, and
+    in how many higher; Markdown, of no rows nothing.
+
+    Args:
+        there: 07's ``07_elsewhere.csv``.
+    """
     if there.empty:
         return ""
     by = ["dataset", "regime", "defense"]
     length = there[there["metric"] == "list_length"].groupby(by)["mean"].mean()
-    said = []
-    tests = there[(there["metric"] == "lowered") & there["defense"].isin(ELSEWHERE)]
+    tests, rows = there[(there["metric"] == "lowered") & there["defense"].isin(ELSEWHERE)], []
     for (dataset, regime), here in tests.groupby(["dataset", "regime"], sort=False):
-        each = []
-        for name, own in here.groupby("defense", sort=False):
+        row = [f"{dataset}, {regime}", ", ".join(here["victim"].unique()), f"{here['n'].max()}"]
+        for name in ELSEWHERE:
+            own = here[here["defense"] == name]
             items = length.get((dataset, regime, name), SHOWN)
-            short = f" (lists of {items:.0f} items)" * bool(items < SHORT)
+            short = f" ({items:.0f} items)" * bool(items < SHORT)
             lower, higher = (own["low"] > 0).sum(), (own["high"] < 0).sum()
-            each.append(f"*{name}*{short} {lower} and {higher} of {len(own)}")
-        victims = ", ".join(here["victim"].unique())
-        said.append(
-            f"{dataset}, {regime} regime ({victims}; {here['n'].max()} seeds): {', '.join(each)}"
-        )
-    return (
-        "In how many cases, of victims and target sets, THR@50 is lower than undefended and in how many higher, by 95 % "
-        f"intervals that are not corrected for their number: {'; '.join(said)}."
-    )
+            row.append(f"{lower} better, {higher} worse of {len(own)}{short}" if len(own) else "–")
+        rows.append(row)
+    return markdown(f"| | victims | seeds | {' | '.join(ELSEWHERE)} |", 2, rows)
 
 
 def _reach(shares: pd.Series) -> str:

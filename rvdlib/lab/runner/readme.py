@@ -13,7 +13,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
-from rvdlib.lab.runner.in_short import in_short
+from rvdlib.lab.runner.in_short import attacked_table, elsewhere_table, in_short
 from rvdlib.lab.runner.ledger import RULE
 from rvdlib.lab.runner.shown import FULL, table, with_reach
 from rvdlib.lab.runner.verdicts import claims_table, found, markdown, summary
@@ -101,10 +101,12 @@ def _hit(own: Mapping[str, float]) -> str:
 def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
     main = [*map(table, ("11_lift_left", "11_accuracy"))]
-    attacked = map(table, ("07_held", "07_elsewhere", "07_fewer_targets"))
+    attacked = [*map(table, ("07_held", "07_fewer_targets"))]
     advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
-        "short": in_short(found(), *attacked, *main),
+        "short": in_short(found(), *attacked, *main, advice),
+        "attacked": attacked_table(*attacked),
+        "elsewhere": elsewhere_table(table("07_elsewhere")),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),

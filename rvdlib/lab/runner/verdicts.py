@@ -63,10 +63,11 @@ def summary() -> str:
     for name, claim in claims().items():
         rows = measured(ledgers, name)[1]
         cells = [_in_regime(rows[rows["regime"] == each]) if len(rows) else "–" for each in REGIMES]
-        lines[claim.question].append([name, claim.said, claim.shown, *cells])
+        measure = f"{claim.shown} ({claim.shown_if})" if claim.shown_if else claim.shown
+        lines[claim.question].append([name, claim.said, measure, *cells])
     regimes = " | ".join(f"{each} regime" for each in REGIMES)
     tables = [
-        markdown(f"| | {title} | what is measured | {regimes} |", 5, lines[asked])
+        markdown(f"| | {title} | what is measured (shown if) | {regimes} |", 5, lines[asked])
         for asked, title in enumerate(ASKED)
         if lines[asked]
     ]

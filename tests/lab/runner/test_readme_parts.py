@@ -143,28 +143,40 @@ def levels(regime, metric, **means):
     return [(regime, name.replace("_", " "), metric, mean) for name, mean in means.items()]
 
 
+HELD = [
+    *levels("rating", "target_hit_ratio", none=1.0, RVD=0.99, unobserved_weight=0.01, quorum=0.3, closed_form=0.8, random_neighbours=0.7),
+    *levels("ranking", "target_hit_ratio", none=0.2, RVD=0.1, closed_form=0.8, random_neighbours=0.7),
+    *levels("rating", "target_hit_ratio_clean", none=0.1, RVD=0.2, quorum=0.0),
+    *levels("ranking", "target_hit_ratio_clean", none=0.05, RVD=0.04),
+    *levels("rating", "lift_removed", none=0.0, RVD=0.01, quorum=-0.004),
+    *levels("ranking", "lift_removed", none=0.0, RVD=0.25, closed_form=0.4, closed_form_and_quorum=0.75),
+    *levels("rating", "hit_ratio", none=0.1, RVD=0.09, unobserved_weight=0.5, quorum=0.4),
+    *levels("ranking", "hit_ratio", none=0.6, RVD=0.58),
+    *levels("rating", "list_length", none=50.0, RVD=50.0, quorum=30.2),
+    *levels("ranking", "list_length", none=50.0, RVD=50.0),
+]  # fmt: skip
+
+
+def held():
+    return pd.DataFrame(HELD, columns=["regime", "defense", "metric", "mean"])
+
+
+def fewer():
+    found = [
+        ("none", 0.15, -0.05),
+        ("closed form, hardened", 0.05, 0.06),
+        ("closed form", 0.05, 0.02),
+    ]
+    rows = [
+        (of, name, fakes, value)
+        for name, strongest, more in found
+        for fakes, value in ((in_short.STRONGEST, strongest), (in_short.MORE, more))
+        for of, value in (("random", 0.9), (in_short.EVERY_SET, value))
+    ]
+    return pd.DataFrame(rows, columns=["target_set", "defense", "fakes", "mean"]).assign(n=5)
+
+
 def test_what_was_found_in_short_is_computed_from_the_tables():
-    names = {"closed_form": 0.8, "random_neighbours": 0.7, "closed_form_and_quorum": 0.2}
-    held = [
-        *levels("rating", "target_hit_ratio", none=1.0, RVD=0.99, unobserved_weight=0.01, **names),
-        *levels("ranking", "target_hit_ratio", none=0.2, RVD=0.1, **names),
-        *levels("rating", "target_hit_ratio_clean", none=0.1),
-        *levels("ranking", "target_hit_ratio_clean", none=0.05),
-        *levels("rating", "lift_removed", RVD=0.01),
-        *levels("ranking", "lift_removed", RVD=0.25, closed_form=0.4, closed_form_and_quorum=0.75),
-        ("ranking", "RVD, hardened", "lift_removed", 0.7),
-        *levels("rating", "hit_ratio", none=0.1, unobserved_weight=0.5, **names),
-        *levels("ranking", "hit_ratio", none=0.6, closed_form=0.61, random_neighbours=0.57),
-    ]
-    there = [
-        *levels("NSVD", "target_hit_ratio", none=0.06, closed_form_and_quorum=0.04),
-        *levels("NSVD", "target_hit_ratio_clean", none=0.02, closed_form_and_quorum=0.02),
-        *levels("NSVD", "lowered", none=0.0, closed_form_and_quorum=0.5),
-        ("AutoRec", "closed form and quorum", "lowered", -0.4),
-        ("AutoRec", "RVD, hardened", "lowered", 0.05),
-        *levels("NSVD", "list_length", none=50.0, closed_form_and_quorum=30.0),
-    ]
-    fewer = [("none", 0.15, -0.05, -0.1), ("closed form, hardened", 0.05, 0.06, 0.04)]
     tests = [
         ("C1", "rating", 0.4, "partly"),
         ("C1", "rating", 0.2, "partly"),
@@ -172,59 +184,80 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         ("C2", "rating", -0.2, "undecided"),
         ("C2", "ranking", -0.01, "undecided"),
         ("C6", "rating", 30.0, "not reproduced"),
+        ("C12", "rating", 0.1, "reproduced"),
     ]
     left = [("ranking", "the paper's", name, value)
             for name, values in (("RVD", (0.4, 0.6)), ("closed form", (0.2, 0.5)), ("closed form and quorum", (0.1, 0.3)))
             for value in values]  # fmt: skip
+    hits = [
+        ("ranking", "hit_ratio", name, data, value)
+        for name, values in (("none", (0.5, 0.5)), ("closed form and quorum", (0.4, 0.45)))
+        for data, value in zip("ab", values, strict=True)
+    ]
+    advice = [
+        ("ml-100k", "rating", "take this", "unobserved weight"),
+        ("ml-100k", "rating", "where stars must be right", "quorum"),
+        ("ml-100k", "ranking", "take this", "closed form, hardened"),
+        ("ml-100k", "ranking", "not told apart from it", "closed form"),
+        ("ml-100k", "ranking", "for comparison", "RVD"),
+        ("filmtrust", "ranking", "take this", "RVD"),
+    ]
     said = in_short.in_short(
         pd.DataFrame(tests, columns=["id", "regime", "value", "overall"]).assign(
             low=0.1, high=0.2, verdict="undecided"
         ),
-        pd.DataFrame(held, columns=["regime", "defense", "metric", "mean"]).assign(worst="clone"),
-        pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]).assign(
-            dataset="ml-1m",
-            regime=lambda of: of["victim"].map({"NSVD": "rating", "AutoRec": "ranking"}),
-            low=lambda of: of["mean"] - 0.1,
-            high=lambda of: of["mean"] + 0.1,
-            n=lambda of: 3 + 2 * (of["victim"] == "AutoRec"),
-        ),
-        pd.DataFrame(
-            [
-                (of, name, fakes, value, low)
-                for name, strongest, more, low in fewer
-                for fakes, value in ((in_short.STRONGEST, strongest), (in_short.MORE, more))
-                for of, value in (("random", 0.9), (in_short.EVERY_SET, value))
-            ],
-            columns=["target_set", "defense", "fakes", "mean", "low"],
-        ).assign(n=5),
+        held(),
+        fewer(),
         pd.DataFrame(left, columns=["regime", "kind", "defense", "value"]),
-        pd.DataFrame(
-            [
-                ("ranking", "hit_ratio", name, data, value)
-                for name, values in (("none", (0.5, 0.5)), ("closed form and quorum", (0.4, 0.45)))
-                for data, value in zip("ab", values, strict=True)
-            ],
-            columns=["regime", "metric", "defense", "dataset", "value"],
-        ),
+        pd.DataFrame(hits, columns=["regime", "metric", "defense", "dataset", "value"]),
+        pd.DataFrame(advice, columns=["dataset", "regime", "says", "defense"]),
     )
     for found in (
-        "*Rating regime:* RVD removes 30% of their lift; of the accuracy metrics the one that suffers most "
+        "paper's 3 claims, by regime (of 5): 3 *undecided*, 1 *partly* (C1 rating), 1 *not reproduced* (C6 rating).",
+        "*Rating regime:* RVD removes 30% of their lift, and of the accuracy metrics the one that suffers most "
         "changes by -20.0%. *Ranking regime:* RVD removes 50%",
         "suffers most changes by -1.0%.",
-        "THR@50 0.990 with RVD, 1.000 without (0.100 where nobody attacks): RVD removes 1% of their lift.",
-        "THR@50 0.100 with RVD, 0.200 without (0.050 where nobody attacks): RVD removes 25% of their lift.",
-        "5 other seeds): THR@50",
-        ": *closed form, hardened* 0.110 (+0.060↑), undefended 0.100 (-0.050).",
-        "*Rating regime:* 0.800 (0.800) with the nearest, 0.700 (0.700) with users drawn at random. "
-        "*Ranking regime:* 0.800 (0.610) with the nearest, 0.700 (0.570) with users drawn",
-        "THR@50 0.010 at HR@50 0.500 (undefended HR@50 0.100)",
-        "is left: *RVD* 75%, *RVD, hardened* 30%, *closed form* 60%, *closed form and quorum* 25%.",
-        "leaves 10% to 30% on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%)",
+        "it removes 1% in the rating regime and 25% in the ranking regime",
+        "*unobserved weight*, or a *quorum* where stars must be right: THR@50 0.010 at HR@50 0.500, undefended "
+        "1.000 at 0.100.",
+        "*closed form* removes 40% of the strongest attackers' lift; the seeds of 10 do not tell "
+        "*closed form, hardened* from it",
+        "leaves 10% to 30% of their lift on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%), and "
         "changes HR@50 by -20% to -10% on 2.",
-        "ml-1m, rating regime (NSVD; 3 seeds): *closed form and quorum* (lists of 30 items) 1 and 0 of 1; ",
-        "ml-1m, ranking regime (AutoRec; 5 seeds): *closed form and quorum* 0 and 1 of 1, *RVD, hardened* 0 and 0 of 1.",
+        "5 other seeds): THR@50 *closed form, hardened* 0.110 instead of 0.050, *closed form* 0.070 instead of 0.050.",
+        "*Rating regime:* 0.800 and 0.700. *Ranking regime:* 0.800 and 0.700.",
     ):
         assert found in said
+
+
+def test_the_strongest_attackers_stand_beside_each_defence():
+    shown = in_short.attacked_table(held(), fewer()).splitlines()
+    assert shown[2:4] == [
+        "| undefended | 0.100 → 1.000 | – | 0.100 | 0.050 → 0.200 | – | 0.600 | 0.100 |",
+        "| RVD | 0.200 → 0.990 | 1% | 0.090 | 0.040 → 0.100 | 25% | 0.580 | – |",
+    ]
+    assert "| quorum | 0.000 → 0.300 | 0% | 0.400 (30 items) | – | – | – | – |" in shown
+
+
+def test_cases_elsewhere_are_counted_by_their_intervals():
+    there = [
+        *levels("NSVD", "lowered", closed_form_and_quorum=0.5),
+        ("AutoRec", "closed form and quorum", "lowered", -0.4),
+        ("AutoRec", "RVD, hardened", "lowered", 0.05),
+        *levels("NSVD", "list_length", none=50.0, closed_form_and_quorum=30.0),
+    ]
+    table = pd.DataFrame(there, columns=["victim", "defense", "metric", "mean"]).assign(
+        dataset="ml-1m",
+        regime=lambda of: of["victim"].map({"NSVD": "rating", "AutoRec": "ranking"}),
+        low=lambda of: of["mean"] - 0.1,
+        high=lambda of: of["mean"] + 0.1,
+        n=lambda of: 3 + 2 * (of["victim"] == "AutoRec"),
+    )
+    assert in_short.elsewhere_table(table).splitlines()[2:] == [
+        "| ml-1m, rating | NSVD | 3 | – | – | 1 better, 0 worse of 1 (30 items) |",
+        "| ml-1m, ranking | AutoRec | 5 | 0 better, 0 worse of 1 | – | 0 better, 1 worse of 1 |",
+    ]
+    assert in_short.elsewhere_table(table[:0]) == ""
 
 
 def test_what_stands_between_the_markers_is_replaced_and_nothing_else(project, monkeypatch):

@@ -73,9 +73,9 @@ def test_each_data_set_is_held_against_its_own_undefended_victims():
         ("c", "MF", -0.5),
     ):
         assert round(removed.loc[(dataset, victim, "closed form and quorum"), "mean"], 9) == share
-    said = in_short.elsewhere_of(held)
-    assert "a, ranking regime (MF, NSVD; 2 seeds): *closed form and quorum* 2 and 0 of 2" in said
-    assert "b, ranking regime (MF; 2 seeds): *closed form and quorum* 0 and 0 of 1" in said
+    said = in_short.elsewhere_table(held)
+    assert "| a, ranking | MF, NSVD | 2 | – | – | 2 better, 0 worse of 2 |" in said
+    assert "| b, ranking | MF | 2 | – | – | 0 better, 0 worse of 1 |" in said
     shown = elsewhere.shown(held)
     for dataset, text in (("a", "0.150↓ (0.50)"), ("b", "0.300 (0.50)"), ("c", "0.400↑ (0.50)")):
         none, both = shown.loc[(dataset, "ranking", "unpopular", "MF")]
@@ -84,5 +84,5 @@ def test_each_data_set_is_held_against_its_own_undefended_victims():
 
 def test_with_nowhere_to_go_there_is_nothing_to_say():
     assert elsewhere.measured([], ["none"]).empty
-    assert in_short.elsewhere_of(elsewhere.measured([], ["none"])) == ""
+    assert in_short.elsewhere_table(elsewhere.measured([], ["none"])) == ""
     assert elsewhere.shown(elsewhere.measured([], ["none"])).empty

@@ -101,11 +101,11 @@ def benchmark(
     check_one_of("model", model, VICTIMS)
     closed = {"unobserved_weight": unobserved_weight, "proximal_weight": proximal_weight, "k": k}
     iterative = {"k": k, "steps": STEPS, "learning_rate": LEARNING_RATE}
+    ratings = load_dataset(dataset)
     if chosen:
-        found = chosen_defenses(regime, model).values()
+        found = chosen_defenses(regime, model, ratings.name).values()
         by_method = {form["method"]: form["choices"] for form in found}
         closed, iterative = by_method["closed_form"], by_method["rvd"]
-    ratings = load_dataset(dataset)
     check_regime(ratings, regime)
     check_neighbors(ratings, max(closed["k"], iterative["k"]))
     split = leave_one_out(ratings, stream(seed, "split"))

@@ -52,15 +52,26 @@ def attack_options(regime: str, attack: str) -> dict:
     return dict(_read(ATTACKS_FILE)[regime].get(attack, {}))
 
 
+def own_file(file: Path, dataset: str) -> Path:
+    """Where a file of choices, which are ML-100K's, has those of another data set."""
+    return file if dataset == "ml-100k" else file.with_stem(f"{file.stem}_{Path(dataset).name}")
+
+
+def _searched(file: Path, regime: str, dataset: str) -> dict[str, dict]:
+    """Victim → its forms: as chosen on the data set, where that was searched; else on ML-100K."""
+    own = own_file(file, dataset)
+    return _read(file)[regime] | (_read(own).get(regime, {}) if own.is_file() else {})
+
+
 def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
     """What tables call a defence → its ``method`` and ``choices``.
 
-    First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them (their own
-    defaults for a victim that it has not seen), then their plain rivals (``params/rivals.yml``).
-    Training with unobserved weight takes the hyper-parameters that the victim has in the ranking
-    regime.
+    First the forms of RVD, as :mod:`rvdlib.lab.tuning.defense_search` found them on the data set, else
+    on ML-100K (their own defaults for a victim that it has not seen), then their plain rivals
+    (``params/rivals.yml``). Training with unobserved weight takes the hyper-parameters that the victim
+    has in the ranking regime.
     """
-    searched = _read(DEFENSES_FILE)[regime]
+    searched = _searched(DEFENSES_FILE, regime, dataset)
     known = next(iter(searched.values()))
     defaults = {name: {"method": form["method"], "choices": {}} for name, form in known.items()}
     chosen = dict(searched.get(victim, defaults))
@@ -90,7 +101,7 @@ def attacked_defenses(
     ``own`` as they were for the victim itself, where they were.
     """
     chosen = chosen_defenses(regime, victim, dataset=dataset)
-    searched = _read(HARDENED_FILE)[regime]
+    searched = _searched(HARDENED_FILE, regime, dataset)
     hardened = searched["MF"] | (searched.get(victim, {}) if own else {})
     for name in WHERE_ASKED:
         if name not in against:
@@ -120,7 +131,7 @@ def rival_defenses(
         chained: of these, the first of a chain; None: all.
         against: as :func:`attacked_defenses` has it.
     """
-    searched = _read(ROBUST_FILE)[regime]
+    searched = _searched(ROBUST_FILE, regime, dataset)
     chosen = attacked_defenses(regime, victim, dataset, [*against, REWEIGHTED], own=True)
     rvd = chosen["RVD"]
     by_chance = {**rvd, "choices": {**rvd["choices"], "neighbors": "random"}}

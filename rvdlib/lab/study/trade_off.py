@@ -48,7 +48,7 @@ def cells(
         found.append(Cell(**whose))
         for form, dials in choices.items():
             tried = [dict(zip(dials, values, strict=True)) for values in product(*dials.values())]
-            chosen = _chosen(scenario.regime, scenario.victim, form)
+            chosen = _chosen(dataset, scenario.regime, scenario.victim, form)
             found += [
                 Cell(**whose, defense=form, method=METHODS[form], choices=each)
                 for each in tried + [chosen] * (chosen not in tried)
@@ -56,9 +56,9 @@ def cells(
     return found
 
 
-def _chosen(regime: str, victim: str, form: str) -> dict:
+def _chosen(dataset: str, regime: str, victim: str, form: str) -> dict:
     """What ``params/defenses.yml`` has for a form of :data:`METHODS`."""
-    found = chosen_defenses(regime, victim).values()
+    found = chosen_defenses(regime, victim, dataset).values()
     (choices,) = (each["choices"] for each in found if each["method"] == METHODS[form])
     return choices
 
@@ -76,9 +76,12 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     named = rows["defense"]
     observed_only = rows["choices"].map(lambda choices: choices.get("unobserved_weight") == 0)
     chosen = [
-        form in METHODS and choices == _chosen(regime, victim, form)
-        for regime, victim, form, choices in zip(
-            rows["regime"], rows["victim"], named, rows["choices"], strict=True
+        form in METHODS and choices == _chosen(*of, form)
+        for *of, form, choices in zip(
+            *(rows[name] for name in ("dataset", "regime", "victim")),
+            named,
+            rows["choices"],
+            strict=True,
         )
     ]
     rows = rows.assign(

@@ -13,7 +13,8 @@ from the best so far is tried, until nothing there is better.
 There are three searches, ``params/NAME_search.yml``. *defense*: the paper's method and the closed form,
 against random-profile fakes. *hardened*: against attackers who know the defence, and are told the
 choices that are tried. *robust*: the rivals that act before or in training, and blending. Every trial is
-in ``results/search``, what was chosen in ``params/defenses.yml``, ``hardened.yml`` and ``robust.yml``.
+in ``results/search``, what was chosen in ``params/defenses.yml``, ``hardened.yml`` and ``robust.yml``;
+of another data set than ML-100K in files that end with its name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from rvdlib import paths
+from rvdlib.data import load_dataset
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.cells import (
     UNDEFENDED,
@@ -43,6 +45,7 @@ from rvdlib.lab.experiment.hyperparameters import (
     HARDENED_FILE,
     REGIMES,
     ROBUST_FILE,
+    own_file,
 )
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
@@ -60,6 +63,15 @@ METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
 def grids(form: dict) -> list[dict[str, list]]:
     """Choice → the values that are drawn; a form may have several grids."""
     return form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
+
+
+def within(form: dict, most: int) -> dict:
+    """The form, without more neighbours than a data set has users to offer."""
+    fit = deepcopy(form)
+    for values in (*grids(fit), fit.get("beyond", {})):
+        if "k" in values:
+            values["k"] = [k for k in values["k"] if k <= most]
+    return fit
 
 
 def candidates(form: dict) -> list[dict]:
@@ -163,10 +175,13 @@ class Simulation:
 def search_victim(search: dict, dataset: str, regime: str, victim: str) -> pd.DataFrame:
     """All trials of one victim under every form, in the order in which they were made."""
     simulation = Simulation(search["rule"], dataset, regime, victim)
+    others = load_dataset(dataset).n_users - 1
     with single_thread():
         return pd.concat(
             [
-                search_form(form, simulation).assign(regime=regime, victim=victim, defense=name)
+                search_form(within(form, others), simulation).assign(
+                    regime=regime, victim=victim, defense=name
+                )
                 for name, form in search["forms"].items()
                 if regime in form.get("regimes", REGIMES)
             ]
@@ -243,8 +258,8 @@ def search_file(name: str) -> Path:
     return paths.PARAMS / f"{name}_search.yml"
 
 
-def log_file(name: str) -> Path:
-    return paths.RESULTS / "search" / f"{CHOSEN_FILES[name].stem}.csv"
+def log_file(name: str, dataset: str) -> Path:
+    return paths.RESULTS / "search" / f"{own_file(CHOSEN_FILES[name], dataset).stem}.csv"
 
 
 @click.command(help=__doc__.split("\n\n")[0], context_settings={"show_default": True})
@@ -277,8 +292,9 @@ def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
     log = trials.assign(choices=trials["choices"].map(one_line))
     log = log.set_index([*by, "n_users", "choices"]).reset_index()  # these columns first
     chosen, in_order = {}, {}
-    if log_file(name).is_file():
-        known, chosen = pd.read_csv(log_file(name)), read_yaml(CHOSEN_FILES[name])
+    log_at, chosen_at = log_file(name, dataset), own_file(CHOSEN_FILES[name], dataset)
+    if log_at.is_file():
+        known, chosen = pd.read_csv(log_at), read_yaml(chosen_at)
         again = pd.MultiIndex.from_frame(known[by]).isin(pd.MultiIndex.from_frame(trials[by]))
         log = pd.concat([log, known[~again]])
     for (regime, victim, form), group in trials.groupby(by, sort=False):
@@ -291,9 +307,9 @@ def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
     order = [each for each in product(REGIMES, VICTIMS, forms) if each in pieces]
     for regime, victim, form in order:
         in_order.setdefault(regime, {}).setdefault(victim, {})[form] = chosen[regime][victim][form]
-    write_trials(log_file(name), pd.concat([pieces[each] for each in order]))
+    write_trials(log_at, pd.concat([pieces[each] for each in order]))
     made = f"rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml"
-    write_chosen(CHOSEN_FILES[name], in_order, made)
+    write_chosen(chosen_at, in_order, made)
 
 
 if __name__ == "__main__":

@@ -305,8 +305,8 @@ def test_what_the_defender_chose_is_measured_form_by_form(dataset, built, monkey
     closed = {"k": 7, "proximal_weight": 0.3, "unobserved_weight": 0.03}
     paper = {"k": 4, "steps": 2, "learning_rate": 0.003}
 
-    def chosen_defenses(regime, victim):
-        assert (regime, victim) == ("ranking", "MF")
+    def chosen_defenses(regime, victim, name):
+        assert (regime, victim) == ("ranking", "MF") and str(dataset).endswith(name)
         return {
             "RVD": {"method": "rvd", "choices": paper},
             "closed form": {"method": "closed_form", "choices": closed},

@@ -33,7 +33,7 @@ CHOSEN = {
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch):
     """The defender's choices: the paper's form's are in the grid, the closed form's are not."""
-    monkeypatch.setattr(trade_off, "chosen_defenses", lambda regime, victim: CHOSEN)
+    monkeypatch.setattr(trade_off, "chosen_defenses", lambda regime, victim, dataset: CHOSEN)
 
 
 @pytest.fixture

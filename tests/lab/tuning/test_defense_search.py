@@ -34,6 +34,7 @@ from rvdlib.lab.tuning.defense_search import (
     log_file,
     search_file,
     search_form,
+    within,
 )
 from rvdlib.lab.tuning.victim_search import FIRST_SEED
 from rvdlib.models import VICTIMS
@@ -434,10 +435,36 @@ def test_the_reference_is_whatever_is_more_accurate(monkeypatch):
     assert trials["ndcg_reference"].tolist() == [0.5]
 
 
+def test_no_more_neighbours_are_asked_for_than_there_are():
+    form = SEARCH["forms"]["RVD"]
+    fit = within(form, 795)
+    assert fit == within(fit, 795)
+    assert max(k for grid in fit["choices"] for k in grid["k"]) == 600
+    assert fit["beyond"] == form["beyond"] | {"k": []}
+    assert within(form, 900) == form
+    assert all(k <= 10 for choices in candidates(within(form, 10)) for k in [choices["k"]])
+
+
+def test_another_data_set_has_files_of_its_own_and_leaves_ml_100k_s(tmp_path, monkeypatch):
+    search_of(tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "carry_out", lambda scenario: Attacked(None, None, None))
+    monkeypatch.setattr(module, "evaluate_cell", lambda *_: dict.fromkeys(METRICS, 0.5))
+    module.main(["--jobs", "1"], standalone_mode=False)
+    before = {path: path.read_text() for path in tmp_path.rglob("defenses*")}
+    alone = ["--jobs", "1", "--dataset", "filmtrust", "--regime", "ranking", "--victim", "MF"]
+    module.main(alone, standalone_mode=False)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("defenses*")}
+    own = {"defenses_filmtrust.yml", "search/defenses_filmtrust.csv"}
+    assert files == own | {"defenses.yml", "search/defenses.csv"}
+    assert {path: path.read_text() for path in before} == before
+    chosen = yaml.safe_load((tmp_path / "defenses_filmtrust.yml").read_text())
+    assert {regime: [*victims] for regime, victims in chosen.items()} == {"ranking": ["MF"]}
+
+
 def committed(search):
     """Regime, victim, form, what was chosen for them, and the trials that it was chosen from."""
     chosen = yaml.safe_load(CHOSEN_FILES[search].read_text())
-    log = pd.read_csv(log_file(search))
+    log = pd.read_csv(log_file(search, "ml-100k"))
     victims = SEARCHES[search]["rule"].get("victims", VICTIMS)
     for regime, victim, form in product(REGIMES, victims, SEARCHES[search]["forms"]):
         if regime not in SEARCHES[search]["forms"][form].get("regimes", REGIMES):

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rvdlib import paths
+from rvdlib.data.catalogue import CATALOGUE
 from rvdlib.models.chosen import VICTIMS_FILE, chosen_hyperparameters
 from rvdlib.strict_yaml import InvalidYaml, read_yaml
 
@@ -53,14 +54,24 @@ def attack_options(regime: str, attack: str) -> dict:
 
 
 def own_file(file: Path, dataset: str) -> Path:
-    """Where a file of choices, which are ML-100K's, has those of another data set."""
-    return file if dataset == "ml-100k" else file.with_stem(f"{file.stem}_{Path(dataset).name}")
+    """Where a file of choices, which are ML-100K's, has those of another published data set."""
+    name = dataset.lower()
+    return (
+        file
+        if name == "ml-100k" or name not in CATALOGUE
+        else file.with_stem(f"{file.stem}_{name}")
+    )
 
 
 def _searched(file: Path, regime: str, dataset: str) -> dict[str, dict]:
     """Victim → its forms: as chosen on the data set, where that was searched; else on ML-100K."""
-    own = own_file(file, dataset)
-    return _read(file)[regime] | (_read(own).get(regime, {}) if own.is_file() else {})
+    carried, own = _read(file)[regime], own_file(file, dataset)
+    if own == file or not own.is_file():
+        return carried
+    return carried | {
+        victim: carried.get(victim, {}) | forms
+        for victim, forms in _read(own).get(regime, {}).items()
+    }
 
 
 def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:

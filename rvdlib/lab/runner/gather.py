@@ -20,8 +20,8 @@ LOOSE = {"unlearning", "paths"}
 LOOSE_TRAINING = "adversarial_training"
 # A training that draws its own fakes by what it has learned so far, which differs in the last digits:
 # on another processor it is another draw. Of 133 rows of six victims, two regimes and two data sets
-# none was off by more than 0.042 in THR@50 and 0.035 in HR@50.
-DRAWN_TRAINING, DRAWN = "adversarial_poisoning_training", 0.1
+# none was off by more than 0.042 in THR@50, 0.035 in HR@50 and 0.061 in anything else.
+DRAWN_TRAINING, DRAWN = "adversarial_poisoning_training", 0.07
 LEAPS = {"fakes_near_fakes"}  # of a drawn training: they lie together, or they do not
 
 

@@ -8,6 +8,7 @@ from rvdlib.lab.experiment.hyperparameters import REGIMES, RVD_HARDENED
 from rvdlib.lab.runner.ledger import HOLDS, UNDECIDED, claims
 from rvdlib.lab.runner.shown import FULL
 from rvdlib.lab.runner.verdicts import markdown, span_of
+from rvdlib.lab.statistics import interval_of
 
 RVD, SOLVED, BY_CHANCE = "RVD", "closed form", "random neighbours"
 HARDENED, BOTH, RETRAINED = "closed form, hardened", "closed form and quorum", "unobserved weight"
@@ -16,8 +17,8 @@ FIRST, EQUAL, OF_STARS = "take this", "not told apart from it", "where stars mus
 # Of 07_fewer_targets.csv: two kinds of ``fakes``, and the mean of all target sets.
 STRONGEST, MORE, EVERY_SET = "strongest searched", "more than the strongest", "mean"
 ATTACKED = (RVD, RVD_HARDENED, SOLVED, BY_CHANCE, HARDENED, BOTH, "quorum", "count", RETRAINED)
+BY_CHOICE = ["defense", "chosen_on"]  # of carried_over.csv
 ELSEWHERE = (RVD_HARDENED, HARDENED, BOTH)  # of 07_elsewhere.csv, who is named
-SHOWN, SHORT = 50, 45  # items in a list, and below which its length is said
 
 
 def in_short(
@@ -27,6 +28,7 @@ def in_short(
     remains: pd.DataFrame,
     accurate: pd.DataFrame,
     advice: pd.DataFrame,
+    carried: pd.DataFrame,
 ) -> str:
     """Sentences in Markdown, a bullet each.
 
@@ -37,10 +39,12 @@ def in_short(
         remains: 11's ``11_lift_left.csv``, what the paper's attacks keep of their lift.
         accurate: its ``11_accuracy.csv``.
         advice: 10's ``10_advice.csv``, which defence to take.
+        carried: ``results/search/carried_over.csv``, RVD as chosen on ML-100K and as chosen on the data set.
     """
     said = (
         _verdicts(ledger),
         _oblivious(ledger),
+        f"**Choices carried over.** {carried_over(carried)}",
         _knowing(held),
         _taken(held, fewer, advice),
         _papers(remains, accurate),
@@ -122,11 +126,11 @@ def _taken(held: pd.DataFrame, fewer: pd.DataFrame, advice: pd.DataFrame) -> str
     instead = f", or a *{stars[0]}* where stars must be right" if stars else ""
     others = ", ".join(f"*{name}*" for name in equal if name != least)
     return (
-        f"**What we would take.** *Rating regime:* another training, *{first}*{instead}: THR@50 "
+        f"**What we would take.** *Rating regime:* another training, *{first}* (THR@50 "
         f"{thr['rating'][first]:.3f} at HR@50 {hit['rating'][first]:.3f}, undefended {thr['rating']['none']:.3f} at "
-        f"{hit['rating']['none']:.3f}. *Ranking regime:* *{least}* removes {removed['ranking'][least]:.0%} of the "
+        f"{hit['rating']['none']:.3f}){instead}. *Ranking regime:* *{least}* removes {removed['ranking'][least]:.0%} of the "
         f"strongest attackers' lift; the seeds of 10 do not tell {others} from it, but outside the protocol it lets "
-        "the least through. Both are hindsight."
+        "the least through on average. Both are hindsight."
     )
 
 
@@ -155,10 +159,40 @@ def fewer_targets(fewer: pd.DataFrame) -> str:
     reached, before = _reached(fewer), _reached(fewer, before=True)
     named = [name for name in (HARDENED, RVD_HARDENED, SOLVED, BOTH) if name in reached]
     each = [f"*{name}* {reached[name]:.3f} instead of {before[name]:.3f}" for name in named]
+    more = fewer[(fewer["target_set"] == EVERY_SET) & (fewer["fakes"] == MORE)]
+    rest = ", ".join(
+        "no defence" if name == "none" else f"*{name}*"
+        for name in more.loc[more["low"] <= 0, "defense"]
+    )
     return (
         "Fakes that rate only one of the targets each, or two, and were told of the hardened closed form reach more than "
         f"the strongest attacker whom we searched (ranking regime, {fewer['n'].max()} other seeds): THR@50 "
-        f"{', '.join(each)}."
+        f"{', '.join(each)}; not more, by their intervals, against {rest}."
+    )
+
+
+def carried_over(carried: pd.DataFrame) -> str:
+    """What RVD's forms remove of the lift as chosen on ML-100K, and on the data set; of ``carried_over.csv``."""
+    (dataset,) = carried["dataset"].unique()
+    seeds, victims = carried["seed"].nunique(), carried["victim"].nunique()
+    lifts = carried.pivot_table("target_hit_ratio", ["victim", "seed", *BY_CHOICE], "attack")
+    lifts = lifts.drop(columns="none").sub(lifts["none"], axis=0).sum(axis=1)
+    pooled = lifts.groupby(["seed", *BY_CHOICE]).sum().unstack(BY_CHOICE)
+    removed = 1 - pooled.div(pooled["none", ""], axis=0)
+    ndcg, said = carried[carried["attack"] == "none"].groupby(BY_CHOICE)["ndcg"].mean(), []
+    for name in (RVD, SOLVED):
+        there, before = (
+            "{:.0%} [{:.0%}, {:.0%}]".format(*interval_of("lift_removed", removed[name, at])[:3])
+            for at in (dataset, "ml-100k")
+        )
+        said.append(
+            f"*{name}* removes {there} of the lift instead of {before}, at NDCG@50 {ndcg[name, dataset]:.3f} "
+            f"instead of {ndcg[name, 'ml-100k']:.3f}"
+        )
+    return (
+        "In all tables what was searched is as chosen on ML-100K. Chosen on "
+        f"{dataset} by the same rule (ranking regime; {victims} victims pooled, {seeds} seeds; random fakes and low "
+        f"clones), {'; '.join(said)}; undefended {ndcg['none', '']:.3f}."
     )
 
 
@@ -227,8 +261,8 @@ def elsewhere_table(there: pd.DataFrame) -> str:
         row = [f"{dataset}, {regime}", ", ".join(here["victim"].unique()), f"{here['n'].max()}"]
         for name in ELSEWHERE:
             own = here[here["defense"] == name]
-            items = length.get((dataset, regime, name), SHOWN)
-            short = f" ({items:.0f} items)" * bool(items < SHORT)
+            items = length.get((dataset, regime, name), FULL)
+            short = f" ({items:.0f} items)" * bool(items < FULL)
             lower, higher = (own["low"] > 0).sum(), (own["high"] < 0).sum()
             row.append(f"{lower} better, {higher} worse of {len(own)}{short}" if len(own) else "–")
         rows.append(row)

@@ -14,7 +14,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.in_short import attacked_table, elsewhere_table, in_short
-from rvdlib.lab.runner.ledger import RULE
+from rvdlib.lab.runner.ledger import RULE, read_table
 from rvdlib.lab.runner.shown import FULL, table, with_reach
 from rvdlib.lab.runner.verdicts import claims_table, found, markdown, summary
 
@@ -104,13 +104,18 @@ def generated() -> dict[str, str]:
     attacked = [*map(table, ("07_held", "07_fewer_targets"))]
     advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
-        "short": in_short(found(), *attacked, *main, advice),
+        "short": in_short(found(), *attacked, *main, advice, _carried_over()),
         "attacked": attacked_table(*attacked),
         "elsewhere": elsewhere_table(table("07_elsewhere")),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),
     }
+
+
+def _carried_over() -> pd.DataFrame:
+    carried = read_table(paths.PROJECT / "results" / "search" / "carried_over.csv")
+    return carried.fillna({"chosen_on": ""})
 
 
 def between(text: str, marker: str) -> str:

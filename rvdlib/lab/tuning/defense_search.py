@@ -18,7 +18,6 @@ of another data set than ML-100K in files that end with its name.
 """
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import click
 import joblib
 import pandas as pd
+import yaml
 from tqdm import tqdm
 
 from rvdlib import paths
@@ -50,60 +50,14 @@ from rvdlib.lab.experiment.hyperparameters import (
 from rvdlib.lab.experiment.knowing import told
 from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.tuning.records import one_line, rounded, write_chosen, write_trials
+from rvdlib.lab.tuning.search_space import around, candidates, within
 from rvdlib.models import VICTIMS
-from rvdlib.seeding import stream
 from rvdlib.strict_yaml import read_yaml
 from rvdlib.threads import single_thread
 
 # Search → the file with what is chosen; its space and rule are params/NAME_search.yml.
 CHOSEN_FILES = {"defense": DEFENSES_FILE, "hardened": HARDENED_FILE, "robust": ROBUST_FILE}
 METRICS = ["target_hit_ratio", "hit_ratio", "ndcg", "rmse"]
-
-
-def grids(form: dict) -> list[dict[str, list]]:
-    """Choice → the values that are drawn; a form may have several grids."""
-    return form["choices"] if isinstance(form["choices"], list) else [form["choices"]]
-
-
-def within(form: dict, most: int) -> dict:
-    """The form, without more neighbours than a data set has users to offer."""
-    fit = deepcopy(form)
-    for values in (*grids(fit), fit.get("beyond", {})):
-        if "k" in values:
-            values["k"] = [k for k in values["k"] if k <= most]
-    return fit
-
-
-def candidates(form: dict) -> list[dict]:
-    """Every combination of a form's choices, of each of its grids; or ``trials`` of them at random."""
-    every = [
-        dict(zip(grid, values, strict=True))
-        for grid in grids(form)
-        for values in product(*grid.values())
-    ]
-    if "trials" not in form:
-        return every
-    chosen = stream(0, "defense search").choice(len(every), form["trials"], replace=False)
-    return [every[at] for at in sorted(chosen)]
-
-
-def lattice(form: dict, choices: Mapping) -> dict[str, list]:
-    """Choice → what it may be, in order: the grid of these choices, and what lies ``beyond`` it."""
-    beyond = form.get("beyond", {})
-    for grid in grids(form):
-        values = {name: [*grid[name], *beyond.get(name, [])] for name in grid}
-        if grid.keys() == choices.keys() and all(choices[name] in values[name] for name in grid):
-            return {name: sorted(those) for name, those in values.items()}
-    raise ValueError(f"no grid has {dict(choices)}")
-
-
-def around(form: dict, choices: dict) -> list[dict]:
-    """What lies one step from these choices: one of them a value lower or higher."""
-    found = []
-    for name, values in lattice(form, choices).items():
-        at = values.index(choices[name])
-        found += [{**choices, name: value} for value in values[max(at - 1, 0) : at + 2]]
-    return [each for each in found if each != choices]
 
 
 @dataclass(eq=False)
@@ -287,29 +241,34 @@ def main(name, dataset, only, victim, regime, jobs):
 
 def record(name: str, search: dict, trials: pd.DataFrame, dataset: str) -> None:
     """Write the trials and what is chosen; what is on record of others stays."""
-    rule, forms = search["rule"], search["forms"]
+    forms = search["forms"]
     by = ["regime", "victim", "defense"]
     log = trials.assign(choices=trials["choices"].map(one_line))
     log = log.set_index([*by, "n_users", "choices"]).reset_index()  # these columns first
-    chosen, in_order = {}, {}
-    log_at, chosen_at = log_file(name, dataset), own_file(CHOSEN_FILES[name], dataset)
+    log_at = log_file(name, dataset)
     if log_at.is_file():
-        known, chosen = pd.read_csv(log_at), read_yaml(chosen_at)
+        known = pd.read_csv(log_at)
         again = pd.MultiIndex.from_frame(known[by]).isin(pd.MultiIndex.from_frame(trials[by]))
         log = pd.concat([log, known[~again]])
-    for (regime, victim, form), group in trials.groupby(by, sort=False):
-        best = choose(group, rule["accuracy"][regime], rule["budget"], rule["equal"])
-        chosen.setdefault(regime, {}).setdefault(victim, {})[form] = {
-            "method": forms[form]["method"],
-            "choices": deepcopy(best["choices"]),  # lest YAML point from one to another
-        }
     pieces = dict([*log.groupby(by)])
     order = [each for each in product(REGIMES, VICTIMS, forms) if each in pieces]
-    for regime, victim, form in order:
-        in_order.setdefault(regime, {}).setdefault(victim, {})[form] = chosen[regime][victim][form]
-    write_trials(log_at, pd.concat([pieces[each] for each in order]))
+    log = pd.concat([pieces[each] for each in order], ignore_index=True)
+    chosen: dict[str, dict] = {}
+    for (regime, victim, form), found in implied(log, search).items():
+        chosen.setdefault(regime, {}).setdefault(victim, {})[form] = found
+    write_trials(log_at, log)
     made = f"rvdlib.lab.tuning.defense_search on {dataset}: see params/{name}_search.yml"
-    write_chosen(chosen_at, in_order, made)
+    write_chosen(own_file(CHOSEN_FILES[name], dataset), chosen, made)
+
+
+def implied(log: pd.DataFrame, search: Mapping) -> dict[tuple[str, str, str], dict]:
+    """(regime, victim, form) → its ``method`` and the ``choices`` that a log of trials implies."""
+    rule, found = search["rule"], {}
+    for key, group in log.groupby(["regime", "victim", "defense"], sort=False):
+        best = choose(group, rule["accuracy"][key[0]], rule["budget"], rule["equal"])
+        method = search["forms"][key[2]]["method"]
+        found[key] = {"method": method, "choices": yaml.safe_load(best["choices"])}
+    return found
 
 
 if __name__ == "__main__":

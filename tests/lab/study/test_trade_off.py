@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from rvdlib.lab.study import trade_off
 from rvdlib.lab.study.trade_off import CLOSED_FORM, OBSERVED_ONLY, RVD, WEIGHTED
-from rvdlib.lab.tuning.defense_search import candidates, search_file
+from rvdlib.lab.tuning.defense_search import search_file
+from rvdlib.lab.tuning.search_space import candidates
 from rvdlib.strict_yaml import read_yaml
 from tests.lab.study.conftest import row_of
 

@@ -26,7 +26,6 @@ from typing import Any
 import click
 import joblib
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 from rvdlib import paths
@@ -52,7 +51,7 @@ from rvdlib.lab.statistics import BETTER
 from rvdlib.lab.tuning.records import one_line, rounded, write_chosen, write_trials
 from rvdlib.lab.tuning.search_space import around, candidates, within
 from rvdlib.models import VICTIMS
-from rvdlib.strict_yaml import read_yaml
+from rvdlib.strict_yaml import parse_yaml, read_yaml
 from rvdlib.threads import single_thread
 
 # Search → the file with what is chosen; its space and rule are params/NAME_search.yml.
@@ -267,7 +266,7 @@ def implied(log: pd.DataFrame, search: Mapping) -> dict[tuple[str, str, str], di
     for key, group in log.groupby(["regime", "victim", "defense"], sort=False):
         best = choose(group, rule["accuracy"][key[0]], rule["budget"], rule["equal"])
         method = search["forms"][key[2]]["method"]
-        found[key] = {"method": method, "choices": yaml.safe_load(best["choices"])}
+        found[key] = {"method": method, "choices": parse_yaml(best["choices"])}
     return found
 
 

@@ -56,11 +56,8 @@ def attack_options(regime: str, attack: str) -> dict:
 def own_file(file: Path, dataset: str) -> Path:
     """Where a file of choices, which are ML-100K's, has those of another published data set."""
     name = dataset.lower()
-    return (
-        file
-        if name == "ml-100k" or name not in CATALOGUE
-        else file.with_stem(f"{file.stem}_{name}")
-    )
+    is_other = name != "ml-100k" and name in CATALOGUE
+    return file.with_stem(f"{file.stem}_{name}") if is_other else file
 
 
 def _searched(file: Path, regime: str, dataset: str) -> dict[str, dict]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from rvdlib.lab.experiment.hyperparameters import REGIMES, RVD_HARDENED
 from rvdlib.lab.runner.ledger import HOLDS, UNDECIDED, claims
-from rvdlib.lab.runner.shown import FULL
+from rvdlib.lab.runner.shown import FULL, length_of
 from rvdlib.lab.runner.verdicts import markdown, span_of
 from rvdlib.lab.statistics import interval_of
 
@@ -115,7 +115,7 @@ def _taken(held: pd.DataFrame, fewer: pd.DataFrame, advice: pd.DataFrame) -> str
     def those(regime: str, *says: str) -> list[str]:
         return [*own.loc[(own["regime"] == regime) & own["says"].isin(says), "defense"]]
 
-    reached = _reached(fewer)
+    reached = _reached(fewer)["now"]
     equal = those("ranking", FIRST, EQUAL)
     least = min((name for name in equal if name in reached), key=lambda name: reached[name])
     thr, hit, removed = (
@@ -147,18 +147,20 @@ def _papers(remains: pd.DataFrame, accurate: pd.DataFrame) -> str:
     )
 
 
-def _reached(fewer: pd.DataFrame, before: bool = False) -> pd.Series:
-    """Defence → THR@50 under fakes that rate one target or two, the most first; or under the strongest searched."""
+def _reached(fewer: pd.DataFrame) -> pd.DataFrame:
+    """Defence → THR@50 ``before``, under the strongest searched, and under fakes that rate one target or two."""
     both = fewer[fewer["target_set"] == EVERY_SET].set_index(["fakes", "defense"])["mean"]
-    reached = (both[STRONGEST] + both[MORE]).sort_values(ascending=False, kind="stable")
-    return both[STRONGEST].reindex(reached.index) if before else reached
+    return pd.DataFrame({"before": both[STRONGEST], "now": both[STRONGEST] + both[MORE]})
 
 
 def fewer_targets(fewer: pd.DataFrame) -> str:
     """What fakes reach that rate one target or two, and what every target; of ``07_fewer_targets.csv``."""
-    reached, before = _reached(fewer), _reached(fewer, before=True)
-    named = [name for name in (HARDENED, RVD_HARDENED, SOLVED, BOTH) if name in reached]
-    each = [f"*{name}* {reached[name]:.3f} instead of {before[name]:.3f}" for name in named]
+    reached = _reached(fewer)
+    each = [
+        f"*{name}* {reached.now[name]:.3f} instead of {reached.before[name]:.3f}"
+        for name in (HARDENED, RVD_HARDENED, SOLVED, BOTH)
+        if name in reached.index
+    ]
     more = fewer[(fewer["target_set"] == EVERY_SET) & (fewer["fakes"] == MORE)]
     rest = ", ".join(
         "no defence" if name == "none" else f"*{name}*"
@@ -173,6 +175,7 @@ def fewer_targets(fewer: pd.DataFrame) -> str:
 
 def carried_over(carried: pd.DataFrame) -> str:
     """What RVD's forms remove of the lift as chosen on ML-100K, and on the data set; of ``carried_over.csv``."""
+    carried = carried.fillna({"chosen_on": ""})  # undefended
     (dataset,) = carried["dataset"].unique()
     seeds, victims = carried["seed"].nunique(), carried["victim"].nunique()
     lifts = carried.pivot_table("target_hit_ratio", ["victim", "seed", *BY_CHOICE], "attack")
@@ -219,7 +222,7 @@ def attacked_table(held: pd.DataFrame, fewer: pd.DataFrame) -> str:
         held: 07's ``07_held.csv``; means over victims and target sets are shown.
         fewer: its ``07_fewer_targets.csv``.
     """
-    reached, rows = _reached(fewer), []
+    reached, rows = _reached(fewer)["now"], []
     columns = (
         "target_hit_ratio_clean",
         "target_hit_ratio",
@@ -237,9 +240,8 @@ def attacked_table(held: pd.DataFrame, fewer: pd.DataFrame) -> str:
                 row += ["–", "–", "–"]
                 continue
             clean, attacked, removed, hit, length = levels.loc[name]
-            short = f" ({length:.0f} items)" * bool(length < FULL)
             removed = "–" if name == "none" else f"{round(removed, 2) + 0:.0%}"  # no -0%
-            row += [f"{clean:.3f} → {attacked:.3f}", removed, f"{hit:.3f}{short}"]
+            row += [f"{clean:.3f} → {attacked:.3f}", removed, f"{hit:.3f}{length_of(length)}"]
         rows.append([*row, f"{reached[name]:.3f}" if name in reached else "–"])
     each = " | ".join(f"{regime}: THR@50 | lift removed | HR@50" for regime in REGIMES)
     return markdown(f"| | {each} | one or two targets |", 1, rows)
@@ -262,9 +264,12 @@ def elsewhere_table(there: pd.DataFrame) -> str:
         for name in ELSEWHERE:
             own = here[here["defense"] == name]
             items = length.get((dataset, regime, name), FULL)
-            short = f" ({items:.0f} items)" * bool(items < FULL)
             lower, higher = (own["low"] > 0).sum(), (own["high"] < 0).sum()
-            row.append(f"{lower} better, {higher} worse of {len(own)}{short}" if len(own) else "–")
+            row.append(
+                f"{lower} better, {higher} worse of {len(own)}{length_of(items)}"
+                if len(own)
+                else "–"
+            )
         rows.append(row)
     return markdown(f"| | victims | seeds | {' | '.join(ELSEWHERE)} |", 2, rows)
 

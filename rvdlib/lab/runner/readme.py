@@ -14,8 +14,8 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.runner.in_short import attacked_table, elsewhere_table, in_short
-from rvdlib.lab.runner.ledger import RULE, read_table
-from rvdlib.lab.runner.shown import FULL, table, with_reach
+from rvdlib.lab.runner.ledger import RULE
+from rvdlib.lab.runner.shown import length_of, table, trials, with_reach
 from rvdlib.lab.runner.verdicts import claims_table, found, markdown, summary
 
 README = paths.PROJECT / "README.md"
@@ -93,9 +93,7 @@ def _left(row: pd.Series) -> str:
 
 def _hit(own: Mapping[str, float]) -> str:
     """``0.072``; of short lists their length, too."""
-    items = f"{own['list_length']:.0f}"
-    short = f" ({items} item{'' if items == '1' else 's'})" if own["list_length"] < FULL else ""
-    return f"{own['hit_ratio']:.3f}{short}"
+    return f"{own['hit_ratio']:.3f}{length_of(own['list_length'])}"
 
 
 def generated() -> dict[str, str]:
@@ -104,18 +102,13 @@ def generated() -> dict[str, str]:
     attacked = [*map(table, ("07_held", "07_fewer_targets"))]
     advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
-        "short": in_short(found(), *attacked, *main, advice, _carried_over()),
+        "short": in_short(found(), *attacked, *main, advice, trials("carried_over")),
         "attacked": attacked_table(*attacked),
         "elsewhere": elsewhere_table(table("07_elsewhere")),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),
     }
-
-
-def _carried_over() -> pd.DataFrame:
-    carried = read_table(paths.PROJECT / "results" / "search" / "carried_over.csv")
-    return carried.fillna({"chosen_on": ""})
 
 
 def between(text: str, marker: str) -> str:

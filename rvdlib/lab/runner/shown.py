@@ -42,6 +42,17 @@ def with_reach(value: float, low: float, high: float, decimals: int = 3) -> str:
     return f"{value:.{decimals}f}{about}"
 
 
+def length_of(items: float) -> str:
+    """`` (30 items)`` of a list that is shorter than it may be, of another nothing."""
+    short = f"{items:.0f} item{'' if f'{items:.0f}' == '1' else 's'}"
+    return f" ({short})" if items < FULL else ""
+
+
+def trials(search: str) -> pd.DataFrame:
+    """Every trial of a search, as it comes with the project, wherever results are written."""
+    return read_table(paths.PROJECT / "results" / "search" / f"{search}.csv")
+
+
 def table(name: str) -> pd.DataFrame:
     """A table of the paper profile if it has it, else of the quick one.
 

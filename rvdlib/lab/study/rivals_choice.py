@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from rvdlib.lab.experiment.cells import UNDEFENDED
+from rvdlib.lab.runner.in_short import EQUAL, FIRST, OF_STARS
 from rvdlib.lab.study import adaptive, rivals, tables
 from rvdlib.lab.study.adaptive import HARDENED
 from rvdlib.lab.study.effects import CLOSED_FORM, RVD
@@ -132,11 +133,11 @@ def advice(table: pd.DataFrame, seeds: pd.DataFrame, chosen: pd.DataFrame) -> pd
     for case, means in levels(table).items():
         choice, others, names = recommended(means), of_case(chosen, case), {}
         if choice:
-            names[choice.taken] = "take this"
-            names |= dict.fromkeys(alike(seeds, case, choice)[:NAMED], "not told apart from it")
+            names[choice.taken] = FIRST
+            names |= dict.fromkeys(alike(seeds, case, choice)[:NAMED], EQUAL)
         for says, other in (
             (f"at a loss of {MORE_LOSS:.0%}", recommended(means, MORE_LOSS)),
-            ("where stars must be right", recommended(means, stars=True)),
+            (OF_STARS, recommended(means, stars=True)),
         ):
             if other:
                 names.setdefault(other.taken, says)

@@ -8,6 +8,7 @@ import pandas as pd
 from rvdlib import paths
 from rvdlib.lab.runner.ledger import read_table
 from rvdlib.lab.runner.shown import ANSWER
+from rvdlib.lab.runner.shown import trials as trials
 from rvdlib.lab.runner.unchanged import same_table, tolerance_of
 from rvdlib.lab.statistics import BETTER, Interval
 
@@ -30,11 +31,6 @@ def kept(frame: pd.DataFrame, profile: str, name: str) -> pd.DataFrame:
     """:func:`save`, and the table as it is kept: what a figure must be drawn from to stay, too."""
     save(frame, profile, name)
     return read_table(paths.RESULTS / profile / f"{name}.csv")
-
-
-def trials(search: str) -> pd.DataFrame:
-    """Every trial of a search, as it comes with the project, wherever results are written."""
-    return read_table(paths.PROJECT / "results" / "search" / f"{search}.csv")
 
 
 def format_interval(mean: float, low: float, high: float, decimals: int = 3) -> str:

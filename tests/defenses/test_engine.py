@@ -13,6 +13,7 @@ from conformance import (
     USERS,
     WIDER,
     DefenseConformance,
+    fit,
     in_double,
     trained,
     unchanged,
@@ -104,6 +105,24 @@ def test_whatever_is_chosen(kind, optimizer, user, **choices):
     choices |= OPTIMIZERS[optimizer]
     plain = RVD(victim, **choices).score(np.array([user]))
     assert FastRVD(victim, **choices).score(np.array([user])) == pytest.approx(plain, abs=1e-9)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("size", [1, 6, 64])
+@pytest.mark.parametrize("k", [1, 3, 4, 31, 33, 63])
+def test_silence_is_heard_alike_one_by_one_and_in_sums(size, k, scope):
+    """Sums cost less from 2k > d on; d and k leave all rests of four."""
+    for name, regime in (("MF", "rating"), ("CDAE", "ranking")):
+        config = trained(name, regime).config.model_dump() | {"embedding_size": size, "epochs": 2}
+        double = in_double(fit(VICTIMS[name](**config), seed=0))
+        choices = {
+            "k": k,
+            "steps": 3,
+            "scope": scope,
+            "unobserved_weight": 0.3,
+            **OPTIMIZERS["adam"],
+        }
+        assert difference(double, **choices) < 1e-9
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -4,7 +4,15 @@ import math
 
 import numpy as np
 
-from rvdlib.defenses.engine.kernels import Cells, Descent, Gradients, Moving, Vicinity, Workspace
+from rvdlib.defenses.engine.kernels import (
+    Cells,
+    Descent,
+    Gradients,
+    Moving,
+    Silence,
+    Vicinity,
+    Workspace,
+)
 
 _BLOCK_NUMBERS = 1024  # parameters whose gradient is formed before they move: for the L1 cache
 
@@ -21,6 +29,7 @@ def workspace(
     rated, block = min(n_items, n_ratings), block_rows(size)
     everywhere = descent.silent_weight > 0
     rows = n_items if everywhere else rated
+    kept = rows if descent.encoder_moves else block
     per_line = 64 // dtype.itemsize
 
     def numbers(*shape):
@@ -35,12 +44,11 @@ def workspace(
     def indices(count):
         return np.zeros(count, dtype=np.int32)
 
-    in_blocks = everywhere and not descent.encoder_moves
     power = numbers((k + 1) * size)
     return Workspace(
         Moving(
-            decoder_rows=moving((block if in_blocks else rows) * size),
-            decoder_bias=moving(rows),
+            decoder_rows=moving(kept * size),
+            decoder_bias=moving(kept),
             profile_rows=moving(rated * size),
             own_rows=moving(k * size),
             hidden_bias=moving(size),
@@ -62,16 +70,20 @@ def workspace(
             item_of=indices(rows),
             first=indices(k + 1),
             row=indices(n_ratings),
-            target=numbers(n_ratings),
             input=numbers(n_ratings),
-            slope=numbers(n_ratings),
             first_of_row=indices(rated + 1),
             cell_of_row=indices(n_ratings),
             neighbour_of_row=indices(n_ratings),
+            target=numbers(n_ratings),
+        ),
+        Silence(
+            everyone=np.arange(k, dtype=np.int32),
+            surplus=numbers(k),
+            of_users=numbers(size + 3, size),
+            of_items=numbers(size + 3, size),
         ),
         Gradients(
             rows=numbers(max(block, k) * size),
-            numbers=numbers(max(rows, k)),
-            slopes=numbers(block * k),
+            numbers=numbers(max(block, k)),
         ),
     )

@@ -13,11 +13,19 @@ and 2 D θ + 2λ/k (θ − θ̂) more; a decoupled regulariser is left out of th
 2 η D θ from θ itself before the step. The weights D are those of :mod:`rvdlib.models.loss`. Where no
 c_vi counts, a parameter's steps depend on its own trained value alone: they are made once for all
 users (:meth:`rvdlib.defenses.RVD.decayed`) and stand in what is called *idle* here. So with ω = 0
-the rows are the items that the vicinity rated, and a step costs what its ratings cost
-(:func:`_step_sparse`). With ω > 0 they are all items (:func:`_step_dense`).
+the rows are the items that the vicinity rated, and a step costs what its ratings cost.
 
-What makes it fast. Sums over cells take four at a time. The gradient of a block of rows stays in
-the L1 cache until the rows have moved. With ω > 0 and a frozen encoder rows do not depend on each
+With ω > 0 the rows are all items, and every cell that nobody rated has a slope. Of these only sums
+are asked for, and with e_v = a_v − y⁰_v they need no scores (cf. Hu et al. 2008):
+
+    w_i: M w_i + b_i m + Σ_v e_v h_v      M = Σ_v h_v h_vᵀ, m = Σ_v h_v
+    h_v: G h_v + e_v n + Σ_i b_i w_i      G = Σ_i w_i w_iᵀ, n = Σ_i w_i
+
+times 2ω/k, as if all were silent. The ratings add what they are beyond that. A step then costs d
+numbers an item instead of k; where 2k ≤ d, silence is heard neighbour by neighbour.
+
+What makes it fast besides. Sums over cells take four at a time. The gradient of a block of rows
+stays in the L1 cache until the rows have moved. With a frozen encoder rows do not depend on each
 other, and a block makes all its steps before the next begins. All is in one file, because numba's
 cache does not see changes in others.
 
@@ -124,20 +132,27 @@ class Cells(NamedTuple):
     item_of: np.ndarray  # (rows,)
     first: np.ndarray  # of each neighbour (k + 1,)
     row: np.ndarray  # (cells,)
-    target: np.ndarray  # y (cells,)
     input: np.ndarray  # x (cells,)
-    slope: np.ndarray  # g (cells,)
     first_of_row: np.ndarray  # (rated rows + 1,)
     cell_of_row: np.ndarray  # (cells,)
     neighbour_of_row: np.ndarray  # (cells,)
+    target: np.ndarray  # y (cells,), row by row
+
+
+class Silence(NamedTuple):
+    """What all cells add when they are taken to be silent. Sums are :func:`_add_sums`'s."""
+
+    everyone: np.ndarray  # 0, 1, ... (k,)
+    surplus: np.ndarray  # a − y⁰ (k,)
+    of_users: np.ndarray  # of h and a − y⁰ (d + 3, d)
+    of_items: np.ndarray  # of w and b (d + 3, d)
 
 
 class Gradients(NamedTuple):
     """On their way to the optimiser."""
 
     rows: np.ndarray  # of a block of rows, or of k
-    numbers: np.ndarray  # of each row's bias, or of k
-    slopes: np.ndarray  # g of a block of rows (block · k,)
+    numbers: np.ndarray  # of a block's biases, or of k
 
 
 class Workspace(NamedTuple):
@@ -146,6 +161,7 @@ class Workspace(NamedTuple):
     moving: Moving
     vicinity: Vicinity
     cells: Cells
+    silence: Silence
     gradients: Gradients
 
 
@@ -172,22 +188,24 @@ def fine_tune(
         _load_encoder(neighbours, n_rated, encoder, cells.item_of, moving)
         for o in range(k):
             vicinity.silence[o] = ratings.silence[neighbours[o]]
-        at_once = block if everywhere and not descent.encoder_moves else max(n_rows, 1)
+        at_once = max(n_rows, 1) if descent.encoder_moves else block
         for begin in range(0, max(n_rows, 1), at_once):
             end = min(begin + at_once, n_rows)
             _load_decoder(cells.item_of[begin:end], decoder, moving)
             for step in range(steps):
                 if descent.encoder_moves or begin == step == 0:
                     _encode(neighbours, encoder, moving, cells, vicinity)
-                _clear(vicinity.latent_gradient)
-                _clear(vicinity.offset_gradient)
-                if everywhere:
-                    for row in range(begin, end, block):
-                        last, start = min(row + block, end), row - begin
-                        _step_dense(row, last, start, n_rated, step, decoder, descent, space)
-                else:
-                    _step_sparse(n_rows, block, step, decoder, descent, space)
+                    if everywhere and _in_sums(k, size):
+                        _sum_users(vicinity, space.silence)
                 if descent.encoder_moves:
+                    _clear(vicinity.latent_gradient)
+                    _clear(vicinity.offset_gradient)
+                for row in range(begin, end, block):
+                    last, start = min(row + block, end), row - begin
+                    _step_rows(row, last, start, n_rated, step, decoder, descent, space)
+                if descent.encoder_moves:
+                    if everywhere and _in_sums(k, size):
+                        _hear_items(n_rows, vicinity, space.silence, descent)
                     _step_encoder(neighbours, n_rated, block, step, encoder, descent, space)
             if begin == 0:
                 offsets[b] = _encode_user(
@@ -231,7 +249,6 @@ def _lay_out(neighbours, ratings, everywhere, cells):
                 ends[n_rated] = 0
             ends[row + 1] += 1
             cells.row[n_cells] = row
-            cells.target[n_cells] = ratings.targets[position]
             if len(ratings.inputs):
                 cells.input[n_cells] = ratings.inputs[position]
             n_cells += 1
@@ -245,7 +262,9 @@ def _lay_out(neighbours, ratings, everywhere, cells):
     for o in range(len(neighbours)):
         for cell in range(cells.first[o], cells.first[o + 1]):
             place = ends[cells.row[cell] + 1]
+            position = ratings.indptr[neighbours[o]] + cell - cells.first[o]
             cells.cell_of_row[place], cells.neighbour_of_row[place] = cell, o
+            cells.target[place] = ratings.targets[position]
             ends[cells.row[cell] + 1] = place + 1
     n_rows = n_rated
     if everywhere:
@@ -278,6 +297,19 @@ def _dots(x, y0, y1, y2, y3):
             t2 += x[f] * y2[f]
             t3 += x[f] * y3[f]
     return t0, t1, t2, t3
+
+
+@_inlined
+def _dot(x, y):
+    """x · y"""
+    total = x.dtype.type(0)
+    if len(x) == _USUAL_SIZE:
+        for f in range(_USUAL_SIZE):
+            total += x[f] * y[f]
+    else:
+        for f in range(len(x)):
+            total += x[f] * y[f]
+    return total
 
 
 @_inlined
@@ -561,147 +593,165 @@ def _sum_rows(first, last, values, trained, weights, vectors, gradients, cells, 
 
 
 @_compiled
-def _step_sparse(n_rows, block, step, decoder, descent, space):
-    """Slopes of all cells and the gradients of h and a; the decoder's gradients; its rows move."""
+def _step_rows(first, last, start, n_rated, step, decoder, descent, space):
+    """One step of some rows, kept from row ``start`` on; what they add to the gradients of h and a."""
     moving, vicinity, cells = space.moving, space.vicinity, space.cells
-    gradients, numbers = space.gradients.rows, space.gradients.numbers
-    number = gradients.dtype.type
-    size, bias, rows = decoder.factors.shape[1], moving.decoder_bias[0], moving.decoder_rows[0]
-    weight, pull = number(descent.rated_weight), number(descent.pull)
-    for o in range(len(vicinity.offset)):
-        _score_cells(o, weight, size, descent.encoder_moves, rows, bias, cells, vicinity)
-    trained = decoder.factors
-    for first in range(0, n_rows, block):
-        last = min(first + block, n_rows)
-        _sum_rows(
-            first, last, rows, trained, cells.slope, vicinity.latent, gradients, cells, descent
-        )
-        _move(moving.decoder_rows, first * size, (last - first) * size, gradients, step, descent)
-    if descent.bias_moves:
-        for row in range(n_rows):
-            place, end = cells.first_of_row[row], cells.first_of_row[row + 1]
-            decay, keep = _decay(end - place + descent.silent_users, descent, gradients)
-            total = pull * (bias[row] - decoder.bias[cells.item_of[row]]) + decay * bias[row]
-            for rest in range(place, end):
-                total += cells.slope[cells.cell_of_row[rest]]
-            numbers[row] = total
-            bias[row] *= keep
-        _move(moving.decoder_bias, 0, n_rows, numbers, step, descent)
-
-
-@_compiled
-def _score_cells(o, weight, size, encoder_moves, rows, bias, cells, vicinity):
-    """Slopes of one neighbour's cells, and what they add to the gradients of its h and a."""
-    latent, offset = vicinity.latent[_at(o, size)], vicinity.offset[o]
-    gradient = vicinity.latent_gradient[_at(o, size)]
-    row, target, slope = cells.row, cells.target, cells.slope
-    zero, last = bias.dtype.type(0), cells.first[o + 1] - 1
-    for c in range(cells.first[o], last + 1, 4):
-        c1, c2, c3 = min(c + 1, last), min(c + 2, last), min(c + 3, last)
-        w0, w1 = rows[_at(row[c], size)], rows[_at(row[c1], size)]
-        w2, w3 = rows[_at(row[c2], size)], rows[_at(row[c3], size)]
-        t0, t1, t2, t3 = _dots(latent, w0, w1, w2, w3)
-        slope[c] = g0 = weight * (t0 + offset + bias[row[c]] - target[c])
-        slope[c1] = g1 = weight * (t1 + offset + bias[row[c1]] - target[c1])
-        slope[c2] = g2 = weight * (t2 + offset + bias[row[c2]] - target[c2])
-        slope[c3] = g3 = weight * (t3 + offset + bias[row[c3]] - target[c3])
-        if encoder_moves:
-            g1 = g1 if c + 1 <= last else zero
-            g2 = g2 if c + 2 <= last else zero
-            g3 = g3 if c + 3 <= last else zero
-            _add_four(g0, w0, g1, w1, g2, w2, g3, w3, gradient)
-            vicinity.offset_gradient[o] += g0 + g1 + g2 + g3
-
-
-@_compiled
-def _step_dense(first, last, start, n_rated, step, decoder, descent, space):
-    """One step of some rows, kept from row ``start`` on; all neighbours count for each."""
-    moving, vicinity, cells, slopes = (
-        space.moving,
-        space.vicinity,
-        space.cells,
-        space.gradients.slopes,
-    )
-    size, k, count = decoder.factors.shape[1], len(vicinity.offset), last - first
-    number = slopes.dtype.type
-    rated_weight, silent_weight = number(descent.rated_weight), number(descent.silent_weight)
+    silence, gradients, numbers = space.silence, space.gradients.rows, space.gradients.numbers
+    size, count, k = decoder.factors.shape[1], last - first, len(vicinity.offset)
+    number, in_sums = gradients.dtype.type, _in_sums(k, size)
+    rated, silent = number(descent.rated_weight), number(descent.silent_weight)
+    pull, one, zero = number(descent.pull), number(1), number(0)
     rows = moving.decoder_rows[0, start * size : (start + count) * size]
     bias = moving.decoder_bias[0, start : start + count]
-    for o in range(k):
-        latent = vicinity.latent[_at(o, size)]
-        _score_rows(latent, vicinity.offset[o], rows, bias, slopes[_at(o, count)])
-    begin = end = 0
-    if first < n_rated:
-        begin, end = cells.first_of_row[first], cells.first_of_row[min(last, n_rated)]
-    for place in range(begin, end):
-        cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
-        score = slopes[o * count + cells.row[cell] - first]
-        cells.slope[cell] = rated_weight * (score - cells.target[cell])
-    for o in range(k):
-        silence, slope = vicinity.silence[o], slopes[_at(o, count)]
-        for n in range(count):
-            slope[n] = silent_weight * (slope[n] - silence)
-    for place in range(begin, end):
-        cell, o = cells.cell_of_row[place], cells.neighbour_of_row[place]
-        slopes[o * count + cells.row[cell] - first] = cells.slope[cell]
-    if descent.encoder_moves:
-        for o in range(k):
-            vicinity.offset_gradient[o] += _sum_dense(
-                slopes[_at(o, count)], rows, vicinity.latent_gradient[_at(o, size)]
-            )
-    _sum_silent(
-        first, k, n_rated, slopes, rows, bias, decoder, descent, cells, vicinity, space.gradients
-    )
-    _move(moving.decoder_rows, start * size, count * size, space.gradients.rows, step, descent)
-    if descent.bias_moves:
-        _move(moving.decoder_bias, start, count, space.gradients.numbers, step, descent)
-
-
-@_compiled
-def _sum_dense(weights, rows, gradient):
-    """gradient += Σ_n weight_n · row_n; returns Σ weight."""
-    size, last = len(gradient), len(weights) - 1
-    zero = total = weights.dtype.type(0)
-    for n in range(0, last + 1, 4):
-        n1, n2, n3 = min(n + 1, last), min(n + 2, last), min(n + 3, last)
-        g0, g1 = weights[n], weights[n1] if n + 1 <= last else zero
-        g2, g3 = weights[n2] if n + 2 <= last else zero, weights[n3] if n + 3 <= last else zero
-        _add_four(
-            g0, rows[_at(n, size)], g1, rows[_at(n1, size)],
-            g2, rows[_at(n2, size)], g3, rows[_at(n3, size)], gradient,
+    if silent != 0 and in_sums and descent.encoder_moves:
+        _add_sums(rows, bias, silence.of_items)
+    for n in range(count):
+        row, item, begin, end = first + n, cells.item_of[first + n], 0, 0
+        if row < n_rated:
+            begin, end = cells.first_of_row[row], cells.first_of_row[row + 1]
+        values, gradient = rows[_at(n, size)], gradients[_at(n, size)]
+        decay, keep = _decay(end - begin + descent.silent_users, descent, gradients)
+        _hold(pull, decay, one, values, decoder.factors[item], gradient)
+        numbers[n] = pull * (bias[n] - decoder.bias[item]) + decay * bias[n]
+        numbers[n] += _hear(
+            begin, end, cells.neighbour_of_row, cells.target, rated, silent,
+            values, bias[n], gradient, descent.encoder_moves, vicinity,
         )  # fmt: skip
-        total += g0 + g1 + g2 + g3
+        if silent != 0 and in_sums:
+            numbers[n] += _product(silence.of_users, number(k), silent, values, bias[n], gradient)
+        elif silent != 0:
+            numbers[n] += _hear(
+                0, k, silence.everyone, vicinity.silence, silent, zero,
+                values, bias[n], gradient, descent.encoder_moves, vicinity,
+            )  # fmt: skip
+        if keep != one:
+            _set(keep, values, values)
+            if descent.bias_moves:
+                bias[n] *= keep
+    _move(moving.decoder_rows, start * size, count * size, gradients, step, descent)
+    if descent.bias_moves:
+        _move(moving.decoder_bias, start, count, numbers, step, descent)
+
+
+@_inlined
+def _hear(
+    begin, end, neighbours, targets, weight, silent, values, bias, gradient, encoder_moves, vicinity
+):
+    """What some cells of a row add to its gradient, and to those of h and a; returns Σ g.
+
+    g is ``weight`` times the distance to the target, less ``silent`` times that to silence.
+    """
+    size = len(values)
+    latent, offset, silence = vicinity.latent, vicinity.offset, vicinity.silence
+    total = values.dtype.type(0)
+    c = begin
+    while c + 4 <= end:
+        o, o1, o2, o3 = neighbours[c], neighbours[c + 1], neighbours[c + 2], neighbours[c + 3]
+        h, h1 = latent[_at(o, size)], latent[_at(o1, size)]
+        h2, h3 = latent[_at(o2, size)], latent[_at(o3, size)]
+        t, t1, t2, t3 = _dots(values, h, h1, h2, h3)
+        t, t1 = t + bias + offset[o], t1 + bias + offset[o1]
+        t2, t3 = t2 + bias + offset[o2], t3 + bias + offset[o3]
+        g = weight * (t - targets[c]) - silent * (t - silence[o])
+        g1 = weight * (t1 - targets[c + 1]) - silent * (t1 - silence[o1])
+        g2 = weight * (t2 - targets[c + 2]) - silent * (t2 - silence[o2])
+        g3 = weight * (t3 - targets[c + 3]) - silent * (t3 - silence[o3])
+        _add_four(g, h, g1, h1, g2, h2, g3, h3, gradient)
+        total += g + g1 + g2 + g3
+        if encoder_moves:
+            _add(g, values, vicinity.latent_gradient[_at(o, size)])
+            _add(g1, values, vicinity.latent_gradient[_at(o1, size)])
+            _add(g2, values, vicinity.latent_gradient[_at(o2, size)])
+            _add(g3, values, vicinity.latent_gradient[_at(o3, size)])
+            vicinity.offset_gradient[o] += g
+            vicinity.offset_gradient[o1] += g1
+            vicinity.offset_gradient[o2] += g2
+            vicinity.offset_gradient[o3] += g3
+        c += 4
+    while c < end:
+        o = neighbours[c]
+        h = latent[_at(o, size)]
+        t = _dot(values, h) + bias + offset[o]
+        g = weight * (t - targets[c]) - silent * (t - silence[o])
+        _add(g, h, gradient)
+        total += g
+        if encoder_moves:
+            _add(g, values, vicinity.latent_gradient[_at(o, size)])
+            vicinity.offset_gradient[o] += g
+        c += 1
     return total
 
 
+@_inlined
+def _in_sums(k, size):
+    """Whether the silence of k neighbours costs less by their products than one by one."""
+    return 2 * k > size
+
+
 @_compiled
-def _sum_silent(
-    first, k, n_rated, slopes, rows, bias, decoder, descent, cells, vicinity, gradients
-):
-    """Gradients of a block of rows for all of which all neighbours count."""
-    size, count, numbers = decoder.factors.shape[1], len(bias), gradients.numbers
-    zero, pull = bias.dtype.type(0), bias.dtype.type(descent.pull)
-    latent, last = vicinity.latent, k - 1
-    for n in range(count):
-        gradient, row = gradients.rows[_at(n, size)], first + n
-        item, n_cells = cells.item_of[row], descent.silent_users
-        if row < n_rated:
-            n_cells += cells.first_of_row[row + 1] - cells.first_of_row[row]
-        decay, keep = _decay(n_cells, descent, bias)
-        _hold(pull, decay, keep, rows[_at(n, size)], decoder.factors[item], gradient)
-        numbers[n] = pull * (bias[n] - decoder.bias[item]) + decay * bias[n]
-        if descent.bias_moves:
-            bias[n] *= keep
-        for o in range(0, k, 4):
-            o1, o2, o3 = min(o + 1, last), min(o + 2, last), min(o + 3, last)
-            g0, g1 = slopes[o * count + n], slopes[o1 * count + n] if o + 1 < k else zero
-            g2 = slopes[o2 * count + n] if o + 2 < k else zero
-            g3 = slopes[o3 * count + n] if o + 3 < k else zero
-            _add_four(
-                g0, latent[_at(o, size)], g1, latent[_at(o1, size)],
-                g2, latent[_at(o2, size)], g3, latent[_at(o3, size)], gradient,
-            )  # fmt: skip
-            numbers[n] += g0 + g1 + g2 + g3
+def _sum_users(vicinity, silence):
+    """What a row hears of everybody's silence."""
+    k, size = len(vicinity.offset), silence.of_users.shape[1]
+    for o in range(k):
+        silence.surplus[o] = vicinity.offset[o] - vicinity.silence[o]
+    for line in range(size + 3):
+        _clear(silence.of_users[line])
+        _clear(silence.of_items[line])
+    _add_sums(vicinity.latent[: k * size], silence.surplus, silence.of_users)
+
+
+@_compiled
+def _hear_items(n_rows, vicinity, silence, descent):
+    """What the silence about all rows adds to the gradients of h and a."""
+    size, number = silence.of_items.shape[1], silence.of_items.dtype.type
+    count, weight = number(n_rows), number(descent.silent_weight)
+    for o in range(len(vicinity.offset)):
+        latent, gradient = vicinity.latent[_at(o, size)], vicinity.latent_gradient[_at(o, size)]
+        vicinity.offset_gradient[o] += _product(
+            silence.of_items, count, weight, latent, silence.surplus[o], gradient
+        )
+
+
+@_compiled
+def _add_sums(vectors, numbers, sums):
+    """Of x (n · d,) and c (n,), onto ``sums`` (d + 3, d): Σ x xᵀ, Σ x, Σ c x; Σ c opens the last line."""
+    n, size, one, t = len(numbers), sums.shape[1], vectors.dtype.type(1), 0
+    while t + 4 <= n:
+        x, x1 = vectors[_at(t, size)], vectors[_at(t + 1, size)]
+        x2, x3 = vectors[_at(t + 2, size)], vectors[_at(t + 3, size)]
+        c, c1, c2, c3 = numbers[t], numbers[t + 1], numbers[t + 2], numbers[t + 3]
+        for f in range(size):
+            _add_four(x[f], x, x1[f], x1, x2[f], x2, x3[f], x3, sums[f])
+        _add_four(one, x, one, x1, one, x2, one, x3, sums[size])
+        _add_four(c, x, c1, x1, c2, x2, c3, x3, sums[size + 1])
+        sums[size + 2, 0] += c + c1 + c2 + c3
+        t += 4
+    while t < n:
+        x, c = vectors[_at(t, size)], numbers[t]
+        for f in range(size):
+            _add(x[f], x, sums[f])
+        _add(one, x, sums[size])
+        _add(c, x, sums[size + 1])
+        sums[size + 2, 0] += c
+        t += 1
+
+
+@_compiled
+def _product(sums, n, weight, vector, number, gradient):
+    """gradient += weight · Σ (x · vector + number + c) x over n; returns weight · Σ (x · vector + number + c)."""
+    size, f = len(vector), 0
+    while f + 4 <= size:
+        _add_four(
+            weight * vector[f], sums[f], weight * vector[f + 1], sums[f + 1],
+            weight * vector[f + 2], sums[f + 2], weight * vector[f + 3], sums[f + 3], gradient,
+        )  # fmt: skip
+        f += 4
+    while f < size:
+        _add(weight * vector[f], sums[f], gradient)
+        f += 1
+    _add(weight * number, sums[size], gradient)
+    _add(weight, sums[size + 1], gradient)
+    return weight * (_dot(vector, sums[size]) + n * number + sums[size + 2, 0])
 
 
 # Reciprocals and approximate roots may be taken here.

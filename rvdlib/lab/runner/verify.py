@@ -82,7 +82,7 @@ def verify(
     Args:
         batches: what computes the rows, as :mod:`rvdlib.lab.study.planned` has it.
         sample: rows in all, spread evenly over the kinds: each has as many as it needs
-            (:meth:`Kind.enough`) before any has more.
+            (:meth:`Kind.enough`) before any has more, those whose code has changed first.
         seed: of the sample; it follows from the store's checksums if it is None.
         datasets: only rows of these; all if it names none.
         allow_unasked: rows that no notebook asks for are counted, and are no error.
@@ -174,6 +174,7 @@ def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind,
     """Kind → the keys that are drawn of it."""
     rng = stream(seed, "verify")
     order = [[*by_kind][n] for n in rng.permutation(len(by_kind))]
+    order.sort(key=lambda kind: not kind.changed)
     waiting = {kind: [*rng.permutation(sorted(by_kind[kind]))] for kind in order}
     drawn: dict[Kind, list[str]] = {kind: [] for kind in order}
     for _ in range(max(map(len, waiting.values()), default=0)):

@@ -1,6 +1,8 @@
 """From ``.cache/cells`` into the repository's store of a profile."""
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from rvdlib.attacks import ATTACKS
 from rvdlib.lab.experiment import quality
@@ -22,6 +24,9 @@ LOOSE_TRAINING = "adversarial_training"
 # on another processor it is another draw. Of 133 rows of six victims, two regimes and two data sets
 # none was off by more than 0.042 in THR@50, 0.035 in HR@50 and 0.061 in anything else.
 DRAWN_TRAINING, DRAWN = "adversarial_poisoning_training", 0.07
+# Where a gradient is all but 0, Adam turns a rounding into part of a step. Of 105 rows of RVD on ML-100K,
+# seven victims in both regimes, three were off by more than a table's tolerance, by up to 0.0009.
+STEPPED, STEP = "rvd", 0.001
 LEAPS = {"fakes_near_fakes"}  # of a drawn training: they lie together, or they do not
 
 
@@ -66,7 +71,7 @@ def disagreement(old: dict, new: dict, spec: dict) -> str:
     """In what two encoded rows of one specification differ by more than the tolerance; or nothing."""
     free = TIMED | LEAPS if DRAWN_TRAINING in _methods(spec) else TIMED
     before, after = (
-        {name: to_text(value) for name, value in row.items() if name not in free}
+        {name: to_text(_in_order(value)) for name, value in row.items() if name not in free}
         for row in (old, new)
     )
     return row_difference(before, after, tolerance(spec))
@@ -77,8 +82,14 @@ def tolerance(spec: dict) -> float:
     methods = _methods(spec)
     if DRAWN_TRAINING in methods:
         return DRAWN
-    loose = spec.get("what") in LOOSE or LOOSE_TRAINING in methods or optimises(spec)
-    return OPTIMISED if loose else TABLE
+    if spec.get("what") in LOOSE or LOOSE_TRAINING in methods or optimises(spec):
+        return OPTIMISED
+    return STEP if STEPPED in methods else TABLE
+
+
+def _in_order(encoded: Any) -> Any:
+    """Keys in the order of the alphabet: an attack's options are the same in any order."""
+    return json.loads(json.dumps(encoded, sort_keys=True))
 
 
 def _methods(spec: dict) -> set[str]:

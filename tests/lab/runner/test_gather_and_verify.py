@@ -28,7 +28,7 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CELL_STORE", tmp_path / "cells")
 
 
-def task(seed, attack="random", code=CODE, data="d1", versions="1", method="rvd", **of):
+def task(seed, attack="random", code=CODE, data="d1", versions="1", method="closed_form", **of):
     scenario = {"dataset": "ml-100k", "attack": attack, "regime": "rating", "seed": seed} | of
     spec = {"scenario": scenario, "chain": [{"method": method}], "n_users": None}
     made_with = {"data": {"ml-100k": data}, "code": code, "versions": {"numpy": versions}}
@@ -109,8 +109,8 @@ def test_a_sample_agrees_and_nothing_changes():
     gather("paper", tasks)
     found = in_agreement(tasks, sample=5)
     assert {str(kind): count for kind, count in found.checked.items()}.keys() == {
-        "ml-100k, rating, rvd",
-        "ml-100k, rating, rvd, an attack that optimises",
+        "ml-100k, rating, closed_form",
+        "ml-100k, rating, closed_form, an attack that optimises",
     }
     assert sorted(found.checked.values()) == [2, 3]
     assert (found.carried, found.left, found.unasked, found.other_data) == ({}, {}, 0, 0)
@@ -208,6 +208,17 @@ def test_what_magnifies_last_digits_may_be_a_little_off_and_other_kinds_may_not(
     found = {what: tolerance({"what": what, **spec}) for what in ("unlearning", "paths", "thirds")}
     assert found == {"unlearning": OPTIMISED, "paths": OPTIMISED, "thirds": TABLE}
     assert tolerance(task(0, method="adversarial_training").spec) == OPTIMISED
+    assert TABLE < tolerance(task(0, method="rvd").spec) < OPTIMISED
+    assert tolerance(task(0, method="closed_form").spec) == TABLE
+
+
+def test_options_are_the_same_in_any_order_and_no_others_are():
+    spec, options = task(0).spec, {"told": {"k": 3, "quorum": 2}}
+    row, other_order = (
+        {"attack_options": each} for each in (options, {"told": {"quorum": 2, "k": 3}})
+    )
+    assert not disagreement(row, other_order, spec)
+    assert "attack_options" in disagreement(row, {"attack_options": {"told": {"k": 3}}}, spec)
 
 
 def test_a_training_that_draws_its_own_fakes_may_be_another_draw_and_no_other_training():

@@ -284,7 +284,7 @@ def test_the_command_says_what_it_found_and_fails_where_rows_disagree(monkeypatc
     )
     done = CliRunner().invoke(main, ["verify", "--jobs", "1"], env={"RVD_JOBS": ""})
     assert done.exit_code == 0, done.output
-    assert re.search(r"   1 agree    ml-100k, rating, rvd\n1 rows agree", done.output)
+    assert re.search(r"   1 agree    ml-100k, rating, closed_form\n1 rows agree", done.output)
     mistyped = CliRunner().invoke(main, ["verify", "--dataset", "ml-100"])
     assert (mistyped.exit_code, "no rows of ml-100; it" in mistyped.output) == (1, True)
     how[0] = shifted(1.0)

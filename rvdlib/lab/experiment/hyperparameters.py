@@ -71,6 +71,15 @@ def _searched(file: Path, regime: str, dataset: str) -> dict[str, dict]:
     }
 
 
+def searched_on(file: Path = DEFENSES_FILE) -> dict[str, list[str]]:
+    """Regime → the published data sets that a file's defences were chosen on; elsewhere they are ML-100K's."""
+    files = {dataset: own_file(file, dataset) for dataset in CATALOGUE}
+    return {
+        regime: [name for name, own in files.items() if own.is_file() and regime in _read(own)]
+        for regime in REGIMES
+    }
+
+
 def chosen_defenses(regime: str, victim: str, dataset: str = "ml-100k") -> dict[str, dict]:
     """What tables call a defence → its ``method`` and ``choices``.
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from rvdlib import paths
 from rvdlib.lab.errors import StudyError
+from rvdlib.lab.experiment.hyperparameters import searched_on
 from rvdlib.lab.runner.in_short import attacked_table, elsewhere_table, in_short
 from rvdlib.lab.runner.ledger import RULE
 from rvdlib.lab.runner.shown import length_of, table, trials, with_reach
@@ -102,7 +103,7 @@ def generated() -> dict[str, str]:
     attacked = [*map(table, ("07_held", "07_fewer_targets"))]
     advice, times = map(table, ("10_advice", "14_timings_rivals"))
     return {
-        "short": in_short(found(), *attacked, *main, advice, trials("carried_over")),
+        "short": in_short(found(), *attacked, *main, advice, trials("carried_over"), searched_on()),
         "attacked": attacked_table(*attacked),
         "elsewhere": elsewhere_table(table("07_elsewhere")),
         "summary": summary(),

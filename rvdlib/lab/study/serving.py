@@ -83,7 +83,8 @@ def approximation(
 
 def _searches(trained: Victim, scenario: Scenario, expansions: Sequence[int]):
     yield UNDEFENDED, trained
-    chosen = chosen_defenses(scenario.regime, scenario.victim)["closed form"]["choices"]
+    chosen = chosen_defenses(scenario.regime, scenario.victim, scenario.dataset)
+    chosen = chosen["closed form"]["choices"]
     yield EXACT, ClosedFormRVD(trained, **chosen)
     factors, everyone = trained.user_factors(), np.arange(trained.train.shape[0])
     heard = np.diff(trained.train.indptr) > 0
@@ -117,7 +118,7 @@ def victims(dataset: str, victim: str, regimes: Iterable[str]) -> dict[str, Vict
     return {scenario.regime: carry_out(scenario).victim for scenario in made}
 
 
-def cached(trained: Mapping[str, Victim], n_requests: int) -> pd.DataFrame:
+def cached(dataset: str, trained: Mapping[str, Victim], n_requests: int) -> pd.DataFrame:
     """RVD with a cache beside no defence with one: the mean time of a request, of a Zipf trace.
 
     Columns regime, victim, round, undefended_cpu_ms, rvd_cpu_ms, ratio (of these), hits (share from the
@@ -125,7 +126,7 @@ def cached(trained: Mapping[str, Victim], n_requests: int) -> pd.DataFrame:
     """
     rows = []
     for regime, victim in trained.items():
-        form = chosen_defenses(regime, victim.name)[RVD]
+        form = chosen_defenses(regime, victim.name, dataset)[RVD]
         for number in range(ROUNDS):
             asked = real_time.trace(victim.train.shape[0], n_requests, stream(number, "trace"))
             defenders = {

@@ -56,7 +56,7 @@ def test_a_request_under_rvd_is_timed_beside_one_without_a_defence(monkeypatch):
             return sum(self.work)
 
     monkeypatch.setattr(serving, "RealTimeDefender", Working)
-    found = serving.cached({"rating": victim()}, 10)
+    found = serving.cached("ml-100k", {"rating": victim()}, 10)
     assert found["round"].tolist() == [*range(serving.ROUNDS)]
     assert found["rvd_cpu_ms"].gt(found["undefended_cpu_ms"]).all()
     ratio = found["rvd_cpu_ms"] / found["undefended_cpu_ms"]

@@ -538,6 +538,10 @@ def test_a_defence_is_as_chosen_on_the_data_set_where_it_was_searched_and_else_a
         assert found["closed form"] == carried["closed form"]
         assert found["RVD"] == (own if searched else carried)["RVD"]
         assert list(found) == list(carried)
+    assert hyperparameters.searched_on(file) == {
+        "rating": ["ml-100k"],
+        "ranking": ["ml-100k", "filmtrust"],
+    }
 
 
 # The ends of what means anything: nothing lies beyond them (of k, hardly anybody).

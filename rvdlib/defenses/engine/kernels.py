@@ -104,7 +104,7 @@ class Moving(NamedTuple):
     """What moves, row after row, in three lines: values, first and second moments."""
 
     decoder_rows: np.ndarray  # (3, rows · d), or a block of rows where each makes its own way
-    decoder_bias: np.ndarray  # (3, rows)
+    decoder_bias: np.ndarray  # (3, rows), or of the block
     profile_rows: np.ndarray  # (3, rated rows · d)
     own_rows: np.ndarray  # (3, k · d)
     hidden_bias: np.ndarray  # (3, d)

@@ -53,7 +53,8 @@ def verify(
     Every line is checked against its checksum, and a random sample of the kinds of rows (data set,
     victim, regime, defence, whether the attack optimises) is computed again. Where the code has
     changed and three rows of a kind agree, or all that it has, its others are carried over: they
-    count as finished under the code of today. Where a row disagrees, or no notebook asks for it, it
+    count as finished under the code of today. Kinds whose code has changed come first, and a small
+    sample may reach no other. Where a row disagrees, or no notebook asks for it, it
     is named, and nothing is changed. To check nothing is an error.
     """
     from rvdlib.lab.experiment.committed import store_of
@@ -76,7 +77,7 @@ def verify(
     for kind, count in sorted(found.left.items()):
         click.echo(f"{count:4} left     {kind}: the code changed, the sample has too few of them")
     if found.left:
-        click.echo(f"--sample {found.enough} has enough of every kind.")
+        click.echo(f"--sample {found.enough} leaves none.")
     click.echo(
         f"{sum(found.checked.values())} rows agree within the tolerance (seed {found.seed}), "
         f"{sum(found.carried.values())} were carried over to the code of today, {found.unasked} are "

@@ -5,9 +5,10 @@ depends on the vicinity's rows. This form copies those that do, descends on them
 (:mod:`rvdlib.defenses.engine.kernels` has the mathematics), and takes all others from one descent
 on the regulariser alone, the same for every user: their scores are one matrix product for many.
 
-In float64 its scores are the plain form's to 10⁻⁹ stars. In float32 both round: where a gradient is
-near 0, Adam turns a rounding into a step of the learning rate, and scores differ by hundredths of a
-star, lists hardly ever.
+In float64 its scores are the plain form's to 10⁻⁹ stars, unless a descent of hundreds of steps magnifies
+roundings. In float32 both round: where a gradient is near 0, Adam turns a rounding into a step of the
+learning rate. Of 864 lists of 50 on ML-100K (k = 100 to 600, learning rates of 0.01 and 0.1) none had other
+items than in float64, and nine another order; single scores were off by up to 0.15 stars.
 
 Users are spread over as many threads as torch has (``torch.get_num_threads()``). Neither that
 number changes a score by a bit, nor who else is served by more than rounding.

@@ -15,14 +15,15 @@ c_vi counts, a parameter's steps depend on its own trained value alone: they are
 users (:meth:`rvdlib.defenses.RVD.decayed`) and stand in what is called *idle* here. So with ω = 0
 the rows are the items that the vicinity rated, and a step costs what its ratings cost.
 
-With ω > 0 the rows are all items, and every cell that nobody rated has a slope. Of these only sums
-are asked for, and with e_v = a_v − y⁰_v they need no scores (cf. Hu et al. 2008):
+With ω > 0 the rows are all items, and an item has a slope for every neighbour, whether he rated it or
+not. As if nobody had rated anything, with e_v = a_v − y⁰_v, the gradients need no scores, but sums
+alone (cf. Hu et al. 2008), times 2ω/k:
 
-    w_i: M w_i + b_i m + Σ_v e_v h_v      M = Σ_v h_v h_vᵀ, m = Σ_v h_v
-    h_v: G h_v + e_v n + Σ_i b_i w_i      G = Σ_i w_i w_iᵀ, n = Σ_i w_i
+    w_i: M w_i + b_i m + Σ_v e_v h_v      b_i: m · w_i + k b_i + Σ_v e_v      M = Σ_v h_v h_vᵀ, m = Σ_v h_v
+    h_v: G h_v + e_v n + Σ_i b_i w_i      a_v: n · h_v + Σ_i (e_v + b_i)      G = Σ_i w_i w_iᵀ, n = Σ_i w_i
 
-times 2ω/k, as if all were silent. The ratings add what they are beyond that. A step then costs d
-numbers an item instead of k; where 2k ≤ d, silence is heard neighbour by neighbour.
+and what a rating's slope differs by from that is added. An item then costs d multiples of a vector,
+where its k neighbours would take 2k, a score and a gradient each: with 2k ≤ d they are heard one by one.
 
 What makes it fast besides. Sums over cells take four at a time. The gradient of a block of rows
 stays in the L1 cache until the rows have moved. With a frozen encoder rows do not depend on each
@@ -276,8 +277,8 @@ def _lay_out(neighbours, ratings, everywhere, cells):
 
 
 # Loops over vectors, which the compiler turns into vector instructions, twice as fast where it knows
-# their length. Four at a time, a vector is loaded and stored once for four; fewer than four are
-# filled up with weights of zero.
+# their length. Four at a time, a vector is loaded and stored once for four. What is left over follows one
+# by one, or is filled up with weights of zero.
 
 
 @_inlined

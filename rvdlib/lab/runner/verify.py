@@ -81,8 +81,8 @@ def verify(
 
     Args:
         batches: what computes the rows, as :mod:`rvdlib.lab.study.planned` has it.
-        sample: rows in all, spread evenly over the kinds: each has as many as it needs
-            (:meth:`Kind.enough`) before any has more, those whose code has changed first.
+        sample: rows in all. Kinds whose code has changed come first; then rows are spread evenly, and
+            each kind has as many as it needs (:meth:`Kind.enough`) before any has more.
         seed: of the sample; it follows from the store's checksums if it is None.
         datasets: only rows of these; all if it names none.
         allow_unasked: rows that no notebook asks for are counted, and are no error.
@@ -150,7 +150,7 @@ def verify(
             for key in by_kind[kind]
         )
     left = {kind: count for kind, count in changed.items() if kind not in carried}
-    enough = sum(kind.enough(len(keys)) for kind, keys in by_kind.items())
+    enough = sum(kind.enough(count) for kind, count in changed.items())
     return Verified(checked, carried, left, len(unasked), other_data, enough, seed)
 
 

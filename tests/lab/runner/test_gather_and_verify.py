@@ -164,6 +164,19 @@ def test_rows_of_changed_code_are_carried_over_where_a_sample_of_their_kind_agre
     assert all(kept.carried_to for kept in store_of("paper").all())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_kinds_whose_code_has_changed_come_first_and_a_sample_of_what_they_need_leaves_none(seed):
+    others = [task(n, victim=f"V{n}") for n in range(4)]
+    old = [task(n, method="quorum") for n in range(5)]
+    gather("paper", computed([*others, *old]))
+    newer = task(0, code={"rvdlib/x.py": "c2"}).fingerprint
+    new = [*others, *(each._replace(fingerprint=newer) for each in old)]
+    few = in_agreement(new, sample=1, seed=seed)
+    assert (few.enough, [*few.left.values()]) == (3, [5])
+    found = in_agreement(new, sample=few.enough, seed=seed)
+    assert ([*found.carried.values()], found.left) == ([5], {})
+
+
 def test_rows_of_another_victim_regime_or_defence_stand_for_none_of_these():
     differing = [{}, {"victim": "MF"}, {"regime": "ranking"}, {"method": "quorum"}]
     old = [task(seed, **of) for seed, of in enumerate(differing)]

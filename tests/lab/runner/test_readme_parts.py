@@ -245,10 +245,10 @@ def test_what_was_found_in_short_is_computed_from_the_tables():
         "leaves 10% to 30% of their lift on 2 data sets (RVD 40% to 60%, *closed form* 20% to 50%), and "
         "changes HR@50 by -20% to -10% on 2.",
         "5 other seeds): THR@50 *closed form, hardened* 0.110 instead of 0.050, *closed form* 0.070 instead of 0.050; not more, by their intervals, against no defence.",
-        "as chosen on the data set itself (rating regime: a; ranking regime: a, film); elsewhere, and all else that "
+        "RVD is as chosen on the data set itself (rating regime: a; ranking regime: a, film); elsewhere, and all else that "
         "was searched, as on ML-100K. Chosen on film (ranking regime; 1 victims pooled, 2 seeds; random fakes and low clones), "
-        "*RVD* removes 75% [75%, 75%] of the lift instead of 50% [50%, 50%], at NDCG@50 0.750 instead of 0.700; "
-        "*closed form* removes 100% [100%, 100%] of the lift instead of 0% [0%, 0%], at NDCG@50 0.500 instead of "
+        "*RVD* removes 75% [75%, 75%] of the lift instead of 50% [50%, 50%] as chosen on ML-100K, at NDCG@50 0.750 instead of 0.700; "
+        "*closed form* removes 100% [100%, 100%] of the lift instead of 0% [0%, 0%] as chosen on ML-100K, at NDCG@50 0.500 instead of "
         "0.600; undefended 0.800.",
         "*Rating regime:* 0.800 and 0.700. *Ranking regime:* 0.800 and 0.700.",
     ):

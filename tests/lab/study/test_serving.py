@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from rvdlib.lab.benchmark import real_time
+from rvdlib.lab.experiment.hyperparameters import chosen_defenses
 from rvdlib.lab.study import serving
 from rvdlib.lab.study.serving import EXACT, EXPANSION, graph_name
 from rvdlib.seeding import stream
@@ -48,15 +49,21 @@ def test_claims_are_judged_and_what_was_timed_leaves_no_number(ratio, lost, verd
 
 
 def test_a_request_under_rvd_is_timed_beside_one_without_a_defence(monkeypatch):
+    forms = []
+
     class Working:
         def __init__(self, _, form):
+            forms.append(form)
             self.work = range(10 if form == serving.NO_DEFENSE else 100_000)
 
         def recommend(self, user, n):
             return sum(self.work)
 
     monkeypatch.setattr(serving, "RealTimeDefender", Working)
-    found = serving.cached("ml-100k", {"rating": victim()}, 10)
+    found = serving.cached("filmtrust", {"ranking": victim()}, 10)
+    own, carried = (chosen_defenses("ranking", "MF", of)["RVD"] for of in ("filmtrust", "ml-100k"))
+    assert own in forms
+    assert carried not in forms
     assert found["round"].tolist() == [*range(serving.ROUNDS)]
     assert found["rvd_cpu_ms"].gt(found["undefended_cpu_ms"]).all()
     ratio = found["rvd_cpu_ms"] / found["undefended_cpu_ms"]

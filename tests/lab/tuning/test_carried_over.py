@@ -1,4 +1,4 @@
-"""What is measured of choices carried over: the same cells under both, and what a search implies."""
+"""What is measured of choices carried over: the same cells under both."""
 
 from itertools import product
 

@@ -20,6 +20,9 @@ TIMED = {"seconds", *quality.TIMED}  # columns that differ from run to run
 LOOSE = {"unlearning", "paths"}
 # A training that maximises within: of a gradient that is all but 0 it takes the direction.
 LOOSE_TRAINING = "adversarial_training"
+# Its fakes are drawn by a network that was trained: of 24 rows of RVD on ML-1M under attacks that optimise
+# five were off by more than theirs, all of this attack, by up to 0.0096.
+LOOSE_ATTACK, GENERATED = "aush", 2 * OPTIMISED
 # A training that draws its own fakes by what it has learned so far, which differs in the last digits:
 # on another processor it is another draw. Of 133 rows of six victims, two regimes and two data sets
 # none was off by more than 0.042 in THR@50, 0.035 in HR@50 and 0.061 in anything else.
@@ -82,6 +85,8 @@ def tolerance(spec: dict) -> float:
     methods = _methods(spec)
     if DRAWN_TRAINING in methods:
         return DRAWN
+    if dict(flat(spec)).get("attack") == LOOSE_ATTACK:
+        return GENERATED
     if spec.get("what") in LOOSE or LOOSE_TRAINING in methods or optimises(spec):
         return OPTIMISED
     return FINE_TUNING if FINE_TUNED in methods else TABLE

@@ -223,6 +223,7 @@ def test_what_magnifies_last_digits_may_be_a_little_off_and_other_kinds_may_not(
     assert tolerance(task(0, method="adversarial_training").spec) == OPTIMISED
     assert TABLE < tolerance(task(0, method="rvd").spec) < OPTIMISED
     assert tolerance(task(0, method="closed_form").spec) == TABLE
+    assert tolerance(task(0, "pga").spec) == OPTIMISED < tolerance(task(0, "aush").spec) < 0.02
 
 
 def test_options_are_the_same_in_any_order_and_no_others_are():

@@ -83,8 +83,8 @@ def approximation(
 
 def _searches(trained: Victim, scenario: Scenario, expansions: Sequence[int]):
     yield UNDEFENDED, trained
-    chosen = chosen_defenses(scenario.regime, scenario.victim, scenario.dataset)
-    chosen = chosen["closed form"]["choices"]
+    forms = chosen_defenses(scenario.regime, scenario.victim, scenario.dataset)
+    chosen = forms[CLOSED_FORM]["choices"]
     yield EXACT, ClosedFormRVD(trained, **chosen)
     factors, everyone = trained.user_factors(), np.arange(trained.train.shape[0])
     heard = np.diff(trained.train.indptr) > 0

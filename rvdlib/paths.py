@@ -89,6 +89,7 @@ CACHE = _own_cache()
 CELL_STORE = CACHE / "cells"
 POISON_STORE = CACHE / "poison"
 STUDY_RECORDS = CACHE / "study"
+VERIFIED = CACHE / "verified"
 LOCK = PROJECT / "requirements.lock"
 
 

@@ -29,10 +29,10 @@ LOOSE = {
     # ML-100K, six victims in both regimes, three were off by more than a table's tolerance, by up to
     # 0.0009. No test item may cross rank 50: of 200 users one is 0.005 of HR@50.
     "rvd": 0.001,
-    # Its fakes are drawn by a network that was trained: of 24 rows of RVD on ML-1M under attacks that
-    # optimise five were off by more than theirs, all of this attack: by up to 0.0096, and 0.0115 in
-    # where fakes lie.
-    "aush": 3 * OPTIMISED,
+    # Its fakes are drawn by a network that was trained, on another processor others: of 24 rows of RVD on
+    # ML-1M under attacks that optimise five were off by more than theirs, all of this attack, by up to
+    # 0.0115; one of the closed form by 0.01 in HR@50 and 0.03 in the share of the catalogue.
+    "aush": 0.04,
     # It draws its own fakes by what it has learned so far, which differs in the last digits: on another
     # processor it is another draw. Of 133 rows of six victims, two regimes and two data sets none was
     # off by more than 0.042 in THR@50, 0.035 in HR@50 and 0.061 in anything else.

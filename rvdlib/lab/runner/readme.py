@@ -101,11 +101,13 @@ def generated() -> dict[str, str]:
     """Marker → what stands between it and its end."""
     main = [*map(table, ("11_lift_left", "11_accuracy"))]
     attacked = [*map(table, ("07_held", "07_fewer_targets"))]
-    advice, times = map(table, ("10_advice", "14_timings_rivals"))
+    advice, times, elsewhere = map(table, ("10_advice", "14_timings_rivals", "07_elsewhere"))
     return {
-        "short": in_short(found(), *attacked, *main, advice, trials("carried_over"), searched_on()),
+        "short": in_short(
+            found(), *attacked, *main, advice, elsewhere, trials("carried_over"), searched_on()
+        ),
         "attacked": attacked_table(*attacked),
-        "elsewhere": elsewhere_table(table("07_elsewhere")),
+        "elsewhere": elsewhere_table(elsewhere),
         "summary": summary(),
         "datasets": lift_tables(*main),
         "advice": advice_table(advice, times),

@@ -4,12 +4,12 @@ Where the code has changed since, and enough rows of a kind agree, its other row
 the code of today.
 """
 
-import tempfile
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from rvdlib import paths
 from rvdlib.lab.errors import StudyError
 from rvdlib.lab.experiment.committed import CommittedStore, changes
 from rvdlib.lab.experiment.lines import Kept, flat, key_of
@@ -77,7 +77,9 @@ def verify(
     """Compute a sample of committed rows again, compare, and carry the others over.
 
     Every line's checksum is looked at first. Rows are computed from the split on; fakes that the same
-    code has crafted here before are taken from ``.cache/poison``.
+    code has crafted here before are taken from ``.cache/poison``, and rows that a run computed which was
+    interrupted, or in which one disagreed, from ``.cache/verified``, if it had the same code, versions and
+    processor. A run without a disagreement empties that.
 
     Args:
         batches: what computes the rows, as :mod:`rvdlib.lab.study.planned` has it.
@@ -125,12 +127,13 @@ def verify(
             f"nothing was checked: {store.folder} has no row that can be computed again "
             f"({len(unasked)} are not asked for, {other_data} are of other data)"
         )
-    drawn = _drawn(by_kind, sample, seed)
+    drawn, here = _drawn(by_kind, sample, seed), CellStore(paths.VERIFIED)
+    here.strict = True
     chosen, wrong = {key for keys in drawn.values() for key in keys}, []
     for batch in batches:
         picked = {key_of(encode(task.spec)): task for task in batch.tasks}
         picked = {key: picked[key] for key in picked if key in chosen}
-        wrong += _compared(store, rows, picked, batch, jobs)
+        wrong += _compared(store, rows, picked, batch, here, jobs)
         chosen -= picked.keys()
     if wrong:
         raise StudyError(
@@ -138,6 +141,7 @@ def verify(
             "computes something else now: then compute its rows anew, rvd study --recompute; or the "
             "rows were altered: then take them from git again (git checkout)"
         )
+    shutil.rmtree(paths.VERIFIED, ignore_errors=True)
     checked = {kind: len(keys) for kind, keys in drawn.items() if keys}
     changed = {kind: len(keys) for kind, keys in by_kind.items() if kind.changed}
     carried = {
@@ -187,15 +191,17 @@ def _drawn(by_kind: dict[Kind, list[str]], sample: int, seed: int) -> dict[Kind,
 
 
 def _compared(
-    store: CommittedStore, rows: dict[str, Kept], picked: dict[str, Task], batch: Batch, jobs: int
+    store: CommittedStore,
+    rows: dict[str, Kept],
+    picked: dict[str, Task],
+    batch: Batch,
+    here: CellStore,
+    jobs: int,
 ) -> list[str]:
     """The rows that disagree, and in what."""
     if not picked:
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        found = rows_of(
-            [*picked.values()], batch.compute, CellStore(Path(folder)), jobs, batch.unit
-        )
+    found = rows_of([*picked.values()], batch.compute, here, jobs, batch.unit)
     wrong = []
     for key, row in zip(picked, found, strict=True):
         kept = rows[key]

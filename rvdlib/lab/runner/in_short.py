@@ -177,9 +177,9 @@ def fewer_targets(fewer: pd.DataFrame) -> str:
         for name in more.loc[more["low"] <= 0, "defense"]
     )
     return (
-        "Fakes that rate only one or two of the targets each, of an attacker who knows the hardened closed form, reach "
-        f"more. THR@50 under the strongest attacker searched → under these (ranking regime, {fewer['n'].max()} other "
-        f"seeds): {', '.join(each)}; not more, by their intervals, against {rest}."
+        "Fakes that rate one or two of the targets each, told of the hardened closed form, reach more THR@50 than the "
+        f"strongest attacker searched (ranking regime, {fewer['n'].max()} other seeds): {', '.join(each)}; not more, by "
+        f"their intervals, against {rest}."
     )
 
 

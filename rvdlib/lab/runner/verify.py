@@ -4,7 +4,6 @@ Where the code has changed since, and enough rows of a kind agree, its other row
 the code of today.
 """
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -79,7 +78,7 @@ def verify(
     Every line's checksum is looked at first. Rows are computed from the split on; fakes that the same
     code has crafted here before are taken from ``.cache/poison``, and rows that a run computed which was
     interrupted, or in which one disagreed, from ``.cache/verified``, if it had the same code, versions and
-    processor. A run without a disagreement empties that.
+    processor. A run without a disagreement removes those that it made use of.
 
     Args:
         batches: what computes the rows, as :mod:`rvdlib.lab.study.planned` has it.
@@ -141,7 +140,8 @@ def verify(
             "computes something else now: then compute its rows anew, rvd study --recompute; or the "
             "rows were altered: then take them from git again (git checkout)"
         )
-    shutil.rmtree(paths.VERIFIED, ignore_errors=True)
+    for key in (key for keys in drawn.values() for key in keys):
+        here.path(tasks[key].spec).unlink(missing_ok=True)
     checked = {kind: len(keys) for kind, keys in drawn.items() if keys}
     changed = {kind: len(keys) for kind, keys in by_kind.items() if kind.changed}
     carried = {

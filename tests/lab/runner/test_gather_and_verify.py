@@ -226,6 +226,16 @@ def test_what_was_computed_when_one_disagreed_is_not_computed_again_and_after_th
         in_agreement(tasks, sample=3, how=shifted(0.1))
     in_agreement(newer, sample=3, how=noting)
     assert len(asked) == 9
+    assert not [*paths.VERIFIED.iterdir()]
+
+
+def test_what_another_run_computed_is_left_where_one_without_a_disagreement_ends():
+    first, second = tasks = computed([task(0), task(1, attack="clone")])
+    gather("paper", tasks)
+    with pytest.raises(StudyError, match="hit_ratio"):
+        in_agreement([first], sample=1, how=shifted(0.1), allow_unasked=True)
+    in_agreement([second], sample=1, allow_unasked=True)
+    assert [path.name for path in paths.VERIFIED.iterdir()] == [CellStore().path(first.spec).name]
 
 
 def test_the_rows_of_all_batches_that_disagree_are_named():
